@@ -1,0 +1,50 @@
+PYTHON ?= python3
+BIN := venv/bin
+SUITE := $(BIN)/python -m emulators.suite
+
+.PHONY: help setup demo dev check unit suite test lock clean
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: venv/.installed emulators/node_modules/.installed ## Install what everything below needs
+
+venv/.installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "$(PYTHON) is not Python 3.11 to 3.13; try: make setup PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+# Not beside main.py: the Firebase CLI takes a folder with a package.json for Node.js functions.
+emulators/node_modules/.installed: emulators/package.json emulators/package-lock.json
+	npm ci --prefix emulators --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: setup ## Write a message and a friend request, and see the pushes arrive
+	@$(SUITE) -- $(BIN)/python -m emulators.demo
+
+dev: setup ## Keep everything running, with the settings of .env
+	@$(SUITE) $(if $(wildcard .env),--env-file .env)
+
+check: setup ## Lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest -m "not suite"
+
+suite: setup
+	$(SUITE) -- $(BIN)/pytest -m suite
+
+test: check unit suite ## Everything: checks, unit tests, the whole path on the emulators
+
+lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \
+		--no-emit-index-url --no-emit-find-links requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \
+		--no-emit-index-url --no-emit-find-links requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove what setup made
+	rm -rf venv emulators/node_modules

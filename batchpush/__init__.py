@@ -1,0 +1,26 @@
+"""Database writes become push notifications, through Batch's Transactional API."""
+
+from batchpush.change import Change, Document
+from batchpush.delivery import deliver
+from batchpush.errors import BatchpushError, ConfigurationError, InvalidDocument, InvalidPush
+from batchpush.lookup import LookUp
+from batchpush.push import CollapseKey, Media, Message, Push, Recipients
+from batchpush.triggers import document_created, value_created
+
+__all__ = [
+    "BatchpushError",
+    "Change",
+    "CollapseKey",
+    "ConfigurationError",
+    "Document",
+    "InvalidDocument",
+    "InvalidPush",
+    "LookUp",
+    "Media",
+    "Message",
+    "Push",
+    "Recipients",
+    "deliver",
+    "document_created",
+    "value_created",
+]

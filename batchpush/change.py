@@ -1,0 +1,311 @@
+"""`Change`: one shape for a Firestore and a Realtime Database write.
+
+The CloudEvents are decoded here and not by the Firebase SDK, which makes a client and looks up
+credentials for every event, and which raises on values that the databases allow: a reference to
+another project, a list or a plain value at a Realtime Database path.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from google.events.cloud.firestore import DocumentEventData
+from google.protobuf.message import DecodeError
+
+from batchpush.errors import InvalidDocument, MalformedEvent
+
+Database = Literal["firestore", "database"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Document(dict[str, Any]):
+    """A document's fields, and its path; the readers below name the field that is wrong.
+
+    An absent field and a null one are the same: the Realtime Database does not store nulls.
+    """
+
+    def __init__(self, path: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.path = path
+
+    def invalid(self, field: str, problem: str) -> InvalidDocument:
+        return InvalidDocument(self.path, field, problem)
+
+    def string(self, field: str, default: str | None = None) -> str:
+        """A text; required and not blank unless there is a default."""
+        value = self.get(field)
+        if value is None:
+            if default is None:
+                raise self.invalid(field, "is missing")
+            return default
+        if not isinstance(value, str):
+            raise self.invalid(field, f"must be a string, not {_kind(value)}")
+        if not is_unicode(value):
+            raise self.invalid(field, "is not valid Unicode")
+        if default is None and not value.strip():
+            raise self.invalid(field, "is empty")
+        return value
+
+    def id(self, field: str) -> str:
+        """The id of another document: a string that can stand in a path."""
+        return self._checked_id(field, self.string(field))
+
+    def ids(self, field: str) -> tuple[str, ...] | None:
+        """A list of ids, each once and in order; None where the field is absent."""
+        value = self.get(field)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise self.invalid(field, f"must be a list of strings, not {_kind(value)}")
+        # A Realtime Database list keeps the holes of removed items as nulls.
+        items = [item for item in value if item is not None]
+        if not all(isinstance(item, str) for item in items):
+            raise self.invalid(field, "must be a list of strings")
+        return tuple(dict.fromkeys(self._checked_id(field, item) for item in items))
+
+    def _checked_id(self, field: str, value: str) -> str:
+        if not is_document_id(value):
+            raise self.invalid(field, "is not a document id")
+        return value
+
+
+def is_unicode(text: str) -> bool:
+    """False for a text with half of a surrogate pair, which JSON can carry and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_document_id(text: str) -> bool:
+    """Whether the text can be one segment of a path, in both databases."""
+    return (
+        0 < len(text) <= 768
+        and is_unicode(text)
+        and not re.search(r"[/\x00-\x1f\x7f]", text)
+        and text not in (".", "..")
+        and not re.fullmatch(r"__.*__", text)
+    )
+
+
+KINDS = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a map",
+}
+
+
+def _kind(value: object) -> str:
+    return KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write to one document.
+
+    `id` and `source` are the CloudEvent's: together they name the event, also when it is
+    delivered twice. `path` is the document's, without the database's name; `params` are the
+    values of the `{...}` in the watched path. `before` is None for a create, `after` for a
+    delete. Firestore timestamps are aware datetimes, references are paths, a reference into
+    another database keeps its full name.
+    """
+
+    id: str
+    source: str
+    path: str
+    params: Mapping[str, str]
+    before: Document | None
+    after: Document | None
+    time: datetime
+    database: Database
+
+    @property
+    def document(self) -> Document:
+        """The document as the write left it, or as it was before it was deleted."""
+        document = self.after if self.after is not None else self.before
+        if document is None:
+            raise InvalidDocument(self.path, None, "was empty before and after the write")
+        return document
+
+
+def path_params(pattern: str, path: str) -> dict[str, str] | None:
+    """The values of the pattern's `{...}` in a path; None where the path does not fit."""
+    names, values = pattern.split("/"), path.split("/")
+    if len(names) != len(values):
+        return None
+    params: dict[str, str] = {}
+    for name, value in zip(names, values, strict=True):
+        if name.startswith("{"):
+            params[name.strip("{}")] = value
+        elif name != value:
+            return None
+    return params
+
+
+# Firestore
+
+
+def from_firestore(pattern: str, headers: Mapping[str, str], body: bytes) -> Change:
+    """Decode a `google.cloud.firestore.document.v1.*` CloudEvent in binary mode."""
+    try:
+        event = DocumentEventData.pb().FromString(body)
+    except DecodeError:
+        raise MalformedEvent("the body is not a DocumentEventData message") from None
+    # The name in the body, not the `ce-document` header: a header cannot hold every id as it is.
+    path = _document_path(event.value.name or event.old_value.name)
+    return _change(
+        headers,
+        pattern,
+        path,
+        before=_document(path, event.old_value),
+        after=_document(path, event.value),
+        database="firestore",
+    )
+
+
+def _document_path(name: str) -> str:
+    """`projects/P/databases/D/documents/users/u1` -> `users/u1`."""
+    return name.partition("/documents/")[2]
+
+
+def _document(path: str, document: Any) -> Document | None:
+    if not document.name:
+        return None
+    database = document.name.partition("/documents/")[0]
+    return Document(path, {k: _value(v, database) for k, v in document.fields.items()})
+
+
+def _value(value: Any, database: str) -> Any:
+    kind = value.WhichOneof("value_type")
+    match kind:
+        case None | "null_value":
+            return None
+        case "map_value":
+            return {k: _value(v, database) for k, v in value.map_value.fields.items()}
+        case "array_value":
+            return [_value(v, database) for v in value.array_value.values]
+        case "timestamp_value":
+            stamp = value.timestamp_value
+            return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+        case "reference_value":
+            return value.reference_value.removeprefix(f"{database}/documents/")
+        case "geo_point_value":
+            point = value.geo_point_value
+            return {"latitude": point.latitude, "longitude": point.longitude}
+        case _:
+            return getattr(value, kind)
+
+
+# Realtime Database
+
+
+def from_database(pattern: str, headers: Mapping[str, str], body: bytes) -> Change:
+    """Decode a `google.firebase.database.ref.v1.*` CloudEvent in binary mode."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        raise MalformedEvent("the body is not JSON") from None
+    if not isinstance(event, dict):
+        raise MalformedEvent("the body is not a JSON object")
+    path = unquote(headers.get("ce-ref", "")).strip("/")
+    before = event.get("data")
+    try:
+        after = apply_delta(before, event.get("delta"))
+    except RecursionError:
+        raise MalformedEvent("the value is nested too deeply") from None
+    return _change(
+        headers,
+        pattern,
+        path,
+        before=_node(path, before),
+        after=_node(path, after),
+        database="database",
+    )
+
+
+def _node(path: str, value: Any) -> Document | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InvalidDocument(path, None, f"must be a map of fields, not {_kind(value)}")
+    return Document(path, value)
+
+
+def apply_delta(before: Any, delta: Any) -> Any:
+    """The value after a write, from the value before and what the write changed.
+
+    Nulls in the delta delete. A list is an object with whole numbers for keys, and an object
+    whose keys are mostly whole numbers is shown as a list, as the Realtime Database does it.
+    """
+    return _shown(_merged(_tree(before), _tree(delta)))
+
+
+def _tree(value: Any) -> Any:
+    """A list as the object that it is in the database."""
+    if isinstance(value, list):
+        value = {str(index): item for index, item in enumerate(value)}
+    if isinstance(value, dict):
+        return {key: _tree(item) for key, item in value.items()}
+    return value
+
+
+def _merged(before: Any, delta: Any) -> Any:
+    if not isinstance(delta, dict):
+        return delta
+    merged = dict(before) if isinstance(before, dict) else {}
+    for key, change in delta.items():
+        merged[key] = _merged(merged.get(key), change)
+    return {key: item for key, item in merged.items() if item is not None} or None
+
+
+def _shown(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    shown = {key: _shown(item) for key, item in tree.items()}
+    shown = {key: item for key, item in shown.items() if item is not None}
+    if not shown:
+        return None
+    if not all(re.fullmatch(r"0|[1-9][0-9]{0,8}", key) for key in shown):
+        return shown
+    length = max(int(key) for key in shown) + 1
+    if len(shown) * 2 <= length:
+        return shown
+    return [shown.get(str(index)) for index in range(length)]
+
+
+def _change(
+    headers: Mapping[str, str],
+    pattern: str,
+    path: str,
+    *,
+    before: Document | None,
+    after: Document | None,
+    database: Database,
+) -> Change:
+    params = path_params(pattern, path)
+    if params is None:
+        raise MalformedEvent(f"the document is not at {pattern}")
+    try:
+        return Change(
+            id=headers["ce-id"],
+            source=headers["ce-source"],
+            path=path,
+            params=params,
+            before=before,
+            after=after,
+            time=datetime.fromisoformat(headers["ce-time"]),
+            database=database,
+        )
+    except KeyError as missing:
+        raise MalformedEvent(f"the header {missing} is missing") from None
+    except ValueError:
+        raise MalformedEvent("the header 'ce-time' is not a time") from None

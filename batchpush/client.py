@@ -1,0 +1,94 @@
+"""Batch over HTTP."""
+
+import asyncio
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from batchpush.outcome import Reply
+from batchpush.push import Call
+from batchpush.rest_key import RestKeyCache, key_reader
+from batchpush.settings import Settings
+
+CONNECT_TIMEOUT = 5.0  # seconds, also for a free connection of the pool
+TOTAL_TIMEOUT = 10.0  # seconds from the first byte of a request to the last of its answer
+KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
+MAX_REPLY = 16_384  # bytes of an answer that are read
+
+
+class BatchClient:
+    """One per worker: its connections stay open between events."""
+
+    def __init__(self, settings: Settings, rest_key: RestKeyCache | None = None) -> None:
+        self._apps = settings.batch_apps
+        self._url = settings.batch_api_url
+        self._rest_key = rest_key or RestKeyCache(key_reader(settings))
+        connections = settings.concurrency * len(settings.batch_apps)
+        # aiohttp under httpx's interface: httpx's own transport takes several times the CPU.
+        transport = AiohttpTransport(
+            limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEEP_ALIVE)
+        )
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            timeout=httpx.Timeout(TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def send(self, call: Call) -> Reply:
+        """One call of the Transactional API; a second try if the key was rotated meanwhile.
+
+        Raises `RestKeyUnavailable`, and nothing else: whatever happens on the line is a `Reply`.
+        """
+        key = await self._rest_key.get()
+        reply = await self._post(call, key.reveal())
+        if reply.status == 401 and (new_key := await self._rest_key.replaced(key)):
+            reply = await self._post(call, new_key.reveal())
+        return reply
+
+    async def _post(self, call: Call, key: str) -> Reply:
+        request = self._http.build_request(
+            "POST",
+            f"{self._url}/1.1/{self._apps[call.app]}/transactional/send",
+            content=call.body,
+            headers={"X-Authorization": key, "Content-Type": "application/json"},
+        )
+        try:
+            async with asyncio.timeout(TOTAL_TIMEOUT):
+                response = await self._http.send(request, stream=True)
+                try:
+                    return Reply(response.status_code, await _beginning(response))
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            return Reply(problem=f"no answer within {TOTAL_TIMEOUT:g} s")
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
+            # Only the names: an exception of httpx holds the request, and so the key.
+            return Reply(sent=not _never_connected(error), problem=_names(error))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    body = b""
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) >= MAX_REPLY:
+            break
+    return body[:MAX_REPLY]
+
+
+def _never_connected(error: Exception) -> bool:
+    """Whether there was no connection, which alone proves that nothing was sent.
+
+    httpx-aiohttp turns a connection that breaks after the request was written into
+    `httpx.ConnectTimeout` too, so the original exception has to say it.
+    """
+    cause = error.__cause__ or error
+    return isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+
+
+def _names(error: Exception) -> str:
+    return type(error.__cause__ or error).__name__

@@ -1,0 +1,63 @@
+"""What can go wrong, as one tree.
+
+    ConfigurationError        the deployer's mistake; raised at import, never retried
+    BatchpushError
+    ├── InvalidDocument       a document that no push can be made from
+    ├── InvalidPush           a push that Batch would refuse
+    ├── MalformedEvent        a request that is not the CloudEvent of a database write
+    └── TryAgainLater         nothing is wrong with the event; it is to be delivered again
+        ├── LookUpFailed      another document could not be read
+        ├── RestKeyUnavailable
+        └── DeliveryUnfinished
+
+Everything but `TryAgainLater` is final: the same event would fail in the same way again.
+None of these ever holds the REST key.
+"""
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or wrong; the message is one line that names it."""
+
+
+class BatchpushError(Exception):
+    """Base of all that can go wrong with one event."""
+
+
+class InvalidDocument(BatchpushError):
+    """A document's field is not what a push needs.
+
+    `document` is the path of the document, `field` the name of the field (None where the
+    whole document is meant).
+    """
+
+    def __init__(self, document: str, field: str | None, problem: str) -> None:
+        self.document, self.field, self.problem = document, field, problem
+        super().__init__(f"{document}: {field} {problem}" if field else f"{document}: {problem}")
+
+
+class InvalidPush(BatchpushError):
+    """A field of a push is not what Batch accepts; `field` is Batch's name for it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field, self.problem = field, problem
+        super().__init__(f"{field} {problem}")
+
+
+class MalformedEvent(BatchpushError):
+    """The request is not the CloudEvent of a database write."""
+
+
+class TryAgainLater(BatchpushError):
+    """The event could not be handled now; answering with an error makes it come again."""
+
+
+class LookUpFailed(TryAgainLater):
+    """A document that the push depends on could not be read."""
+
+
+class RestKeyUnavailable(TryAgainLater):
+    """Secret Manager did not give the REST key, and none is in the cache."""
+
+
+class DeliveryUnfinished(TryAgainLater):
+    """Batch has not accepted every call of the push yet."""

@@ -1,0 +1,66 @@
+"""Logs: one event, one line of JSON, one write.
+
+Cloud Logging reads `severity` and `message`; the other names are fixed and can be queried.
+What users wrote stands only under `data`, so that it cannot pass for a field of ours.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from batchpush.settings import LOG_LEVELS, settings
+
+_about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=MappingProxyType({}))
+
+
+@contextmanager
+def about(*, function: str, event_id: str | None, document: str | None) -> Iterator[None]:
+    """Name the event in every line that is logged inside, in other tasks too."""
+    token = _about.set({"function": function, "event_id": event_id, "document": document})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+def log(
+    severity: str,
+    event: str,
+    *,
+    app: str | None = None,
+    error: BaseException | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one line; `event` is a fixed name such as `push.accepted`.
+
+    Of an error, its type, its text and where it was raised are written, never local variables.
+    """
+    if LOG_LEVELS.index(severity) < LOG_LEVELS.index(settings().log_level):
+        return
+    entry = {
+        "severity": severity,
+        "message": event,
+        **_about.get(),
+        "app": app,
+        "error": type(error).__name__ if error else None,
+        "data": dict(data or {}) | (_told(error) if error else {}),
+    }
+    line = json.dumps({k: v for k, v in entry.items() if v not in (None, {})}, default=_plain)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+    return {"error": str(error), "raised_at": raised_at}
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,109 @@
+"""Reading other documents, from the database that the change came from."""
+
+import asyncio
+import functools
+from typing import Any, Protocol
+
+from batchpush.change import Change, Document
+from batchpush.errors import InvalidDocument, LookUpFailed
+
+TIMEOUT = 10.0  # seconds for one look-up, the client's own retries included
+
+
+class LookUp(Protocol):
+    """Reads documents by their paths.
+
+    Documents that do not exist come back as None. Raises `LookUpFailed` when the database does
+    not answer; the event is then delivered again.
+    """
+
+    async def __call__(self, path: str) -> Document | None:
+        """Read one document."""
+
+    async def many(self, *paths: str) -> list[Document | None]:
+        """Read several at once, in the order of their paths."""
+
+
+def look_up_for(change: Change) -> LookUp:
+    """A look-up in the database, and the instance of it, that holds the changed document."""
+    if change.database == "firestore":
+        return FirestoreLookUp(change.source)
+    return DatabaseLookUp(change.source)
+
+
+class FirestoreLookUp:
+    """One batched read, however many documents."""
+
+    def __init__(self, source: str) -> None:
+        """`source` is `//firestore.googleapis.com/projects/P/databases/D`."""
+        self._database = source.rpartition("/databases/")[2] or "(default)"
+
+    async def __call__(self, path: str) -> Document | None:
+        (document,) = await self.many(path)
+        return document
+
+    async def many(self, *paths: str) -> list[Document | None]:
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+
+        client = firestore_client(self._database)
+        references = [client.document(path) for path in paths]
+        try:
+            found = {
+                snapshot.reference.path: snapshot.to_dict()
+                async for snapshot in client.get_all(references, timeout=TIMEOUT)
+                if snapshot.exists
+            }
+        except (GoogleAPICallError, RetryError) as error:
+            raise LookUpFailed(f"Firestore: {type(error).__name__}") from None
+        return [Document(path, found[path]) if path in found else None for path in paths]
+
+
+@functools.cache
+def firestore_client(database: str) -> Any:
+    """One client, and one connection, for the life of the worker.
+
+    Made on first use: a gRPC channel made before the server forks its worker can hang for ever.
+    """
+    from google.cloud.firestore import AsyncClient
+
+    return AsyncClient(database=database)
+
+
+class DatabaseLookUp:
+    """One request per path, all at once: the Realtime Database has no batched read."""
+
+    def __init__(self, source: str) -> None:
+        """`source` is `//firebasedatabase.googleapis.com/projects/_/locations/L/instances/I`."""
+        location, _, instance = source.partition("/locations/")[2].partition("/instances/")
+        host = "firebaseio.com" if location == "us-central1" else f"{location}.firebasedatabase.app"
+        self._url = f"https://{instance}.{host}"
+
+    async def __call__(self, path: str) -> Document | None:
+        (document,) = await self.many(path)
+        return document
+
+    async def many(self, *paths: str) -> list[Document | None]:
+        return await asyncio.gather(*(asyncio.to_thread(self._read, path) for path in paths))
+
+    def _read(self, path: str) -> Document | None:
+        from firebase_admin import db
+        from firebase_admin.exceptions import FirebaseError
+
+        try:
+            value = db.reference(path, app=firebase_app(), url=self._url).get()
+        except ValueError:
+            raise InvalidDocument(path, None, "is not a path in a Realtime Database") from None
+        except FirebaseError as error:
+            raise LookUpFailed(f"Realtime Database: {type(error).__name__}") from None
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise InvalidDocument(path, None, "must be a map of fields")
+        return Document(path, value)
+
+
+@functools.cache
+def firebase_app() -> Any:
+    import firebase_admin
+
+    return firebase_admin.initialize_app(options={"httpTimeout": TIMEOUT})

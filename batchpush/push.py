@@ -1,0 +1,322 @@
+"""`Push`: what Batch's Transactional API takes, validated, and split into calls.
+
+The names of the fields are Batch's. A rule that only a doubtful source knows is not enforced:
+what Batch may accept is not refused here.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from batchpush.change import is_unicode
+from batchpush.errors import InvalidPush
+
+MAX_RECIPIENTS = 10_000  # ids in one call, over all four lists
+MAX_BODY = 900_000  # bytes of one call
+MAX_LABELS = 3
+MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds
+
+MAX_CUSTOM_ID = 1024  # characters; an id is shorter than this
+
+PLAIN_FIELDS = (  # of a Push, sent as they are
+    "group_id",
+    "deeplink",
+    "priority",
+    "time_to_live",
+    "push_type",
+    "landing",
+    "sandbox",
+    "skip_media_check",
+    "wp_template",
+)
+ID_LISTS = ("custom_ids", "install_ids", "tokens", "advertising_ids")
+
+
+@dataclass(frozen=True)
+class Message:
+    """The text on the phone."""
+
+    body: str
+    title: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipients:
+    """Whom to reach, and in which language where the push has one message per language.
+
+    A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login.
+    """
+
+    custom_ids: Sequence[str] = ()
+    install_ids: Sequence[str] = ()
+    tokens: Sequence[str] = ()
+    advertising_ids: Sequence[str] = ()
+    language: str | None = None
+
+    def __len__(self) -> int:
+        return sum(len(getattr(self, name)) for name in ID_LISTS)
+
+    def each(self) -> Iterator[tuple[str, str]]:
+        """Every id once, with the name of its list."""
+        for name in ID_LISTS:
+            for identifier in dict.fromkeys(getattr(self, name)):
+                yield name, identifier
+
+
+@dataclass(frozen=True)
+class CollapseKey:
+    """On Android, a later push with the same key takes the place of an earlier one."""
+
+    key: str = "default"
+    enabled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """Addresses of a picture, a sound or a film. `icon` is for Android and the web only."""
+
+    icon: str | None = None
+    picture: str | None = None
+    audio: str | None = None
+    video: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """One push, to all of its recipients.
+
+    `message` is one text for everybody, or one per language, of which each of `recipients`
+    gets its own. `custom_payload` is serialised here. `extra` holds whatever else Batch takes
+    at the top level of the body; it is passed on unseen.
+    """
+
+    group_id: str
+    recipients: Recipients | Sequence[Recipients]
+    message: Message | Mapping[str, Message] | None = None
+    deeplink: str | None = None
+    media: Media | None = None
+    gcm_collapse_key: CollapseKey | None = None
+    priority: Literal["normal", "high"] | None = None
+    time_to_live: int | None = None
+    push_type: str | None = None
+    labels: Sequence[str] = ()
+    custom_payload: Mapping[str, Any] | None = None
+    landing: Mapping[str, Any] | None = None
+    sandbox: bool | None = None
+    skip_media_check: bool | None = None
+    wp_template: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def calls(self, apps: Sequence[str]) -> list["Call"]:
+        """Every call that the push takes, for each app; raises `InvalidPush` naming the field.
+
+        Recipients who get the same message share their calls, and each of them is in exactly
+        one call per app.
+        """
+        _check(self)
+        chunks = [
+            chunk
+            for message, ids in self._audiences()
+            for chunk in _chunks(self._frame(message), ids)
+        ]
+        return [
+            Call(app=app, chunk=number, body=body)
+            for number, chunk in enumerate(chunks)
+            for app, body in _bodies(chunk, apps)
+        ]
+
+    def _audiences(self) -> list[tuple[Message | None, list[tuple[str, str]]]]:
+        """The different messages, each with the ids that get it and the list each id is in."""
+        audiences: dict[Message | None, dict[tuple[str, str], None]] = {}
+        for group in self._groups():
+            message = self.message
+            if isinstance(message, Mapping):
+                message = message[group.language or ""]
+            audiences.setdefault(message, {}).update(dict.fromkeys(group.each()))
+        return [(message, list(ids)) for message, ids in audiences.items()]
+
+    def _groups(self) -> Sequence[Recipients]:
+        return (self.recipients,) if isinstance(self.recipients, Recipients) else self.recipients
+
+    def _frame(self, message: Message | None) -> dict[str, Any]:
+        """The body of a call without its recipients; what is not set is left out."""
+        frame = {name: getattr(self, name) for name in PLAIN_FIELDS} | {
+            "message": message and _without_nones(vars(message)),
+            "labels": list(self.labels) or None,
+            "media": self.media and _without_nones(vars(self.media)),
+            "gcm_collapse_key": self.gcm_collapse_key and vars(self.gcm_collapse_key),
+            "custom_payload": self.custom_payload and _json("custom_payload", self.custom_payload),
+        }
+        return _without_nones(frame) | dict(self.extra)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to Batch: an app of `BATCH_APPS`, a chunk of the recipients, a JSON body."""
+
+    app: str
+    chunk: int
+    body: bytes
+
+
+def platform(app: str) -> str:
+    """`ios_driver` -> `ios`: the platform is the part of an app's name before the first `_`."""
+    return app.partition("_")[0]
+
+
+def _without_nones(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+# Into calls
+
+
+def _chunks(frame: dict[str, Any], ids: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Bodies of at most `MAX_RECIPIENTS` ids and `MAX_BODY` bytes, which hold every id once."""
+    room = MAX_BODY - len(_encoded(frame)) - len('"recipients":{}') - 20 * len(ID_LISTS)
+    recipients: dict[str, list[str]] = {}
+    count = size = 0
+    for name, identifier in ids:
+        length = len(identifier.encode()) + len('"",') + identifier.count('"')
+        if count == MAX_RECIPIENTS or (count and size + length > room):
+            yield frame | {"recipients": recipients}
+            recipients, count, size = {}, 0, 0
+        recipients.setdefault(name, []).append(identifier)
+        count, size = count + 1, size + length
+    yield frame | {"recipients": recipients}
+
+
+def _bodies(chunk: dict[str, Any], apps: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Each app with its body, serialised once for all of them where it is the same."""
+    body = on_ios = _encoded(chunk)
+    media = chunk.get("media", {})
+    if "icon" in media:  # Batch refuses it for an iOS app
+        others = {name: url for name, url in media.items() if name != "icon"} or None
+        on_ios = _encoded(_without_nones(chunk | {"media": others}))
+    for app in apps:
+        yield app, on_ios if platform(app) == "ios" else body
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    return _json("body", body).encode()
+
+
+def _json(field: str, value: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidPush(field, "holds a value that JSON cannot") from None
+    if not is_unicode(text):
+        raise InvalidPush(field, "is not valid Unicode")
+    return text
+
+
+# Batch's rules
+
+
+def _check(push: Push) -> None:
+    """Raise `InvalidPush` for the first field that Batch would refuse."""
+    for name, is_valid, expected in RULES:
+        value = getattr(push, name)
+        if value is not None and not is_valid(value):
+            raise InvalidPush(name, expected)
+    for group in push._groups():
+        _check_recipients(group)
+    if not any(len(group) for group in push._groups()):
+        raise InvalidPush("recipients", "is empty")
+    _check_message(push)
+
+
+def _check_recipients(recipients: Recipients) -> None:
+    for name in ID_LISTS:
+        ids = getattr(recipients, name)
+        if isinstance(ids, str) or not all(_is_text(identifier) for identifier in ids):
+            raise InvalidPush(f"recipients.{name}", "must be a list of strings, none of them blank")
+    for identifier in recipients.custom_ids:
+        if len(identifier) >= MAX_CUSTOM_ID or "\n" in identifier:
+            raise InvalidPush(
+                "recipients.custom_ids", f"must be one line under {MAX_CUSTOM_ID} characters each"
+            )
+
+
+def _check_message(push: Push) -> None:
+    if push.message is None:
+        if push.push_type != "background" and "messages" not in push.extra:
+            raise InvalidPush("message", "is missing")
+        return
+    if isinstance(push.message, Mapping):
+        for group in push._groups():
+            if group.language not in push.message:
+                raise InvalidPush("message", f"has no text in the language {group.language!r}")
+        messages = list(push.message.values())
+    else:
+        messages = [push.message]
+    for message in messages:
+        if not _is_text(message.body):
+            raise InvalidPush("message.body", "must be a string that is not blank")
+        if message.title is not None and not _is_text(message.title):
+            raise InvalidPush("message.title", "must be a string that is not blank")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and is_unicode(value)
+
+
+def _is_time_to_live(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TIME_TO_LIVE
+
+
+def _are_labels(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and len(value) <= MAX_LABELS
+        and all(_is_text(label) for label in value)
+    )
+
+
+def _is_media(value: Media) -> bool:
+    urls = _without_nones(vars(value)).values()
+    return bool(urls) and all(_is_text(url) and url.startswith("https://") for url in urls)
+
+
+def _is_landing(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_text(value.get("theme"))
+        and isinstance(value.get("actions"), Sequence)
+    )
+
+
+OWN_FIELDS = frozenset(own.name for own in fields(Push))
+
+RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "group_id",
+        lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9_-]+", v)),
+        "must be letters, digits, _ and - only",
+    ),
+    ("deeplink", _is_text, "must be a string that is not blank"),
+    ("media", _is_media, "must hold https:// addresses, at least one"),
+    (
+        "gcm_collapse_key",
+        lambda v: isinstance(v, CollapseKey) and _is_text(v.key) and type(v.enabled) is bool,
+        "must be a CollapseKey whose key is not blank",
+    ),
+    ("priority", lambda v: v in ("normal", "high"), "must be normal or high"),
+    ("time_to_live", _is_time_to_live, f"must be whole seconds, at most {MAX_TIME_TO_LIVE}"),
+    ("push_type", _is_text, "must be a string that is not blank"),
+    ("labels", _are_labels, f"must be at most {MAX_LABELS} label codes"),
+    ("custom_payload", lambda v: isinstance(v, Mapping), "must be a map"),
+    ("landing", _is_landing, "must be a map with a theme and a list of actions"),
+    ("sandbox", lambda v: type(v) is bool, "must be true or false"),
+    ("skip_media_check", lambda v: type(v) is bool, "must be true or false"),
+    ("wp_template", _is_text, "must be a string that is not blank"),
+    (
+        "extra",
+        lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),
+        "must be a map, without the fields that Push has itself",
+    ),
+)

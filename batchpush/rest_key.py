@@ -1,0 +1,145 @@
+"""The REST key, from Secret Manager, when a function runs.
+
+The key opens every app of the company, so it is never in the deployment's environment, and it
+travels through this package inside a `RestKey`, which does not show it.
+"""
+
+import asyncio
+import functools
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from batchpush.errors import RestKeyUnavailable
+from batchpush.settings import Settings, in_emulator, project_id
+
+FRESH_FOR = 300.0  # seconds that a key is used before it is read again
+REFRESH_AT_MOST_EVERY = 30.0  # seconds between reads, however many calls are refused
+TIMEOUT = 10.0  # seconds for one read, the client's own retries included
+
+
+class RestKey:
+    """The key; only `reveal` gives it away, and only the HTTP client calls that."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RestKey) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "RestKey(****)"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a RestKey is not to be stored")
+
+
+class RestKeyCache:
+    """Keeps the key for five minutes and has it read once, however many calls want it.
+
+    When it cannot be read again, the one at hand stays in use: Batch says soon enough whether
+    it is still good.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[RestKey]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._key: RestKey | None = None
+        self._read_at = -float("inf")
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> RestKey:
+        """Raises `RestKeyUnavailable` when there is none to be had."""
+        if self._key is not None and self._age() < FRESH_FOR:
+            return self._key
+        async with self._lock:
+            if self._key is None or self._age() >= FRESH_FOR:
+                await self._renew()
+        assert self._key is not None
+        return self._key
+
+    async def replaced(self, refused: RestKey) -> RestKey | None:
+        """The key that took the place of one that Batch refused; None if there is no other."""
+        async with self._lock:
+            if self._key == refused and self._age() >= REFRESH_AT_MOST_EVERY:
+                await self._renew()
+        return self._key if self._key != refused else None
+
+    def _age(self) -> float:
+        return self._clock() - self._read_at
+
+    async def _renew(self) -> None:
+        try:
+            self._key = await self._read()
+        except RestKeyUnavailable:
+            if self._key is None:
+                raise
+        self._read_at = self._clock()
+
+
+def key_reader(settings: Settings) -> Callable[[], Awaitable[RestKey]]:
+    """How this process reads the key: from Secret Manager, through one client made when needed.
+
+    Under the Functions emulator, `BATCH_REST_API_KEY` in the environment goes first.
+    """
+
+    @functools.cache
+    def client() -> Any:
+        return _secret_manager(settings.secret_manager_url)
+
+    def read() -> RestKey:
+        if in_emulator() and (local := os.environ.get("BATCH_REST_API_KEY")):
+            return RestKey(local)
+        return _latest_version(client, settings.batch_rest_key_secret)
+
+    async def read_in_thread() -> RestKey:
+        return await asyncio.to_thread(read)
+
+    return read_in_thread
+
+
+def _secret_manager(url: str) -> Any:
+    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+        SecretManagerServiceRestTransport,
+    )
+
+    address = urlsplit(url)
+    # REST and not gRPC: one request every five minutes does not earn a channel and its threads.
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceRestTransport(host=address.netloc, url_scheme=address.scheme)
+    )
+
+
+def _latest_version(client: Callable[[], Any], secret: str) -> RestKey:
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.api_core.retry import Retry
+    from google.auth.exceptions import GoogleAuthError
+    from requests.exceptions import RequestException  # the REST transport lets these through
+
+    name = secret if "/" in secret else f"projects/{project_id()}/secrets/{secret}"
+    try:
+        version = client().access_secret_version(
+            name=f"{name}/versions/latest", timeout=TIMEOUT, retry=Retry(timeout=TIMEOUT)
+        )
+    except (GoogleAPICallError, GoogleAuthError, RetryError, RequestException) as error:
+        raise RestKeyUnavailable(f"{name}: {type(error).__name__}") from None
+    key = version.payload.data.decode("latin-1").strip()
+    if not re.fullmatch(r"[!-~]+", key):
+        raise RestKeyUnavailable(f"{name}: the latest version does not hold a key")
+    return RestKey(key)

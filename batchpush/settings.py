@@ -1,0 +1,149 @@
+"""The settings: environment variables, which the Firebase CLI fills from `.env`."""
+
+import functools
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from batchpush.errors import ConfigurationError
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+SOURCES = ("firestore", "database")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+# Each parser turns the text of a variable into its value, or raises ValueError saying what
+# was expected. It does not repeat the text: some of it may be a pasted key.
+
+
+def _apps(text: str) -> Mapping[str, str]:
+    apps: dict[str, str] = {}
+    for number, entry in enumerate(text.split(","), start=1):
+        name, _, key = (part.strip() for part in entry.partition("="))
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+            raise ValueError(
+                f"entry {number} is not NAME=KEY: expected ios=KEY,android=KEY,web=KEY, a name "
+                "in small letters, digits and _, and a Batch app key"
+            )
+        if name in apps:
+            raise ValueError(f"entry {number} names the app {name} a second time")
+        apps[name] = key
+    return MappingProxyType(apps)
+
+
+def _secret(text: str) -> str:
+    if not re.fullmatch(r"(projects/[a-z0-9:.-]+/secrets/)?[A-Za-z0-9_-]{1,255}", text):
+        raise ValueError("expected a Secret Manager secret id, or projects/PROJECT/secrets/ID")
+    return text
+
+
+def _address(official: str) -> Callable[[str], str]:
+    """The official address over https, or anything on this very machine."""
+
+    def parse(text: str) -> str:
+        url = urlsplit(text)
+        local = url.scheme in ("http", "https") and url.hostname in LOOPBACK
+        if text.rstrip("/") != official and not local:
+            raise ValueError(f"expected {official}, or an address on localhost")
+        return text.rstrip("/")
+
+    return parse
+
+
+def _region(text: str) -> str:
+    if not re.fullmatch(r"[a-z]+(-[a-z]+)+[0-9]+", text):
+        raise ValueError("expected a Google Cloud region such as us-central1")
+    return text
+
+
+def _sources(text: str) -> frozenset[str]:
+    sources = frozenset(part.strip() for part in text.split(","))
+    if not sources <= set(SOURCES):
+        raise ValueError("expected firestore, database, or both with a comma between them")
+    return sources
+
+
+def _language(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", text):
+        raise ValueError("expected a language such as en or pt-BR")
+    return text
+
+
+def _deeplink_base(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s]*", text):
+        raise ValueError("expected the start of a link, such as myapp:// or https://example.com/")
+    return text
+
+
+def _concurrency(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= 1000:
+        raise ValueError("expected a whole number from 1 to 1000")
+    return int(text)
+
+
+def _log_level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        raise ValueError("expected one of " + ", ".join(LOG_LEVELS))
+    return text
+
+
+def _setting(parse: Callable[[str], Any], default: str | None) -> Any:
+    """A field of `Settings`; a variable without a default is required."""
+    return field(metadata={"parse": parse, "default": default})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One attribute per environment variable, of the same name in small letters."""
+
+    batch_apps: Mapping[str, str] = _setting(_apps, None)
+    batch_rest_key_secret: str = _setting(_secret, "batch-rest-api-key")
+    batch_api_url: str = _setting(_address("https://api.batch.com"), "https://api.batch.com")
+    secret_manager_url: str = _setting(
+        _address("https://secretmanager.googleapis.com"), "https://secretmanager.googleapis.com"
+    )
+    region: str = _setting(_region, "us-central1")
+    sources: frozenset[str] = _setting(_sources, "firestore")
+    default_language: str = _setting(_language, "en")
+    deeplink_base: str = _setting(_deeplink_base, "")
+    concurrency: int = _setting(_concurrency, "80")
+    log_level: str = _setting(_log_level, "INFO")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Raises `ConfigurationError`: one line that names every variable to mend."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for setting in fields(cls):
+            variable = setting.name.upper()
+            text = environment.get(variable, "").strip() or setting.metadata["default"]
+            if text is None:
+                problems.append(f"{variable} is not set: see .env.example")
+                continue
+            try:
+                values[setting.name] = setting.metadata["parse"](text)
+            except ValueError as problem:
+                problems.append(f"{variable}: {problem}")
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+        return cls(**values)
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.from_environment(os.environ)
+
+
+def in_emulator() -> bool:
+    """Whether the Functions emulator runs this process."""
+    return os.environ.get("FUNCTIONS_EMULATOR") == "true"
+
+
+def project_id() -> str | None:
+    """The Google Cloud project, which the CLI and the platform put into the environment."""
+    return os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT")

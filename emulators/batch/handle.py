@@ -1,0 +1,42 @@
+"""How a test starts the stand-in, asks what came and scripts what goes wrong."""
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from emulators.batch.server import create_app
+from emulators.serving import Handle, in_background
+
+POLL_SECONDS = 0.01
+
+
+class Batch(Handle):
+    def accept_rest_keys(self, *keys: str) -> None:
+        """From now on these REST keys and no others; none given means any."""
+        self._request("PUT", "/__rest_keys", list(keys))
+
+    def wait_for_calls(self, count: int, timeout: float = 10) -> list[dict[str, Any]]:
+        """The journal, once it holds this many calls; an AssertionError shows what came."""
+        deadline = time.monotonic() + timeout
+        while self._request("GET", "/__calls/count")["count"] < count:
+            if time.monotonic() > deadline:
+                calls = self.calls()
+                came = "\n".join(json.dumps(call, ensure_ascii=False) for call in calls)
+                raise AssertionError(
+                    f"{len(calls)} of {count} calls came in {timeout} s:\n{came or 'nothing'}"
+                )
+            time.sleep(POLL_SECONDS)
+        return self.calls()
+
+
+@contextmanager
+def running(
+    apps: Mapping[str, str] | None = None,
+    rest_keys: Collection[str] = (),
+    lenient: bool = False,
+) -> Iterator[Batch]:
+    """A stand-in of one's own, on a free loopback port, until the block ends."""
+    with in_background(create_app(apps or {}, rest_keys, lenient)) as url:
+        yield Batch(url)

@@ -1,0 +1,94 @@
+"""One call as the stand-in received it, and what became of it."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from emulators.batch.replies import Reply
+
+ROUTES = {
+    "send": ("POST", re.compile(r"/1\.1/(?P<app_key>[^/]+)/transactional/send")),
+    "stats": ("GET", re.compile(r"/1\.1/(?P<app_key>[^/]+)/transactional/stats/(?P<group>[^/]+)")),
+}
+
+JOURNALED_HEADERS = ("x-authorization", "content-type", "user-agent")
+
+NOT_JSON = object()
+
+
+@dataclass(frozen=True)
+class Address:
+    """Which route of the API a call is for; `route` is None when Batch has none such."""
+
+    app_key: str | None
+    route: str | None = None
+    group_id: str | None = None
+
+    @classmethod
+    def of(cls, method: str, path: str) -> "Address":
+        for route, (expected_method, pattern) in ROUTES.items():
+            if method == expected_method and (match := pattern.fullmatch(path)):
+                return cls(match["app_key"], route, match.groupdict().get("group"))
+        segments = path.split("/")
+        return cls(segments[2] if len(segments) > 3 else None)
+
+
+@dataclass
+class Call:
+    """Not frozen: it is in the journal while it is answered, so that a hanging one shows."""
+
+    address: Address
+    app: str | None
+    method: str
+    path: str
+    text: str
+    headers: dict[str, str]
+    accepted: bool = False
+    reply: Reply | None = None
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        self.body = parse(self.text)
+
+    @property
+    def group_id(self) -> Any:
+        sent = self.body.get("group_id") if isinstance(self.body, dict) else None
+        return self.address.group_id or sent
+
+    def as_json(self) -> dict[str, Any]:
+        reply = self.reply and {"status": self.reply.status, "body": self.reply.body}
+        return {
+            "app_key": self.address.app_key,
+            "app": self.app,
+            "method": self.method,
+            "path": self.path,
+            "body": self.text if self.body is NOT_JSON else self.body,
+            "headers": self.headers,
+            "received_at": as_rfc3339(self.received_at),
+            "accepted": self.accepted,
+            "reply": reply,
+        }
+
+
+def journaled_headers(request: web.Request) -> dict[str, str]:
+    return {name: request.headers[name] for name in JOURNALED_HEADERS if name in request.headers}
+
+
+def as_rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse(text: str) -> Any:
+    """The JSON value, or NOT_JSON; Python's own NaN and Infinity are not JSON."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return NOT_JSON
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,225 @@
+"""The routes: Batch's own, and those of the stand-in (all under `/__`, and the page at `/`)."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from aiohttp import web
+
+from emulators.batch import faults
+from emulators.batch.journal import NOT_JSON, Address, Call, journaled_headers, parse
+from emulators.batch.page import page
+from emulators.batch.replies import (
+    AUTHENTICATION_INVALID,
+    MALFORMED_JSON_BODY,
+    MALFORMED_PARAMETER,
+    ROUTE_NOT_FOUND,
+    Reply,
+    taken,
+)
+from emulators.batch.rules import recipient_count, refusal
+from emulators.batch.stats import Sent, stats_reply
+from emulators.faults import BadFault, FaultQueue
+from emulators.serving import LARGEST_BODY
+
+
+def today_utc() -> date:
+    return datetime.now(UTC).date()
+
+
+def create_app(
+    apps: Mapping[str, str],
+    rest_keys: Collection[str],
+    lenient: bool = False,
+    today: Callable[[], date] = today_utc,
+) -> web.Application:
+    """`apps` maps a name such as ios or android_driver to its API key.
+
+    Without apps any API key is taken, and without REST keys any that is not empty.
+    """
+    batch = BatchServer(apps, rest_keys, lenient, today)
+    app = web.Application(client_max_size=LARGEST_BODY)
+    app.add_routes(
+        [
+            web.get("/", batch.show_page),
+            web.get("/__ready", batch.ready),
+            web.get("/__calls", batch.list_calls),
+            web.get("/__calls/count", batch.count_calls),
+            web.delete("/__calls", batch.clear_calls),
+            web.get("/__faults", batch.list_faults),
+            web.post("/__faults", batch.add_faults),
+            web.delete("/__faults", batch.clear_faults),
+            web.put("/__rest_keys", batch.replace_rest_keys),
+            web.route("*", "/__{path:.*}", batch.no_such_control),
+            web.route("*", "/{path:.*}", batch.receive),
+        ]
+    )
+    app.on_shutdown.append(batch.release)
+    return app
+
+
+class BatchServer:
+    def __init__(
+        self,
+        apps: Mapping[str, str],
+        rest_keys: Collection[str],
+        lenient: bool,
+        today: Callable[[], date],
+    ) -> None:
+        self.app_names = {key: name for name, key in apps.items()}
+        self.rest_keys = frozenset(rest_keys)
+        self.lenient = lenient
+        self.today = today
+        self.journal: list[Call] = []
+        self.sent = Sent()
+        self.faults: FaultQueue[faults.Fault] = FaultQueue()
+        self.released = asyncio.Event()
+
+    # --- Batch's routes
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        """Judge the call, put it in the journal, and answer as Batch would or as scripted."""
+        call, unreadable = await self._read(request)
+        self.journal.append(call)
+        verdict = unreadable or self._judge(call, request.query)
+        fault = self._fault_for(call, verdict)
+        if fault is None:
+            self._settle(call, accepted=verdict.ok)
+            return _send(call, verdict)
+        self._settle(call, accepted=fault.accepts)
+        return await self._misbehave(request, call, fault, fault.reply(verdict))
+
+    async def _read(self, request: web.Request) -> tuple[Call, Reply | None]:
+        unreadable = None
+        raw = b""
+        try:
+            raw = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            unreadable = MALFORMED_PARAMETER.reply(f"the body is over {LARGEST_BODY} bytes")
+        except web.RequestPayloadError:
+            unreadable = MALFORMED_JSON_BODY.reply("the body cannot be decoded")
+        address = Address.of(request.method, request.path)
+        call = Call(
+            address=address,
+            app=self.app_names.get(address.app_key or ""),
+            method=request.method,
+            path=request.path,
+            text=raw.decode("utf-8", "replace"),
+            headers=journaled_headers(request),
+        )
+        return call, unreadable
+
+    def _judge(self, call: Call, query: Mapping[str, str]) -> Reply:
+        """What Batch answers, without doing anything yet."""
+        address = call.address
+        if address.route is None or address.app_key is None:
+            return ROUTE_NOT_FOUND.reply(f"no route {call.method} {call.path}")
+        if not self._is_rest_key(call.headers.get("x-authorization", "")):
+            return AUTHENTICATION_INVALID.reply("`X-Authorization` must hold the REST API key")
+        if self.app_names and call.app is None:
+            # Batch may answer 404 here as well; which of the two is not documented.
+            return AUTHENTICATION_INVALID.reply("the API key in the path is not known")
+        if address.route == "stats":
+            group_id = address.group_id or ""
+            return stats_reply(address.app_key, group_id, query, self.sent, self.today())
+        if call.body is NOT_JSON:
+            return MALFORMED_JSON_BODY.reply("the body is not JSON")
+        platform = call.app and call.app.lower().partition("_")[0]
+        return refusal(call.body, platform, self.lenient) or taken()
+
+    def _is_rest_key(self, value: str) -> bool:
+        return value in self.rest_keys if self.rest_keys else value != ""
+
+    def _fault_for(self, call: Call, verdict: Reply) -> faults.Fault | None:
+        """The first fault that meets the call, used up by it.
+
+        Batch cannot take a call that it refuses, so such a call leaves an accepting fault alone.
+        """
+        fault = self.faults.first(lambda fault: fault.meets(call))
+        if fault is None or (fault.accepts and not verdict.ok):
+            return None
+        self.faults.consume(fault)
+        return fault
+
+    def _settle(self, call: Call, accepted: bool) -> None:
+        call.accepted = accepted
+        address = call.address
+        if accepted and address.route == "send" and address.app_key is not None:
+            count = recipient_count(call.body)
+            self.sent.add(address.app_key, call.group_id, self.today(), count)
+
+    async def _misbehave(
+        self, request: web.Request, call: Call, fault: faults.Fault, reply: Reply
+    ) -> web.StreamResponse:
+        await asyncio.sleep(fault.delay)
+        if fault.hang:
+            await self.released.wait()
+            return faults.hang_up(request)
+        if fault.reset:
+            return faults.reset(request)
+        if fault.cut or fault.drip:
+            call.reply = reply
+            return await faults.send_in_part(request, reply, fault.cut, fault.drip)
+        return _send(call, reply)
+
+    # --- the stand-in's own routes
+
+    async def show_page(self, request: web.Request) -> web.Response:
+        # Undecodable characters in a push must not hide the others.
+        html = page(self.journal).encode("utf-8", "replace")
+        return web.Response(body=html, content_type="text/html", charset="utf-8")
+
+    async def ready(self, request: web.Request) -> web.Response:
+        return web.json_response({"ready": True})
+
+    async def list_calls(self, request: web.Request) -> web.Response:
+        return web.json_response([call.as_json() for call in self.journal])
+
+    async def count_calls(self, request: web.Request) -> web.Response:
+        """For whoever waits: a long journal is costly to send over and over."""
+        return web.json_response({"count": len(self.journal)})
+
+    async def clear_calls(self, request: web.Request) -> web.Response:
+        self.journal.clear()
+        self.sent.clear()
+        return web.Response(status=204)
+
+    async def list_faults(self, request: web.Request) -> web.Response:
+        return web.json_response(self.faults.as_json())
+
+    async def add_faults(self, request: web.Request) -> web.Response:
+        try:
+            self.faults.add(faults.read_faults(await _json(request)))
+        except BadFault as error:
+            return web.json_response({"message": str(error)}, status=400)
+        return web.json_response(self.faults.as_json())
+
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        self.faults.clear()
+        await self.release()
+        return web.Response(status=204)
+
+    async def release(self, app: web.Application | None = None) -> None:
+        """Hang up on the calls that hang; later ones get an event of their own."""
+        self.released.set()
+        self.released = asyncio.Event()
+
+    async def replace_rest_keys(self, request: web.Request) -> web.Response:
+        keys = await _json(request)
+        if not isinstance(keys, list) or not all(isinstance(key, str) and key for key in keys):
+            return web.json_response({"message": "a list of non-empty strings"}, status=400)
+        self.rest_keys = frozenset(keys)
+        return web.Response(status=204)
+
+    async def no_such_control(self, request: web.Request) -> web.Response:
+        return web.json_response({"message": f"no {request.method} {request.path}"}, status=404)
+
+
+async def _json(request: web.Request) -> Any:
+    return parse((await request.read()).decode("utf-8", "replace"))
+
+
+def _send(call: Call, reply: Reply) -> web.Response:
+    call.reply = reply
+    return web.Response(status=reply.status, headers=reply.all_headers(), body=reply.payload())

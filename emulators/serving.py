@@ -1,0 +1,109 @@
+"""What the stand-ins share: serving an application, and the handle that speaks to one."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+LONGEST_HEADER = 16 * 1024
+LARGEST_BODY = 2 * 1024 * 1024
+
+# A call that is hanging on purpose must not hold up the end of a test.
+SHUTDOWN_SECONDS = 0.2
+LOOP_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+def serve_forever(app: web.Application, host: str, port: int) -> None:
+    """Serve until interrupted (Ctrl-C or SIGINT)."""
+
+    async def serve() -> None:
+        runner = await _start(app, host, port)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve())
+
+
+@contextmanager
+def in_background(app: web.Application) -> Iterator[str]:
+    """Serve on a free loopback port from a thread of its own; yields the URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="emulator", daemon=True)
+    thread.start()
+
+    def run(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(LOOP_SECONDS)
+
+    try:
+        runner = run(_start(app, "127.0.0.1", 0))
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            run(runner.cleanup())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(LOOP_SECONDS)
+        loop.close()
+
+
+async def _start(app: web.Application, host: str, port: int) -> web.AppRunner:
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        # A handler that waits on purpose ends when its client has gone.
+        handler_cancellation=True,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        max_field_size=LONGEST_HEADER,
+        max_line_size=LONGEST_HEADER,
+    )
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
+
+
+class Handle:
+    """Speaks to a stand-in over HTTP only, so it works on any that is running."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Every call received so far, oldest first."""
+        calls: list[dict[str, Any]] = self._request("GET", "/__calls")
+        return calls
+
+    def clear(self) -> None:
+        """Forget the calls."""
+        self._request("DELETE", "/__calls")
+
+    def fault(self, **fault: Any) -> None:
+        """Script one fault; a field that the stand-in does not know is a ValueError."""
+        self._request("POST", "/__faults", fault)
+
+    def clear_faults(self) -> None:
+        self._request("DELETE", "/__faults")
+
+    def _request(
+        self, method: str, path: str, data: Any = None, headers: dict[str, str] | None = None
+    ) -> Any:
+        """The parsed reply; raises ValueError with the reply's text on 400 and above."""
+        body = None if data is None else json.dumps(data)
+        # http.client takes no proxy from the environment, which would not find this loopback.
+        with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=10)) as connection:
+            connection.request(method, path, body, headers or {})
+            reply = connection.getresponse()
+            text = reply.read().decode()
+        if reply.status >= 400:
+            raise ValueError(f"{method} {path} got {reply.status}: {text}")
+        return json.loads(text) if text else None

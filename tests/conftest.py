@@ -1,0 +1,25 @@
+"""The settings that the tests run with; set before anything imports them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ |= {
+    "BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY,web=WEBKEY",
+    "DEEPLINK_BASE": "myapp://",
+    "DEFAULT_LANGUAGE": "en",
+    "LOG_LEVEL": "INFO",
+    "SOURCES": "firestore,database",
+    "GCLOUD_PROJECT": "demo-batchpush",
+}
+
+
+@pytest.fixture(scope="session")
+def service_account(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a service account's key file, as Google's clients find their credentials."""
+    from emulators.suite import write_service_account
+
+    path: Path = tmp_path_factory.mktemp("credentials") / "service-account.json"
+    write_service_account(path)
+    return str(path)

@@ -1,0 +1,113 @@
+"""CloudEvents as the platform sends them, made from plain values."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from google.cloud.firestore_v1._helpers import encode_dict
+from google.events.cloud.firestore import Document, DocumentEventData
+
+from batchpush.change import Change
+from batchpush.change import Document as Fields
+
+TIME = "2026-05-04T10:20:30.123456Z"
+FIRESTORE = "//firestore.googleapis.com/projects/demo-batchpush/databases/(default)"
+DATABASE = "//firebasedatabase.googleapis.com/projects/_/locations/us-central1/instances/demo"
+DOCUMENTS = "projects/demo-batchpush/databases/(default)/documents"
+
+
+def firestore_body(
+    path: str, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
+) -> bytes:
+    event = DocumentEventData()
+    for name, fields in (("old_value", before), ("value", after)):
+        if fields is not None:
+            document = Document(name=f"{DOCUMENTS}/{path}")
+            for key, value in encode_dict(fields).items():
+                raw = type(value).pb(value).SerializeToString()
+                Document.pb(document).fields[key].ParseFromString(raw)
+            setattr(event, name, document)
+    return DocumentEventData.serialize(event)
+
+
+def firestore_headers(
+    path: str, *, event_id: str = "event-1", kind: str = "created"
+) -> dict[str, str]:
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": event_id,
+        "ce-source": FIRESTORE,
+        "ce-type": f"google.cloud.firestore.document.v1.{kind}",
+        "ce-time": TIME,
+        "ce-subject": f"documents/{path}",
+        "ce-location": "us-central1",
+        "ce-project": "demo-batchpush",
+        "ce-database": "(default)",
+        "ce-namespace": "(default)",
+        "ce-document": path,
+        "ce-datacontenttype": "application/protobuf",
+        "content-type": "application/protobuf",
+    }
+
+
+def database_body(data: Any, delta: Any) -> bytes:
+    return json.dumps(
+        {
+            "@type": "type.googleapis.com/google.events.firebase.database.v1.ReferenceEventData",
+            "data": data,
+            "delta": delta,
+        }
+    ).encode()
+
+
+def database_headers(
+    path: str, *, event_id: str = "event-1", kind: str = "created"
+) -> dict[str, str]:
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": event_id,
+        "ce-source": DATABASE,
+        "ce-type": f"google.firebase.database.ref.v1.{kind}",
+        "ce-time": TIME,
+        "ce-subject": f"refs/{path}",
+        "ce-location": "us-central1",
+        "ce-instance": "demo",
+        "ce-firebasedatabasehost": "firebaseio.com",
+        "ce-ref": path,
+        "ce-datacontenttype": "application/json",
+        "content-type": "application/json",
+    }
+
+
+def created(path: str, fields: Mapping[str, Any], **params: str) -> Change:
+    """A `Change` as a handler gets it for a new document."""
+    return Change(
+        id="event-1",
+        source=FIRESTORE,
+        path=path,
+        params=params,
+        before=None,
+        after=Fields(path, fields),
+        time=datetime(2026, 5, 4, 10, 20, 30, tzinfo=UTC),
+        database="firestore",
+    )
+
+
+class Stored:
+    """A look-up in documents held in memory, which remembers what was asked for at once."""
+
+    def __init__(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
+        self._documents = documents
+        self.reads: list[tuple[str, ...]] = []
+
+    async def __call__(self, path: str) -> Fields | None:
+        (document,) = await self.many(path)
+        return document
+
+    async def many(self, *paths: str) -> list[Fields | None]:
+        self.reads.append(paths)
+        return [
+            Fields(path, self._documents[path]) if path in self._documents else None
+            for path in paths
+        ]

@@ -1,0 +1,289 @@
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.cloud.firestore_v1 import GeoPoint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchpush.change import Document, apply_delta, from_database, from_firestore, path_params
+from batchpush.errors import BatchpushError, InvalidDocument, MalformedEvent
+from tests.events import (
+    DOCUMENTS,
+    database_body,
+    database_headers,
+    firestore_body,
+    firestore_headers,
+)
+
+MESSAGES = "conversations/{conversation_id}/messages/{message_id}"
+PATH = "conversations/c1/messages/m1"
+
+
+def decoded(before: Any = None, after: Any = None, path: str = PATH) -> Any:
+    body = firestore_body(path, before, after)
+    return from_firestore(MESSAGES, firestore_headers(path), body)
+
+
+def test_a_created_document_is_a_change_with_its_event_and_its_params() -> None:
+    change = decoded(after={"text": "hi"})
+    assert (change.id, change.database) == ("event-1", "firestore")
+    assert change.params == {"conversation_id": "c1", "message_id": "m1"}
+    assert (change.path, change.before, change.after) == (PATH, None, {"text": "hi"})
+    assert change.after.path == PATH
+    assert change.time == datetime(2026, 5, 4, 10, 20, 30, 123456, tzinfo=UTC)
+
+
+def test_a_deleted_document_has_only_a_before() -> None:
+    change = decoded(before={"text": "hi"})
+    assert (change.before, change.after) == ({"text": "hi"}, None)
+    assert change.document == {"text": "hi"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        -(2**63),
+        1.5,
+        "",
+        "Zoë 👩‍👩‍👧‍👦",
+        b"\x00\xff",
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        [1, "two", None],
+        {"a": {"b": [{"c": 1}]}},
+        [],
+        {},
+    ],
+)
+def test_a_firestore_value_comes_out_as_it_went_in(value: object) -> None:
+    assert decoded(after={"field": value}).after == {"field": value}
+
+
+def test_a_place_becomes_a_map() -> None:
+    after = decoded(after={"at": GeoPoint(48.8, 2.3)}).after
+    assert after == {"at": {"latitude": 48.8, "longitude": 2.3}}
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        (f"{DOCUMENTS}/users/u1", "users/u1"),
+        (
+            "projects/other/databases/(default)/documents/users/u1",
+            "projects/other/databases/(default)/documents/users/u1",
+        ),
+    ],
+)
+def test_a_reference_becomes_a_path_also_one_into_another_project(
+    reference: str, shown: str
+) -> None:
+    from google.events.cloud.firestore import Document as EventDocument
+    from google.events.cloud.firestore import DocumentEventData, Value
+
+    document = EventDocument(
+        name=f"{DOCUMENTS}/{PATH}", fields={"who": Value(reference_value=reference)}
+    )
+    body = DocumentEventData.serialize(DocumentEventData(value=document))
+    change = from_firestore(MESSAGES, firestore_headers(PATH), body)
+    assert change.after == {"who": shown}
+
+
+def test_ids_that_a_header_cannot_hold_come_from_the_body() -> None:
+    path = "conversations/caf\u00e9 ☕/messages/100%"
+    change = from_firestore(
+        MESSAGES, firestore_headers("conversations/?/messages/?"), firestore_body(path, None, {})
+    )
+    assert change.params == {"conversation_id": "café ☕", "message_id": "100%"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "params"),
+    [
+        ("users/{id}", "users/u1", {"id": "u1"}),
+        ("users/{id}/pets/{pet}", "users/u1/pets/p", {"id": "u1", "pet": "p"}),
+        ("users/{id}", "pets/u1", None),
+        ("users/{id}", "users/u1/pets/p", None),
+    ],
+)
+def test_params_are_matched_segment_by_segment(pattern: str, path: str, params: Any) -> None:
+    assert path_params(pattern, path) == params
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, b"\xff\xff not protobuf"),
+        ({}, b""),
+        ({}, firestore_body("users/u1", None, {})),
+        ({"ce-id": None}, firestore_body(PATH, None, {})),
+        ({"ce-source": None}, firestore_body(PATH, None, {})),
+        ({"ce-time": None}, firestore_body(PATH, None, {})),
+        ({"ce-time": "yesterday"}, firestore_body(PATH, None, {})),
+    ],
+)
+def test_what_is_not_such_an_event_is_said_to_be_malformed(headers: Any, body: bytes) -> None:
+    merged = {k: v for k, v in (firestore_headers(PATH) | headers).items() if v is not None}
+    with pytest.raises(MalformedEvent):
+        from_firestore(MESSAGES, merged, body)
+
+
+@given(st.binary())
+def test_no_firestore_body_whatever_raises_anything_else(body: bytes) -> None:
+    with contextlib.suppress(BatchpushError):
+        from_firestore(MESSAGES, firestore_headers(PATH), body)
+
+
+# Realtime Database
+
+
+def from_delta(data: Any, delta: Any) -> Any:
+    path = "messages/c1/m1"
+    return from_database("messages/{c}/{m}", database_headers(path), database_body(data, delta))
+
+
+def test_a_created_value_is_a_change() -> None:
+    change = from_delta(None, {"text": "hi", "none": None})
+    assert (change.before, change.after) == (None, {"text": "hi"})
+    assert change.params == {"c": "c1", "m": "m1"}
+    assert change.database == "database"
+
+
+def test_a_ref_is_percent_decoded() -> None:
+    headers = database_headers("messages/caf%C3%A9%20%25/m1")
+    change = from_database("messages/{c}/{m}", headers, database_body(None, {"a": 1}))
+    assert change.params["c"] == "café %"
+
+
+@pytest.mark.parametrize(
+    ("data", "delta", "after"),
+    [
+        (None, {"a": 1}, {"a": 1}),
+        ({"a": 1}, None, None),
+        ({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}),
+        ({"a": 1, "b": 2}, {"b": None}, {"a": 1}),
+        ({"a": 1}, {"a": None}, None),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": None}}, {"a": {"c": 2}}),
+        ({"a": {"b": 1}}, {"a": 5}, {"a": 5}),
+        ({"a": 5}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ("text", {"a": 1}, {"a": 1}),
+        ({"a": 1}, "text", "text"),
+        (["x", "y"], {"1": "z"}, ["x", "z"]),
+        (["x", "y"], {"2": "z"}, ["x", "y", "z"]),
+        (["x", "y", "z"], {"1": None}, ["x", None, "z"]),
+        (["x", "y"], {"0": None, "1": None}, None),
+        ({"ids": ["a", "b"]}, {"ids": {"1": "c"}}, {"ids": ["a", "c"]}),
+        (None, {"5": "x"}, {"5": "x"}),
+    ],
+)
+def test_the_value_after_a_write(data: Any, delta: Any, after: Any) -> None:
+    assert apply_delta(data, delta) == after
+
+
+values = st.recursive(
+    st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "b", "0", "1", "2"]), inner, min_size=1, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def stored(value: Any) -> Any:
+    """What the database shows of a value that was written to it."""
+    return apply_delta(None, value)
+
+
+def delta_between(before: Any, after: Any) -> Any:
+    """The delta of a `set`, as the Realtime Database sends it."""
+
+    def children(value: Any) -> dict[str, Any] | None:
+        if isinstance(value, list):
+            return {str(index): item for index, item in enumerate(value) if item is not None}
+        return value if isinstance(value, dict) else None
+
+    was, now = children(before), children(after)
+    if was is None or now is None:
+        return after
+    return {
+        key: delta_between(was.get(key), now.get(key))
+        for key in was.keys() | now.keys()
+        if was.get(key) != now.get(key)
+    }
+
+
+@given(values, values)
+def test_a_delta_applied_to_the_value_before_gives_the_value_after(before: Any, after: Any) -> None:
+    before, after = stored(before), stored(after)
+    snapshot = json.dumps(before)
+    assert apply_delta(before, delta_between(before, after)) == after
+    assert json.dumps(before) == snapshot
+
+
+@pytest.mark.parametrize("after", [["a", "b"], "text", 5, True])
+def test_a_value_that_is_no_map_names_its_path(after: object) -> None:
+    with pytest.raises(InvalidDocument, match="messages/c1/m1: must be a map of fields"):
+        from_delta(None, after)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"5", b"{", b"\xff", b"[" * 100_000, b'{"delta":' + b'{"a":' * 900]
+)
+def test_what_is_no_database_event_is_said_to_be_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        from_database("messages/{c}/{m}", database_headers("messages/c/m"), body)
+
+
+def test_a_value_nested_too_deeply_is_said_to_be_malformed() -> None:
+    body = b'{"data":null,"delta":' + b'{"a":' * 600 + b"1" + b"}" * 601
+    with pytest.raises(MalformedEvent):
+        from_database("messages/{c}/{m}", database_headers("messages/c/m"), body)
+
+
+# Reading fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "read", "error"),
+    [
+        ({}, ("string", "text"), "text is missing"),
+        ({"text": None}, ("string", "text"), "text is missing"),
+        ({"text": 5}, ("string", "text"), "text must be a string, not a number"),
+        ({"text": True}, ("string", "text"), "text must be a string, not a boolean"),
+        ({"text": " \n"}, ("string", "text"), "text is empty"),
+        ({"text": "\ud83d"}, ("string", "text"), "text is not valid Unicode"),
+        ({"who": "a/b"}, ("id", "who"), "who is not a document id"),
+        ({"who": ".."}, ("id", "who"), "who is not a document id"),
+        ({"who": "__a__"}, ("id", "who"), "who is not a document id"),
+        ({"who": "a\nb"}, ("id", "who"), "who is not a document id"),
+        ({"who": "x" * 769}, ("id", "who"), "who is not a document id"),
+        ({"ids": {"a": True}}, ("ids", "ids"), "ids must be a list of strings, not a map"),
+        ({"ids": "a"}, ("ids", "ids"), "ids must be a list of strings, not a string"),
+        ({"ids": ["a", 1]}, ("ids", "ids"), "ids must be a list of strings"),
+        ({"ids": ["a", "b/c"]}, ("ids", "ids"), "ids is not a document id"),
+    ],
+)
+def test_a_wrong_field_is_named(fields: Any, read: tuple[str, str], error: str) -> None:
+    reader, field = read
+    with pytest.raises(InvalidDocument) as raised:
+        getattr(Document("users/u1", fields), reader)(field)
+    assert str(raised.value) == f"users/u1: {error}"
+    assert (raised.value.document, raised.value.field) == ("users/u1", field)
+
+
+@pytest.mark.parametrize(
+    ("ids", "read"),
+    [
+        (None, None),
+        ([], ()),
+        (["b", "a", "b"], ("b", "a")),
+        (["a", None, "b"], ("a", "b")),
+    ],
+)
+def test_ids_are_read_once_each_and_in_order(ids: Any, read: Any) -> None:
+    assert Document("c", {"ids": ids}).ids("ids") == read

@@ -1,0 +1,163 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+import batchpush.client
+from batchpush.client import BatchClient
+from batchpush.errors import RestKeyUnavailable
+from batchpush.outcome import Outcome, Reply, outcome_of
+from batchpush.push import Call, Message, Push, Recipients
+from batchpush.rest_key import RestKey, RestKeyCache
+from batchpush.settings import Settings
+from emulators import batch
+
+APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
+
+
+def call(app: str = "ios") -> Call:
+    push = Push(group_id="g", recipients=Recipients(custom_ids=["ann"]), message=Message("Hello"))
+    return push.calls((app,))[0]
+
+
+class Keys:
+    """The keys that Secret Manager would give, one after the other."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = list(values)
+        self.now = 0.0
+        self.cache = RestKeyCache(self.read, clock=lambda: self.now)
+
+    async def read(self) -> RestKey:
+        if not self.values:
+            raise RestKeyUnavailable("none")
+        return RestKey(self.values.pop(0) if len(self.values) > 1 else self.values[0])
+
+
+@pytest.fixture
+def api() -> Iterator[batch.Batch]:
+    with batch.running(apps=APPS, rest_keys=["key-1"]) as api:
+        yield api
+
+
+def client_for(url: str, keys: Keys) -> BatchClient:
+    apps = ",".join(f"{name}={key}" for name, key in APPS.items())
+    settings = Settings.from_environment({"BATCH_APPS": apps, "BATCH_API_URL": url})
+    return BatchClient(settings, keys.cache)
+
+
+@pytest.fixture
+async def keys() -> Keys:
+    return Keys("key-1")
+
+
+@pytest.fixture
+async def client(api: batch.Batch, keys: Keys) -> AsyncIterator[BatchClient]:
+    client = client_for(api.url, keys)
+    yield client
+    await client.aclose()
+
+
+async def test_a_call_is_one_post_to_the_apps_own_address(
+    api: batch.Batch, client: BatchClient
+) -> None:
+    reply = await client.send(call("android"))
+    (seen,) = api.calls()
+    assert (reply.status, outcome_of(reply)) == (201, Outcome.ACCEPTED)
+    assert seen["method"] == "POST"
+    assert seen["path"] == "/1.1/ANDROIDKEY/transactional/send"
+    assert seen["headers"]["x-authorization"] == "key-1"
+    assert seen["body"]["recipients"] == {"custom_ids": ["ann"]}
+
+
+async def test_connections_are_kept_between_calls(api: batch.Batch, client: BatchClient) -> None:
+    replies = [await client.send(call()) for _ in range(20)]
+    assert {reply.status for reply in replies} == {201}
+
+
+async def test_a_rotated_key_is_read_again_and_the_call_sent_once_more(
+    api: batch.Batch, client: BatchClient, keys: Keys
+) -> None:
+    await client.send(call())
+    api.accept_rest_keys("key-2")
+    keys.values, keys.now = ["key-2"], 60.0
+    reply = await client.send(call())
+    assert reply.status == 201
+    assert [seen["reply"]["status"] for seen in api.calls()] == [201, 401, 201]
+
+
+async def test_a_refused_key_without_a_successor_is_tried_once(
+    api: batch.Batch, client: BatchClient, keys: Keys
+) -> None:
+    api.accept_rest_keys("another")
+    assert (await client.send(call())).status == 401
+    assert len(api.calls()) == 1
+
+
+async def test_without_a_key_nothing_is_sent(
+    api: batch.Batch, client: BatchClient, keys: Keys
+) -> None:
+    keys.values = []
+    with pytest.raises(RestKeyUnavailable):
+        await client.send(call())
+    assert api.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ({"status": 400}, Outcome.REFUSED),
+        ({"status": 403}, Outcome.REFUSED),
+        ({"status": 404}, Outcome.REFUSED),
+        ({"status": 429}, Outcome.NOT_SENT),
+        ({"status": 500}, Outcome.NOT_SENT),
+        ({"status": 503}, Outcome.NOT_SENT),
+        ({"status": 500, "body": "<html>oops</html>"}, Outcome.UNKNOWN),
+        ({"status": 502}, Outcome.UNKNOWN),
+        ({"status": 504}, Outcome.UNKNOWN),
+        ({"status": 307, "headers": {"Location": "/elsewhere"}}, Outcome.UNKNOWN),
+        ({"reset": True}, Outcome.UNKNOWN),
+        ({"reset": True, "accept": True}, Outcome.UNKNOWN),
+        ({"cut": True}, Outcome.UNKNOWN),
+        ({"hang": True}, Outcome.UNKNOWN),
+        ({"drip": 0.2}, Outcome.UNKNOWN),
+        ({"delay": 0.1}, Outcome.ACCEPTED),
+    ],
+)
+async def test_whatever_happens_on_the_line_is_a_reply_within_the_deadline(
+    api: batch.Batch,
+    client: BatchClient,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: dict[str, object],
+    outcome: Outcome,
+) -> None:
+    monkeypatch.setattr(batchpush.client, "TOTAL_TIMEOUT", 1.0)
+    api.fault(**fault)
+    started = time.monotonic()
+    reply = await client.send(call())
+    assert outcome_of(reply) is outcome
+    assert time.monotonic() - started < 2.0
+    assert len(api.calls()) == 1
+    assert "key-1" not in repr(reply)
+
+
+async def test_a_server_that_is_not_there_was_sent_nothing(keys: Keys) -> None:
+    client = client_for("http://127.0.0.1:9", keys)
+    reply = await client.send(call())
+    assert outcome_of(reply) is Outcome.NOT_SENT
+    await client.aclose()
+
+
+async def test_an_answer_that_never_ends_is_read_to_a_limit(
+    api: batch.Batch, client: BatchClient
+) -> None:
+    api.fault(status=400, body="x" * 1_000_000)
+    reply = await client.send(call())
+    assert len(reply.body) == batchpush.client.MAX_REPLY
+
+
+async def test_eighty_calls_at_once_all_arrive(api: batch.Batch, client: BatchClient) -> None:
+    replies = await asyncio.gather(*(client.send(call()) for _ in range(80)))
+    assert [reply.status for reply in replies] == [201] * 80
+    assert isinstance(replies[0], Reply)

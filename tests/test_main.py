@@ -1,0 +1,98 @@
+"""What the Firebase CLI learns from `main.py`, and what importing it costs."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+MANIFEST = """
+from firebase_functions.private.serving import functions_as_yaml, get_functions
+print(functions_as_yaml(get_functions()))
+"""
+IMPORTED = """
+import json, sys
+import main
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=os.environ | {"PYTHONPATH": "."} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def manifest(**environment: str) -> dict[str, Any]:
+    """What the CLI would read."""
+    endpoints: dict[str, Any] = yaml.safe_load(python(MANIFEST, **environment))["endpoints"]
+    return endpoints
+
+
+FIRESTORE = {
+    "new_message": "conversations/{conversation_id}/messages/{message_id}",
+    "friend_request": "users/{user_id}/friend_requests/{sender_id}",
+}
+DATABASE = {
+    "new_message_rtdb": "messages/{conversation_id}/{message_id}",
+    "friend_request_rtdb": "friend_requests/{user_id}/{sender_id}",
+}
+
+
+@pytest.mark.parametrize(
+    ("sources", "functions"),
+    [
+        ("firestore", FIRESTORE.keys()),
+        ("database", DATABASE.keys()),
+        ("firestore,database", FIRESTORE.keys() | DATABASE.keys()),
+    ],
+)
+def test_the_sources_decide_which_functions_are_deployed(sources: str, functions: set[str]) -> None:
+    assert manifest(SOURCES=sources).keys() == functions
+
+
+def test_every_function_is_deployed_with_retries_on_its_path() -> None:
+    endpoints = manifest(SOURCES="firestore,database", REGION="europe-west1", CONCURRENCY="40")
+    for name, path in (FIRESTORE | DATABASE).items():
+        endpoint = endpoints[name]
+        trigger = endpoint["eventTrigger"]
+        filters = trigger["eventFilterPathPatterns"]
+        assert trigger["retry"] is True
+        assert filters["document" if name in FIRESTORE else "ref"] == path
+        assert trigger["eventType"] == (
+            "google.cloud.firestore.document.v1.created"
+            if name in FIRESTORE
+            else "google.firebase.database.ref.v1.created"
+        )
+        assert endpoint["entryPoint"] == name
+        assert endpoint["platform"] == "gcfv2"
+        assert endpoint["region"] == ["europe-west1"]
+        assert endpoint["concurrency"] == 40
+        assert endpoint["cpu"] == 1
+        assert endpoint["availableMemoryMb"] == 512
+        assert endpoint["timeoutSeconds"] == 120
+
+
+def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:
+    modules = set(json.loads(python(IMPORTED, FUNCTION_TARGET="new_message")))
+    assert not modules & {
+        "firebase_admin",
+        "firebase_functions",
+        "google.cloud.firestore",
+        "google.cloud.secretmanager_v1",
+        "grpc",
+        "regex",
+    }
+
+
+def test_handlers_are_ours_and_not_those_of_an_installed_package() -> None:
+    here = os.path.join(os.getcwd(), "handlers", "__init__.py")
+    assert python("import handlers; print(handlers.__file__)").strip() == here

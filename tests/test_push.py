@@ -1,0 +1,211 @@
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import batchpush.push
+from batchpush.errors import InvalidPush
+from batchpush.push import CollapseKey, Media, Message, Push, Recipients
+from emulators.batch.rules import refusal
+
+ANN = Recipients(custom_ids=["ann"])
+EVERYTHING: dict[str, Any] = {
+    "title": "Title",
+    "deeplink": "myapp://here",
+    "media": Media(picture="https://example.com/p.jpg", icon="https://example.com/i.png"),
+    "gcm_collapse_key": CollapseKey("key"),
+    "priority": "high",
+    "time_to_live": 3600,
+    "labels": ["A", "B", "C"],
+    "custom_payload": {"order": 7},
+    "sandbox": False,
+    "skip_media_check": True,
+    "wp_template": "generic",
+}
+
+
+def push(**fields: Any) -> Push:
+    title = fields.pop("title", None)
+    defaults = {"group_id": "g", "recipients": ANN, "message": Message("Hello", title)}
+    return Push(**defaults | fields)
+
+
+def bodies(push: Push, *apps: str) -> list[dict[str, Any]]:
+    return [json.loads(call.body) for call in push.calls(apps or ("android",))]
+
+
+def test_the_least_push_is_the_least_body() -> None:
+    assert bodies(push()) == [
+        {"group_id": "g", "message": {"body": "Hello"}, "recipients": {"custom_ids": ["ann"]}}
+    ]
+
+
+def test_every_field_arrives_under_batchs_name() -> None:
+    assert bodies(push(**EVERYTHING, landing={"theme": "t", "actions": []}, extra={"new": 1})) == [
+        {
+            "group_id": "g",
+            "recipients": {"custom_ids": ["ann"]},
+            "message": {"title": "Title", "body": "Hello"},
+            "deeplink": "myapp://here",
+            "media": {
+                "picture": "https://example.com/p.jpg",
+                "icon": "https://example.com/i.png",
+            },
+            "gcm_collapse_key": {"enabled": True, "key": "key"},
+            "priority": "high",
+            "time_to_live": 3600,
+            "labels": ["A", "B", "C"],
+            "custom_payload": '{"order":7}',
+            "landing": {"theme": "t", "actions": []},
+            "sandbox": False,
+            "skip_media_check": True,
+            "wp_template": "generic",
+            "new": 1,
+        }
+    ]
+
+
+def test_a_silent_push_has_no_message() -> None:
+    (body,) = bodies(push(message=None, push_type="background"))
+    assert "message" not in body
+
+
+def test_an_icon_is_kept_from_ios_apps() -> None:
+    icon = Media(icon="https://example.com/i.png")
+    both = Media(icon="https://example.com/i.png", picture="https://example.com/p.png")
+    apps = ("ios", "ios_driver", "android")
+    assert [body.get("media") for body in bodies(push(media=icon), *apps)] == [
+        None,
+        None,
+        {"icon": "https://example.com/i.png"},
+    ]
+    assert "icon" not in bodies(push(media=both), "ios")[0]["media"]
+
+
+def test_each_language_has_its_own_call_per_app() -> None:
+    calls = push(
+        recipients=[
+            Recipients(custom_ids=["ann"], language="en"),
+            Recipients(custom_ids=["zoé"], language="fr"),
+        ],
+        message={"en": Message("Hello"), "fr": Message("Bonjour")},
+    ).calls(("ios", "android"))
+    said = {(call.app, json.loads(call.body)["message"]["body"]) for call in calls}
+    assert len(calls) == 4
+    assert said == {(app, text) for app in ("ios", "android") for text in ("Hello", "Bonjour")}
+
+
+def test_languages_that_read_the_same_share_a_call() -> None:
+    recipients = [
+        Recipients(custom_ids=["ann"], language="en"),
+        Recipients(custom_ids=["zoé", "ann"], language="fr"),
+    ]
+    for message in (Message("👍"), {"en": Message("👍"), "fr": Message("👍")}):
+        (body,) = bodies(push(recipients=recipients, message=message))
+        assert body["recipients"] == {"custom_ids": ["ann", "zoé"]}
+
+
+ids = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(
+    str.strip
+)
+
+
+@given(
+    custom_ids=st.lists(ids, max_size=40),
+    tokens=st.lists(ids, max_size=40),
+    most=st.integers(1, 9),
+    room=st.integers(400, 900),
+)
+def test_every_id_is_in_one_call_per_app_and_no_call_is_too_large(
+    custom_ids: list[str], tokens: list[str], most: int, room: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batchpush.push, "MAX_RECIPIENTS", most)
+        patch.setattr(batchpush.push, "MAX_BODY", room)
+        recipients = Recipients(custom_ids=custom_ids, tokens=tokens)
+        if not len(recipients):
+            return
+        calls = push(recipients=recipients).calls(("ios", "android"))
+    for app in ("ios", "android"):
+        sent: Counter[tuple[str, str]] = Counter()
+        for call in (call for call in calls if call.app == app):
+            assert len(call.body) <= room
+            lists = json.loads(call.body)["recipients"]
+            assert 1 <= sum(map(len, lists.values())) <= most
+            sent.update((name, value) for name, values in lists.items() for value in values)
+        assert sent == Counter(
+            {("custom_ids", i) for i in custom_ids} | {("tokens", i) for i in tokens}
+        )
+    assert len({(call.app, call.chunk) for call in calls}) == len(calls)
+
+
+def test_ten_thousand_and_one_recipients_are_two_calls() -> None:
+    many = Recipients(custom_ids=[str(number) for number in range(10_001)])
+    sizes = [len(body["recipients"]["custom_ids"]) for body in bodies(push(recipients=many))]
+    assert sizes == [10_000, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"group_id": "a group"}, "group_id"),
+        ({"group_id": ""}, "group_id"),
+        ({"recipients": Recipients()}, "recipients"),
+        ({"recipients": []}, "recipients"),
+        ({"recipients": Recipients(custom_ids="ann")}, "recipients.custom_ids"),
+        ({"recipients": Recipients(custom_ids=[""])}, "recipients.custom_ids"),
+        ({"recipients": Recipients(custom_ids=["x" * 1024])}, "recipients.custom_ids"),
+        ({"recipients": Recipients(custom_ids=["a\nb"])}, "recipients.custom_ids"),
+        ({"recipients": Recipients(install_ids=[7])}, "recipients.install_ids"),
+        ({"message": None}, "message"),
+        ({"message": {"fr": Message("Bonjour")}}, "message"),
+        ({"message": Message("")}, "message.body"),
+        ({"message": Message(5)}, "message.body"),
+        ({"message": Message("\ud83d")}, "message.body"),
+        ({"message": Message("Hello", "")}, "message.title"),
+        ({"deeplink": ""}, "deeplink"),
+        ({"media": Media()}, "media"),
+        ({"media": Media(picture="http://example.com/p.jpg")}, "media"),
+        ({"gcm_collapse_key": CollapseKey("")}, "gcm_collapse_key"),
+        ({"gcm_collapse_key": "key"}, "gcm_collapse_key"),
+        ({"priority": "urgent"}, "priority"),
+        ({"time_to_live": -1}, "time_to_live"),
+        ({"time_to_live": 2_419_201}, "time_to_live"),
+        ({"time_to_live": True}, "time_to_live"),
+        ({"labels": ["a", "b", "c", "d"]}, "labels"),
+        ({"labels": "abc"}, "labels"),
+        ({"custom_payload": "{}"}, "custom_payload"),
+        ({"custom_payload": {"at": object()}}, "custom_payload"),
+        ({"custom_payload": {"n": float("nan")}}, "custom_payload"),
+        ({"landing": {"theme": "t"}}, "landing"),
+        ({"sandbox": 1}, "sandbox"),
+        ({"skip_media_check": "yes"}, "skip_media_check"),
+        ({"extra": {"deeplink": "x"}}, "extra"),
+        ({"extra": {"new": "\ud83d"}}, "body"),
+    ],
+)
+def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
+    fields: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidPush) as raised:
+        push(**fields).calls(("ios",))
+    assert raised.value.field == named
+
+
+doubtful_only = {
+    "group_id": st.text("abcXYZ019_-", min_size=1, max_size=130),
+    "push_type": st.sampled_from(["alert", "background"]),
+    "landing": st.just({"theme": "t", "actions": []}),
+    "time_to_live": st.integers(0, 2_419_200),
+}
+optional = {name: st.just(value) for name, value in EVERYTHING.items() if name not in doubtful_only}
+
+
+@given(st.fixed_dictionaries({}, optional=optional | doubtful_only))
+def test_a_push_that_passes_here_passes_batchs_known_rules(fields: dict[str, Any]) -> None:
+    for app in ("ios", "android", "web"):
+        for body in bodies(push(**fields), app):
+            assert refusal(body, app, lenient=True) is None

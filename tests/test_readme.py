@@ -1,0 +1,62 @@
+"""What the README says is true."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchpush.settings import Settings
+from tests.events import Stored, created
+
+README = Path("README.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading, as cells."""
+    section = README.partition(f"\n## {heading}\n")[2]
+    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_the_settings_table_is_complete_and_has_the_defaults() -> None:
+    stated = {name.strip("`"): default.strip("`") for name, default, _ in table("Settings")}
+    names = {"": "empty", None: "required"}
+    assert stated == {
+        setting.name.upper(): names.get(setting.metadata["default"], setting.metadata["default"])
+        for setting in fields(Settings)
+    }
+
+
+@pytest.mark.parametrize(
+    ("order", "body"),
+    [
+        ({"status": "shipped", "customer_id": "ann"}, "Hello Ann, your order is on its way."),
+        ({"status": "shipped", "customer_id": "bob"}, "Hello there, your order is on its way."),
+        ({"status": "paid", "customer_id": "ann"}, None),
+    ],
+)
+async def test_the_handler_of_the_example_works(order: dict[str, Any], body: str | None) -> None:
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), namespace)  # noqa: S102 - it is our README
+    change = created("orders/o1", order, order_id="o1")
+    push = await namespace["order_shipped"](change, Stored({"users/ann": {"display_name": "Ann"}}))
+    assert (push and push.message.body) == body
+    assert push is None or push.calls(("ios",))
+
+
+def test_every_command_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", Path("Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
+
+
+def test_the_table_of_events_has_the_paths_of_main() -> None:
+    watched = re.findall(r'_created\("([^"]+)"\)', Path("main.py").read_text(encoding="utf-8"))
+    stated = {
+        path
+        for row in table("What is sent when")
+        for path in re.findall(r"`([^`]+)`", " ".join(row[1:3]))
+    }
+    assert stated == set(watched)

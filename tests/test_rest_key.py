@@ -1,0 +1,164 @@
+import asyncio
+import copy
+import json
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from batchpush.errors import RestKeyUnavailable
+from batchpush.rest_key import FRESH_FOR, REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache, key_reader
+from batchpush.settings import Settings
+from emulators import secret_manager
+
+SECRET = "projects/demo-batchpush/secrets/batch-rest-api-key"
+
+
+class Source:
+    """A source of keys under the test's control, with a clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.value: str | None = "first"
+        self.reads = 0
+        self.cache = RestKeyCache(self.read, clock=lambda: self.now)
+
+    async def read(self) -> RestKey:
+        self.reads += 1
+        await asyncio.sleep(0)
+        if self.value is None:
+            raise RestKeyUnavailable("down")
+        return RestKey(self.value)
+
+
+async def test_the_key_is_read_when_first_wanted_and_kept_for_five_minutes() -> None:
+    source = Source()
+    assert source.reads == 0
+    for _ in range(3):
+        assert (await source.cache.get()).reveal() == "first"
+    source.now += FRESH_FOR - 1
+    await source.cache.get()
+    assert source.reads == 1
+    source.value, source.now = "second", source.now + 1
+    assert (await source.cache.get()).reveal() == "second"
+
+
+async def test_many_calls_at_once_read_it_once() -> None:
+    source = Source()
+    await asyncio.gather(*(source.cache.get() for _ in range(80)))
+    assert source.reads == 1
+    source.now += REFRESH_AT_MOST_EVERY
+    refused, source.value = await source.cache.get(), "second"
+    keys = await asyncio.gather(*(source.cache.replaced(refused) for _ in range(80)))
+    assert source.reads == 2
+    assert {key and key.reveal() for key in keys} == {"second"}
+
+
+async def test_a_refused_key_without_a_successor_is_not_read_over_and_over() -> None:
+    source = Source()
+    refused = await source.cache.get()
+    assert await source.cache.replaced(refused) is None
+    assert source.reads == 1
+    source.now += REFRESH_AT_MOST_EVERY
+    for _ in range(5):
+        assert await source.cache.replaced(refused) is None
+    assert source.reads == 2
+
+
+async def test_the_key_at_hand_stays_in_use_while_secret_manager_is_down() -> None:
+    source = Source()
+    await source.cache.get()
+    source.value, source.now = None, source.now + FRESH_FOR
+    assert (await source.cache.get()).reveal() == "first"
+    assert source.reads == 2
+
+
+async def test_without_any_key_it_says_so_and_tries_again_next_time() -> None:
+    source = Source()
+    source.value = None
+    with pytest.raises(RestKeyUnavailable):
+        await source.cache.get()
+    source.value = "first"
+    assert (await source.cache.get()).reveal() == "first"
+
+
+def test_a_key_does_not_show_itself() -> None:
+    key = RestKey("5f2c9d1e0a7b4c3d")
+    for shown in (repr(key), str(key), f"{key}", f"{[key]}", f"{vars(Source())}"):
+        assert "5f2c" not in shown
+    with pytest.raises(TypeError):
+        json.dumps(key)
+    with pytest.raises(TypeError):
+        pickle.dumps(key)
+    with pytest.raises(TypeError):
+        copy.copy(key)
+    assert not hasattr(key, "__dict__")
+
+
+# Through the real client
+
+
+@pytest.fixture
+def manager(
+    monkeypatch: pytest.MonkeyPatch, service_account: str
+) -> Iterator[secret_manager.SecretManager]:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", service_account)
+    with secret_manager.running() as manager:
+        yield manager
+
+
+def reader(manager: secret_manager.SecretManager, **settings: str):
+    environment = {"BATCH_APPS": "ios=A", "SECRET_MANAGER_URL": manager.url} | settings
+    return key_reader(Settings.from_environment(environment))
+
+
+@pytest.mark.parametrize("secret", ["batch-rest-api-key", SECRET])
+async def test_the_latest_version_of_the_secret_is_the_key(
+    manager: secret_manager.SecretManager, secret: str
+) -> None:
+    read = reader(manager, BATCH_REST_KEY_SECRET=secret)
+    manager.add_version("demo-batchpush", "batch-rest-api-key", b"first")
+    assert (await read()).reveal() == "first"
+    manager.add_version("demo-batchpush", "batch-rest-api-key", b"second\n")
+    assert (await read()).reveal() == "second"
+
+
+@pytest.mark.parametrize("payload", [b"", b" \n", b"two words", b"line\nline", "clé".encode()])
+async def test_a_secret_that_holds_no_key_is_named_and_not_shown(
+    manager: secret_manager.SecretManager, payload: bytes
+) -> None:
+    manager.add_version("demo-batchpush", "batch-rest-api-key", payload)
+    with pytest.raises(RestKeyUnavailable, match=SECRET) as raised:
+        await reader(manager)()
+    assert "words" not in str(raised.value)
+
+
+async def test_a_missing_secret_and_a_missing_permission_name_the_secret(
+    manager: secret_manager.SecretManager,
+) -> None:
+    read = reader(manager)
+    with pytest.raises(RestKeyUnavailable, match=f"{SECRET}: NotFound"):
+        await read()
+    manager.fault(status=403)
+    with pytest.raises(RestKeyUnavailable, match=f"{SECRET}: (PermissionDenied|Forbidden)"):
+        await read()
+
+
+async def test_a_secret_manager_that_cannot_be_reached_is_said_to_be_unavailable(
+    monkeypatch: pytest.MonkeyPatch, service_account: str
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", service_account)
+    monkeypatch.setattr("batchpush.rest_key.TIMEOUT", 0.2)
+    environment = {"BATCH_APPS": "ios=A", "SECRET_MANAGER_URL": "http://127.0.0.1:9"}
+    with pytest.raises(RestKeyUnavailable, match=SECRET):
+        await key_reader(Settings.from_environment(environment))()
+
+
+async def test_a_key_in_the_environment_counts_in_the_emulator_only(
+    manager: secret_manager.SecretManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.add_version("demo-batchpush", "batch-rest-api-key", b"from-secret-manager")
+    monkeypatch.setenv("BATCH_REST_API_KEY", "from-environment")
+    assert (await reader(manager)()).reveal() == "from-secret-manager"
+    monkeypatch.setenv("FUNCTIONS_EMULATOR", "true")
+    assert (await reader(manager)()).reveal() == "from-environment"

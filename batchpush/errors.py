@@ -6,9 +6,10 @@
     ├── InvalidPush           a push that Batch would refuse
     ├── MalformedEvent        a request that is not the CloudEvent of a database write
     └── TryAgainLater         nothing is wrong with the event; it is to be delivered again
-        ├── LookUpFailed      another document could not be read
-        ├── RestKeyUnavailable
-        └── DeliveryUnfinished
+        ├── LookUpFailed          another document could not be read
+        ├── LedgerUnavailable     the delivery record could not be read or written
+        ├── RestKeyUnavailable    there is no key to call Batch with
+        └── DeliveryUnfinished    Batch has not accepted every call yet
 
 Everything but `TryAgainLater` is final: the same event would fail in the same way again.
 None of these ever holds the REST key.
@@ -53,6 +54,10 @@ class TryAgainLater(BatchpushError):
 
 class LookUpFailed(TryAgainLater):
     """A document that the push depends on could not be read."""
+
+
+class LedgerUnavailable(TryAgainLater):
+    """Firestore did not read or write the delivery record."""
 
 
 class RestKeyUnavailable(TryAgainLater):

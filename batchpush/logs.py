@@ -49,17 +49,18 @@ def log(
         **_about.get(),
         "app": app,
         "error": type(error).__name__ if error else None,
-        "data": dict(data or {}) | (_told(error) if error else {}),
+        "data": dict(data or {})
+        | ({"error": str(error), "raised_at": raised_at(error)} if error else {}),
     }
     line = json.dumps({k: v for k, v in entry.items() if v not in (None, {})}, default=_plain)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def _told(error: BaseException) -> dict[str, Any]:
+def raised_at(error: BaseException) -> str | None:
+    """The file and line of an error that was raised."""
     frames = traceback.extract_tb(error.__traceback__)
-    raised_at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
-    return {"error": str(error), "raised_at": raised_at}
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
 
 
 def _plain(value: object) -> str:

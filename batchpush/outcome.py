@@ -1,8 +1,12 @@
-"""What a reply means. Pure: a reply in, an outcome out."""
+"""What a reply means, and what to do next. Pure: one table decides."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import Enum
+from typing import Any
 
 
 class Outcome(Enum):
@@ -14,39 +18,132 @@ class Outcome(Enum):
     UNKNOWN = "unknown"  # Batch may have taken it; sending it again may double it
 
 
+class Then(Enum):
+    """What to do about it."""
+
+    DONE = "nothing"
+    AGAIN = "try again at once, with backoff; then leave it to the redelivery"
+    REDELIVERY = "leave it to the redelivery"
+    RESEND = "leave it to the redelivery, at most `MAX_AMBIGUOUS_RESENDS` times; then hold it"
+
+
 @dataclass(frozen=True)
 class Reply:
     """Batch's answer, or the reason why there is none.
 
     `status` is None without an answer; then `sent` says whether the request may have reached
-    Batch. `body` is at most the first few kilobytes.
+    Batch. `body` is at most the first few kilobytes. `retry_after` is the header as it came.
     """
 
     status: int | None = None
     body: bytes = b""
+    retry_after: str | None = None
     sent: bool = True
     problem: str | None = None
 
-    def error(self) -> dict[str, object] | None:
-        """Batch's own error body, `{"code", "type", "message"}`, if this is one."""
+    def json(self) -> dict[str, Any]:
+        """The body, if it is a JSON object; else an empty one."""
         try:
-            error = json.loads(self.body)
+            value = json.loads(self.body)
         except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def said(self) -> str | None:
+        """Batch's own words about an error: `{"code", "type", "message"}`."""
+        error = self.json()
+        if "code" not in error:
             return None
-        return error if isinstance(error, dict) and "code" in error else None
+        return f"{error['code']} {error.get('type')}: {error.get('message')}"[:500]
 
 
-def outcome_of(reply: Reply) -> Outcome:
-    match reply.status:
-        case None:
-            return Outcome.UNKNOWN if reply.sent else Outcome.NOT_SENT
-        case 201:
-            return Outcome.ACCEPTED
-        case 401 | 429 | 503:
-            return Outcome.NOT_SENT
-        case 500 if reply.error():
-            return Outcome.NOT_SENT
-        case status if 400 <= status < 500:
-            return Outcome.REFUSED
-        case _:
-            return Outcome.UNKNOWN
+@dataclass(frozen=True)
+class Rule:
+    """A row of the table; the first that applies decides."""
+
+    reply: str
+    applies: Callable[[Reply], bool]
+    outcome: Outcome
+    then: Then
+
+
+def _status(*statuses: int) -> Callable[[Reply], bool]:
+    return lambda reply: reply.status in statuses
+
+
+RULES = (
+    Rule(
+        "201, or another 2xx, with a token",
+        lambda r: r.status is not None and 200 <= r.status < 300 and "token" in r.json(),
+        Outcome.ACCEPTED,
+        Then.DONE,
+    ),
+    Rule("no connection", lambda r: r.status is None and not r.sent, Outcome.NOT_SENT, Then.AGAIN),
+    Rule("429", _status(429), Outcome.NOT_SENT, Then.AGAIN),
+    Rule("503", _status(503), Outcome.NOT_SENT, Then.AGAIN),
+    Rule(
+        "500 with Batch's own error body",
+        lambda r: r.status == 500 and r.said() is not None,
+        Outcome.NOT_SENT,
+        Then.AGAIN,
+    ),
+    Rule(
+        "401, also with the key read anew",
+        _status(401),
+        Outcome.NOT_SENT,
+        Then.REDELIVERY,
+    ),
+    Rule(
+        "400, 403, 404, any other 4xx",
+        lambda r: r.status is not None and 400 <= r.status < 500,
+        Outcome.REFUSED,
+        Then.DONE,
+    ),
+    Rule(
+        "anything else: no answer or a cut one, 502, 504, a 2xx without a token, a redirect",
+        lambda r: True,
+        Outcome.UNKNOWN,
+        Then.RESEND,
+    ),
+)
+
+
+def judge(reply: Reply) -> Rule:
+    return next(rule for rule in RULES if rule.applies(reply))
+
+
+# Backoff
+
+MIN_WAIT_429 = 5.0  # seconds; Batch asks for it where it documents the status
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 8.0
+
+
+def wait_before(attempt: int, reply: Reply, now: datetime, jitter: Callable[[], float]) -> float:
+    """Seconds to wait before the next try: what the server says, else full jitter.
+
+    `attempt` is 1 after the first try; `jitter` gives a number from 0 to 1.
+    """
+    asked = retry_after(reply, now)
+    if asked is not None:
+        return asked
+    backoff = jitter() * float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)))
+    return MIN_WAIT_429 + backoff if reply.status == 429 else backoff
+
+
+def retry_after(reply: Reply, now: datetime) -> float | None:
+    """The header in seconds from now; it may be a number or a date."""
+    text = (reply.retry_after or "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 9:
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
+
+
+def outcome_table() -> str:
+    """The table in Markdown, as the README shows it."""
+    rows = [f"| {rule.reply} | {rule.outcome.value} | {rule.then.value} |" for rule in RULES]
+    return "\n".join(["| Batch's reply | the call is | what follows |", "|---|---|---|", *rows])

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import Any, Literal
 
 from batchpush.change import is_unicode
@@ -19,6 +20,8 @@ MAX_LABELS = 3
 MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds
 
 MAX_CUSTOM_ID = 1024  # characters; an id is shorter than this
+
+MAX_BEST_BEFORE = timedelta(hours=24)  # so long does the platform bring an event again
 
 PLAIN_FIELDS = (  # of a Push, sent as they are
     "group_id",
@@ -89,7 +92,8 @@ class Push:
 
     `message` is one text for everybody, or one per language, of which each of `recipients`
     gets its own. `custom_payload` is serialised here. `extra` holds whatever else Batch takes
-    at the top level of the body; it is passed on unseen.
+    at the top level of the body; it is passed on unseen. Once the event is older than
+    `best_before`, the push is not sent any more.
     """
 
     group_id: str
@@ -108,6 +112,7 @@ class Push:
     skip_media_check: bool | None = None
     wp_template: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    best_before: timedelta = timedelta(hours=1)
 
     def calls(self, apps: Sequence[str]) -> list["Call"]:
         """Every call that the push takes, for each app; raises `InvalidPush` naming the field.
@@ -314,6 +319,11 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("sandbox", lambda v: type(v) is bool, "must be true or false"),
     ("skip_media_check", lambda v: type(v) is bool, "must be true or false"),
     ("wp_template", _is_text, "must be a string that is not blank"),
+    (
+        "best_before",
+        lambda v: isinstance(v, timedelta) and timedelta(0) < v <= MAX_BEST_BEFORE,
+        "must be a timedelta, at most 24 hours",
+    ),
     (
         "extra",
         lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),

@@ -79,10 +79,25 @@ def _deeplink_base(text: str) -> str:
     return text
 
 
-def _concurrency(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= 1000:
-        raise ValueError("expected a whole number from 1 to 1000")
-    return int(text)
+def _collection(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text) or re.fullmatch(r"__.*__", text):
+        raise ValueError("expected the name of a collection: letters, digits, _ and -")
+    return text
+
+
+def _whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return text == "true"
 
 
 def _log_level(text: str) -> str:
@@ -110,7 +125,11 @@ class Settings:
     sources: frozenset[str] = _setting(_sources, "firestore")
     default_language: str = _setting(_language, "en")
     deeplink_base: str = _setting(_deeplink_base, "")
-    concurrency: int = _setting(_concurrency, "80")
+    deliveries_collection: str = _setting(_collection, "batch_deliveries")
+    keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
+    max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
+    mirror_deliveries: bool = _setting(_switch, "false")
+    concurrency: int = _setting(_whole_number(1, 1000), "80")
     log_level: str = _setting(_log_level, "INFO")
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The decorators of `main.py`: a function that is called for every write to a path.
+"""The decorators of `main.py`: what calls a function.
 
 They describe the function to the Firebase CLI by way of the Firebase SDK, and serve it
 themselves: the event is decoded here, on one event loop for all of an instance's events, and
@@ -16,66 +16,103 @@ from batchpush.change import Change, Database, from_database, from_firestore
 from batchpush.errors import BatchpushError, TryAgainLater
 from batchpush.logs import about, log
 from batchpush.settings import settings
+from batchpush.timing import FUNCTION_TIMEOUT
 
 MEMORY_MB = 512
-TIMEOUT = 120  # seconds
+SCHEDULED_TIMEOUT = 540  # seconds
 
+Answer = tuple[str, int]
 Function = Callable[[Change], Awaitable[None]]
-Decode = Callable[[str, Mapping[str, str], bytes], Change]
+Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
 
 
 def document_created(path: str) -> Callable[[Function], Any]:
     """Call the function when a Firestore document is created at a path with `{...}` in it."""
-    return _trigger("firestore", path, from_firestore, _firestore_created)
+    return _on_write("firestore", path, from_firestore, _firestore_created)
 
 
 def value_created(path: str) -> Callable[[Function], Any]:
     """Call the function when a Realtime Database value is created at a path with `{...}`."""
-    return _trigger("database", path, from_database, _database_created)
+    return _on_write("database", path, from_database, _database_created)
 
 
-def _trigger(
+def every(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
+    """Call the function on a schedule of Cloud Scheduler, such as `every 10 minutes`."""
+
+    def decorate(function: Callable[[], Awaitable[None]]) -> Any:
+        async def serve(request: Any) -> Answer:
+            with about(function=function.__name__, event_id=None, document=None):
+                return await answer(function())
+
+        return _served(function, serve, lambda: _scheduled(schedule)(function))
+
+    return decorate
+
+
+def _on_write(
     database: Database,
     path: str,
     decode: Decode,
     described: Callable[[str], Callable[[Function], Any]],
 ) -> Callable[[Function], Any]:
     def decorate(function: Function) -> Any:
-        @functools.wraps(function)
-        async def serve(request: Any) -> tuple[str, int]:
+        async def serve(request: Any) -> Answer:
+            if request.method != "POST":  # somebody looks whether we are there
+                return "events come by POST", 405
             return await handle(function, path, decode, request.headers, await request.body())
 
-        if database in settings().sources and not _is_serving():
-            endpoint = described(path)(function).__firebase_endpoint__
-            # The SDK has no option for it. Without it, an event that fails once is gone.
-            endpoint.eventTrigger["retry"] = True
-            serve.__firebase_endpoint__ = endpoint  # type: ignore[attr-defined]
-        return functions_framework.aio.http(serve)
+        is_watched = database in settings().sources
+        return _served(function, serve, lambda: described(path)(function) if is_watched else None)
 
     return decorate
 
 
 async def handle(
     function: Function, path: str, decode: Decode, headers: Mapping[str, str], body: bytes
-) -> tuple[str, int]:
+) -> Answer:
     """Answer one event: 200 settles it, 503 has it delivered again."""
+
+    async def handled() -> None:
+        await function(decode(function.__name__, path, headers, body))
+
     with about(
         function=function.__name__,
         event_id=headers.get("ce-id"),
         document=headers.get("ce-document") or headers.get("ce-ref"),
     ):
-        try:
-            await function(decode(path, headers, body))
-        except TryAgainLater as error:
-            log("WARNING", "event.unfinished", error=error)
-            return "to be delivered again", 503
-        except BatchpushError as error:
-            log("ERROR", "event.refused", error=error)
-        except Exception as error:
-            # A mistake in a handler fails the same way each time; the platform would bring
-            # the event back for a day.
-            log("ERROR", "event.crashed", error=error)
-        return "done", 200
+        return await answer(handled())
+
+
+async def answer(work: Awaitable[None]) -> Answer:
+    """The answer that has the event delivered again only if that may end better."""
+    try:
+        await work
+    except TryAgainLater as error:
+        log("WARNING", "event.unfinished", error=error)
+        return "to be delivered again", 503
+    except BatchpushError as error:
+        log("ERROR", "event.refused", error=error)
+    except Exception as error:
+        # Not a handler's mistake, which is recorded: ours, or that of a library in trouble.
+        log("ERROR", "event.crashed", error=error)
+        return "to be delivered again", 503
+    return "done", 200
+
+
+def _served(
+    function: Callable[..., Any],
+    serve: Callable[[Any], Awaitable[Answer]],
+    described: Callable[[], Any],
+) -> Any:
+    """The function as the framework serves it and, when the CLI asks, as it is deployed."""
+    functools.update_wrapper(serve, function)
+    if not _is_serving() and (by_sdk := described()):
+        endpoint = by_sdk.__firebase_endpoint__
+        if endpoint.eventTrigger:
+            # The SDK has no option for it. Without it, an event that fails once is gone.
+            endpoint.eventTrigger["retry"] = True
+        vars(serve).update(vars(by_sdk))
+    return functions_framework.aio.http(serve)
 
 
 def _is_serving() -> bool:
@@ -98,11 +135,18 @@ def _database_created(path: str) -> Any:
     return db_fn.on_value_created(reference=path, **_options())
 
 
+def _scheduled(schedule: str) -> Any:
+    from firebase_functions import scheduler_fn
+
+    options = _options() | {"concurrency": 1, "timeout_sec": SCHEDULED_TIMEOUT}
+    return scheduler_fn.on_schedule(schedule=schedule, **options)
+
+
 def _options() -> dict[str, Any]:
     return {
         "region": settings().region,
         "memory": MEMORY_MB,
-        "timeout_sec": TIMEOUT,
+        "timeout_sec": FUNCTION_TIMEOUT,
         "concurrency": settings().concurrency,
         "cpu": 1,  # the platform wants a whole one for more than one event at a time
     }

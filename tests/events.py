@@ -32,14 +32,14 @@ def firestore_body(
 
 
 def firestore_headers(
-    path: str, *, event_id: str = "event-1", kind: str = "created"
+    path: str, *, event_id: str = "event-1", kind: str = "created", time: str = TIME
 ) -> dict[str, str]:
     return {
         "ce-specversion": "1.0",
         "ce-id": event_id,
         "ce-source": FIRESTORE,
         "ce-type": f"google.cloud.firestore.document.v1.{kind}",
-        "ce-time": TIME,
+        "ce-time": time,
         "ce-subject": f"documents/{path}",
         "ce-location": "us-central1",
         "ce-project": "demo-batchpush",
@@ -62,14 +62,14 @@ def database_body(data: Any, delta: Any) -> bytes:
 
 
 def database_headers(
-    path: str, *, event_id: str = "event-1", kind: str = "created"
+    path: str, *, event_id: str = "event-1", kind: str = "created", time: str = TIME
 ) -> dict[str, str]:
     return {
         "ce-specversion": "1.0",
         "ce-id": event_id,
         "ce-source": DATABASE,
         "ce-type": f"google.firebase.database.ref.v1.{kind}",
-        "ce-time": TIME,
+        "ce-time": time,
         "ce-subject": f"refs/{path}",
         "ce-location": "us-central1",
         "ce-instance": "demo",
@@ -91,6 +91,7 @@ def created(path: str, fields: Mapping[str, Any], **params: str) -> Change:
         after=Fields(path, fields),
         time=datetime(2026, 5, 4, 10, 20, 30, tzinfo=UTC),
         database="firestore",
+        function="test_function",
     )
 
 

@@ -24,7 +24,7 @@ PATH = "conversations/c1/messages/m1"
 
 def decoded(before: Any = None, after: Any = None, path: str = PATH) -> Any:
     body = firestore_body(path, before, after)
-    return from_firestore(MESSAGES, firestore_headers(path), body)
+    return from_firestore("f", MESSAGES, firestore_headers(path), body)
 
 
 def test_a_created_document_is_a_change_with_its_event_and_its_params() -> None:
@@ -89,14 +89,17 @@ def test_a_reference_becomes_a_path_also_one_into_another_project(
         name=f"{DOCUMENTS}/{PATH}", fields={"who": Value(reference_value=reference)}
     )
     body = DocumentEventData.serialize(DocumentEventData(value=document))
-    change = from_firestore(MESSAGES, firestore_headers(PATH), body)
+    change = from_firestore("f", MESSAGES, firestore_headers(PATH), body)
     assert change.after == {"who": shown}
 
 
 def test_ids_that_a_header_cannot_hold_come_from_the_body() -> None:
     path = "conversations/caf\u00e9 ☕/messages/100%"
     change = from_firestore(
-        MESSAGES, firestore_headers("conversations/?/messages/?"), firestore_body(path, None, {})
+        "f",
+        MESSAGES,
+        firestore_headers("conversations/?/messages/?"),
+        firestore_body(path, None, {}),
     )
     assert change.params == {"conversation_id": "café ☕", "message_id": "100%"}
 
@@ -129,13 +132,13 @@ def test_params_are_matched_segment_by_segment(pattern: str, path: str, params: 
 def test_what_is_not_such_an_event_is_said_to_be_malformed(headers: Any, body: bytes) -> None:
     merged = {k: v for k, v in (firestore_headers(PATH) | headers).items() if v is not None}
     with pytest.raises(MalformedEvent):
-        from_firestore(MESSAGES, merged, body)
+        from_firestore("f", MESSAGES, merged, body)
 
 
 @given(st.binary())
 def test_no_firestore_body_whatever_raises_anything_else(body: bytes) -> None:
     with contextlib.suppress(BatchpushError):
-        from_firestore(MESSAGES, firestore_headers(PATH), body)
+        from_firestore("f", MESSAGES, firestore_headers(PATH), body)
 
 
 # Realtime Database
@@ -143,7 +146,9 @@ def test_no_firestore_body_whatever_raises_anything_else(body: bytes) -> None:
 
 def from_delta(data: Any, delta: Any) -> Any:
     path = "messages/c1/m1"
-    return from_database("messages/{c}/{m}", database_headers(path), database_body(data, delta))
+    return from_database(
+        "f", "messages/{c}/{m}", database_headers(path), database_body(data, delta)
+    )
 
 
 def test_a_created_value_is_a_change() -> None:
@@ -155,7 +160,7 @@ def test_a_created_value_is_a_change() -> None:
 
 def test_a_ref_is_percent_decoded() -> None:
     headers = database_headers("messages/caf%C3%A9%20%25/m1")
-    change = from_database("messages/{c}/{m}", headers, database_body(None, {"a": 1}))
+    change = from_database("f", "messages/{c}/{m}", headers, database_body(None, {"a": 1}))
     assert change.params["c"] == "café %"
 
 
@@ -227,8 +232,10 @@ def test_a_delta_applied_to_the_value_before_gives_the_value_after(before: Any, 
 
 @pytest.mark.parametrize("after", [["a", "b"], "text", 5, True])
 def test_a_value_that_is_no_map_names_its_path(after: object) -> None:
+    change = from_delta(None, after)
+    assert (change.before, change.after) == (None, None)
     with pytest.raises(InvalidDocument, match="messages/c1/m1: must be a map of fields"):
-        from_delta(None, after)
+        _ = change.document
 
 
 @pytest.mark.parametrize(
@@ -236,13 +243,13 @@ def test_a_value_that_is_no_map_names_its_path(after: object) -> None:
 )
 def test_what_is_no_database_event_is_said_to_be_malformed(body: bytes) -> None:
     with pytest.raises(MalformedEvent):
-        from_database("messages/{c}/{m}", database_headers("messages/c/m"), body)
+        from_database("f", "messages/{c}/{m}", database_headers("messages/c/m"), body)
 
 
 def test_a_value_nested_too_deeply_is_said_to_be_malformed() -> None:
     body = b'{"data":null,"delta":' + b'{"a":' * 600 + b"1" + b"}" * 601
     with pytest.raises(MalformedEvent):
-        from_database("messages/{c}/{m}", database_headers("messages/c/m"), body)
+        from_database("f", "messages/{c}/{m}", database_headers("messages/c/m"), body)
 
 
 # Reading fields

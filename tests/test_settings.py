@@ -37,6 +37,10 @@ def settings(**environment: str) -> Settings:
         ("CONCURRENCY", "0"),
         ("CONCURRENCY", "many"),
         ("LOG_LEVEL", "LOUD"),
+        ("DELIVERIES_COLLECTION", "a/b"),
+        ("KEEP_DELIVERIES_DAYS", "1"),
+        ("MAX_AMBIGUOUS_RESENDS", "-1"),
+        ("MIRROR_DELIVERIES", "yes"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(variable: str, text: str) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -154,9 +155,9 @@ def test_a_malformed_document_is_one_log_line_and_no_push(
     firestore.document(f"conversations/{unique}").set(conversation)
     firestore.document(f"conversations/{unique}/messages/m1").set(message)
     (line,) = until("log line", lambda: log_lines_about(f"{unique}/messages/m1"))
-    assert line["message"] == "event.refused"
+    assert line["message"] == "delivery.refused"
     assert line["document"] == f"conversations/{unique}/messages/m1"
-    assert problem in line["data"]["error"]
+    assert problem in line["data"]["reason"]
     assert calls_about(batch, unique) == []
 
 
@@ -210,7 +211,8 @@ def database() -> Iterator[Callable[[str, str, Any], None]]:
             f"{os.environ['FUNCTIONS_EMULATOR_URL']}/functions/projects/demo-batchpush"
             f"/triggers/us-central1-{function}-0"
         )
-        headers = database_headers(path, event_id=uuid.uuid4().hex)
+        now = datetime.now(UTC).isoformat()
+        headers = database_headers(path, event_id=uuid.uuid4().hex, time=now)
         httpx.post(
             url, content=database_body(None, value), headers=headers, timeout=DEADLINE
         ).raise_for_status()
@@ -259,6 +261,6 @@ def test_a_malformed_value_is_one_log_line_and_no_push(
 ) -> None:
     database("new_message_rtdb", f"messages/{conversation}/{unique}", value)
     (line,) = until("log line", lambda: log_lines_about(unique))
-    assert line["message"] == "event.refused"
-    assert problem in line["data"]["error"]
+    assert line["message"] == "delivery.refused"
+    assert problem in line["data"]["reason"]
     assert calls_about(batch, unique) == []

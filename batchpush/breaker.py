@@ -1,0 +1,42 @@
+"""A pause per app, so that an outage of Batch does not burn the instance."""
+
+from datetime import datetime, timedelta
+
+FAILURES = 10  # in a row, over all events of the instance
+OPEN = timedelta(seconds=5)
+
+
+class Breaker:
+    """After some failures in a row, calls of the app are turned away; now and then one may try.
+
+    A `Retry-After` is for all calls of the app: none goes before its end.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._open_until: datetime | None = None
+        self._not_before: datetime | None = None
+
+    def admits(self, now: datetime) -> bool:
+        """Whether a call may go, as far as the failures before it are concerned."""
+        if self._failures < FAILURES:
+            return True
+        if self._open_until and now < self._open_until:
+            return False
+        self._open_until = now + OPEN  # this one tries; the others wait for what comes of it
+        return True
+
+    def pause(self, now: datetime) -> float:
+        """Seconds that the server has asked to wait still."""
+        return max(0.0, (self._not_before - now).total_seconds()) if self._not_before else 0.0
+
+    def answered(self) -> None:
+        self._failures = 0
+
+    def failed(self, now: datetime, retry_after: float | None) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self._open_until = now + OPEN
+        if retry_after:
+            until = now + timedelta(seconds=retry_after)
+            self._not_before = max(until, self._not_before or until)

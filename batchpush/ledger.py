@@ -1,0 +1,207 @@
+"""The delivery record in Firestore: claimed by a create, changed under a fence.
+
+Two writes and no read when all goes well, and no transactions: `create()` has one winner, and so
+has an update that names the version it was made from.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from batchpush.errors import LedgerUnavailable
+from batchpush.record import CallRecord, CallState, Record, State
+
+TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
+INLINE = 250_000  # characters of bodies in the record itself; Firestore takes 1 MiB per document
+MOST = 9_000_000  # bytes of bodies in one delivery; Firestore takes 10 MiB per commit
+PARTS = "batch_delivery_parts"  # the subcollection of the bodies that do not fit
+
+
+class Outrun(Exception):
+    """Somebody else wrote the record first."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record as it is stored; `version` is Firestore's update time of it."""
+
+    record: Record
+    version: Any
+
+
+class Ledger:
+    """Raises `LedgerUnavailable` when Firestore does not do what it is asked."""
+
+    def __init__(
+        self, client: Callable[[], Any], collection: str, mirror_deliveries: bool = False
+    ) -> None:
+        """`client` gives the `AsyncClient`; it is called on first use, in the worker."""
+        self._client = client
+        self._collection = collection
+        self._mirror_deliveries = mirror_deliveries
+
+    async def claim(self, record: Record) -> Entry:
+        """Create the record, or return the one that is there already.
+
+        The entry is ours if its owner is: also when the client repeated a create whose answer
+        it had lost.
+        """
+        reference = self._reference(record.id)
+        batch = self._client().batch()
+        document = _to_document(record)
+        in_parts = record.bodies if sum(map(len, record.bodies)) > INLINE else ()
+        if in_parts:
+            document |= {"bodies": [], "parts": len(in_parts)}
+        batch.create(reference, document)
+        for number, body in enumerate(in_parts):
+            part = {"body": body, "expire_at": record.expire_at}
+            batch.set(reference.collection(PARTS).document(str(number)), part)
+        self._mirror(batch, record)
+        try:
+            results = await _asked(lambda options: batch.commit(**options))
+        except Outrun:
+            found = await self.read(record.id)
+            if found is None:
+                raise LedgerUnavailable("the record was there and is gone") from None
+            return found
+        return Entry(record, results[0].update_time)
+
+    async def change(self, entry: Entry, record: Record) -> Entry:
+        """Write a later revision of the entry's record; raises `Outrun` if it was changed since."""
+        client = self._client()
+        batch = client.batch()
+        document = _to_document(record)
+        del document["bodies"]
+        option = client.write_option(last_update_time=entry.version)
+        batch.update(self._reference(record.id), document, option=option)
+        self._mirror(batch, record)
+        try:
+            results = await _asked(lambda options: batch.commit(**options))
+        except Outrun:
+            found = await self.read(record.id)
+            if found is None or not _is_same(found.record, record):
+                raise
+            return found
+        return Entry(record, results[0].update_time)
+
+    async def read(self, record_id: str) -> Entry | None:
+        """The record with its bodies."""
+        reference = self._reference(record_id)
+        snapshot = await _asked(lambda options: reference.get(**options))
+        if not snapshot.exists:
+            return None
+        record = _from_document(snapshot.id, snapshot.to_dict())
+        if parts := snapshot.to_dict().get("parts"):
+            record = replace(record, bodies=await self._parts(reference, parts))
+        return Entry(record, snapshot.update_time)
+
+    async def unsettled(self, after: str, limit: int) -> list[str]:
+        """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
+        records = self._client().collection(self._collection)
+        query = (
+            _in_states(records, (State.CLAIMED, State.RETRY))
+            .order_by("__name__")
+            .start_after({"__name__": self._reference(after)})
+            .select(["state"])
+            .limit(limit)
+        )
+        snapshots = await _asked(lambda options: query.get(**options))
+        return [snapshot.id for snapshot in snapshots]
+
+    async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
+        """Every record in one of the states, without the bodies that are in parts."""
+        query = _in_states(self._client().collection(self._collection), states)
+        async for snapshot in query.stream():
+            yield _from_document(snapshot.id, snapshot.to_dict())
+
+    def _reference(self, record_id: str) -> Any:
+        return self._client().collection(self._collection).document(record_id)
+
+    async def _parts(self, reference: Any, count: int) -> tuple[str, ...]:
+        parts = reference.collection(PARTS)
+        references = [parts.document(str(number)) for number in range(count)]
+
+        async def get(options: Mapping[str, Any]) -> dict[str, str]:
+            found = self._client().get_all(references, **options)
+            return {part.id: part.get("body") async for part in found}
+
+        bodies = await _asked(get)
+        return tuple(bodies[str(number)] for number in range(count))
+
+    def _mirror(self, batch: Any, record: Record) -> None:
+        """A summary under the document itself, for the app that wrote it."""
+        is_in_firestore = record.source.startswith("//firestore.")
+        if not (self._mirror_deliveries and is_in_firestore and record.is_settled):
+            return
+        apps: dict[str, list[str]] = {}
+        for call in record.calls:
+            apps.setdefault(call.app, []).append(call.state.value)
+        summary = {
+            "function": record.function,
+            "state": record.state.value,
+            "reason": record.reason,
+            "apps": apps,
+            "updated_at": record.updated_at,
+            "expire_at": record.expire_at,
+        }
+        document = self._client().document(record.document)
+        batch.set(document.collection("deliveries").document(record.id), summary)
+
+
+async def _asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+    """Carry it out within `TIMEOUT`.
+
+    That another write came first is for the caller to know; Firestore's troubles become
+    `LedgerUnavailable`.
+    """
+    from google.api_core.exceptions import (
+        AlreadyExists,
+        FailedPrecondition,
+        GoogleAPICallError,
+        RetryError,
+    )
+    from google.api_core.retry import AsyncRetry
+
+    try:
+        return await operation({"timeout": TIMEOUT, "retry": AsyncRetry(timeout=TIMEOUT)})
+    except (AlreadyExists, FailedPrecondition):
+        raise Outrun from None
+    except (GoogleAPICallError, RetryError) as error:
+        raise LedgerUnavailable(f"Firestore: {type(error).__name__}") from None
+
+
+def _in_states(query: Any, states: Iterable[State]) -> Any:
+    from google.cloud.firestore_v1.base_query import FieldFilter
+
+    return query.where(filter=FieldFilter("state", "in", [state.value for state in states]))
+
+
+def _is_same(found: Record, written: Record) -> bool:
+    """Whether what is stored is our own write, of which we lost the answer."""
+    return (found.owner, found.revision) == (written.owner, written.revision)
+
+
+# As a document. Only `state` is indexed: see firestore.indexes.json.
+
+
+def _to_document(record: Record) -> dict[str, Any]:
+    document = {each.name: getattr(record, each.name) for each in fields(record)}
+    del document["id"]
+    document["state"] = record.state.value
+    document["bodies"] = list(record.bodies)
+    document["calls"] = [
+        {each.name: getattr(call, each.name) for each in fields(call)} | {"state": call.state.value}
+        for call in record.calls
+    ]
+    return document
+
+
+def _from_document(record_id: str, document: dict[str, Any]) -> Record:
+    known = {each.name for each in fields(Record)}
+    values = {name: value for name, value in document.items() if name in known}
+    values["state"] = State(values["state"])
+    values["bodies"] = tuple(values["bodies"])
+    values["calls"] = tuple(
+        CallRecord(**call | {"state": CallState(call["state"])}) for call in values["calls"]
+    )
+    return Record(id=record_id, **values)

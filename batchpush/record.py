@@ -1,0 +1,191 @@
+"""What the delivery record says, and how it may change. Pure.
+
+create ──> CLAIMED ──> SENT | REFUSED | HELD | EXPIRED      settled, never changes again
+             ^  │                                           (unless a person replays it)
+             │  └────> RETRY ──┐
+             └─────────────────┘  taken up by a redelivery or the sweep; also a CLAIMED
+                                  whose lease ended
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+
+from batchpush.outcome import Outcome, Reply
+
+
+class State(Enum):
+    """What is true of a delivery."""
+
+    CLAIMED = "CLAIMED"  # somebody is sending, until the lease ends
+    RETRY = "RETRY"  # some call is not accepted yet; the event will be delivered again
+    SENT = "SENT"  # Batch accepted every call (accepted is not delivered)
+    REFUSED = "REFUSED"  # Batch or our validation refused it for good; the record says why
+    HELD = "HELD"  # a call's outcome stayed unknown, its resends are used up: a person decides
+    EXPIRED = "EXPIRED"  # it became too old to send
+
+
+SETTLED = frozenset({State.SENT, State.REFUSED, State.HELD, State.EXPIRED})
+
+
+class CallState(Enum):
+    """What is true of one of its calls."""
+
+    PENDING = "pending"  # not accepted yet, may be sent
+    ACCEPTED = "accepted"  # never sent again
+    REFUSED = "refused"
+    HELD = "held"  # may have been accepted more often than allowed if it were sent again
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """One app and one body. `unknown` counts the sends after which nobody knows."""
+
+    app: str
+    body: int
+    state: CallState = CallState.PENDING
+    tries: int = 0
+    unknown: int = 0
+    status: int | None = None
+    problem: str | None = None
+
+    def after(self, outcome: Outcome, reply: Reply, most_resends: int) -> "CallRecord":
+        """The call after one more try."""
+        tried = replace(
+            self, tries=self.tries + 1, status=reply.status, problem=reply.problem or reply.said()
+        )
+        if outcome is Outcome.UNKNOWN:
+            return tried.doubted(most_resends)
+        return replace(tried, state=STATE_AFTER[outcome])
+
+    def doubted(self, most_resends: int) -> "CallRecord":
+        """The call after a send of which nobody knows whether Batch took it."""
+        unknown = self.unknown + 1
+        state = CallState.PENDING if unknown <= most_resends else CallState.HELD
+        return replace(self, unknown=unknown, state=state)
+
+    @property
+    def is_pending(self) -> bool:
+        return self.state is CallState.PENDING
+
+    def is_replayable(self, resend_unknown: bool) -> bool:
+        """Whether a person may have it sent again."""
+        is_done = self.state in (CallState.ACCEPTED, CallState.PENDING)
+        return not is_done and (resend_unknown or not self.unknown)
+
+
+STATE_AFTER = {
+    Outcome.ACCEPTED: CallState.ACCEPTED,
+    Outcome.REFUSED: CallState.REFUSED,
+    Outcome.NOT_SENT: CallState.PENDING,
+}
+# The first of these that a call is in is the state of the delivery.
+STATE_OF_CALLS = (
+    (CallState.PENDING, State.RETRY),
+    (CallState.HELD, State.HELD),
+    (CallState.EXPIRED, State.EXPIRED),
+    (CallState.REFUSED, State.REFUSED),
+    (CallState.ACCEPTED, State.SENT),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One delivery: one event of one function.
+
+    The push is frozen in it: `bodies` are the JSON texts of its calls, as claimed. `owner` is
+    the claimant's nonce; `revision` grows with every write.
+    """
+
+    id: str
+    function: str
+    source: str
+    event_id: str
+    event_time: datetime
+    document: str
+    state: State
+    created_at: datetime
+    updated_at: datetime
+    best_before: datetime
+    expire_at: datetime
+    owner: str
+    lease_until: datetime | None = None
+    revision: int = 0
+    group_id: str | None = None
+    reason: str | None = None
+    calls: tuple[CallRecord, ...] = ()
+    bodies: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.state in SETTLED
+
+    def is_free(self, now: datetime) -> bool:
+        """Whether somebody else may take it up."""
+        if self.state is State.CLAIMED:
+            return self.lease_until is None or now >= self.lease_until
+        return self.state is State.RETRY
+
+    def taken_up(
+        self, *, owner: str, now: datetime, lease_until: datetime, most_resends: int
+    ) -> "Record":
+        """The record as a new owner claims it, to send what is left.
+
+        An owner whose lease ended may have sent each pending call once without telling.
+        """
+        calls: Iterable[CallRecord] = self.calls
+        if self.state is State.CLAIMED:
+            calls = [call.doubted(most_resends) if call.is_pending else call for call in calls]
+        claimed = self._next(calls, now, owner=owner)
+        if claimed.is_settled:
+            return claimed
+        return replace(claimed, state=State.CLAIMED, lease_until=lease_until)
+
+    def after(self, calls: Iterable[CallRecord], now: datetime) -> "Record":
+        """The record once its owner has done what it could."""
+        return self._next(calls, now, owner=self.owner)
+
+    def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
+        """The record as a person has it sent again: what Batch has not accepted is pending.
+
+        Calls of which nobody knows stay as they are, unless they are wanted too.
+        """
+        calls = [
+            replace(call, state=CallState.PENDING, unknown=0)
+            if call.is_replayable(resend_unknown)
+            else call
+            for call in self.calls
+        ]
+        fresh = replace(self, best_before=best_before, reason=None)
+        return fresh._next(calls, now, owner=self.owner)
+
+    def _next(self, calls: Iterable[CallRecord], now: datetime, owner: str) -> "Record":
+        calls = tuple(calls)
+        if now >= self.best_before:
+            calls = tuple(
+                replace(call, state=CallState.EXPIRED) if call.is_pending else call
+                for call in calls
+            )
+        return replace(
+            self,
+            state=state_of(calls),
+            calls=calls,
+            owner=owner,
+            lease_until=None,
+            revision=self.revision + 1,
+            updated_at=now,
+        )
+
+
+def state_of(calls: Iterable[CallRecord]) -> State:
+    """The state of a delivery that nobody is sending."""
+    states = {call.state for call in calls}
+    return next(state for call_state, state in STATE_OF_CALLS if call_state in states)
+
+
+def record_id(function: str, source: str, event_id: str) -> str:
+    """Two functions that watch one document see the same event; each has its own record."""
+    return hashlib.sha256("\n".join((function, source, event_id)).encode()).hexdigest()

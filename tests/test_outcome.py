@@ -1,0 +1,118 @@
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchpush.outcome import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    MIN_WAIT_429,
+    Outcome,
+    Reply,
+    Then,
+    judge,
+    outcome_table,
+    retry_after,
+    wait_before,
+)
+
+NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+TOKEN = b'{"token": "4b5c1e6e-1d5b-4c3e-8f7a-0e9d8c7b6a59"}'
+ERROR = b'{"code": 1, "type": "SERVER_ERROR", "message": "oops"}'
+HTML = b"<html>oops</html>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "then"),
+    [
+        (Reply(201, TOKEN), Outcome.ACCEPTED, Then.DONE),
+        (Reply(200, TOKEN), Outcome.ACCEPTED, Then.DONE),
+        (Reply(200, b"{}"), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(201, b""), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(201, HTML), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(201, TOKEN[:20]), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(201, b'["token"]'), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(204), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(307), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(400, ERROR), Outcome.REFUSED, Then.DONE),
+        (Reply(400, HTML), Outcome.REFUSED, Then.DONE),
+        (Reply(401, ERROR), Outcome.NOT_SENT, Then.REDELIVERY),
+        (Reply(403, ERROR), Outcome.REFUSED, Then.DONE),
+        (Reply(404, ERROR), Outcome.REFUSED, Then.DONE),
+        (Reply(413), Outcome.REFUSED, Then.DONE),
+        (Reply(429, ERROR), Outcome.NOT_SENT, Then.AGAIN),
+        (Reply(500, ERROR), Outcome.NOT_SENT, Then.AGAIN),
+        (Reply(500, HTML), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(500), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(502, HTML), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(502, ERROR), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(503, HTML), Outcome.NOT_SENT, Then.AGAIN),
+        (Reply(503, ERROR), Outcome.NOT_SENT, Then.AGAIN),
+        (Reply(504, HTML), Outcome.UNKNOWN, Then.RESEND),
+        (Reply(sent=False), Outcome.NOT_SENT, Then.AGAIN),
+        (Reply(sent=True), Outcome.UNKNOWN, Then.RESEND),
+    ],
+)
+def test_what_a_reply_means(reply: Reply, outcome: Outcome, then: Then) -> None:
+    rule = judge(reply)
+    assert (rule.outcome, rule.then) == (outcome, then)
+
+
+@given(st.none() | st.integers(100, 599), st.binary(max_size=60), st.booleans())
+def test_every_reply_means_something_and_only_a_token_means_accepted(
+    status: int | None, body: bytes, sent: bool
+) -> None:
+    rule = judge(Reply(status, body, sent=sent))
+    assert rule.outcome is not Outcome.ACCEPTED
+
+
+def test_the_readme_shows_the_table_that_decides() -> None:
+    assert outcome_table() in Path("README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-3", None),
+        ("1.5", None),
+        ("0", 0.0),
+        (" 7 ", 7.0),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
+        ("Mon, 04 May 2026 10:01:00", 60.0),
+        ("9" * 400, None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_a_date(
+    header: str | None, seconds: float | None
+) -> None:
+    assert retry_after(Reply(503, retry_after=header), NOW) == seconds
+
+
+@given(st.integers(1, 60), st.floats(0, 1))
+def test_the_backoff_has_full_jitter_and_a_limit(attempt: int, chance: float) -> None:
+    wait = wait_before(attempt, Reply(503), NOW, lambda: chance)
+    assert 0 <= wait <= min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
+
+
+def test_the_servers_word_goes_before_the_backoff() -> None:
+    assert wait_before(5, Reply(503, retry_after="30"), NOW, lambda: 0.5) == 30.0
+    assert wait_before(1, Reply(429, retry_after="1"), NOW, lambda: 0.5) == 1.0
+
+
+def test_a_429_without_a_word_waits_as_batch_asks_for() -> None:
+    assert wait_before(1, Reply(429), NOW, lambda: 0.0) >= MIN_WAIT_429
+
+
+def test_of_an_error_batchs_own_words_are_kept_and_no_more() -> None:
+    assert Reply(500, ERROR).said() == "1 SERVER_ERROR: oops"
+    assert Reply(500, HTML).said() is None
+    long = json.dumps({"code": 1, "message": "x" * 10_000}).encode()
+    assert len(Reply(400, long).said() or "") == 500

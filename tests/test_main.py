@@ -33,8 +33,8 @@ def python(code: str, **environment: str) -> str:
 
 def manifest(**environment: str) -> dict[str, Any]:
     """What the CLI would read."""
-    endpoints: dict[str, Any] = yaml.safe_load(python(MANIFEST, **environment))["endpoints"]
-    return endpoints
+    read: dict[str, Any] = yaml.safe_load(python(MANIFEST, **environment))
+    return read
 
 
 FIRESTORE = {
@@ -50,17 +50,19 @@ DATABASE = {
 @pytest.mark.parametrize(
     ("sources", "functions"),
     [
-        ("firestore", FIRESTORE.keys()),
-        ("database", DATABASE.keys()),
-        ("firestore,database", FIRESTORE.keys() | DATABASE.keys()),
+        ("firestore", FIRESTORE.keys() | {"sweep"}),
+        ("database", DATABASE.keys() | {"sweep"}),
+        ("firestore,database", FIRESTORE.keys() | DATABASE.keys() | {"sweep"}),
     ],
 )
 def test_the_sources_decide_which_functions_are_deployed(sources: str, functions: set[str]) -> None:
-    assert manifest(SOURCES=sources).keys() == functions
+    assert manifest(SOURCES=sources)["endpoints"].keys() == functions
 
 
 def test_every_function_is_deployed_with_retries_on_its_path() -> None:
-    endpoints = manifest(SOURCES="firestore,database", REGION="europe-west1", CONCURRENCY="40")
+    sources = "firestore,database"
+    read = manifest(SOURCES=sources, REGION="europe-west1", CONCURRENCY="40")
+    endpoints = read["endpoints"]
     for name, path in (FIRESTORE | DATABASE).items():
         endpoint = endpoints[name]
         trigger = endpoint["eventTrigger"]
@@ -79,6 +81,15 @@ def test_every_function_is_deployed_with_retries_on_its_path() -> None:
         assert endpoint["cpu"] == 1
         assert endpoint["availableMemoryMb"] == 512
         assert endpoint["timeoutSeconds"] == 120
+
+
+def test_the_sweep_is_deployed_on_a_schedule() -> None:
+    read = manifest(REGION="europe-west1")
+    sweep = read["endpoints"]["sweep"]
+    assert sweep["scheduleTrigger"]["schedule"] == "every 10 minutes"
+    assert sweep["region"] == ["europe-west1"]
+    assert (sweep["concurrency"], sweep["timeoutSeconds"]) == (1, 540)
+    assert "cloudscheduler.googleapis.com" in {needed["api"] for needed in read["requiredAPIs"]}
 
 
 def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import pytest
 from google.cloud.firestore import Client
+from google.cloud.firestore_v1.base_query import FieldFilter
 
 from emulators.batch import Batch
 from emulators.secret_manager import SecretManager
@@ -76,6 +77,15 @@ def log_lines_about(word: str) -> list[dict[str, Any]]:
     return [json.loads(line.group()) for line in lines if line]
 
 
+def settled_records(firestore: Client, document: str) -> list[dict[str, Any]]:
+    """The delivery records of a document, once nobody is sending any more."""
+    query = firestore.collection("batch_deliveries").where(
+        filter=FieldFilter("document", "==", document)
+    )
+    records = [snapshot.to_dict() for snapshot in query.get()]
+    return [record for record in records if record["state"] not in ("CLAIMED", "RETRY")]
+
+
 # Firestore
 
 
@@ -105,6 +115,11 @@ def test_a_message_is_one_call_per_app_to_those_who_want_it(
             "media": {"picture": "https://example.com/p.jpg"},
             "gcm_collapse_key": {"enabled": True, "key": f"conversation-{unique}"},
         }
+    (record,) = until(
+        "record", lambda: settled_records(firestore, f"conversations/{unique}/messages/m1")
+    )
+    assert record["state"] == "SENT"
+    assert [call["state"] for call in record["calls"]] == ["accepted"] * 3
     keys = {call["headers"]["x-authorization"] for call in calls}
     assert len(keys) == 1
     assert re.fullmatch(r"[0-9a-f]{32}", keys.pop())
@@ -159,6 +174,28 @@ def test_a_malformed_document_is_one_log_line_and_no_push(
     assert line["document"] == f"conversations/{unique}/messages/m1"
     assert problem in line["data"]["reason"]
     assert calls_about(batch, unique) == []
+    (record,) = settled_records(firestore, f"conversations/{unique}/messages/m1")
+    assert record["state"] == "REFUSED"
+    assert problem in record["reason"]
+
+
+def test_an_outage_of_batch_ends_in_a_record_that_waits(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    """The emulator never brings an event again; the platform does, and so does the sweep."""
+    batch.fault(app="ios", status=504)
+    firestore.document(f"conversations/{unique}").set({"member_ids": ["ann", "bob"]})
+    firestore.document(f"conversations/{unique}/messages/m1").set(
+        {"sender_id": "ann", "text": "Hello"}
+    )
+    (line,) = until(
+        "end",
+        lambda: [said for said in log_lines_about(unique) if said["message"] == "delivery.retry"],
+    )
+    found = firestore.document(f"batch_deliveries/{line['data']['delivery']}").get().to_dict()
+    assert found["state"] == "RETRY"
+    states = {call["app"]: call["state"] for call in found["calls"]}
+    assert states == {"ios": "pending", "android": "accepted", "web": "accepted"}
 
 
 def test_a_reference_into_another_project_is_no_obstacle(

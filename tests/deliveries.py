@@ -1,0 +1,127 @@
+"""What the tests of the ledger and of the delivery share: records and deliverers."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.cloud.firestore import AsyncClient
+
+from batchpush.change import Change
+from batchpush.client import BatchClient
+from batchpush.delivery import Deliverer
+from batchpush.ledger import Ledger
+from batchpush.lookup import LookUp
+from batchpush.push import Message, Push, Recipients
+from batchpush.record import CallRecord, Record, State
+from batchpush.rest_key import RestKey, RestKeyCache
+from batchpush.settings import Settings
+from batchpush.timing import Timing
+from tests.events import created
+
+REST_KEY = "key-1"
+TIMING = Timing(call=1.0)
+
+
+FIRESTORE_METHODS = ("commit", "batch_get_documents", "run_query", "begin_transaction")
+
+
+class Time:
+    """A clock of the test's own; whoever sleeps moves it on."""
+
+    def __init__(self) -> None:
+        self.value = datetime.now(UTC).replace(microsecond=0)
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return self.value
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.forward(seconds)
+
+    def forward(self, seconds: float) -> None:
+        self.value += timedelta(seconds=seconds)
+
+
+async def _read_key() -> RestKey:
+    return RestKey(REST_KEY)
+
+
+def ledger_for(collection: str, mirror: bool = False) -> Ledger:
+    client = AsyncClient(project="demo-batchpush")
+    return Ledger(lambda: client, collection, mirror)
+
+
+def deliverer_for(
+    url: str, collection: str, time: Time, *, mirror: bool = False, **environment: str
+) -> Deliverer:
+    """A deliverer against a Batch stand-in and the Firestore emulator."""
+    settings = Settings.from_environment(
+        {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url} | environment
+    )
+    return Deliverer(
+        ledger=ledger_for(collection, mirror),
+        client=BatchClient(settings, TIMING, RestKeyCache(_read_key)),
+        settings=settings,
+        timing=TIMING,
+        now=time.now,
+        jitter=lambda: 1.0,
+        sleep=time.sleep,
+    )
+
+
+def change_at(time: Time, path: str = "users/ann", **fields: Any) -> Change:
+    return replace(created(path, fields), id=uuid.uuid4().hex, time=time.now())
+
+
+async def greet(change: Change, look_up: LookUp) -> Push:
+    return Push(
+        group_id="greeting", recipients=Recipients(custom_ids=["bob"]), message=Message("Hello")
+    )
+
+
+def claimed(owner: str = "first", **fields: Any) -> Record:
+    now = datetime.now(UTC)
+    record = Record(
+        id=uuid.uuid4().hex * 2,
+        function="f",
+        source="//firestore.googleapis.com/projects/p/databases/(default)",
+        event_id="e",
+        event_time=now,
+        document="users/ann",
+        state=State.CLAIMED,
+        created_at=now,
+        updated_at=now,
+        best_before=now + timedelta(hours=1),
+        expire_at=now + timedelta(days=30),
+        owner=owner,
+        lease_until=now + timedelta(seconds=60),
+        calls=(CallRecord("ios", 0), CallRecord("android", 0)),
+        bodies=('{"group_id":"g"}',),
+    )
+    return replace(record, **fields)
+
+
+@contextmanager
+def rpcs(ledger: Ledger) -> Iterator[list[str]]:
+    """The names of the calls to Firestore that are made meanwhile."""
+    transport = ledger._client()._firestore_api.transport
+    made: list[str] = []
+    methods = dict(transport._wrapped_methods)
+    names = {getattr(transport, name): name for name in FIRESTORE_METHODS}
+
+    def counted(stub: Any) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            made.append(names.get(stub, "another"))
+            return methods[stub](*args, **kwargs)
+
+        return call
+
+    transport._wrapped_methods.update({stub: counted(stub) for stub in methods})
+    try:
+        yield made
+    finally:
+        transport._wrapped_methods.update(methods)

@@ -1,0 +1,481 @@
+"""Deliveries on the real Firestore emulator, against the strict Batch stand-in."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import batchpush.delivery
+from batchpush.breaker import FAILURES
+from batchpush.change import Change
+from batchpush.delivery import Deliverer
+from batchpush.errors import DeliveryUnfinished, LookUpFailed, TryAgainLater
+from batchpush.lookup import LookUp
+from batchpush.push import Message, Push, Recipients
+from batchpush.record import CallState, Record, State, record_id
+from emulators import batch
+from tests.deliveries import REST_KEY, Time, change_at, deliverer_for, greet, rpcs
+
+pytestmark = pytest.mark.suite
+
+APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[batch.Batch]:
+    with batch.running(apps=APPS, rest_keys=[REST_KEY]) as server:
+        yield server
+
+
+@pytest.fixture
+def api(server: batch.Batch) -> batch.Batch:
+    server.clear_faults()
+    server.clear()
+    return server
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+@pytest.fixture
+async def resends() -> int:
+    return 1
+
+
+@pytest.fixture
+async def deliverer(api: batch.Batch, clock: Time, resends: int) -> AsyncIterator[Deliverer]:
+    deliverer = deliverer_for(
+        api.url, f"t{uuid.uuid4().hex}", clock, MAX_AMBIGUOUS_RESENDS=str(resends)
+    )
+    yield deliverer
+    await deliverer.client.aclose()
+
+
+async def recorded(deliverer: Deliverer, change: Change) -> Record:
+    entry = await deliverer.ledger.read(record_id(change.function, change.source, change.id))
+    assert entry is not None
+    return entry.record
+
+
+async def delivered(deliverer: Deliverer, change: Change, handler: Any = greet) -> Record:
+    """The record after one delivery of the event, whether or not it is to come again."""
+    try:
+        await deliverer.deliver(change, handler)
+    except DeliveryUnfinished:
+        record = await recorded(deliverer, change)
+        assert not record.is_settled
+        return record
+    record = await recorded(deliverer, change)
+    assert record.is_settled
+    return record
+
+
+def states(record: Record) -> dict[str, CallState]:
+    return {call.app: call.state for call in record.calls}
+
+
+def calls_per_app(api: batch.Batch) -> dict[str, int]:
+    apps = [call["app"] for call in api.calls()]
+    return {app: apps.count(app) for app in APPS}
+
+
+async def test_a_good_delivery_is_two_writes_and_no_read(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    with rpcs(deliverer.ledger) as made:
+        await deliverer.deliver(change, greet)
+    assert made == ["commit", "commit"]
+    record = await recorded(deliverer, change)
+    assert record.state is State.SENT
+    assert record.expire_at == clock.now() + timedelta(days=30)
+    assert calls_per_app(api) == {"ios": 1, "android": 1}
+
+
+async def test_an_event_that_comes_again_is_not_sent_again(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    for _ in range(3):
+        assert (await delivered(deliverer, change)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 1, "android": 1}
+
+
+async def test_two_functions_of_one_event_each_send_theirs(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    for function in ("first", "second"):
+        await deliverer.deliver(replace(change, function=function), greet)
+    assert calls_per_app(api) == {"ios": 2, "android": 2}
+
+
+async def test_no_push_is_no_write(deliverer: Deliverer, clock: Time) -> None:
+    async def silent(change: Change, look_up: LookUp) -> None:
+        return None
+
+    with rpcs(deliverer.ledger) as made:
+        await deliverer.deliver(change_at(clock), silent)
+    assert made == []
+
+
+async def test_an_accepted_call_is_not_repeated_because_another_failed(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batchpush.delivery, "MOST_TRIES", 1)
+    api.fault(app="android", status=503, times=2)
+    change = change_at(clock)
+    assert (await delivered(deliverer, change)).state is State.RETRY
+    assert (await delivered(deliverer, change)).state is State.RETRY
+    assert (await delivered(deliverer, change)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 1, "android": 3}
+
+
+async def test_what_was_claimed_is_what_is_sent(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def other(change: Change, look_up: LookUp) -> Push:
+        recipients = Recipients(custom_ids=["eve"])
+        return Push(group_id="other", recipients=recipients, message=Message("Other"))
+
+    monkeypatch.setattr(batchpush.delivery, "MOST_TRIES", 1)
+    api.fault(status=503, times=2)
+    change = change_at(clock)
+    await delivered(deliverer, change)
+    await delivered(deliverer, change, other)
+    assert {call["body"]["message"]["body"] for call in api.calls()} == {"Hello"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "android", "calls"),
+    [
+        ({"status": 400}, State.REFUSED, CallState.REFUSED, 1),
+        ({"status": 403}, State.REFUSED, CallState.REFUSED, 1),
+        ({"status": 404}, State.REFUSED, CallState.REFUSED, 1),
+        ({"status": 401}, State.RETRY, CallState.PENDING, 1),
+        ({"status": 429}, State.SENT, CallState.ACCEPTED, 2),
+        ({"status": 429, "headers": {"Retry-After": "3"}}, State.SENT, CallState.ACCEPTED, 2),
+        ({"status": 429, "headers": {"Retry-After": "300"}}, State.RETRY, CallState.PENDING, 1),
+        ({"status": 500}, State.SENT, CallState.ACCEPTED, 2),
+        ({"status": 500, "body": "<html>"}, State.RETRY, CallState.PENDING, 1),
+        ({"status": 502}, State.RETRY, CallState.PENDING, 1),
+        ({"status": 503}, State.SENT, CallState.ACCEPTED, 2),
+        ({"status": 503, "times": 4}, State.SENT, CallState.ACCEPTED, 5),
+        ({"status": 503, "times": 5}, State.RETRY, CallState.PENDING, 5),
+        ({"status": 504}, State.RETRY, CallState.PENDING, 1),
+        ({"status": 200, "body": "{}"}, State.RETRY, CallState.PENDING, 1),
+        ({"status": 201, "body": "<html>"}, State.RETRY, CallState.PENDING, 1),
+    ],
+)
+async def test_what_becomes_of_a_call(
+    deliverer: Deliverer,
+    clock: Time,
+    api: batch.Batch,
+    fault: dict[str, Any],
+    state: State,
+    android: CallState,
+    calls: int,
+) -> None:
+    api.fault(app="android", **fault)
+    record = await delivered(deliverer, change_at(clock))
+    assert record.state is state
+    assert states(record) == {"ios": CallState.ACCEPTED, "android": android}
+    assert calls_per_app(api) == {"ios": 1, "android": calls}
+
+
+async def test_a_retry_after_is_waited_for_and_never_less(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(app="android", status=429, headers={"Retry-After": "7"})
+    await delivered(deliverer, change_at(clock))
+    assert sum(clock.slept) == 7.0
+
+
+@pytest.mark.parametrize("resends", [0, 1, 2])
+@pytest.mark.parametrize("lost", [{"reset": True, "accept": True}, {"cut": True}, {"hang": True}])
+async def test_an_unknown_call_is_sent_again_so_often_and_then_held(
+    deliverer: Deliverer, api: batch.Batch, clock: Time, resends: int, lost: dict[str, Any]
+) -> None:
+    api.fault(app="android", times=None, **lost)
+    change = change_at(clock)
+    for _ in range(resends):
+        assert (await delivered(deliverer, change)).state is State.RETRY
+    record = await delivered(deliverer, change)
+    assert record.state is State.HELD
+    assert states(record) == {"ios": CallState.ACCEPTED, "android": CallState.HELD}
+    await delivered(deliverer, change)
+    assert calls_per_app(api) == {"ios": 1, "android": 1 + resends}
+
+
+async def test_while_somebody_sends_the_event_is_to_come_again(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(delay=0.3, times=2)
+    change = change_at(clock)
+    first = asyncio.create_task(deliverer.deliver(change, greet))
+    await asyncio.to_thread(api.wait_for_calls, 2)
+    with pytest.raises(DeliveryUnfinished):
+        await deliverer.deliver(change, greet)
+    await first
+    await deliverer.deliver(change, greet)
+    assert calls_per_app(api) == {"ios": 1, "android": 1}
+
+
+async def test_an_owner_whose_lease_ended_does_not_send_and_is_fenced_off(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    claimed = await deliverer._plan(change, greet)
+    assert claimed is not None
+    stale = await deliverer.ledger.claim(claimed)
+    clock.forward(61)
+    await deliverer.deliver(change, greet)
+    assert calls_per_app(api) == {"ios": 1, "android": 1}
+    with pytest.raises(DeliveryUnfinished):
+        await deliverer._finish(stale)
+    assert calls_per_app(api) == {"ios": 1, "android": 1}
+    assert (await recorded(deliverer, change)).state is State.SENT
+
+
+@pytest.mark.parametrize(
+    ("age", "state"), [(timedelta(minutes=59), State.SENT), (timedelta(hours=1), State.EXPIRED)]
+)
+async def test_what_is_too_old_is_recorded_and_not_sent(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, age: timedelta, state: State
+) -> None:
+    change = replace(change_at(clock), time=clock.now() - age)
+    assert (await delivered(deliverer, change)).state is state
+    assert len(api.calls()) == (2 if state is State.SENT else 0)
+
+
+async def test_a_push_says_itself_how_long_it_is_worth_sending(
+    deliverer: Deliverer, clock: Time
+) -> None:
+    async def lasting(change: Change, look_up: LookUp) -> Push:
+        return replace(await greet(change, look_up), best_before=timedelta(hours=6))
+
+    change = replace(change_at(clock), time=clock.now() - timedelta(hours=5))
+    assert (await delivered(deliverer, change, lasting)).state is State.SENT
+
+
+async def test_no_try_begins_once_it_is_too_old(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(status=503, headers={"Retry-After": "20"}, times=None)
+    change = replace(change_at(clock), time=clock.now() - timedelta(minutes=59, seconds=50))
+    record = await delivered(deliverer, change)
+    assert len(api.calls()) == 2
+    clock.forward(20)
+    assert record.state is State.RETRY
+    assert (await delivered(deliverer, change)).state is State.EXPIRED
+    assert len(api.calls()) == 2
+
+
+class Mistake(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("push", "reason"),
+    [
+        ({"group_id": "no good"}, "group_id must be letters, digits, _ and - only"),
+        ({"recipients": Recipients()}, "recipients is empty"),
+    ],
+)
+async def test_a_push_that_batch_would_refuse_is_recorded_with_its_field(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, push: dict[str, Any], reason: str
+) -> None:
+    async def wrong(change: Change, look_up: LookUp) -> Push:
+        return replace(await greet(change, look_up), **push)
+
+    record = await delivered(deliverer, change_at(clock), wrong)
+    assert (record.state, record.reason) == (State.REFUSED, reason)
+    assert api.calls() == []
+
+
+async def test_a_handlers_mistake_is_recorded_with_its_place_and_without_its_text(
+    deliverer: Deliverer, clock: Time
+) -> None:
+    async def mistaken(change: Change, look_up: LookUp) -> Push:
+        raise Mistake("something private")
+
+    record = await delivered(deliverer, change_at(clock), mistaken)
+    assert record.state is State.REFUSED
+    assert record.reason is not None
+    assert record.reason.startswith(f"Mistake at {__file__}:")
+
+
+async def test_a_document_without_a_field_is_recorded_with_its_name(
+    deliverer: Deliverer, clock: Time
+) -> None:
+    async def reading(change: Change, look_up: LookUp) -> Push:
+        return await greet(change, look_up) if change.document.string("name") else None
+
+    record = await delivered(deliverer, change_at(clock), reading)
+    assert (record.state, record.reason) == (State.REFUSED, "users/ann: name is missing")
+
+
+async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
+    deliverer: Deliverer, clock: Time
+) -> None:
+    async def unread(change: Change, look_up: LookUp) -> Push:
+        raise LookUpFailed("Firestore: ServiceUnavailable")
+
+    change = change_at(clock)
+    with pytest.raises(LookUpFailed):
+        await deliverer.deliver(change, unread)
+    clock.forward(6 * 3600)
+    record = await delivered(deliverer, change, unread)
+    assert (record.state, record.reason) == (State.EXPIRED, "Firestore: ServiceUnavailable")
+
+
+async def test_more_than_one_record_can_hold_is_refused(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    async def huge(change: Change, look_up: LookUp) -> Push:
+        ids = [f"{number:0>900}" for number in range(10_001)]
+        return replace(await greet(change, look_up), recipients=Recipients(custom_ids=ids))
+
+    record = await delivered(deliverer, change_at(clock), huge)
+    assert record.state is State.REFUSED
+    assert record.reason is not None
+    assert record.reason.startswith("recipients ")
+
+
+async def test_many_recipients_are_several_calls_in_one_record(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    ids = [f"user-{number}" for number in range(25_003)]
+
+    async def many(change: Change, look_up: LookUp) -> Push:
+        return replace(await greet(change, look_up), recipients=Recipients(custom_ids=ids))
+
+    record = await delivered(deliverer, change_at(clock), many)
+    assert record.state is State.SENT
+    assert calls_per_app(api) == {"ios": 3, "android": 3}
+    for app in APPS:
+        bodies = [call["body"] for call in api.calls() if call["app"] == app]
+        told = [user for body in bodies for user in body["recipients"]["custom_ids"]]
+        assert sorted(told) == sorted(ids)
+
+
+# The sweep
+
+
+async def test_the_sweep_takes_up_a_lease_that_ended(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    claimed = await deliverer._plan(change, greet)
+    assert claimed is not None
+    await deliverer.ledger.claim(claimed)
+    await deliverer.sweep()
+    assert api.calls() == []
+    clock.forward(61)
+    await deliverer.sweep()
+    assert (await recorded(deliverer, change)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 1, "android": 1}
+
+
+async def test_the_sweep_leaves_a_retry_to_the_platform_for_a_while(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(app="android", status=504)
+    change = change_at(clock)
+    await delivered(deliverer, change)
+    await deliverer.sweep()
+    assert calls_per_app(api) == {"ios": 1, "android": 1}
+    clock.forward(901)
+    await deliverer.sweep()
+    assert (await recorded(deliverer, change)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 1, "android": 2}
+
+
+async def test_the_sweep_records_what_became_too_old(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(status=504, times=2)
+    change = change_at(clock)
+    await delivered(deliverer, change)
+    clock.forward(3601)
+    await deliverer.sweep()
+    assert (await recorded(deliverer, change)).state is State.EXPIRED
+    assert len(api.calls()) == 2
+
+
+async def test_a_sweep_is_bounded_and_the_next_goes_on(
+    deliverer: Deliverer, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batchpush.delivery, "SWEEP_LIMIT", 3)
+    for _ in range(7):
+        claimed = await deliverer._plan(change_at(clock), greet)
+        assert claimed is not None
+        await deliverer.ledger.claim(claimed)
+    clock.forward(61)
+    left = []
+    for _ in range(3):
+        await deliverer.sweep()
+        left.append(len(await deliverer.ledger.unsettled("0", 10)))
+    assert left == [4, 1, 0]
+
+
+# Batch is down
+
+
+async def test_an_outage_does_not_burn_the_instance(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(status=503, times=None)
+    for _ in range(10):
+        await delivered(deliverer, change_at(clock))
+    assert calls_per_app(api) == {"ios": FAILURES, "android": FAILURES}
+    assert sum(clock.slept) < 60
+    api.clear_faults()
+    clock.forward(6)
+    assert (await delivered(deliverer, change_at(clock))).state is State.SENT
+
+
+async def test_an_outage_of_one_app_leaves_the_others_alone(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(app="android", status=503, times=None)
+    for _ in range(5):
+        record = await delivered(deliverer, change_at(clock))
+        assert states(record)["ios"] is CallState.ACCEPTED
+
+
+# Secrets
+
+
+async def test_the_rest_key_is_in_no_record_and_no_line(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for fault in ({"status": 400}, {"status": 401}, {"reset": True}, {"hang": True}):
+        api.fault(app="android", **fault)
+        record = await delivered(deliverer, change_at(clock))
+        assert REST_KEY not in repr(record) + json.dumps(record.bodies)
+    assert REST_KEY not in capsys.readouterr().out
+    assert REST_KEY not in repr(deliverer)
+
+
+async def test_without_a_key_nothing_is_sent_and_the_event_comes_again(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batchpush.errors import RestKeyUnavailable
+
+    async def none() -> None:
+        raise RestKeyUnavailable("secret: NotFound")
+
+    monkeypatch.setattr(deliverer.client._rest_key, "get", none)
+    record = await delivered(deliverer, change_at(clock))
+    assert record.state is State.RETRY
+    assert record.calls[0].problem == "secret: NotFound"
+    assert api.calls() == []
+    assert issubclass(RestKeyUnavailable, TryAgainLater)

@@ -147,6 +147,28 @@ class Ledger:
         document = self._client().document(record.document)
         batch.set(document.collection("deliveries").document(record.id), summary)
 
+    async def erase(self, entry: Entry, record: Record) -> None:
+        """Write a later revision with fewer bodies; raises `Outrun` if it was changed since.
+
+        Nothing is mirrored: the path of the document may be what was erased.
+        """
+        client = self._client()
+        batch = client.batch()
+        reference = self._reference(record.id)
+        document = _to_document(record) | {"parts": 0}
+        in_parts = record.bodies if sum(map(len, record.bodies)) > INLINE else ()
+        if in_parts:
+            document |= {"bodies": [], "parts": len(in_parts)}
+        option = client.write_option(last_update_time=entry.version)
+        batch.update(reference, document, option=option)
+        for number in range(len(entry.record.bodies)):
+            part = reference.collection(PARTS).document(str(number))
+            if in_parts:
+                batch.set(part, {"body": in_parts[number], "expire_at": record.expire_at})
+            else:
+                batch.delete(part)
+        await _asked(lambda options: batch.commit(**options))
+
 
 async def _asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
     """Carry it out within `TIMEOUT`.

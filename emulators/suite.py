@@ -34,6 +34,8 @@ from typing import Any, NoReturn
 
 from dotenv import dotenv_values
 
+from batchpush.errors import ConfigurationError
+from batchpush.settings import Settings
 from emulators.tools import CannotStart, Tools, find_tools, write_runnable_jar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -452,7 +454,12 @@ def local_settings(env_file: Path | None) -> dict[str, str]:
         raise CannotStart(f"there is no --env-file {env_file}")
     chosen = dotenv_values(env_file, interpolate=False) if env_file else {}
     allowed = {name: value for name, value in chosen.items() if value and name not in NOT_INHERITED}
-    return LOCAL_SETTINGS | allowed | ALWAYS_LOCAL
+    settings = LOCAL_SETTINGS | allowed | ALWAYS_LOCAL
+    try:
+        Settings.from_environment(settings)
+    except ConfigurationError as error:
+        raise CannotStart(str(error)) from None
+    return settings
 
 
 def env_text(settings: Mapping[str, str]) -> str:

@@ -5,7 +5,15 @@ from batchpush.delivery import deliver, sweep_deliveries
 from batchpush.errors import BatchpushError, ConfigurationError, InvalidDocument, InvalidPush
 from batchpush.lookup import LookUp
 from batchpush.push import CollapseKey, Media, Message, Push, Recipients
-from batchpush.triggers import document_created, every, value_created
+from batchpush.triggers import (
+    document_created,
+    document_updated,
+    document_written,
+    every,
+    value_created,
+    value_updated,
+    value_written,
+)
 
 __all__ = [
     "BatchpushError",
@@ -22,7 +30,11 @@ __all__ = [
     "Recipients",
     "deliver",
     "document_created",
+    "document_updated",
+    "document_written",
     "every",
     "sweep_deliveries",
     "value_created",
+    "value_updated",
+    "value_written",
 ]

@@ -7,7 +7,7 @@ another project, a list or a plain value at a Realtime Database path.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -142,6 +142,18 @@ class Change:
             problem = self.misshapen or "was empty before and after the write"
             raise InvalidDocument(self.path, None, problem)
         return document
+
+    def became(self, is_so: Callable[[Document], bool]) -> bool:
+        """Whether something is so after the write and was not before it; a create counts.
+
+        A document in which it could not be read before was not so.
+        """
+        if self.document is not self.after or not is_so(self.after):
+            return False
+        try:
+            return self.before is None or not is_so(self.before)
+        except InvalidDocument:
+            return True
 
 
 def path_params(pattern: str, path: str) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from batchpush.change import Change, Document
@@ -20,8 +21,8 @@ class LookUp(Protocol):
     async def __call__(self, path: str) -> Document | None:
         """Read one document."""
 
-    async def many(self, *paths: str) -> list[Document | None]:
-        """Read several at once, in the order of their paths."""
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        """Read several at once, in the order of their paths; only these fields, where given."""
 
 
 def look_up_for(change: Change) -> LookUp:
@@ -42,7 +43,7 @@ class FirestoreLookUp:
         (document,) = await self.many(path)
         return document
 
-    async def many(self, *paths: str) -> list[Document | None]:
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
         from google.api_core.exceptions import GoogleAPICallError, RetryError
 
         client = firestore_client(self._database)
@@ -50,7 +51,7 @@ class FirestoreLookUp:
         try:
             found = {
                 snapshot.reference.path: snapshot.to_dict()
-                async for snapshot in client.get_all(references, timeout=TIMEOUT)
+                async for snapshot in client.get_all(references, fields or None, timeout=TIMEOUT)
                 if snapshot.exists
             }
         except (GoogleAPICallError, RetryError) as error:
@@ -82,8 +83,10 @@ class DatabaseLookUp:
         (document,) = await self.many(path)
         return document
 
-    async def many(self, *paths: str) -> list[Document | None]:
-        return await asyncio.gather(*(asyncio.to_thread(self._read, path) for path in paths))
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        reads = (asyncio.to_thread(self._read, path) for path in paths)
+        documents = await asyncio.gather(*reads)
+        return [_only(document, fields) for document in documents]
 
     def _read(self, path: str) -> Document | None:
         from firebase_admin import db
@@ -100,6 +103,13 @@ class DatabaseLookUp:
         if not isinstance(value, dict):
             raise InvalidDocument(path, None, "must be a map of fields")
         return Document(path, value)
+
+
+def _only(document: Document | None, fields: Sequence[str]) -> Document | None:
+    if document is None or not fields:
+        return document
+    kept = {name: value for name, value in document.items() if name in fields}
+    return Document(document.path, kept)
 
 
 @functools.cache

@@ -47,7 +47,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipients:
-    """Whom to reach, and in which language where the push has one message per language.
+    """Whom to reach, and what they read where the push has several messages.
 
     A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login.
     """
@@ -56,7 +56,7 @@ class Recipients:
     install_ids: Sequence[str] = ()
     tokens: Sequence[str] = ()
     advertising_ids: Sequence[str] = ()
-    language: str | None = None
+    reads: str | None = None
 
     def __len__(self) -> int:
         return sum(len(getattr(self, name)) for name in ID_LISTS)
@@ -90,10 +90,10 @@ class Media:
 class Push:
     """One push, to all of its recipients.
 
-    `message` is one text for everybody, or one per language, of which each of `recipients`
-    gets its own. `custom_payload` is serialised here. `extra` holds whatever else Batch takes
-    at the top level of the body; it is passed on unseen. Once the event is older than
-    `best_before`, the push is not sent any more.
+    `message` is one text for everybody, or several by a name (such as the language), of which
+    each group of recipients gets the one that it `reads`. `custom_payload` is serialised here.
+    `extra` holds whatever else Batch takes at the top level of the body; it is passed on unseen.
+    Once the event is older than `best_before`, the push is not sent any more.
     """
 
     group_id: str
@@ -138,7 +138,7 @@ class Push:
         for group in self._groups():
             message = self.message
             if isinstance(message, Mapping):
-                message = message[group.language or ""]
+                message = message[group.reads or ""]
             audiences.setdefault(message, {}).update(dict.fromkeys(group.each()))
         return [(message, list(ids)) for message, ids in audiences.items()]
 
@@ -253,8 +253,8 @@ def _check_message(push: Push) -> None:
         return
     if isinstance(push.message, Mapping):
         for group in push._groups():
-            if group.language not in push.message:
-                raise InvalidPush("message", f"has no text in the language {group.language!r}")
+            if group.reads not in push.message:
+                raise InvalidPush("message", f"has no text for those who read {group.reads!r}")
         messages = list(push.message.values())
     else:
         messages = [push.message]

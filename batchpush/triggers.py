@@ -28,12 +28,32 @@ Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
 
 def document_created(path: str) -> Callable[[Function], Any]:
     """Call the function when a Firestore document is created at a path with `{...}` in it."""
-    return _on_write("firestore", path, from_firestore, _firestore_created)
+    return _on_write("firestore", path, "on_document_created")
+
+
+def document_updated(path: str) -> Callable[[Function], Any]:
+    """... when a Firestore document is changed that was there before."""
+    return _on_write("firestore", path, "on_document_updated")
+
+
+def document_written(path: str) -> Callable[[Function], Any]:
+    """... when a Firestore document is created, changed or deleted."""
+    return _on_write("firestore", path, "on_document_written")
 
 
 def value_created(path: str) -> Callable[[Function], Any]:
     """Call the function when a Realtime Database value is created at a path with `{...}`."""
-    return _on_write("database", path, from_database, _database_created)
+    return _on_write("database", path, "on_value_created")
+
+
+def value_updated(path: str) -> Callable[[Function], Any]:
+    """... when a Realtime Database value is changed that was there before."""
+    return _on_write("database", path, "on_value_updated")
+
+
+def value_written(path: str) -> Callable[[Function], Any]:
+    """... when a Realtime Database value is created, changed or deleted."""
+    return _on_write("database", path, "on_value_written")
 
 
 def every(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
@@ -49,20 +69,21 @@ def every(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
     return decorate
 
 
-def _on_write(
-    database: Database,
-    path: str,
-    decode: Decode,
-    described: Callable[[str], Callable[[Function], Any]],
-) -> Callable[[Function], Any]:
+def _on_write(database: Database, path: str, sdk_name: str) -> Callable[[Function], Any]:
+    decode = from_firestore if database == "firestore" else from_database
+
     def decorate(function: Function) -> Any:
         async def serve(request: Any) -> Answer:
             if request.method != "POST":  # somebody looks whether we are there
                 return "events come by POST", 405
             return await handle(function, path, decode, request.headers, await request.body())
 
-        is_watched = database in settings().sources
-        return _served(function, serve, lambda: described(path)(function) if is_watched else None)
+        def described() -> Any:
+            if database not in settings().sources:
+                return None
+            return _by_sdk(database, path, sdk_name)(function)
+
+        return _served(function, serve, described)
 
     return decorate
 
@@ -123,16 +144,12 @@ def _is_serving() -> bool:
     return "FUNCTION_TARGET" in os.environ
 
 
-def _firestore_created(path: str) -> Any:
-    from firebase_functions import firestore_fn
+def _by_sdk(database: Database, path: str, name: str) -> Any:
+    from firebase_functions import db_fn, firestore_fn
 
-    return firestore_fn.on_document_created(document=path, **_options())
-
-
-def _database_created(path: str) -> Any:
-    from firebase_functions import db_fn
-
-    return db_fn.on_value_created(reference=path, **_options())
+    if database == "firestore":
+        return getattr(firestore_fn, name)(document=path, **_options())
+    return getattr(db_fn, name)(reference=path, **_options())
 
 
 def _scheduled(schedule: str) -> Any:

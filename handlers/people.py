@@ -20,6 +20,6 @@ def in_their_languages(users: Mapping[str, Document | None]) -> Sequence[Recipie
         language = language_of(user.get("language") if user else None)
         groups.setdefault(language, []).append(user_id)
     return [
-        Recipients(custom_ids=tuple(user_ids), language=language)
+        Recipients(custom_ids=tuple(user_ids), reads=language)
         for language, user_ids in groups.items()
     ]

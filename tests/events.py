@@ -1,7 +1,7 @@
 """CloudEvents as the platform sends them, made from plain values."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,7 +106,7 @@ class Stored:
         (document,) = await self.many(path)
         return document
 
-    async def many(self, *paths: str) -> list[Fields | None]:
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Fields | None]:
         self.reads.append(paths)
         return [
             Fields(path, self._documents[path]) if path in self._documents else None

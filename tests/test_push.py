@@ -88,8 +88,8 @@ def test_an_icon_is_kept_from_ios_apps() -> None:
 def test_each_language_has_its_own_call_per_app() -> None:
     calls = push(
         recipients=[
-            Recipients(custom_ids=["ann"], language="en"),
-            Recipients(custom_ids=["zoé"], language="fr"),
+            Recipients(custom_ids=["ann"], reads="en"),
+            Recipients(custom_ids=["zoé"], reads="fr"),
         ],
         message={"en": Message("Hello"), "fr": Message("Bonjour")},
     ).calls(("ios", "android"))
@@ -100,8 +100,8 @@ def test_each_language_has_its_own_call_per_app() -> None:
 
 def test_languages_that_read_the_same_share_a_call() -> None:
     recipients = [
-        Recipients(custom_ids=["ann"], language="en"),
-        Recipients(custom_ids=["zoé", "ann"], language="fr"),
+        Recipients(custom_ids=["ann"], reads="en"),
+        Recipients(custom_ids=["zoé", "ann"], reads="fr"),
     ]
     for message in (Message("👍"), {"en": Message("👍"), "fr": Message("👍")}):
         (body,) = bodies(push(recipients=recipients, message=message))

@@ -21,12 +21,14 @@ from batchpush.errors import (
     RestKeyUnavailable,
     TryAgainLater,
 )
+from batchpush.firebase import firestore_client
 from batchpush.ledger import MOST, Entry, Ledger, Outrun
 from batchpush.logs import about, log, raised_at
-from batchpush.lookup import LookUp, firestore_client, look_up_for
+from batchpush.lookup import LookUp, look_up_for
 from batchpush.outcome import Outcome, Reply, Then, judge, retry_after, wait_before
 from batchpush.push import Push
 from batchpush.record import CallRecord, Record, State, record_id
+from batchpush.report import report
 from batchpush.settings import Settings, settings
 from batchpush.timing import Timing
 
@@ -39,13 +41,14 @@ REPLAY_WITHIN = timedelta(hours=1)
 GIVE_UP_READING = timedelta(hours=6)  # on what a handler depends on
 
 
-async def deliver(change: Change, handler: Handler) -> None:
+async def deliver(change: Change, handler: Handler, report_to: str | None = None) -> None:
     """Ask the handler for a push, and send it once.
 
-    Raises `TryAgainLater` when the event is to come again. Whatever else happens is in the
-    delivery record.
+    The outcome is written to `report_to`, a path below the document's, if there is one. Raises
+    `TryAgainLater` when the event is to come again. Whatever else happens is in the delivery
+    record.
     """
-    await deliverer().deliver(change, handler)
+    await deliverer().deliver(change, handler, report_to)
 
 
 async def sweep_deliveries() -> None:
@@ -68,10 +71,11 @@ class Deliverer:
     def __post_init__(self) -> None:
         self._breakers = {app: Breaker() for app in self.settings.batch_apps}
 
-    async def deliver(self, change: Change, handler: Handler) -> None:
+    async def deliver(self, change: Change, handler: Handler, report_to: str | None = None) -> None:
         planned = await self._plan(change, handler)
         if planned is None:
             return
+        planned = replace(planned, report_to=self._report_path(planned, report_to))
         entry = await self.ledger.claim(planned)
         if entry.record.owner == planned.owner:
             await self._finish(entry)
@@ -109,6 +113,7 @@ class Deliverer:
         if entry.record.state is State.CLAIMED:
             entry = await self._send_and_record(entry)
         _log_end(entry.record)
+        await report(entry.record)
         if not entry.record.is_settled:
             raise DeliveryUnfinished("not every call is accepted yet")
 
@@ -181,6 +186,11 @@ class Deliverer:
             lease_until=self._lease_until(),
             most_resends=self.settings.max_ambiguous_resends,
         )
+
+    def _report_path(self, record: Record, report_to: str | None) -> str | None:
+        if self.settings.mirror_deliveries and not report_to and record.is_in_firestore:
+            report_to = f"deliveries/{record.id}"
+        return f"{record.document}/{report_to}" if report_to else None
 
     def _lease_until(self) -> datetime:
         return self.now() + timedelta(seconds=self.timing.lease)
@@ -282,9 +292,5 @@ def _log_end(record: Record) -> None:
 def deliverer() -> Deliverer:
     """The one of this worker, made on first use."""
     chosen, timing = settings(), Timing()
-    ledger = Ledger(
-        lambda: firestore_client("(default)"),
-        chosen.deliveries_collection,
-        chosen.mirror_deliveries,
-    )
+    ledger = Ledger(lambda: firestore_client("(default)"), chosen.deliveries_collection)
     return Deliverer(ledger, BatchClient(chosen, timing), chosen, timing)

@@ -17,6 +17,20 @@ MOST = 9_000_000  # bytes of bodies in one delivery; Firestore takes 10 MiB per 
 PARTS = "batch_delivery_parts"  # the subcollection of the bodies that do not fit
 
 
+CHANGING = frozenset(  # the fields that a later revision may change
+    {
+        "best_before",
+        "calls",
+        "lease_until",
+        "owner",
+        "reason",
+        "revision",
+        "state",
+        "updated_at",
+    }
+)
+
+
 class Outrun(Exception):
     """Somebody else wrote the record first."""
 
@@ -32,13 +46,10 @@ class Entry:
 class Ledger:
     """Raises `LedgerUnavailable` when Firestore does not do what it is asked."""
 
-    def __init__(
-        self, client: Callable[[], Any], collection: str, mirror_deliveries: bool = False
-    ) -> None:
+    def __init__(self, client: Callable[[], Any], collection: str) -> None:
         """`client` gives the `AsyncClient`; it is called on first use, in the worker."""
         self._client = client
         self._collection = collection
-        self._mirror_deliveries = mirror_deliveries
 
     async def claim(self, record: Record) -> Entry:
         """Create the record, or return the one that is there already.
@@ -56,7 +67,7 @@ class Ledger:
         for number, body in enumerate(in_parts):
             part = {"body": body, "expire_at": record.expire_at}
             batch.set(reference.collection(PARTS).document(str(number)), part)
-        self._mirror(batch, record)
+        self._report(batch, record)
         try:
             results = await _asked(lambda options: batch.commit(**options))
         except Outrun:
@@ -70,11 +81,10 @@ class Ledger:
         """Write a later revision of the entry's record; raises `Outrun` if it was changed since."""
         client = self._client()
         batch = client.batch()
-        document = _to_document(record)
-        del document["bodies"]
+        document = {name: value for name, value in _to_document(record).items() if name in CHANGING}
         option = client.write_option(last_update_time=entry.version)
         batch.update(self._reference(record.id), document, option=option)
-        self._mirror(batch, record)
+        self._report(batch, record)
         try:
             results = await _asked(lambda options: batch.commit(**options))
         except Outrun:
@@ -128,29 +138,15 @@ class Ledger:
         bodies = await _asked(get)
         return tuple(bodies[str(number)] for number in range(count))
 
-    def _mirror(self, batch: Any, record: Record) -> None:
-        """A summary under the document itself, for the app that wrote it."""
-        is_in_firestore = record.source.startswith("//firestore.")
-        if not (self._mirror_deliveries and is_in_firestore and record.is_settled):
-            return
-        apps: dict[str, list[str]] = {}
-        for call in record.calls:
-            apps.setdefault(call.app, []).append(call.state.value)
-        summary = {
-            "function": record.function,
-            "state": record.state.value,
-            "reason": record.reason,
-            "apps": apps,
-            "updated_at": record.updated_at,
-            "expire_at": record.expire_at,
-        }
-        document = self._client().document(record.document)
-        batch.set(document.collection("deliveries").document(record.id), summary)
+    def _report(self, batch: Any, record: Record) -> None:
+        """Write the summary in the same commit, so that it says what the record says."""
+        if record.report_to and record.is_settled and record.is_in_firestore:
+            batch.set(self._client().document(record.report_to), record.summary())
 
     async def erase(self, entry: Entry, record: Record) -> None:
         """Write a later revision with fewer bodies; raises `Outrun` if it was changed since.
 
-        Nothing is mirrored: the path of the document may be what was erased.
+        Nothing is reported: the path of the document may be what was erased.
         """
         client = self._client()
         batch = client.batch()

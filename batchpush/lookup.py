@@ -1,14 +1,12 @@
 """Reading other documents, from the database that the change came from."""
 
 import asyncio
-import functools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from batchpush.change import Change, Document
 from batchpush.errors import InvalidDocument, LookUpFailed
-
-TIMEOUT = 10.0  # seconds for one look-up, the client's own retries included
+from batchpush.firebase import TIMEOUT, database_reference, firestore_client
 
 
 class LookUp(Protocol):
@@ -59,25 +57,11 @@ class FirestoreLookUp:
         return [Document(path, found[path]) if path in found else None for path in paths]
 
 
-@functools.cache
-def firestore_client(database: str) -> Any:
-    """One client, and one connection, for the life of the worker.
-
-    Made on first use: a gRPC channel made before the server forks its worker can hang for ever.
-    """
-    from google.cloud.firestore import AsyncClient
-
-    return AsyncClient(database=database)
-
-
 class DatabaseLookUp:
     """One request per path, all at once: the Realtime Database has no batched read."""
 
     def __init__(self, source: str) -> None:
-        """`source` is `//firebasedatabase.googleapis.com/projects/_/locations/L/instances/I`."""
-        location, _, instance = source.partition("/locations/")[2].partition("/instances/")
-        host = "firebaseio.com" if location == "us-central1" else f"{location}.firebasedatabase.app"
-        self._url = f"https://{instance}.{host}"
+        self._source = source
 
     async def __call__(self, path: str) -> Document | None:
         (document,) = await self.many(path)
@@ -89,11 +73,10 @@ class DatabaseLookUp:
         return [_only(document, fields) for document in documents]
 
     def _read(self, path: str) -> Document | None:
-        from firebase_admin import db
         from firebase_admin.exceptions import FirebaseError
 
         try:
-            value = db.reference(path, app=firebase_app(), url=self._url).get()
+            value = database_reference(self._source, path).get()
         except ValueError:
             raise InvalidDocument(path, None, "is not a path in a Realtime Database") from None
         except FirebaseError as error:
@@ -110,10 +93,3 @@ def _only(document: Document | None, fields: Sequence[str]) -> Document | None:
         return document
     kept = {name: value for name, value in document.items() if name in fields}
     return Document(document.path, kept)
-
-
-@functools.cache
-def firebase_app() -> Any:
-    import firebase_admin
-
-    return firebase_admin.initialize_app(options={"httpTimeout": TIMEOUT})

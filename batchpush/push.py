@@ -91,9 +91,10 @@ class Push:
     """One push, to all of its recipients.
 
     `message` is one text for everybody, or several by a name (such as the language), of which
-    each group of recipients gets the one that it `reads`. `custom_payload` is serialised here.
-    `extra` holds whatever else Batch takes at the top level of the body; it is passed on unseen.
-    Once the event is older than `best_before`, the push is not sent any more.
+    each group of recipients gets the one that it `reads`. `custom_payload` is a map, or the JSON
+    text of one. `extra` holds whatever else Batch takes at the top level of the body; it is
+    passed on unseen. `apps` are names from `BATCH_APPS`, all of them if it is None. Once the
+    event is older than `best_before`, the push is not sent any more.
     """
 
     group_id: str
@@ -106,12 +107,13 @@ class Push:
     time_to_live: int | None = None
     push_type: str | None = None
     labels: Sequence[str] = ()
-    custom_payload: Mapping[str, Any] | None = None
+    custom_payload: Mapping[str, Any] | str | None = None
     landing: Mapping[str, Any] | None = None
     sandbox: bool | None = None
     skip_media_check: bool | None = None
     wp_template: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    apps: Sequence[str] | None = None
     best_before: timedelta = timedelta(hours=1)
 
     def calls(self, apps: Sequence[str]) -> list["Call"]:
@@ -121,6 +123,7 @@ class Push:
         one call per app.
         """
         _check(self)
+        apps = self._chosen(apps)
         chunks = [
             chunk
             for message, ids in self._audiences()
@@ -131,6 +134,14 @@ class Push:
             for number, chunk in enumerate(chunks)
             for app, body in _bodies(chunk, apps)
         ]
+
+    def _chosen(self, apps: Sequence[str]) -> Sequence[str]:
+        """Those of the deployed apps that the push is for."""
+        if self.apps is None:
+            return apps
+        if unknown := set(self.apps) - set(apps):
+            raise InvalidPush("apps", f"names apps that BATCH_APPS does not: {sorted(unknown)}")
+        return [app for app in apps if app in self.apps]
 
     def _audiences(self) -> list[tuple[Message | None, list[tuple[str, str]]]]:
         """The different messages, each with the ids that get it and the list each id is in."""
@@ -152,7 +163,7 @@ class Push:
             "labels": list(self.labels) or None,
             "media": self.media and _without_nones(vars(self.media)),
             "gcm_collapse_key": self.gcm_collapse_key and vars(self.gcm_collapse_key),
-            "custom_payload": self.custom_payload and _json("custom_payload", self.custom_payload),
+            "custom_payload": _payload(self.custom_payload),
         }
         return _without_nones(frame) | dict(self.extra)
 
@@ -204,6 +215,11 @@ def _bodies(chunk: dict[str, Any], apps: Sequence[str]) -> Iterator[tuple[str, b
         yield app, on_ios if platform(app) == "ios" else body
 
 
+def _payload(payload: Mapping[str, Any] | str | None) -> str | None:
+    is_map = isinstance(payload, Mapping)
+    return _json("custom_payload", payload) if is_map else payload  # type: ignore[arg-type,return-value]
+
+
 def _encoded(body: Mapping[str, Any]) -> bytes:
     return _json("body", body).encode()
 
@@ -237,7 +253,7 @@ def _check(push: Push) -> None:
 def _check_recipients(recipients: Recipients) -> None:
     for name in ID_LISTS:
         ids = getattr(recipients, name)
-        if isinstance(ids, str) or not all(_is_text(identifier) for identifier in ids):
+        if not _are_texts(ids):
             raise InvalidPush(f"recipients.{name}", "must be a list of strings, none of them blank")
     for identifier in recipients.custom_ids:
         if len(identifier) >= MAX_CUSTOM_ID or "\n" in identifier:
@@ -273,18 +289,30 @@ def _is_time_to_live(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_TIME_TO_LIVE
 
 
-def _are_labels(value: object) -> bool:
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and len(value) <= MAX_LABELS
-        and all(_is_text(label) for label in value)
-    )
+def _are_texts(value: Any) -> bool:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return is_list and all(map(_is_text, value))
+
+
+def _are_labels(value: Any) -> bool:
+    return _are_texts(value) and len(value) <= MAX_LABELS
+
+
+def _are_apps(value: object) -> bool:
+    return _are_texts(value) and bool(value)
 
 
 def _is_media(value: Media) -> bool:
     urls = _without_nones(vars(value)).values()
     return bool(urls) and all(_is_text(url) and url.startswith("https://") for url in urls)
+
+
+def _is_payload(value: object) -> bool:
+    try:
+        payload = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(payload, Mapping)
 
 
 def _is_landing(value: object) -> bool:
@@ -314,15 +342,16 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("time_to_live", _is_time_to_live, f"must be whole seconds, at most {MAX_TIME_TO_LIVE}"),
     ("push_type", _is_text, "must be a string that is not blank"),
     ("labels", _are_labels, f"must be at most {MAX_LABELS} label codes"),
-    ("custom_payload", lambda v: isinstance(v, Mapping), "must be a map"),
+    ("custom_payload", _is_payload, "must be a map, or the JSON text of one"),
     ("landing", _is_landing, "must be a map with a theme and a list of actions"),
     ("sandbox", lambda v: type(v) is bool, "must be true or false"),
     ("skip_media_check", lambda v: type(v) is bool, "must be true or false"),
     ("wp_template", _is_text, "must be a string that is not blank"),
+    ("apps", _are_apps, "must be a list of names of apps, at least one"),
     (
         "best_before",
-        lambda v: isinstance(v, timedelta) and timedelta(0) < v <= MAX_BEST_BEFORE,
-        "must be a timedelta, at most 24 hours",
+        lambda v: isinstance(v, timedelta) and v <= MAX_BEST_BEFORE,
+        "must be at most 24 hours after the event",
     ),
     (
         "extra",

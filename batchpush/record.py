@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from batchpush.outcome import Outcome, Reply
 
@@ -97,7 +98,8 @@ class Record:
     """One delivery: one event of one function.
 
     The push is frozen in it: `bodies` are the JSON texts of its calls, as claimed. `owner` is
-    the claimant's nonce; `revision` grows with every write.
+    the claimant's nonce; `revision` grows with every write. `report_to` is the path, if any, at
+    which a summary is written for the app once the delivery is settled.
     """
 
     id: str
@@ -116,12 +118,37 @@ class Record:
     revision: int = 0
     group_id: str | None = None
     reason: str | None = None
+    report_to: str | None = None
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
 
     @property
+    def is_in_firestore(self) -> bool:
+        """Whether the document is where the record is: in the default Firestore database."""
+        return self.source.startswith("//firestore.") and self.source.endswith("/(default)")
+
+    @property
     def is_settled(self) -> bool:
         return self.state in SETTLED
+
+    def summary(self) -> dict[str, Any]:
+        """What the app that wrote the document may know."""
+        apps: dict[str, list[str]] = {}
+        for call in self.calls:
+            apps.setdefault(call.app, []).append(call.state.value)
+        return {
+            "function": self.function,
+            "state": self.state.value,
+            "reason": self.reason or self._first_problem(),
+            "apps": apps,
+            "updated_at": self.updated_at,
+            "expire_at": self.expire_at,
+        }
+
+    def _first_problem(self) -> str | None:
+        if self.state is State.SENT:
+            return None
+        return next((call.problem for call in self.calls if call.problem), None)
 
     def is_free(self, now: datetime) -> bool:
         """Whether somebody else may take it up."""

@@ -50,20 +50,18 @@ async def _read_key() -> RestKey:
     return RestKey(REST_KEY)
 
 
-def ledger_for(collection: str, mirror: bool = False) -> Ledger:
+def ledger_for(collection: str) -> Ledger:
     client = AsyncClient(project="demo-batchpush")
-    return Ledger(lambda: client, collection, mirror)
+    return Ledger(lambda: client, collection)
 
 
-def deliverer_for(
-    url: str, collection: str, time: Time, *, mirror: bool = False, **environment: str
-) -> Deliverer:
+def deliverer_for(url: str, collection: str, time: Time, **environment: str) -> Deliverer:
     """A deliverer against a Batch stand-in and the Firestore emulator."""
     settings = Settings.from_environment(
         {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url} | environment
     )
     return Deliverer(
-        ledger=ledger_for(collection, mirror),
+        ledger=ledger_for(collection),
         client=BatchClient(settings, TIMING, RestKeyCache(_read_key)),
         settings=settings,
         timing=TIMING,

@@ -153,12 +153,11 @@ async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
 
 
 @suite
-async def test_when_asked_the_outcome_is_written_under_the_document() -> None:
-    ledger = ledger_for(f"t{uuid.uuid4().hex}", mirror=True)
+async def test_when_asked_the_outcome_is_written_under_the_document(ledger: Ledger) -> None:
     document = f"rooms/{uuid.uuid4().hex}"
-    record = claimed(document=document)
     client = ledger._client()
-    summary = client.document(f"{document}/deliveries/{record.id}")
+    summary = client.document(f"{document}/deliveries/d1")
+    record = claimed(document=document, report_to=summary.path)
     entry = await ledger.claim(record)
     assert not (await summary.get()).exists
     with rpcs(ledger) as made:

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -71,6 +72,16 @@ def test_every_field_arrives_under_batchs_name() -> None:
 def test_a_silent_push_has_no_message() -> None:
     (body,) = bodies(push(message=None, push_type="background"))
     assert "message" not in body
+
+
+def test_a_payload_may_be_json_already() -> None:
+    (body,) = bodies(push(custom_payload='{"a": 1}'))
+    assert body["custom_payload"] == '{"a": 1}'
+
+
+def test_a_push_may_be_for_some_apps_only() -> None:
+    calls = push(apps=["ios_driver", "web"]).calls(("ios", "ios_driver", "android", "web"))
+    assert [call.app for call in calls] == ["ios_driver", "web"]
 
 
 def test_an_icon_is_kept_from_ios_apps() -> None:
@@ -177,7 +188,13 @@ def test_ten_thousand_and_one_recipients_are_two_calls() -> None:
         ({"time_to_live": True}, "time_to_live"),
         ({"labels": ["a", "b", "c", "d"]}, "labels"),
         ({"labels": "abc"}, "labels"),
-        ({"custom_payload": "{}"}, "custom_payload"),
+        ({"custom_payload": "[]"}, "custom_payload"),
+        ({"custom_payload": "{"}, "custom_payload"),
+        ({"apps": ["windows"]}, "apps"),
+        ({"apps": []}, "apps"),
+        ({"apps": "ios"}, "apps"),
+        ({"best_before": timedelta(hours=25)}, "best_before"),
+        ({"best_before": 3600}, "best_before"),
         ({"custom_payload": {"at": object()}}, "custom_payload"),
         ({"custom_payload": {"n": float("nan")}}, "custom_payload"),
         ({"landing": {"theme": "t"}}, "landing"),

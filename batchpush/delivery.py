@@ -107,6 +107,7 @@ class Deliverer:
         if not pending.is_settled:
             entry = await self.ledger.change(entry, self._taken_up(pending))
             entry = await self._send_and_record(entry)
+            await report(entry.record)
         return entry.record
 
     async def _finish(self, entry: Entry) -> None:
@@ -204,6 +205,8 @@ class Deliverer:
         """Try one call until it is settled, or its time is up."""
         if not call.is_pending:
             return call
+        if call.app not in self.settings.batch_apps:
+            return call.refused(f"BATCH_APPS has no {call.app} any more")
         body = record.bodies[call.body].encode()
         stop, breaker, pause = self._stop(record), self._breakers[call.app], 0.0
         for attempt in range(1, MOST_TRIES + 1):
@@ -269,6 +272,8 @@ class Deliverer:
                 await self.resume(entry)
             except TryAgainLater as error:
                 log("WARNING", "event.unfinished", error=error)
+            except Exception as error:  # one record must not keep the sweep from the others
+                log("ERROR", "event.crashed", error=error)
 
     def _is_abandoned(self, record: Record) -> bool:
         if record.state is not State.RETRY:

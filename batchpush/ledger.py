@@ -4,7 +4,8 @@ Two writes and no read when all goes well, and no transactions: `create()` has o
 has an update that names the version it was made from.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -57,16 +58,11 @@ class Ledger:
         The entry is ours if its owner is: also when the client repeated a create whose answer
         it had lost.
         """
-        reference = self._reference(record.id)
         batch = self._client().batch()
-        document = _to_document(record)
-        in_parts = record.bodies if sum(map(len, record.bodies)) > INLINE else ()
-        if in_parts:
-            document |= {"bodies": [], "parts": len(in_parts)}
-        batch.create(reference, document)
-        for number, body in enumerate(in_parts):
-            part = {"body": body, "expire_at": record.expire_at}
-            batch.set(reference.collection(PARTS).document(str(number)), part)
+        document, parts = _split(record)
+        batch.create(self._reference(record.id), document)
+        for number, part in enumerate(parts):
+            batch.set(self._part(record.id, number), part)
         self._report(batch, record)
         try:
             results = await _asked(lambda options: batch.commit(**options))
@@ -96,40 +92,50 @@ class Ledger:
 
     async def read(self, record_id: str) -> Entry | None:
         """The record with its bodies."""
-        reference = self._reference(record_id)
-        snapshot = await _asked(lambda options: reference.get(**options))
+        snapshot = await _asked(lambda options: self._reference(record_id).get(**options))
         if not snapshot.exists:
             return None
         record = _from_document(snapshot.id, snapshot.to_dict())
         if parts := snapshot.to_dict().get("parts"):
-            record = replace(record, bodies=await self._parts(reference, parts))
+            record = replace(record, bodies=await self._parts(record_id, parts))
         return Entry(record, snapshot.update_time)
 
     async def unsettled(self, after: str, limit: int) -> list[str]:
         """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
-        records = self._client().collection(self._collection)
-        query = (
-            _in_states(records, (State.CLAIMED, State.RETRY))
-            .order_by("__name__")
-            .start_after({"__name__": self._reference(after)})
-            .select(["state"])
-            .limit(limit)
-        )
-        snapshots = await _asked(lambda options: query.get(**options))
-        return [snapshot.id for snapshot in snapshots]
+        query = _in_states(self._records(), (State.CLAIMED, State.RETRY)).order_by("__name__")
+        return await self._ids(query.start_after({"__name__": after}).limit(limit))
+
+    async def beginning_with(self, beginning: str, limit: int) -> list[str]:
+        """Ids that begin so."""
+        query = self._records().order_by("__name__").start_at({"__name__": beginning})
+        ids = await self._ids(query.limit(limit))
+        return [each for each in ids if each.startswith(beginning)]
 
     async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
         """Every record in one of the states, without the bodies that are in parts."""
-        query = _in_states(self._client().collection(self._collection), states)
-        async for snapshot in query.stream():
-            yield _from_document(snapshot.id, snapshot.to_dict())
+        from google.api_core.retry import AsyncRetry
+
+        query = _in_states(self._records(), states)
+        with _translated():
+            # A read of everything may take long; only to begin it must not.
+            async for snapshot in query.stream(timeout=600.0, retry=AsyncRetry(timeout=TIMEOUT)):
+                yield _from_document(snapshot.id, snapshot.to_dict())
+
+    async def _ids(self, query: Any) -> list[str]:
+        snapshots = await _asked(lambda options: query.select([]).get(**options))
+        return [snapshot.id for snapshot in snapshots]
+
+    def _records(self) -> Any:
+        return self._client().collection(self._collection)
 
     def _reference(self, record_id: str) -> Any:
-        return self._client().collection(self._collection).document(record_id)
+        return self._records().document(record_id)
 
-    async def _parts(self, reference: Any, count: int) -> tuple[str, ...]:
-        parts = reference.collection(PARTS)
-        references = [parts.document(str(number)) for number in range(count)]
+    def _part(self, record_id: str, number: int) -> Any:
+        return self._reference(record_id).collection(PARTS).document(str(number))
+
+    async def _parts(self, record_id: str, count: int) -> tuple[str, ...]:
+        references = [self._part(record_id, number) for number in range(count)]
 
         async def get(options: Mapping[str, Any]) -> dict[str, str]:
             found = self._client().get_all(references, **options)
@@ -150,41 +156,42 @@ class Ledger:
         """
         client = self._client()
         batch = client.batch()
-        reference = self._reference(record.id)
-        document = _to_document(record) | {"parts": 0}
-        in_parts = record.bodies if sum(map(len, record.bodies)) > INLINE else ()
-        if in_parts:
-            document |= {"bodies": [], "parts": len(in_parts)}
+        document, parts = _split(record)
         option = client.write_option(last_update_time=entry.version)
-        batch.update(reference, document, option=option)
+        batch.update(self._reference(record.id), document, option=option)
         for number in range(len(entry.record.bodies)):
-            part = reference.collection(PARTS).document(str(number))
-            if in_parts:
-                batch.set(part, {"body": in_parts[number], "expire_at": record.expire_at})
+            if parts:
+                batch.set(self._part(record.id, number), parts[number])
             else:
-                batch.delete(part)
+                batch.delete(self._part(record.id, number))
         await _asked(lambda options: batch.commit(**options))
 
 
 async def _asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
-    """Carry it out within `TIMEOUT`.
+    """Carry it out within `TIMEOUT`."""
+    from google.api_core.retry import AsyncRetry
 
-    That another write came first is for the caller to know; Firestore's troubles become
-    `LedgerUnavailable`.
-    """
+    with _translated():
+        return await operation({"timeout": TIMEOUT, "retry": AsyncRetry(timeout=TIMEOUT)})
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """That another write came first is for the caller to know; the rest is Firestore's trouble."""
     from google.api_core.exceptions import (
         AlreadyExists,
         FailedPrecondition,
         GoogleAPICallError,
         RetryError,
     )
-    from google.api_core.retry import AsyncRetry
 
     try:
-        return await operation({"timeout": TIMEOUT, "retry": AsyncRetry(timeout=TIMEOUT)})
+        yield
     except (AlreadyExists, FailedPrecondition):
         raise Outrun from None
-    except (GoogleAPICallError, RetryError) as error:
+    except RetryError as error:
+        raise LedgerUnavailable(f"Firestore: {type(error.cause).__name__}") from None
+    except GoogleAPICallError as error:
         raise LedgerUnavailable(f"Firestore: {type(error).__name__}") from None
 
 
@@ -200,6 +207,15 @@ def _is_same(found: Record, written: Record) -> bool:
 
 
 # As a document. Only `state` is indexed: see firestore.indexes.json.
+
+
+def _split(record: Record) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The record's document, and those of its bodies if they do not fit into it."""
+    document = _to_document(record) | {"parts": 0}
+    if sum(map(len, record.bodies)) <= INLINE:
+        return document, []
+    parts = [{"body": body, "expire_at": record.expire_at} for body in record.bodies]
+    return document | {"bodies": [], "parts": len(parts)}, parts
 
 
 def _to_document(record: Record) -> dict[str, Any]:

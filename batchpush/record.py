@@ -41,6 +41,9 @@ class CallState(Enum):
     EXPIRED = "expired"
 
 
+ERASED = "erased"  # the problem of a call whose only recipient asked to be forgotten
+
+
 @dataclass(frozen=True)
 class CallRecord:
     """One app and one body. `unknown` counts the sends after which nobody knows."""
@@ -68,13 +71,17 @@ class CallRecord:
         state = CallState.PENDING if unknown <= most_resends else CallState.HELD
         return replace(self, unknown=unknown, state=state)
 
+    def refused(self, problem: str) -> "CallRecord":
+        """The call as one that cannot be sent."""
+        return replace(self, state=CallState.REFUSED, status=None, problem=problem)
+
     @property
     def is_pending(self) -> bool:
         return self.state is CallState.PENDING
 
     def is_replayable(self, resend_unknown: bool) -> bool:
         """Whether a person may have it sent again."""
-        is_done = self.state in (CallState.ACCEPTED, CallState.PENDING)
+        is_done = self.state in (CallState.ACCEPTED, CallState.PENDING) or self.problem == ERASED
         return not is_done and (resend_unknown or not self.unknown)
 
 

@@ -426,6 +426,57 @@ async def test_a_sweep_is_bounded_and_the_next_goes_on(
     assert left == [4, 1, 0]
 
 
+async def test_an_app_that_is_no_longer_deployed_is_refused_by_name(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    claimed = await deliverer._plan(change, greet)
+    assert claimed is not None
+    calls = (replace(claimed.calls[0], app="tv"), *claimed.calls[1:])
+    await deliverer.ledger.claim(replace(claimed, calls=calls))
+    clock.forward(61)
+    await deliverer.sweep()
+    record = await recorded(deliverer, change)
+    assert record.state is State.REFUSED
+    assert record.calls[0].problem == "BATCH_APPS has no tv any more"
+    assert calls_per_app(api) == {"ios": 0, "android": 1}
+
+
+async def test_one_record_does_not_keep_the_sweep_from_the_others(
+    deliverer: Deliverer, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [change_at(clock) for _ in range(3)]
+    for change in changes:
+        claimed = await deliverer._plan(change, greet)
+        assert claimed is not None
+        await deliverer.ledger.claim(claimed)
+    clock.forward(61)
+    send_all = deliverer._send_all
+
+    async def failing(record: Record) -> Any:
+        if record.event_id == changes[0].id:
+            raise ValueError("a mistake of ours")
+        return await send_all(record)
+
+    monkeypatch.setattr(deliverer, "_send_all", failing)
+    await deliverer.sweep()
+    states_ = [(await recorded(deliverer, change)).state for change in changes]
+    assert states_ == [State.CLAIMED, State.SENT, State.SENT]
+
+
+async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    api.fault(app="android", status=403)
+    change = change_at(clock)
+    await delivered(deliverer, change)
+    entry = await deliverer.ledger.read(record_id(change.function, change.source, change.id))
+    assert entry is not None
+    clock.forward(24 * 3600)
+    assert (await deliverer.replay(entry, resend_unknown=False)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 1, "android": 2}
+
+
 # Batch is down
 
 

@@ -1,0 +1,843 @@
+"""The operator's command line, against the Firestore emulator and the Batch stand-in."""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.cloud.firestore import AsyncClient
+
+import batchpush.ledger
+from batchpush import __main__ as cli
+from batchpush.delivery import deliverer
+from batchpush.erasure import body_names, without
+from batchpush.firebase import firestore_client
+from batchpush.ledger import Ledger
+from batchpush.record import CallRecord, CallState, Record, State
+from batchpush.settings import settings
+from emulators import batch
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "web": "WEBKEY"}
+REST_KEY = "the-rest-key"
+P, A, R, H, E = (
+    CallState.PENDING,
+    CallState.ACCEPTED,
+    CallState.REFUSED,
+    CallState.HELD,
+    CallState.EXPIRED,
+)
+
+
+def body(*custom_ids: str, **fields: Any) -> str:
+    recipients = {"custom_ids": list(custom_ids)}
+    message = {"title": "Ann", "body": "Hello"}
+    push = {"group_id": "g", "message": message, **fields, "recipients": recipients}
+    return json.dumps(push, ensure_ascii=False, separators=(",", ":"))
+
+
+def a_record(state: State, *calls: CallRecord, **fields: Any) -> Record:
+    record = Record(
+        id=uuid.uuid4().hex * 2,
+        function="new_message",
+        source="//firestore.googleapis.com/projects/demo-batchpush/databases/(default)",
+        event_id="e",
+        event_time=NOW,
+        document="conversations/c1/messages/m1",
+        state=state,
+        created_at=NOW,
+        updated_at=NOW,
+        best_before=NOW + timedelta(hours=1),
+        expire_at=NOW + timedelta(days=30),
+        owner="first",
+        lease_until=NOW + timedelta(seconds=60) if state is State.CLAIMED else None,
+        calls=calls,
+        bodies=(body("bob", "zoé"),) if calls else (),
+    )
+    return replace(record, **fields)
+
+
+# Pure: arguments and words
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-05-04", datetime(2026, 5, 4, tzinfo=UTC)),
+        ("2026-05-04T10:20", datetime(2026, 5, 4, 10, 20, tzinfo=UTC)),
+        ("2026-05-04T10:20:00Z", datetime(2026, 5, 4, 10, 20, tzinfo=UTC)),
+        ("2026-05-04T10:20+02:00", datetime(2026, 5, 4, 8, 20, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_utc_unless_it_says_otherwise(text: str, time: datetime) -> None:
+    assert cli.when(text) == time
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("30m", timedelta(minutes=30)),
+        ("2h", timedelta(hours=2)),
+        ("3d", timedelta(days=3)),
+        ("99999d", timedelta(days=99999)),
+    ],
+)
+def test_a_span_is_before_now(text: str, span: timedelta) -> None:
+    assert abs(datetime.now(UTC) - span - cli.when(text)) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("text", ["", "h", "-1h", "2w", "yesterday", "2026-13-01", "9999999d"])
+def test_anything_else_is_no_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        cli.when(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["deliveries", "--state", "LOST"],
+        ["deliveries", "--since", "soon"],
+        ["deliveries", "--limit", "0"],
+        ["show"],
+        ["show", "abcdef1"],
+        ["show", "../../users/ann"],
+        ["replay"],
+        ["erase"],
+        ["erase", "--user", " "],
+        ["erase", "--user", "users/ann"],
+    ],
+)
+def test_a_wrong_argument_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("calls", "words"),
+    [
+        ([], ""),
+        ([CallRecord("ios", 0, A, 1, status=201)], "ios accepted"),
+        ([CallRecord("ios", 0)], "ios pending"),
+        (
+            [CallRecord("ios", 0, A, 1), CallRecord("android", 0, P, 3, status=503)],
+            "ios accepted, android pending (3 tries, 503)",
+        ),
+        ([CallRecord("web", 0, H, 2, 2, 502)], "web held (2 tries, 2 unknown, 502)"),
+        (
+            [CallRecord("ios", n, R if n == 2 else A, 1, status=400) for n in range(3)],
+            "ios 2 accepted + 1 refused (1 try, 400)",
+        ),
+    ],
+)
+def test_the_calls_in_a_few_words_per_app(calls: list[CallRecord], words: str) -> None:
+    assert cli.per_app(calls) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("users/zoé/🍝", "users/zoé/🍝"),
+        ("\x1b[2J", "\\u001b[2J"),
+        ("\x9b2J", "\\u009b2J"),
+        ("\x7f", "\\u007f"),
+        ("a\nb", "a\\nb"),
+        ("\u202egnp", "\\u202egnp"),
+        ("\ud800", "\\ud800"),
+        ('"\\', '\\"\\\\'),
+    ],
+)
+def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) -> None:
+    assert cli.escaped(text) == printed
+    assert json.loads(f'"{printed}"') == text
+    written = a_record(
+        State.REFUSED,
+        CallRecord("ios", 0, R, problem=text),
+        reason=text,
+        document=f"users/{text}",
+        bodies=(body(text, deeplink=text),),
+    )
+    for line in [cli.line(written), *cli.page(written)]:
+        assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("call", "resend_unknown", "words"),
+    [
+        (CallRecord("ios", 0, A, 1, status=201), True, "accepted (1 try, 201), stays"),
+        (CallRecord("ios", 0, A, 2, 1, 201), False, "accepted (2 tries, 1 unknown, 201), stays"),
+        (
+            CallRecord("ios", 0, R, 1, status=400, problem="31 MALFORMED: no"),
+            False,
+            "refused (1 try, 400): 31 MALFORMED: no, would be sent",
+        ),
+        (CallRecord("ios", 0, E), False, "expired, would be sent"),
+        (CallRecord("ios", 0, P, 5, status=503), False, "pending (5 tries, 503), would be sent"),
+        (CallRecord("ios", 0, P, 1, 1), False, "pending (1 try, 1 unknown), would be sent"),
+        (
+            CallRecord("ios", 0, H, 2, 2),
+            False,
+            "held (2 tries, 2 unknown); nobody knows whether Batch took it, stays "
+            "(--resend-unknown sends it)",
+        ),
+        (
+            CallRecord("ios", 0, H, 2, 2),
+            True,
+            "held (2 tries, 2 unknown); nobody knows whether Batch took it, would be sent and may "
+            "come twice",
+        ),
+        (
+            CallRecord("ios", 0, E, 1, 1),
+            False,
+            "expired (1 try, 1 unknown); nobody knows whether Batch took it, stays "
+            "(--resend-unknown sends it)",
+        ),
+    ],
+)
+def test_what_a_replay_does_with_a_call(call: CallRecord, resend_unknown: bool, words: str) -> None:
+    plan = cli.plan_replay(a_record(State.HELD, call), resend_unknown, APPS)
+    assert plan.lines == [f"ios body 0: {words}"]
+    assert plan.is_sending is ("would be sent" in words)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (a_record(State.CLAIMED, CallRecord("ios", 0)), "somebody is sending it"),
+        (a_record(State.REFUSED, reason="m1: text is missing"), "m1: text is missing"),
+        (a_record(State.REFUSED, CallRecord("ios", 0, R), bodies=()), "its bodies were erased"),
+        (a_record(State.REFUSED, CallRecord("ios", 0, R), bodies=("",)), "bodies were erased"),
+        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS has no tv any more"),
+    ],
+)
+def test_what_cannot_be_replayed_says_why(record: Record, words: str) -> None:
+    plan = cli.plan_replay(record, True, APPS)
+    assert words in plan.lines[0]
+    assert not plan.is_sending
+
+
+# Pure: a person's id
+
+
+@pytest.mark.parametrize(
+    ("text", "is_named"),
+    [
+        (body("ann", "bob"), True),
+        (body("ann-marie", "annie"), False),
+        (body("bob", deeplink="myapp://users/ann"), True),
+        (body("bob", deeplink="myapp://users/ann?from=push"), True),
+        (body("bob", deeplink="myapp://users/annie"), False),
+        (body("bob", media={"picture": "https://example.com/o/users%2Fann%2Fp.jpg"}), True),
+        (body("bob", gcm_collapse_key={"key": "friend-request-ann"}), True),
+        (body("bob", custom_payload='{"sender":"ann"}'), True),
+        (body("bob", landing={"actions": [{"args": "ann"}]}), True),
+        (body("bob", landing={"ann": 1}, group_id="ann"), False),
+        (body("bob", message={"title": "ann", "body": "Hi"}), True),
+        (body("bob", message={"title": "Ann", "body": "Hi ann!"}), False),
+        ("", False),
+    ],
+)
+def test_where_a_person_is_named_in_a_body(text: str, is_named: bool) -> None:
+    assert body_names(text, "ann") is is_named
+
+
+@pytest.mark.parametrize("person", ["zoé", 'a"b', "a\\b", "a.b", "-", "é 1"])
+def test_an_id_of_any_characters_is_found(person: str) -> None:
+    from urllib.parse import quote
+
+    payload = json.dumps({"id": person}, ensure_ascii=False)
+    assert body_names(body("bob", deeplink=f"myapp://users/{quote(person, safe='')}"), person)
+    assert body_names(body("bob", custom_payload=payload), person)
+
+
+@dataclass(frozen=True)
+class Case:
+    words: str
+    record: Record
+    done: tuple[str, ...]
+    state: State
+    left: str | None = None
+    calls: tuple[CallState, ...] = ()
+    bodies: tuple[str, ...] = ()
+    document: str = "conversations/c1/messages/m1"
+
+
+IOS, ANDROID = CallRecord("ios", 0), CallRecord("android", 1)
+STILL = "the id is in what is still to be sent: run this again once it is settled"
+ERASURES = (
+    Case(
+        "what was sent is dropped",
+        a_record(State.SENT, replace(IOS, state=A), bodies=(body("ann", "bob"),)),
+        ("bodies dropped",),
+        State.SENT,
+        calls=(A,),
+    ),
+    Case(
+        "the id is replaced in the path, also without a body",
+        a_record(
+            State.REFUSED,
+            document="users/ann/friend_requests/ann-marie",
+            report_to="users/ann/friend_requests/ann-marie/deliveries/f",
+        ),
+        ("id replaced",),
+        State.REFUSED,
+        document="users/(erased)/friend_requests/ann-marie",
+    ),
+    Case(
+        "a retry does not go to the person any more",
+        a_record(State.RETRY, IOS, bodies=(body("ann", "bob"),)),
+        ("taken out of the recipients",),
+        State.RETRY,
+        calls=(P,),
+        bodies=(body("bob"),),
+    ),
+    Case(
+        "a retry to nobody else is refused, and the record settled and emptied",
+        a_record(State.RETRY, IOS, bodies=(body("ann"),), document="users/ann/friend_requests/b"),
+        (
+            "taken out of the recipients",
+            "body 0 dropped",
+            "ios body 0 has no recipient left and is refused",
+            "id replaced",
+        ),
+        State.REFUSED,
+        calls=(R,),
+        document="users/(erased)/friend_requests/b",
+    ),
+    Case(
+        "of two bodies, only the one to nobody else is refused",
+        a_record(State.RETRY, IOS, ANDROID, bodies=(body("ann"), body("bob"))),
+        (
+            "taken out of the recipients",
+            "body 0 dropped",
+            "ios body 0 has no recipient left and is refused",
+        ),
+        State.RETRY,
+        calls=(R, P),
+        bodies=("", body("bob")),
+    ),
+    Case(
+        "a body that nothing will be sent of is dropped",
+        a_record(
+            State.RETRY, replace(IOS, state=A), ANDROID, bodies=(body("ann", "bob"), body("zoé"))
+        ),
+        ("taken out of the recipients", "body 0 dropped"),
+        State.RETRY,
+        calls=(A, P),
+        bodies=("", body("zoé")),
+    ),
+    Case(
+        "a link that is still to be sent stays until it is",
+        a_record(State.RETRY, IOS, bodies=(body("ann", "bob", deeplink="myapp://users/ann"),)),
+        ("taken out of the recipients",),
+        State.RETRY,
+        left=STILL,
+        calls=(P,),
+        bodies=(body("bob", deeplink="myapp://users/ann"),),
+    ),
+    Case(
+        "the path stays until it is settled",
+        a_record(State.RETRY, IOS, document="users/ann/x/y"),
+        (),
+        State.RETRY,
+        left=STILL,
+        calls=(P,),
+        bodies=(body("bob", "zoé"),),
+        document="users/ann/x/y",
+    ),
+    Case(
+        "what somebody is sending is left alone",
+        a_record(State.CLAIMED, IOS, bodies=(body("ann"),)),
+        (),
+        State.CLAIMED,
+        left="somebody is sending it: run this again in a minute",
+        calls=(P,),
+        bodies=(body("ann"),),
+    ),
+    Case(
+        "an owner whose lease ended is sending no more",
+        a_record(State.CLAIMED, IOS, bodies=(body("ann", "bob"),), lease_until=NOW),
+        ("taken out of the recipients",),
+        State.CLAIMED,
+        calls=(P,),
+        bodies=(body("bob"),),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", ERASURES, ids=lambda case: case.words)
+def test_a_record_without_a_person(case: Case) -> None:
+    erasure = without("ann", case.record, NOW)
+    record = erasure.record
+    assert (tuple(erasure.done), erasure.left) == (case.done, case.left)
+    assert (record.state, record.bodies, record.document) == (
+        case.state,
+        case.bodies,
+        case.document,
+    )
+    assert tuple(call.state for call in record.calls) == case.calls
+    assert case.left or "ann" not in (record.report_to or "").split("/")
+    # The fence: whoever read the record before cannot take this write for their own.
+    assert (record.owner != case.record.owner) is bool(case.done)
+    assert record.revision - case.record.revision == bool(case.done)
+    again = without("ann", record, NOW)
+    assert (tuple(again.done), again.left) == ((), case.left)
+
+
+def test_sentences_lose_the_id_where_it_is_part_of_a_path_or_quoted() -> None:
+    reason = "users/a: a field of a is missing; users/ab too"
+    call = CallRecord("ios", 0, R, problem="31: 'a' is not a custom id")
+    erased = without("a", a_record(State.REFUSED, call, reason=reason), NOW).record
+    assert erased.reason == "users/(erased): a field of a is missing; users/ab too"
+    assert erased.calls[0].problem == "31: '(erased)' is not a custom id"
+
+
+# On the emulator
+
+
+@dataclass
+class Operator:
+    """Runs the command line in this process, and looks into its collection."""
+
+    api: batch.Batch
+    collection: str
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, *arguments: str) -> tuple[int, list[str], str]:
+        """The exit code, the lines on stdout, and stderr."""
+        self.capsys.readouterr()
+        forget_clients()
+        code = cli.main(arguments)
+        out, err = self.capsys.readouterr()
+        assert REST_KEY not in out + err
+        return code, out.splitlines(), err
+
+    def store(self, *records: Record) -> None:
+        async def claim(ledger: Ledger) -> None:
+            for record in records:
+                await ledger.claim(record)
+
+        self.asked(claim)
+
+    def stored(self, record: Record) -> Record:
+        entry = self.asked(lambda ledger: ledger.read(record.id))
+        assert entry is not None
+        found: Record = entry.record
+        return found
+
+    def documents(self, record: Record) -> tuple[dict[str, Any], list[str]]:
+        """The raw document, and the texts in its parts."""
+
+        async def get(ledger: Ledger) -> tuple[dict[str, Any], list[str]]:
+            reference = ledger._reference(record.id)
+            parts = reference.collection(batchpush.ledger.PARTS)
+            return (await reference.get()).to_dict(), [
+                part.get("body") async for part in parts.stream()
+            ]
+
+        found: tuple[dict[str, Any], list[str]] = self.asked(get)
+        return found
+
+    def asked(self, question: Callable[[Ledger], Awaitable[Any]]) -> Any:
+        async def ask() -> Any:
+            client = AsyncClient(project="demo-batchpush")
+            return await question(Ledger(lambda: client, self.collection))
+
+        return asyncio.run(ask())
+
+
+def forget_clients() -> None:
+    """The package's clients are bound to the event loop that they were made in."""
+    for made in (settings, deliverer, firestore_client):
+        made.cache_clear()
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """One that the command line may change, in a folder without a `.env`."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "GOOGLE_CLOUD_PROJECT": "demo-batchpush",
+        "LOG_LEVEL": "INFO",
+        "BATCH_APPS": ",".join(f"{name}={key}" for name, key in APPS.items()),
+        "DELIVERIES_COLLECTION": f"deliveries_{uuid.uuid4().hex}",
+        "MAX_AMBIGUOUS_RESENDS": "1",
+        "FUNCTIONS_EMULATOR": "true",
+        "BATCH_REST_API_KEY": REST_KEY,
+    }.items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    yield monkeypatch
+    forget_clients()
+
+
+@pytest.fixture
+def operator(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Operator]:
+    with batch.running(apps=APPS, rest_keys=[REST_KEY]) as api:
+        environment.setenv("BATCH_API_URL", api.url)
+        yield Operator(api, os.environ["DELIVERIES_COLLECTION"], capsys)
+
+
+def calls_in(*states: CallState, **fields: Any) -> tuple[CallRecord, ...]:
+    return tuple(
+        CallRecord(app, 0, state, **fields) for app, state in zip(APPS, states, strict=False)
+    )
+
+
+@pytest.mark.suite
+def test_deliveries_are_listed_newest_first_without_the_sent(operator: Operator) -> None:
+    records = {
+        state: a_record(
+            state,
+            CallRecord("ios", 0, A, 1, status=201),
+            CallRecord("android", 0, R, 1, status=400),
+            created_at=NOW - timedelta(hours=hours),
+            reason="why" if state is State.REFUSED else None,
+        )
+        for hours, state in enumerate(State)
+    }
+    operator.store(*records.values())
+    code, lines, _ = operator.run("deliveries")
+    assert code == 0
+    assert [line.split()[:2] for line in lines[:-1]] == [
+        [records[state].id[:12], state.value] for state in State if state is not State.SENT
+    ]
+    assert lines[-1] == "5 deliveries"
+    refused = next(line for line in lines if "REFUSED" in line)
+    assert refused == "  ".join(
+        [
+            records[State.REFUSED].id[:12],
+            "REFUSED",
+            (NOW - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "new_message",
+            "conversations/c1/messages/m1",
+            "ios accepted, android refused (1 try, 400)",
+            "why",
+        ]
+    )
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("arguments", "ages", "words"),
+    [
+        (["--state", "SENT"], [3], "1 delivery"),
+        (["--state", "held", "sent"], [1, 2, 3], "3 deliveries"),
+        (["--since", "90m"], [1], "1 delivery"),
+        (["--limit", "1"], [1], "1 of 2 deliveries; --limit shows more"),
+        (["--since", "1m"], [], "0 deliveries"),
+    ],
+)
+def test_a_list_can_be_narrowed(
+    operator: Operator, arguments: list[str], ages: list[int], words: str
+) -> None:
+    states = {1: State.HELD, 2: State.HELD, 3: State.SENT}
+    records = {
+        hours: a_record(
+            state, CallRecord("ios", 0, H), created_at=datetime.now(UTC) - timedelta(hours=hours)
+        )
+        for hours, state in states.items()
+    }
+    operator.store(*records.values())
+    _, lines, _ = operator.run("deliveries", *arguments)
+    assert [line[:12] for line in lines[:-1]] == [records[age].id[:12] for age in ages]
+    assert lines[-1] == words
+    _, lines, err = operator.run("deliveries", "--json", *arguments)
+    assert [json.loads(line)["id"] for line in lines] == [records[age].id for age in ages]
+    assert err == f"{words}\n"
+
+
+@pytest.mark.suite
+def test_show_tells_everything(operator: Operator) -> None:
+    record = a_record(
+        State.HELD,
+        CallRecord("ios", 0, H, 2, 2, 502, "no answer"),
+        bodies=(body("zoé", deeplink="\x9b"),),
+    )
+    operator.store(record)
+    code, lines, _ = operator.run("show", record.id[:8].upper())
+    page = "\n".join(lines)
+    assert code == 0
+    assert f"id            {record.id}" in lines
+    assert "state         HELD" in lines
+    assert "  ios body 0: held (2 tries, 2 unknown, 502): no answer" in lines
+    assert json.loads(page.partition("bodies\n  0\n")[2]) == json.loads(record.bodies[0])
+    assert '"zoé"' in page
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("a" * 8, "more than one delivery begins with aaaaaaaa"),
+        ("a" * 11, "there is no delivery aaaaaaaaaaa"),
+        ("f" * 64, f"there is no delivery {'f' * 64}"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "replay"])
+def test_an_id_that_is_not_there_or_not_the_only_one(
+    operator: Operator, command: str, asked: str, words: str
+) -> None:
+    operator.store(
+        *(a_record(State.HELD, *calls_in(H), id=("a" * 8 + last).ljust(64, "0")) for last in "bc")
+    )
+    assert operator.run(command, asked) == (2, [], f"batchpush: {words}\n")
+
+
+@pytest.mark.suite
+def test_a_replay_is_dry_unless_told(operator: Operator) -> None:
+    record = a_record(State.REFUSED, *calls_in(A, R))
+    operator.store(record)
+    code, lines, _ = operator.run("replay", record.id)
+    assert code == 0
+    assert lines[1:] == [
+        "  ios body 0: accepted, stays",
+        "  android body 0: refused, would be sent",
+        "nothing was sent; --send does it",
+    ]
+    assert operator.api.calls() == []
+    assert operator.stored(record) == record
+
+
+@pytest.mark.suite
+def test_a_replay_sends_what_batch_has_not_accepted(operator: Operator) -> None:
+    record = a_record(
+        State.HELD,
+        CallRecord("ios", 0, A),
+        CallRecord("android", 0, R),
+        CallRecord("web", 0, H, 2, 2),
+    )
+    operator.store(record)
+    code, lines, _ = operator.run("replay", record.id[:12], "--send")
+    assert (code, lines[-1]) == (1, "  now HELD")
+    assert [call["app"] for call in operator.api.calls()] == ["android"]
+    code, lines, _ = operator.run("replay", record.id, record.id[:8], "--send", "--resend-unknown")
+    assert (code, lines[-1]) == (0, "  now SENT")
+    assert [call["app"] for call in operator.api.calls()] == ["android", "web"]
+    assert operator.api.calls()[0]["body"] == json.loads(record.bodies[0])
+    assert operator.stored(record).state is State.SENT
+    code, lines, _ = operator.run("replay", record.id, "--send")
+    assert (code, len(operator.api.calls())) == (0, 2)
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("fault", "state", "words"),
+    [
+        ({"status": 400}, State.REFUSED, "  now REFUSED"),
+        ({"status": 401}, State.RETRY, "  now RETRY; the sweep tries again"),
+        ({"status": 502}, State.RETRY, "  now RETRY; the sweep tries again"),
+    ],
+)
+def test_a_replay_that_fails_again_says_so(
+    operator: Operator, fault: dict[str, Any], state: State, words: str
+) -> None:
+    record = a_record(State.EXPIRED, *calls_in(E))
+    operator.store(record)
+    operator.api.fault(**fault)
+    code, lines, _ = operator.run("replay", record.id, "--send")
+    assert (code, lines[-1]) == (1, words)
+    assert str(fault["status"]) in lines[-2]
+    assert operator.stored(record).state is state
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (a_record(State.REFUSED, reason="text is missing"), "text is missing"),
+        (a_record(State.CLAIMED, *calls_in(P)), "somebody is sending it"),
+        (a_record(State.REFUSED, *calls_in(R), bodies=()), "bodies were erased"),
+        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS has no tv"),
+    ],
+)
+def test_what_cannot_be_replayed_is_not_touched(
+    operator: Operator, record: Record, words: str
+) -> None:
+    operator.store(record)
+    code, lines, _ = operator.run("replay", record.id, "--send", "--resend-unknown")
+    assert code == 1
+    assert words in lines[1]
+    assert operator.stored(record) == record
+    assert operator.api.calls() == []
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize("length", [0, 300_000], ids=["inline", "in parts"])
+def test_an_erased_person_is_nowhere_in_the_records(operator: Operator, length: int) -> None:
+    padding = {"custom_payload": "x" * length}
+    bodies = (body("ann", "bob", **padding), body("zoé", **padding))
+    sent = a_record(State.SENT, IOS, ANDROID, bodies=bodies, document="users/ann/x/y")
+    sent = replace(sent, calls=tuple(replace(call, state=A) for call in sent.calls))
+    retry = a_record(State.RETRY, IOS, ANDROID, bodies=bodies)
+    unconcerned = a_record(State.SENT, *calls_in(A), bodies=(body("ann-marie", **padding),))
+    records = sent, retry, unconcerned
+    operator.store(*records)
+
+    code, lines, _ = operator.run("erase", "--user", "ann", "--dry-run")
+    assert (code, lines[-1]) == (0, "2 changed, 0 left; nothing was written")
+    assert tuple(map(operator.stored, records)) == records
+
+    code, lines, _ = operator.run("erase", "--user", "ann")
+    assert (code, lines[-1]) == (0, "2 changed, 0 left")
+    assert "users/(erased)/x/y" in "\n".join(lines)
+    assert operator.stored(unconcerned) == unconcerned
+    assert operator.stored(retry).bodies == (body("bob", **padding), body("zoé", **padding))
+    assert operator.stored(retry).calls == retry.calls
+    document, parts = operator.documents(sent)
+    assert (document["bodies"], parts) == ([], [])
+    assert document["document"] == "users/(erased)/x/y"
+    assert '"ann"' not in str([operator.documents(record) for record in (sent, retry)])
+
+    assert operator.run("erase", "--user", "ann")[:2] == (0, ["0 changed, 0 left"])
+
+
+@pytest.mark.suite
+def test_an_erased_retry_is_sent_to_the_others(operator: Operator) -> None:
+    record = a_record(State.RETRY, *calls_in(A, P, P), bodies=(body("ann", "bob"),))
+    operator.store(record)
+    assert operator.run("erase", "--user", "ann")[0] == 0
+    assert operator.run("replay", record.id, "--send")[0] == 0
+    calls = operator.api.calls()
+    assert sorted(call["app"] for call in calls) == ["android", "web"]
+    assert {str(call["body"]["recipients"]) for call in calls} == {"{'custom_ids': ['bob']}"}
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (
+            a_record(State.CLAIMED, IOS, lease_until=NOW + timedelta(days=1)),
+            "somebody is sending it",
+        ),
+        (a_record(State.RETRY, IOS, document="users/bob/x/y"), "once it is settled"),
+    ],
+)
+def test_what_cannot_be_erased_yet_is_exit_code_1(
+    operator: Operator, record: Record, words: str
+) -> None:
+    record = replace(record, bodies=(body("zoé", deeplink="myapp://bob"),))
+    operator.store(record)
+    code, lines, _ = operator.run("erase", "--user", "bob")
+    assert (code, lines[-1]) == (1, "0 changed, 1 left")
+    assert words in lines[-2]
+    assert operator.stored(record) == record
+
+
+@pytest.mark.suite
+def test_an_erasure_gives_way_to_who_was_faster(operator: Operator) -> None:
+    record = a_record(State.RETRY, IOS, bodies=(body("ann", "bob"),))
+    operator.store(record)
+
+    async def erase_late(ledger: Ledger) -> None:
+        entry = await ledger.read(record.id)
+        assert entry is not None
+        late = without("ann", entry.record, NOW)
+        await ledger.change(entry, replace(entry.record, owner="second", revision=1))
+        with pytest.raises(batchpush.ledger.Outrun):
+            await ledger.erase(entry, late.record)
+
+    operator.asked(erase_late)
+    assert operator.stored(record).bodies == record.bodies
+
+
+# What stands in the way
+
+
+def test_a_firestore_that_does_not_answer_is_one_line(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
+    environment.setattr(batchpush.ledger, "TIMEOUT", 0.5)
+    for arguments in (["deliveries"], ["show", "a" * 8], ["erase", "--user", "ann"]):
+        forget_clients()
+        assert cli.main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("batchpush: Firestore: ")
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ({"BATCH_APPS"}, "batchpush: BATCH_APPS is not set: see .env.example\n"),
+        (
+            {"GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"},
+            "batchpush: no project: give --project, or set GOOGLE_CLOUD_PROJECT\n",
+        ),
+    ],
+)
+def test_a_missing_setting_is_one_line(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: set[str],
+    words: str,
+) -> None:
+    for name in missing:
+        environment.delenv(name)
+    assert cli.main(["deliveries"]) == 2
+    assert capsys.readouterr() == ("", words)
+
+
+def test_missing_credentials_are_one_line(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environment.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
+    environment.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    assert cli.main(["deliveries"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "",
+        "batchpush: DefaultCredentialsError: try gcloud auth application-default login\n",
+    )
+
+
+def test_dot_env_is_read_and_the_environment_wins(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("BATCH_APPS=tv=TVKEY\nREGION=europe-west1\nDEEPLINK_BASE=$x\n")
+    environment.setenv("REGION", "us-east1")
+    for name in ("BATCH_APPS", "DEEPLINK_BASE"):
+        environment.delenv(name)
+    cli.prepare_environment("another-project")
+    assert os.environ["BATCH_APPS"] == "tv=TVKEY"
+    assert os.environ["DEEPLINK_BASE"] == "$x"
+    assert os.environ["REGION"] == "us-east1"
+    assert os.environ["GOOGLE_CLOUD_PROJECT"] == "another-project"
+
+
+@pytest.mark.suite
+def test_it_runs_as_a_module_and_into_a_pipe_that_closes(operator: Operator) -> None:
+    record = a_record(State.HELD, *calls_in(H))
+    operator.store(record)
+    command = [sys.executable, "-W", "error", "-m", "batchpush", "deliveries"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(record.id[:12])
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as closed:
+        assert closed.stdout is not None
+        assert closed.stderr is not None
+        closed.stdout.close()
+        assert closed.stderr.read() == b""
+    assert closed.returncode == 1

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import (
+    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
@@ -26,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from batchpush.delivery import REPLAY_WITHIN, Deliverer, deliverer
-from batchpush.erasure import Erasure, may_name, names, without
+from batchpush.erasure import Erasure, names, without
 from batchpush.errors import ConfigurationError, DeliveryUnfinished, TryAgainLater
-from batchpush.ledger import Entry, Outrun
+from batchpush.ledger import Entry, Ledger, Outrun
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.settings import project_id
 
@@ -243,16 +244,20 @@ async def _replayed(made: Deliverer, entry: Entry, resend_unknown: bool) -> Stat
 
 async def erase(chosen: argparse.Namespace, made: Deliverer) -> int:
     # All are found before the first is changed: a stream must not wait for what is done with it.
-    ids = [record.id async for record in made.ledger.each(State) if may_name(record, chosen.user)]
+    found = [
+        (ledger, record.id)
+        async for ledger, record in _everywhere(made.ledger)
+        if names(record, chosen.user)
+    ]
     changed = left = 0
-    for record_id in ids:
-        entry = await made.ledger.read(record_id)
+    for ledger, record_id in found:
+        entry = await ledger.read(record_id)
         if entry is None or not names(entry.record, chosen.user):
             continue
         now = made.now()
         erasure = without(chosen.user, entry.record, now)
         if erasure.done and not chosen.dry_run:
-            erasure = await _written(made, entry, erasure)
+            erasure = await _written(ledger, entry, erasure)
         told_done = ", ".join(erasure.done)
         if told_done and chosen.dry_run:
             told_done = f"would be: {told_done}"
@@ -264,9 +269,19 @@ async def erase(chosen: argparse.Namespace, made: Deliverer) -> int:
     return 1 if left and not chosen.dry_run else 0
 
 
-async def _written(made: Deliverer, entry: Entry, erasure: Erasure) -> Erasure:
+async def _everywhere(ledger: Ledger) -> AsyncIterator[tuple[Ledger, Record]]:
+    """Every record, and every chunk of a large audience, with the ledger that it is in."""
+    async for record in ledger.each(State):
+        yield ledger, record
+        chunks = ledger.chunks_of(record.id)
+        if record.chunks:
+            async for chunk in chunks.each(State):
+                yield chunks, chunk
+
+
+async def _written(ledger: Ledger, entry: Entry, erasure: Erasure) -> Erasure:
     try:
-        await made.ledger.erase(entry, erasure.record)
+        await ledger.erase(entry, erasure.record)
     except Outrun:
         return Erasure(entry.record, left="somebody else changed it meanwhile: run this again")
     return erasure
@@ -413,6 +428,9 @@ def plan_replay(record: Record, resend_unknown: bool, apps: Iterable[str]) -> Pl
     """What a replay does, call by call, or why there is none."""
     if record.state is State.CLAIMED:
         return Plan(["somebody is sending it, or the sweep will take it up"])
+    if record.chunks:
+        told = f"{len(record.chunks)} chunks: what Batch has not accepted of them would be sent"
+        return Plan([told], is_sending=True)
     if not record.calls:
         return Plan([f"no push could be made from the document: {record.reason}"])
     now = record.updated_at

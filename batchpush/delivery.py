@@ -7,9 +7,13 @@ import asyncio
 import functools
 import random
 import secrets
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
 
 from batchpush.breaker import Breaker
 from batchpush.change import Change
@@ -17,19 +21,20 @@ from batchpush.client import BatchClient
 from batchpush.errors import (
     BatchpushError,
     DeliveryUnfinished,
-    InvalidPush,
+    MalformedEvent,
     RestKeyUnavailable,
     TryAgainLater,
 )
 from batchpush.firebase import firestore_client
-from batchpush.ledger import MOST, Entry, Ledger, Outrun
+from batchpush.ledger import INLINE, Entry, Ledger, Outrun
 from batchpush.logs import about, log, raised_at
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.outcome import Outcome, Reply, Then, judge, retry_after, wait_before
-from batchpush.push import Push
-from batchpush.record import CallRecord, Record, State, record_id
+from batchpush.push import MAX_RECIPIENTS, Call, Push
+from batchpush.record import SETTLED, CallRecord, Record, State, record_id
 from batchpush.report import report
 from batchpush.settings import Settings, settings
+from batchpush.tasks import Tasks
 from batchpush.timing import Timing
 
 Handler = Callable[[Change, LookUp], Awaitable[Push | None]]
@@ -56,28 +61,34 @@ async def sweep_deliveries() -> None:
     await deliverer().sweep()
 
 
+async def send_delivery_chunk(data: Mapping[str, Any]) -> None:
+    """One chunk of a large audience: `{"delivery": ID, "chunk": ID}`."""
+    delivery, chunk = data.get("delivery"), data.get("chunk")
+    if not isinstance(delivery, str) or not isinstance(chunk, str):
+        raise MalformedEvent("the task names no chunk")
+    await deliverer().send_chunk(delivery, chunk)
+
+
 @dataclass
 class Deliverer:
     """Everything that a delivery needs; time, chance and sleep come from outside."""
 
     ledger: Ledger
     client: BatchClient
+    tasks: Tasks
     settings: Settings
     timing: Timing = field(default_factory=Timing)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     jitter: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    def __post_init__(self) -> None:
-        self._breakers = {app: Breaker() for app in self.settings.batch_apps}
+    breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
 
     async def deliver(self, change: Change, handler: Handler, report_to: str | None = None) -> None:
         planned = await self._plan(change, handler)
         if planned is None:
             return
-        planned = replace(planned, report_to=self._report_path(planned, report_to))
-        entry = await self.ledger.claim(planned)
-        if entry.record.owner == planned.owner:
+        entry = await self._claim(planned, report_to)
+        if entry.record.owner == planned.record.owner:
             await self._finish(entry)
         else:
             await self.resume(entry)
@@ -94,45 +105,21 @@ class Deliverer:
             raise DeliveryUnfinished("somebody else took it up") from None
         await self._finish(taken)
 
-    async def replay(self, entry: Entry, resend_unknown: bool) -> Record:
-        """Send again what Batch has not accepted; returns the record with what came of it.
-
-        Raises `DeliveryUnfinished` while somebody is sending, or where the sweep has to find out.
-        """
-        if entry.record.state is State.CLAIMED:
-            raise DeliveryUnfinished("somebody is sending it, or the sweep will take it up")
-        pending = entry.record.replayed(
-            now=self.now(), best_before=self.now() + REPLAY_WITHIN, resend_unknown=resend_unknown
-        )
-        if not pending.is_settled:
-            entry = await self.ledger.change(entry, self._taken_up(pending))
-            entry = await self._send_and_record(entry)
-            await report(entry.record)
-        return entry.record
-
     async def _finish(self, entry: Entry) -> None:
         if entry.record.state is State.CLAIMED:
-            entry = await self._send_and_record(entry)
+            entry = await (self._hand_out if entry.record.chunks else self._send_all)(entry)
         _log_end(entry.record)
         await report(entry.record)
-        if not entry.record.is_settled:
+        if not entry.record.is_settled and not entry.record.chunks:
             raise DeliveryUnfinished("not every call is accepted yet")
-
-    async def _send_and_record(self, entry: Entry) -> Entry:
-        """Send what is pending in a record that is ours, and write down what came of it."""
-        calls = await self._send_all(entry.record)
-        try:
-            return await self.ledger.change(entry, entry.record.after(calls, self.now()))
-        except Outrun:
-            raise DeliveryUnfinished("the lease ended, and somebody took it up") from None
 
     # From the change to a record
 
-    async def _plan(self, change: Change, handler: Handler) -> Record | None:
-        """The record to claim: of the handler's push, or of why there can be none."""
+    async def _plan(self, change: Change, handler: Handler) -> "Plan | None":
+        """What to claim: the handler's push, or why there can be none."""
         try:
             push = await handler(change, look_up_for(change))
-            return None if push is None else self._claimed(change, push)
+            return None if push is None else self._planned(self._record(change), push)
         except TryAgainLater as error:
             if self.now() < change.time + GIVE_UP_READING:
                 raise
@@ -142,26 +129,33 @@ class Deliverer:
             # would bring the event back for a day.
             return self._ended(change, State.REFUSED, error)
 
-    def _claimed(self, change: Change, push: Push) -> Record:
-        calls = push.calls(tuple(self.settings.batch_apps))
-        bodies = list(dict.fromkeys(call.body for call in calls))
-        if sum(map(len, bodies)) > MOST:
-            raise InvalidPush("recipients", f"make calls of more than {MOST} bytes")
+    def _planned(self, record: Record, push: Push) -> "Plan":
         record = replace(
-            self._record(change),
+            record,
             group_id=push.group_id,
-            best_before=change.time + push.best_before,
+            best_before=record.event_time + push.best_before,
             lease_until=self._lease_until(),
-            calls=tuple(CallRecord(call.app, bodies.index(call.body)) for call in calls),
-            bodies=tuple(body.decode() for body in bodies),
         )
-        return record if self.now() < record.best_before else record.after(record.calls, self.now())
+        calls = calls_of_one_record(push, tuple(self.settings.batch_apps))
+        if calls is not None:
+            record = record.with_calls(calls)
+        if self.now() >= record.best_before:
+            return Plan(record.too_old(self.now()))
+        return Plan(record, push if calls is None else None)
 
-    def _ended(self, change: Change, state: State, error: Exception) -> Record:
+    async def _claim(self, planned: "Plan", report_to: str | None) -> Entry:
+        record = replace(planned.record, report_to=self._report_path(planned.record, report_to))
+        if planned.large:
+            if found := await self.ledger.read(record.id):
+                return found
+            record = replace(record, chunks=await self._prepare(record, planned.large))
+        return await self.ledger.claim(record)
+
+    def _ended(self, change: Change, state: State, error: Exception) -> "Plan":
         is_ours = isinstance(error, BatchpushError)
         # Of somebody else's error only its kind and place: its text may hold anything.
         reason = str(error) if is_ours else f"{type(error).__name__} at {raised_at(error)}"
-        return replace(self._record(change), state=state, reason=reason[:1000])
+        return Plan(replace(self._record(change), state=state, reason=reason[:1000]))
 
     def _record(self, change: Change) -> Record:
         now = self.now()
@@ -198,8 +192,17 @@ class Deliverer:
 
     # From a record to Batch
 
-    async def _send_all(self, record: Record) -> list[CallRecord]:
-        return await asyncio.gather(*(self._send(record, call) for call in record.calls))
+    async def _send_all(self, entry: Entry) -> Entry:
+        """Send what is pending in a record that is ours, and write down what came of it."""
+        record = entry.record
+        calls = await asyncio.gather(*(self._send(record, call) for call in record.calls))
+        return await self._written(entry, record.after(calls, self.now()))
+
+    async def _written(self, entry: Entry, record: Record) -> Entry:
+        try:
+            return await self.ledger.change(entry, record)
+        except Outrun:
+            raise DeliveryUnfinished("the lease ended, and somebody took it up") from None
 
     async def _send(self, record: Record, call: CallRecord) -> CallRecord:
         """Try one call until it is settled, or its time is up."""
@@ -208,7 +211,7 @@ class Deliverer:
         if call.app not in self.settings.batch_apps:
             return call.refused(f"BATCH_APPS has no {call.app} any more")
         body = record.bodies[call.body].encode()
-        stop, breaker, pause = self._stop(record), self._breakers[call.app], 0.0
+        stop, breaker, pause = self._stop(record), self.breakers[call.app], 0.0
         for attempt in range(1, MOST_TRIES + 1):
             if not await self._turn_comes(breaker, pause, stop):
                 break
@@ -247,6 +250,86 @@ class Deliverer:
         except RestKeyUnavailable as error:
             return Reply(sent=False, problem=str(error))
 
+    # A large audience: its chunks are records of their own, sent by tasks
+
+    async def _prepare(self, record: Record, push: Push) -> tuple[str, ...]:
+        """Write the chunks, before anybody can know of them; the names are this claimant's."""
+
+        def chunks() -> Iterator[Record]:
+            calls = push.calls(tuple(self.settings.batch_apps))
+            for number, of_chunk in groupby(calls, key=lambda call: call.chunk):
+                chunk = replace(record, id=f"{record.owner}-{number:05}", report_to=None)
+                yield replace(chunk.with_calls(list(of_chunk)), state=State.RETRY, lease_until=None)
+
+        return tuple(await self.ledger.chunks_of(record.id).prepare(chunks()))
+
+    async def _hand_out(self, entry: Entry) -> Entry:
+        """Enqueue a task for every chunk that is not settled."""
+        record = entry.record
+        states = await self.ledger.chunks_of(record.id).states()
+        tasks = [
+            self.tasks.enqueue("send_chunk", {"delivery": record.id, "chunk": chunk})
+            for chunk in record.chunks
+            if states.get(chunk) not in SETTLED
+        ]
+        await asyncio.gather(*tasks)
+        return await self._written(entry, record.with_chunks(states, self.now()))
+
+    async def send_chunk(self, delivery: str, chunk: str) -> None:
+        """Raises `TryAgainLater` when the task is to come again."""
+        of_chunks = replace(self, ledger=self.ledger.chunks_of(delivery))
+        entry = await of_chunks.ledger.read(chunk)
+        if entry is None:
+            log("ERROR", "chunk.missing", data={"delivery": delivery, "chunk": chunk})
+            return
+        await of_chunks.resume(entry)
+        owner, _, _ = chunk.rpartition("-")
+        following = await of_chunks.ledger.unsettled(after=owner, limit=1)
+        if not any(each.startswith(owner) for each in following):
+            await self._conclude(delivery)
+
+    async def _conclude(self, delivery: str) -> None:
+        """Settle a large audience whose chunks are settled; whoever sees it first does it."""
+        entry = await self.ledger.read(delivery)
+        if entry is None or entry.record.is_settled:
+            return
+        states = await self.ledger.chunks_of(delivery).states()
+        with suppress(Outrun):
+            entry = await self.ledger.change(entry, entry.record.with_chunks(states, self.now()))
+            _log_end(entry.record)
+            await report(entry.record)
+
+    # What a person wants sent again
+
+    async def replay(self, entry: Entry, resend_unknown: bool) -> Record:
+        """Send again what Batch has not accepted; returns the record with what came of it.
+
+        Raises `DeliveryUnfinished` while somebody is sending, or where the sweep has to find out.
+        """
+        if entry.record.state is State.CLAIMED:
+            raise DeliveryUnfinished("somebody is sending it, or the sweep will take it up")
+        if entry.record.chunks:
+            return await self._replay_chunks(entry, resend_unknown)
+        pending = entry.record.replayed(
+            now=self.now(), best_before=self.now() + REPLAY_WITHIN, resend_unknown=resend_unknown
+        )
+        if not pending.is_settled:
+            entry = await self.ledger.change(entry, self._taken_up(pending))
+            entry = await self._send_all(entry)
+            await report(entry.record)
+        return entry.record
+
+    async def _replay_chunks(self, entry: Entry, resend_unknown: bool) -> Record:
+        of_chunks = replace(self, ledger=self.ledger.chunks_of(entry.record.id))
+        for chunk in entry.record.chunks:
+            found = await of_chunks.ledger.read(chunk)
+            if found and found.record.state is not State.SENT:
+                await of_chunks.replay(found, resend_unknown)
+        states = await of_chunks.ledger.states()
+        entry = await self.ledger.change(entry, entry.record.with_chunks(states, self.now()))
+        await report(entry.record)
+        return entry.record
+
     # What the platform gave up on
 
     async def sweep(self) -> None:
@@ -281,6 +364,23 @@ class Deliverer:
         return self.now() >= record.updated_at + timedelta(seconds=self.timing.redelivery)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A record to claim, and the push whose calls one record cannot hold."""
+
+    record: Record
+    large: Push | None = None
+
+
+def calls_of_one_record(push: Push, apps: Sequence[str]) -> list[Call] | None:
+    """The calls of a push; None when they are too many for one record."""
+    if push.size > MAX_RECIPIENTS:
+        next(push.calls(apps))  # raises what is wrong with it while that can be told
+        return None
+    calls = list(push.calls(apps))
+    return calls if sum(map(len, {call.body for call in calls})) <= INLINE else None
+
+
 def _log_try(call: CallRecord, outcome: Outcome) -> None:
     data = {"body": call.body, "try": call.tries, "status": call.status, "problem": call.problem}
     severity = "INFO" if outcome is Outcome.ACCEPTED else "WARNING"
@@ -298,4 +398,4 @@ def deliverer() -> Deliverer:
     """The one of this worker, made on first use."""
     chosen, timing = settings(), Timing()
     ledger = Ledger(lambda: firestore_client("(default)"), chosen.deliveries_collection)
-    return Deliverer(ledger, BatchClient(chosen, timing), chosen, timing)
+    return Deliverer(ledger, BatchClient(chosen, timing), Tasks(chosen), chosen, timing)

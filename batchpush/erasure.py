@@ -95,11 +95,6 @@ def _is_in_path(person: str, path: str | None) -> bool:
     return person in (path or "").split("/")
 
 
-def may_name(record: Record, person: str) -> bool:
-    """As `names`, of a record whose bodies may be elsewhere."""
-    return names(record, person) or bool(record.calls and not record.bodies)
-
-
 def names(record: Record, person: str) -> bool:
     """Whether the person's id stands in the record."""
     texts = (record.reason, *(call.problem for call in record.calls))

@@ -8,6 +8,7 @@
     └── TryAgainLater         nothing is wrong with the event; it is to be delivered again
         ├── LookUpFailed          another document could not be read
         ├── LedgerUnavailable     the delivery record could not be read or written
+        ├── TasksUnavailable      Cloud Tasks did not take a task
         ├── RestKeyUnavailable    there is no key to call Batch with
         └── DeliveryUnfinished    Batch has not accepted every call yet
 
@@ -58,6 +59,10 @@ class LookUpFailed(TryAgainLater):
 
 class LedgerUnavailable(TryAgainLater):
     """Firestore did not read or write the delivery record."""
+
+
+class TasksUnavailable(TryAgainLater):
+    """Cloud Tasks did not take a task."""
 
 
 class RestKeyUnavailable(TryAgainLater):

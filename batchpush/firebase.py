@@ -27,11 +27,12 @@ def database_reference(source: str, path: str) -> Any:
 
     location, _, instance = source.partition("/locations/")[2].partition("/instances/")
     host = "firebaseio.com" if location == "us-central1" else f"{location}.firebasedatabase.app"
-    return db.reference(path, app=_firebase_app(), url=f"https://{instance}.{host}")
+    return db.reference(path, app=firebase_app(), url=f"https://{instance}.{host}")
 
 
 @functools.cache
-def _firebase_app() -> Any:
+def firebase_app() -> Any:
+    """The Admin SDK's app, for the Realtime Database and for Cloud Tasks."""
     import firebase_admin
 
     return firebase_admin.initialize_app(options={"httpTimeout": TIMEOUT})

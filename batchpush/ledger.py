@@ -4,18 +4,18 @@ Two writes and no read when all goes well, and no transactions: `create()` has o
 has an update that names the version it was made from.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from batchpush.errors import LedgerUnavailable
 from batchpush.record import CallRecord, CallState, Record, State
 
 TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
-INLINE = 250_000  # characters of bodies in the record itself; Firestore takes 1 MiB per document
-MOST = 9_000_000  # bytes of bodies in one delivery; Firestore takes 10 MiB per commit
-PARTS = "batch_delivery_parts"  # the subcollection of the bodies that do not fit
+INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
+COMMIT = 8_000_000  # bytes of records in one commit; Firestore takes 10 MiB
+CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
 
 
 CHANGING = frozenset(  # the fields that a later revision may change
@@ -52,6 +52,10 @@ class Ledger:
         self._client = client
         self._collection = collection
 
+    def chunks_of(self, record_id: str) -> "Ledger":
+        """The ledger of a large audience's chunks, which are records like others."""
+        return Ledger(self._client, f"{self._collection}/{record_id}/{CHUNKS}")
+
     async def claim(self, record: Record) -> Entry:
         """Create the record, or return the one that is there already.
 
@@ -59,10 +63,7 @@ class Ledger:
         it had lost.
         """
         batch = self._client().batch()
-        document, parts = _split(record)
-        batch.create(self._reference(record.id), document)
-        for number, part in enumerate(parts):
-            batch.set(self._part(record.id, number), part)
+        batch.create(self._reference(record.id), _to_document(record))
         self._report(batch, record)
         try:
             results = await _asked(lambda options: batch.commit(**options))
@@ -72,6 +73,24 @@ class Ledger:
                 raise LedgerUnavailable("the record was there and is gone") from None
             return found
         return Entry(record, results[0].update_time)
+
+    async def prepare(self, records: Iterable[Record]) -> list[str]:
+        """Write records that nobody knows of yet, in a few commits; returns their ids."""
+        ids: list[str] = []
+        batch, size = self._client().batch(), 0
+        for record in records:
+            length = sum(len(body.encode()) for body in record.bodies)
+            if size and size + length > COMMIT:
+                await self._commit(batch)
+                batch, size = self._client().batch(), 0
+            batch.set(self._reference(record.id), _to_document(record))
+            ids.append(record.id)
+            size += length
+        await self._commit(batch)
+        return ids
+
+    async def _commit(self, batch: Any) -> None:
+        await _asked(lambda options: batch.commit(**options))
 
     async def change(self, entry: Entry, record: Record) -> Entry:
         """Write a later revision of the entry's record; raises `Outrun` if it was changed since."""
@@ -95,10 +114,13 @@ class Ledger:
         snapshot = await _asked(lambda options: self._reference(record_id).get(**options))
         if not snapshot.exists:
             return None
-        record = _from_document(snapshot.id, snapshot.to_dict())
-        if parts := snapshot.to_dict().get("parts"):
-            record = replace(record, bodies=await self._parts(record_id, parts))
-        return Entry(record, snapshot.update_time)
+        return Entry(_from_document(snapshot.id, snapshot.to_dict()), snapshot.update_time)
+
+    async def states(self) -> dict[str, State]:
+        """The state of every record, by id."""
+        query = self._records().select(["state"])
+        snapshots = await _asked(lambda options: query.get(**options))
+        return {snapshot.id: State(snapshot.get("state")) for snapshot in snapshots}
 
     async def unsettled(self, after: str, limit: int) -> list[str]:
         """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
@@ -112,7 +134,7 @@ class Ledger:
         return [each for each in ids if each.startswith(beginning)]
 
     async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
-        """Every record in one of the states, without the bodies that are in parts."""
+        """Every record in one of the states."""
         from google.api_core.retry import AsyncRetry
 
         query = _in_states(self._records(), states)
@@ -131,19 +153,6 @@ class Ledger:
     def _reference(self, record_id: str) -> Any:
         return self._records().document(record_id)
 
-    def _part(self, record_id: str, number: int) -> Any:
-        return self._reference(record_id).collection(PARTS).document(str(number))
-
-    async def _parts(self, record_id: str, count: int) -> tuple[str, ...]:
-        references = [self._part(record_id, number) for number in range(count)]
-
-        async def get(options: Mapping[str, Any]) -> dict[str, str]:
-            found = self._client().get_all(references, **options)
-            return {part.id: part.get("body") async for part in found}
-
-        bodies = await _asked(get)
-        return tuple(bodies[str(number)] for number in range(count))
-
     def _report(self, batch: Any, record: Record) -> None:
         """Write the summary in the same commit, so that it says what the record says."""
         if record.report_to and record.is_settled and record.is_in_firestore:
@@ -156,15 +165,9 @@ class Ledger:
         """
         client = self._client()
         batch = client.batch()
-        document, parts = _split(record)
         option = client.write_option(last_update_time=entry.version)
-        batch.update(self._reference(record.id), document, option=option)
-        for number in range(len(entry.record.bodies)):
-            if parts:
-                batch.set(self._part(record.id, number), parts[number])
-            else:
-                batch.delete(self._part(record.id, number))
-        await _asked(lambda options: batch.commit(**options))
+        batch.update(self._reference(record.id), _to_document(record), option=option)
+        await self._commit(batch)
 
 
 async def _asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
@@ -209,20 +212,11 @@ def _is_same(found: Record, written: Record) -> bool:
 # As a document. Only `state` is indexed: see firestore.indexes.json.
 
 
-def _split(record: Record) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The record's document, and those of its bodies if they do not fit into it."""
-    document = _to_document(record) | {"parts": 0}
-    if sum(map(len, record.bodies)) <= INLINE:
-        return document, []
-    parts = [{"body": body, "expire_at": record.expire_at} for body in record.bodies]
-    return document | {"bodies": [], "parts": len(parts)}, parts
-
-
 def _to_document(record: Record) -> dict[str, Any]:
     document = {each.name: getattr(record, each.name) for each in fields(record)}
     del document["id"]
     document["state"] = record.state.value
-    document["bodies"] = list(record.bodies)
+    document["bodies"], document["chunks"] = list(record.bodies), list(record.chunks)
     document["calls"] = [
         {each.name: getattr(call, each.name) for each in fields(call)} | {"state": call.state.value}
         for call in record.calls
@@ -234,7 +228,7 @@ def _from_document(record_id: str, document: dict[str, Any]) -> Record:
     known = {each.name for each in fields(Record)}
     values = {name: value for name, value in document.items() if name in known}
     values["state"] = State(values["state"])
-    values["bodies"] = tuple(values["bodies"])
+    values["bodies"], values["chunks"] = tuple(values["bodies"]), tuple(values["chunks"])
     values["calls"] = tuple(
         CallRecord(**call | {"state": CallState(call["state"])}) for call in values["calls"]
     )

@@ -6,7 +6,7 @@ what Batch may accept is not refused here.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal
@@ -61,12 +61,6 @@ class Recipients:
     def __len__(self) -> int:
         return sum(len(getattr(self, name)) for name in ID_LISTS)
 
-    def each(self) -> Iterator[tuple[str, str]]:
-        """Every id once, with the name of its list."""
-        for name in ID_LISTS:
-            for identifier in dict.fromkeys(getattr(self, name)):
-                yield name, identifier
-
 
 @dataclass(frozen=True)
 class CollapseKey:
@@ -116,24 +110,25 @@ class Push:
     apps: Sequence[str] | None = None
     best_before: timedelta = timedelta(hours=1)
 
-    def calls(self, apps: Sequence[str]) -> list["Call"]:
-        """Every call that the push takes, for each app; raises `InvalidPush` naming the field.
+    def calls(self, apps: Sequence[str]) -> Iterator["Call"]:
+        """Every call that the push takes, chunk by chunk; raises `InvalidPush` naming the field.
 
         Recipients who get the same message share their calls, and each of them is in exactly
-        one call per app.
+        one call per app. A million recipients are never in memory as calls all at once.
         """
         _check(self)
         apps = self._chosen(apps)
-        chunks = [
-            chunk
-            for message, ids in self._audiences()
-            for chunk in _chunks(self._frame(message), ids)
-        ]
-        return [
-            Call(app=app, chunk=number, body=body)
-            for number, chunk in enumerate(chunks)
-            for app, body in _bodies(chunk, apps)
-        ]
+        number = 0
+        for message, groups in self._audiences().items():
+            for chunk in _chunks(self._frame(message), _each(groups)):
+                for app, body in _bodies(chunk, apps):
+                    yield Call(app=app, chunk=number, body=body)
+                number += 1
+
+    @property
+    def size(self) -> int:
+        """The number of recipients' ids; one that is named twice counts twice."""
+        return sum(map(len, self._groups()))
 
     def _chosen(self, apps: Sequence[str]) -> Sequence[str]:
         """Those of the deployed apps that the push is for."""
@@ -143,15 +138,15 @@ class Push:
             raise InvalidPush("apps", f"names apps that BATCH_APPS does not: {sorted(unknown)}")
         return [app for app in apps if app in self.apps]
 
-    def _audiences(self) -> list[tuple[Message | None, list[tuple[str, str]]]]:
-        """The different messages, each with the ids that get it and the list each id is in."""
-        audiences: dict[Message | None, dict[tuple[str, str], None]] = {}
+    def _audiences(self) -> dict[Message | None, list[Recipients]]:
+        """The different messages, each with those who get it."""
+        audiences: dict[Message | None, list[Recipients]] = {}
         for group in self._groups():
             message = self.message
             if isinstance(message, Mapping):
                 message = message[group.reads or ""]
-            audiences.setdefault(message, {}).update(dict.fromkeys(group.each()))
-        return [(message, list(ids)) for message, ids in audiences.items()]
+            audiences.setdefault(message, []).append(group)
+        return audiences
 
     def _groups(self) -> Sequence[Recipients]:
         return (self.recipients,) if isinstance(self.recipients, Recipients) else self.recipients
@@ -189,7 +184,18 @@ def _without_nones(fields: Mapping[str, Any]) -> dict[str, Any]:
 # Into calls
 
 
-def _chunks(frame: dict[str, Any], ids: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+def _each(groups: Sequence[Recipients]) -> Iterator[tuple[str, str]]:
+    """Every id of the groups once, with the name of its list."""
+    for name in ID_LISTS:
+        seen: set[str] = set()
+        for group in groups:
+            for identifier in getattr(group, name):
+                if identifier not in seen:
+                    seen.add(identifier)
+                    yield name, identifier
+
+
+def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """Bodies of at most `MAX_RECIPIENTS` ids and `MAX_BODY` bytes, which hold every id once."""
     room = MAX_BODY - len(_encoded(frame)) - len('"recipients":{}') - 20 * len(ID_LISTS)
     recipients: dict[str, list[str]] = {}
@@ -201,7 +207,8 @@ def _chunks(frame: dict[str, Any], ids: Sequence[tuple[str, str]]) -> Iterator[d
             recipients, count, size = {}, 0, 0
         recipients.setdefault(name, []).append(identifier)
         count, size = count + 1, size + length
-    yield frame | {"recipients": recipients}
+    if count:
+        yield frame | {"recipients": recipients}
 
 
 def _bodies(chunk: dict[str, Any], apps: Sequence[str]) -> Iterator[tuple[str, bytes]]:

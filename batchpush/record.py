@@ -8,13 +8,14 @@ create ──> CLAIMED ──> SENT | REFUSED | HELD | EXPIRED      settled, nev
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from batchpush.outcome import Outcome, Reply
+from batchpush.push import Call
 
 
 class State(Enum):
@@ -106,7 +107,8 @@ class Record:
 
     The push is frozen in it: `bodies` are the JSON texts of its calls, as claimed. `owner` is
     the claimant's nonce; `revision` grows with every write. `report_to` is the path, if any, at
-    which a summary is written for the app once the delivery is settled.
+    which a summary is written for the app once the delivery is settled. A large audience has no
+    calls here: `chunks` are the ids of records of their own, below this one.
     """
 
     id: str
@@ -126,8 +128,33 @@ class Record:
     group_id: str | None = None
     reason: str | None = None
     report_to: str | None = None
+    chunks: tuple[str, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
+
+    def with_calls(self, calls: Collection[Call]) -> "Record":
+        """The record with the calls of a push frozen in it; equal bodies are kept once."""
+        bodies = {body: i for i, body in enumerate(dict.fromkeys(call.body for call in calls))}
+        return replace(
+            self,
+            calls=tuple(CallRecord(call.app, bodies[call.body]) for call in calls),
+            bodies=tuple(body.decode() for body in bodies),
+        )
+
+    def with_chunks(self, states: Mapping[str, State], now: datetime) -> "Record":
+        """The record of a large audience, in the state of its least finished chunk."""
+        of_chunks = {states.get(chunk, State.RETRY) for chunk in self.chunks}
+        ends = (State.HELD, State.EXPIRED, State.REFUSED, State.SENT)
+        state = next((state for state in ends if state in of_chunks), State.RETRY)
+        return self._ended(state if of_chunks <= SETTLED else State.RETRY, now)
+
+    def too_old(self, now: datetime) -> "Record":
+        """The record as one that nobody began to send in time."""
+        return self.after(self.calls, now) if self.calls else self._ended(State.EXPIRED, now)
+
+    def _ended(self, state: State, now: datetime) -> "Record":
+        revision = self.revision + 1
+        return replace(self, state=state, lease_until=None, revision=revision, updated_at=now)
 
     @property
     def is_in_firestore(self) -> bool:
@@ -217,7 +244,10 @@ class Record:
 def state_of(calls: Iterable[CallRecord]) -> State:
     """The state of a delivery that nobody is sending."""
     states = {call.state for call in calls}
-    return next(state for call_state, state in STATE_OF_CALLS if call_state in states)
+    return next(
+        (state for call_state, state in STATE_OF_CALLS if call_state in states),
+        State.RETRY,  # a large audience, whose chunks are not all settled
+    )
 
 
 def record_id(function: str, source: str, event_id: str) -> str:

@@ -6,6 +6,7 @@ answered with an error only when it is to be delivered again.
 """
 
 import functools
+import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import functions_framework.aio
 
 from batchpush.change import Change, Database, from_database, from_firestore
-from batchpush.errors import BatchpushError, TryAgainLater
+from batchpush.errors import BatchpushError, MalformedEvent, TryAgainLater
 from batchpush.logs import about, log
 from batchpush.settings import settings
 from batchpush.timing import FUNCTION_TIMEOUT
@@ -67,6 +68,31 @@ def every(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
         return _served(function, serve, lambda: _scheduled(schedule)(function))
 
     return decorate
+
+
+def task(function: Callable[[Mapping[str, Any]], Awaitable[None]]) -> Any:
+    """Call the function with the data of each task of its queue in Cloud Tasks."""
+
+    async def serve(request: Any) -> Answer:
+        body = await request.body()
+
+        async def worked() -> None:
+            await function(_task_data(body))
+
+        with about(function=function.__name__, event_id=None, document=None):
+            return await answer(worked())
+
+    return _served(function, serve, lambda: _dispatched()(function))
+
+
+def _task_data(body: bytes) -> Mapping[str, Any]:
+    try:
+        data = json.loads(body)["data"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise MalformedEvent("the body is not a task's")
+    return data
 
 
 def _on_write(database: Database, path: str, sdk_name: str) -> Callable[[Function], Any]:
@@ -157,6 +183,18 @@ def _scheduled(schedule: str) -> Any:
 
     options = _options() | {"concurrency": 1, "timeout_sec": SCHEDULED_TIMEOUT}
     return scheduler_fn.on_schedule(schedule=schedule, **options)
+
+
+def _dispatched() -> Any:
+    from firebase_functions import options, tasks_fn
+
+    return tasks_fn.on_task_dispatched(
+        retry_config=options.RetryConfig(
+            max_attempts=100, min_backoff_seconds=10, max_backoff_seconds=600
+        ),
+        rate_limits=options.RateLimits(max_concurrent_dispatches=20),
+        **_options(),
+    )
 
 
 def _options() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the tests of the ledger and of the delivery share: records and deliverers."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from batchpush.push import Message, Push, Recipients
 from batchpush.record import CallRecord, Record, State
 from batchpush.rest_key import RestKey, RestKeyCache
 from batchpush.settings import Settings
+from batchpush.tasks import Tasks
 from batchpush.timing import Timing
 from tests.events import created
 
@@ -26,6 +27,17 @@ TIMING = Timing(call=1.0)
 
 
 FIRESTORE_METHODS = ("commit", "batch_get_documents", "run_query", "begin_transaction")
+
+
+class Queue(Tasks):
+    """Keeps the tasks; a test hands them out itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.tasks: list[tuple[str, dict[str, Any]]] = []
+
+    async def enqueue(self, function: str, data: Mapping[str, Any]) -> None:
+        self.tasks.append((function, dict(data)))
 
 
 class Time:
@@ -62,6 +74,7 @@ def deliverer_for(url: str, collection: str, time: Time, **environment: str) -> 
     )
     return Deliverer(
         ledger=ledger_for(collection),
+        tasks=Queue(settings),
         client=BatchClient(settings, TIMING, RestKeyCache(_read_key)),
         settings=settings,
         timing=TIMING,

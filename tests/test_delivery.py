@@ -14,12 +14,13 @@ import batchpush.delivery
 from batchpush.breaker import FAILURES
 from batchpush.change import Change
 from batchpush.delivery import Deliverer
-from batchpush.errors import DeliveryUnfinished, LookUpFailed, TryAgainLater
+from batchpush.errors import DeliveryUnfinished, LookUpFailed, TasksUnavailable, TryAgainLater
+from batchpush.ledger import Entry
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
 from batchpush.record import CallState, Record, State, record_id
 from emulators import batch
-from tests.deliveries import REST_KEY, Time, change_at, deliverer_for, greet, rpcs
+from tests.deliveries import REST_KEY, Queue, Time, change_at, deliverer_for, greet, rpcs
 
 pytestmark = pytest.mark.suite
 
@@ -75,6 +76,13 @@ async def delivered(deliverer: Deliverer, change: Change, handler: Any = greet) 
     record = await recorded(deliverer, change)
     assert record.is_settled
     return record
+
+
+async def planned(deliverer: Deliverer, change: Change) -> Record:
+    """What a delivery of the event would claim."""
+    plan = await deliverer._plan(change, greet)
+    assert plan is not None
+    return plan.record
 
 
 def states(record: Record) -> dict[str, CallState]:
@@ -232,8 +240,7 @@ async def test_an_owner_whose_lease_ended_does_not_send_and_is_fenced_off(
     deliverer: Deliverer, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    claimed = await deliverer._plan(change, greet)
-    assert claimed is not None
+    claimed = await planned(deliverer, change)
     stale = await deliverer.ledger.claim(claimed)
     clock.forward(61)
     await deliverer.deliver(change, greet)
@@ -336,34 +343,140 @@ async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
     assert (record.state, record.reason) == (State.EXPIRED, "Firestore: ServiceUnavailable")
 
 
-async def test_more_than_one_record_can_hold_is_refused(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
-) -> None:
-    async def huge(change: Change, look_up: LookUp) -> Push:
-        ids = [f"{number:0>900}" for number in range(10_001)]
-        return replace(await greet(change, look_up), recipients=Recipients(custom_ids=ids))
-
-    record = await delivered(deliverer, change_at(clock), huge)
-    assert record.state is State.REFUSED
-    assert record.reason is not None
-    assert record.reason.startswith("recipients ")
+# Large audiences
 
 
-async def test_many_recipients_are_several_calls_in_one_record(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
-) -> None:
-    ids = [f"user-{number}" for number in range(25_003)]
-
+def audience(count: int, length: int = 12) -> Any:
     async def many(change: Change, look_up: LookUp) -> Push:
+        ids = [f"{number:0>{length}}" for number in range(count)]
         return replace(await greet(change, look_up), recipients=Recipients(custom_ids=ids))
 
-    record = await delivered(deliverer, change_at(clock), many)
-    assert record.state is State.SENT
-    assert calls_per_app(api) == {"ios": 3, "android": 3}
+    return many
+
+
+async def hand_out(deliverer: Deliverer, times: int = 1) -> None:
+    """Call what the tasks call, each so often and all at once."""
+    assert isinstance(deliverer.tasks, Queue)
+    tasks, deliverer.tasks.tasks = deliverer.tasks.tasks, []
+    assert {function for function, _ in tasks} <= {"send_chunk"}
+    await asyncio.gather(
+        *(deliverer.send_chunk(**data) for _, data in tasks for _ in range(times)),
+        return_exceptions=True,
+    )
+
+
+def told(api: batch.Batch, app: str) -> list[str]:
+    accepted = [call for call in api.calls() if call["app"] == app and call["accepted"]]
+    return sorted(user for call in accepted for user in call["body"]["recipients"]["custom_ids"])
+
+
+@pytest.mark.parametrize(
+    ("count", "length", "chunks"),
+    [(10_000, 12, 0), (10_001, 12, 2), (25_003, 12, 3), (4_000, 1_000, 5)],
+)
+async def test_a_large_audience_is_sent_in_chunks_by_tasks(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, count: int, length: int, chunks: int
+) -> None:
+    change = change_at(clock)
+    await deliverer.deliver(change, audience(count, length))
+    record = await recorded(deliverer, change)
+    assert len(record.chunks) == chunks
+    assert record.state is (State.RETRY if chunks else State.SENT)
+    await hand_out(deliverer)
+    assert (await recorded(deliverer, change)).state is State.SENT
+    ids = sorted(f"{number:0>{length}}" for number in range(count))
     for app in APPS:
-        bodies = [call["body"] for call in api.calls() if call["app"] == app]
-        told = [user for body in bodies for user in body["recipients"]["custom_ids"]]
-        assert sorted(told) == sorted(ids)
+        assert told(api, app) == ids
+    assert all(len(call["body"]["recipients"]["custom_ids"]) <= 10_000 for call in api.calls())
+
+
+async def test_a_large_audience_that_comes_again_and_tasks_that_come_twice_send_once(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    for _ in range(2):
+        await deliverer.deliver(change, audience(10_001))
+    await hand_out(deliverer, times=3)
+    assert (await recorded(deliverer, change)).state is State.SENT
+    await deliverer.deliver(change, audience(10_001))
+    await hand_out(deliverer)
+    assert calls_per_app(api) == {"ios": 2, "android": 2}
+
+
+async def test_two_claims_of_a_large_audience_at_once_send_it_once(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    claims = (deliverer.deliver(change, audience(10_001)) for _ in range(3))
+    await asyncio.gather(*claims, return_exceptions=True)
+    await hand_out(deliverer)
+    assert (await recorded(deliverer, change)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 2, "android": 2}
+
+
+async def test_a_chunk_that_fails_is_sent_again_without_the_others(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    api.fault(app="android", status=504)
+    await deliverer.deliver(change, audience(10_001))
+    await hand_out(deliverer)
+    assert (await recorded(deliverer, change)).state is State.RETRY
+    clock.forward(901)
+    await deliverer.sweep()
+    await hand_out(deliverer)
+    assert (await recorded(deliverer, change)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 2, "android": 3}
+
+
+async def test_a_large_audience_whose_tasks_were_never_enqueued_is_swept_up(
+    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(function: str, data: object) -> None:
+        raise TasksUnavailable("Cloud Tasks: down")
+
+    change = change_at(clock)
+    with monkeypatch.context() as down:
+        down.setattr(deliverer.tasks, "enqueue", unavailable)
+        with pytest.raises(TasksUnavailable):
+            await deliverer.deliver(change, audience(10_001))
+    clock.forward(61)
+    await deliverer.sweep()
+    await hand_out(deliverer)
+    assert (await recorded(deliverer, change)).state is State.SENT
+
+
+async def test_a_refused_chunk_can_be_replayed(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    change = change_at(clock)
+    api.fault(app="android", status=403)
+    await deliverer.deliver(change, audience(10_001))
+    await hand_out(deliverer)
+    assert (await recorded(deliverer, change)).state is State.REFUSED
+    entry = await deliverer.ledger.read(record_id(change.function, change.source, change.id))
+    assert entry is not None
+    assert (await deliverer.replay(entry, resend_unknown=False)).state is State.SENT
+    assert calls_per_app(api) == {"ios": 2, "android": 3}
+
+
+async def test_an_audience_in_several_languages_is_one_record(
+    deliverer: Deliverer, clock: Time, api: batch.Batch
+) -> None:
+    async def many(change: Change, look_up: LookUp) -> Push:
+        groups = [
+            Recipients(custom_ids=[f"{language}-{n}" for n in range(8_334)], reads=language)
+            for language in ("en", "fr", "de")
+        ]
+        words = {language: Message(f"Hello in {language}") for language in ("en", "fr", "de")}
+        return replace(await greet(change, look_up), recipients=groups, message=words)
+
+    change = change_at(clock)
+    await deliverer.deliver(change, many)
+    await hand_out(deliverer)
+    assert (await recorded(deliverer, change)).state is State.SENT
+    for app in APPS:
+        assert len(told(api, app)) == len(set(told(api, app))) == 25_002
 
 
 # The sweep
@@ -373,8 +486,7 @@ async def test_the_sweep_takes_up_a_lease_that_ended(
     deliverer: Deliverer, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    claimed = await deliverer._plan(change, greet)
-    assert claimed is not None
+    claimed = await planned(deliverer, change)
     await deliverer.ledger.claim(claimed)
     await deliverer.sweep()
     assert api.calls() == []
@@ -415,8 +527,7 @@ async def test_a_sweep_is_bounded_and_the_next_goes_on(
 ) -> None:
     monkeypatch.setattr(batchpush.delivery, "SWEEP_LIMIT", 3)
     for _ in range(7):
-        claimed = await deliverer._plan(change_at(clock), greet)
-        assert claimed is not None
+        claimed = await planned(deliverer, change_at(clock))
         await deliverer.ledger.claim(claimed)
     clock.forward(61)
     left = []
@@ -430,8 +541,7 @@ async def test_an_app_that_is_no_longer_deployed_is_refused_by_name(
     deliverer: Deliverer, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    claimed = await deliverer._plan(change, greet)
-    assert claimed is not None
+    claimed = await planned(deliverer, change)
     calls = (replace(claimed.calls[0], app="tv"), *claimed.calls[1:])
     await deliverer.ledger.claim(replace(claimed, calls=calls))
     clock.forward(61)
@@ -447,16 +557,15 @@ async def test_one_record_does_not_keep_the_sweep_from_the_others(
 ) -> None:
     changes = [change_at(clock) for _ in range(3)]
     for change in changes:
-        claimed = await deliverer._plan(change, greet)
-        assert claimed is not None
+        claimed = await planned(deliverer, change)
         await deliverer.ledger.claim(claimed)
     clock.forward(61)
     send_all = deliverer._send_all
 
-    async def failing(record: Record) -> Any:
-        if record.event_id == changes[0].id:
+    async def failing(entry: Entry) -> Entry:
+        if entry.record.event_id == changes[0].id:
             raise ValueError("a mistake of ours")
-        return await send_all(record)
+        return await send_all(entry)
 
     monkeypatch.setattr(deliverer, "_send_all", failing)
     await deliverer.sweep()

@@ -37,15 +37,16 @@ def sent(record: Record, outcome: Outcome = Outcome.ACCEPTED) -> Record:
 def test_every_field_but_the_state_is_kept_out_of_the_indexes() -> None:
     """A field whose values follow one another limits an index to 500 writes a second."""
     overrides = json.loads(Path("firestore.indexes.json").read_text())["fieldOverrides"]
-    exempt = {
-        entry["fieldPath"]
-        for entry in overrides
-        if entry["collectionGroup"] == "batch_deliveries" and entry["indexes"] == []
-    }
-    assert exempt == {field.name for field in fields(Record)} - {"id", "state"} | {"parts"}
+    for collection in ("batch_deliveries", batchpush.ledger.CHUNKS):
+        exempt = {
+            entry["fieldPath"]
+            for entry in overrides
+            if entry["collectionGroup"] == collection and entry["indexes"] == []
+        }
+        assert exempt == {field.name for field in fields(Record)} - {"id", "state"}
     assert {entry["collectionGroup"] for entry in overrides if entry.get("ttl")} == {
         "batch_deliveries",
-        batchpush.ledger.PARTS,
+        batchpush.ledger.CHUNKS,
     }
 
 
@@ -123,16 +124,6 @@ async def test_a_write_whose_answer_was_lost_is_known_as_ours(
     assert entry.record == record
     changed = await ledger.change(entry, sent(record))
     assert changed.record.state is State.SENT
-
-
-@suite
-async def test_bodies_that_do_not_fit_are_kept_beside_the_record(ledger: Ledger) -> None:
-    bodies = tuple(f"{number}{'é' * 200_000}" for number in range(5))
-    entry = await ledger.claim(claimed(bodies=bodies))
-    found = await ledger.read(entry.record.id)
-    assert found is not None
-    assert found.record.bodies == bodies
-    assert (await ledger.change(found, sent(found.record))).record.bodies == bodies
 
 
 @suite

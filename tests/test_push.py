@@ -97,13 +97,14 @@ def test_an_icon_is_kept_from_ios_apps() -> None:
 
 
 def test_each_language_has_its_own_call_per_app() -> None:
-    calls = push(
+    push_ = push(
         recipients=[
             Recipients(custom_ids=["ann"], reads="en"),
             Recipients(custom_ids=["zoé"], reads="fr"),
         ],
         message={"en": Message("Hello"), "fr": Message("Bonjour")},
-    ).calls(("ios", "android"))
+    )
+    calls = list(push_.calls(("ios", "android")))
     said = {(call.app, json.loads(call.body)["message"]["body"]) for call in calls}
     assert len(calls) == 4
     assert said == {(app, text) for app in ("ios", "android") for text in ("Hello", "Bonjour")}
@@ -139,7 +140,7 @@ def test_every_id_is_in_one_call_per_app_and_no_call_is_too_large(
         recipients = Recipients(custom_ids=custom_ids, tokens=tokens)
         if not len(recipients):
             return
-        calls = push(recipients=recipients).calls(("ios", "android"))
+        calls = list(push(recipients=recipients).calls(("ios", "android")))
     for app in ("ios", "android"):
         sent: Counter[tuple[str, str]] = Counter()
         for call in (call for call in calls if call.app == app):
@@ -208,7 +209,7 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
     fields: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(InvalidPush) as raised:
-        push(**fields).calls(("ios",))
+        list(push(**fields).calls(("ios",)))
     assert raised.value.field == named
 
 

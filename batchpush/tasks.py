@@ -1,0 +1,39 @@
+"""Cloud Tasks: work that leaves the event that caused it."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from batchpush.errors import TasksUnavailable
+from batchpush.firebase import firebase_app
+from batchpush.settings import Settings
+
+AT_ONCE = 20  # requests to Cloud Tasks
+
+
+class Tasks:
+    """The queues of the deployed task functions."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._region = settings.region
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    async def enqueue(self, function: str, data: Mapping[str, Any]) -> None:
+        """Have the function called with the data, which is small: ids, not recipients.
+
+        Raises `TasksUnavailable`.
+        """
+        async with self._free:
+            await asyncio.to_thread(self._enqueue, function, data)
+
+    def _enqueue(self, function: str, data: Mapping[str, Any]) -> None:
+        from firebase_admin import functions
+        from firebase_admin.exceptions import FirebaseError
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
+
+        name = f"locations/{self._region}/functions/{function}"
+        try:
+            functions.task_queue(name, app=firebase_app()).enqueue(dict(data))
+        except (FirebaseError, GoogleAuthError, RequestException) as error:
+            raise TasksUnavailable(f"Cloud Tasks: {type(error).__name__}") from None

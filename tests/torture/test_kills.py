@@ -1,0 +1,113 @@
+"""SIGKILL, wherever a delivery can be."""
+
+import asyncio
+import itertools
+import os
+import signal
+from dataclasses import dataclass
+
+import pytest
+
+from tests.torture.arena import DEADLINE, SHORT, Arena, report, together
+from tests.torture.conftest import Arenas
+from tests.torture.worker import Spec, Trap
+
+pytestmark = pytest.mark.suite
+
+KILLS = int(os.environ.get("TORTURE_KILLS", "40"))
+AT_ONCE = 4  # processes
+
+ONCE = [
+    ("before claim",),
+    ("in claim",),
+    ("after claim",),
+    ("before send",),
+    ("in send",),
+    ("after send",),
+    ("between sends",),
+    ("before record",),
+    ("in record",),
+    ("after record",),
+]
+# The second one takes up what the first one left: to send it again, or, with k = 0, to hold it.
+TWICE = {
+    0: [
+        ("after claim", "before record"),
+        ("before send", "in record"),
+        ("before record", "after record"),
+    ],
+    1: [
+        ("after claim", "before take up"),
+        ("before send", "in take up"),
+        ("before record", "after take up"),
+        ("between sends", "between sends"),
+        ("in send", "before record"),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An event and two that are delivered beside it, which the death finds anywhere."""
+
+    number: int
+    deaths: tuple[str, ...]
+    is_left_to_the_sweep: bool  # unless there is no record: then only a redelivery helps
+
+    @property
+    def event(self) -> str:
+        return f"killed-{self.number}"
+
+    @property
+    def events(self) -> list[str]:
+        return [self.event, f"beside-{self.number}-1", f"beside-{self.number}-2"]
+
+
+def cases(k: int, kills: int) -> list[Case]:
+    """The list over and over; each second time, the sweep finishes what is left."""
+    chosen: list[Case] = []
+    deaths = ONCE + TWICE[k]
+    for number, those in enumerate(itertools.cycle(deaths)):
+        if kills <= 0:
+            break
+        chosen.append(Case(number, those, is_left_to_the_sweep=number // len(deaths) % 2 == 1))
+        kills -= len(those)
+    return chosen
+
+
+@pytest.mark.parametrize("k", [0, 1])
+async def test_a_process_killed_anywhere_doubles_nothing_and_loses_nothing(
+    arena_for: Arenas, k: int
+) -> None:
+    arena = arena_for(k)
+    chosen = cases(k, KILLS // 2)
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def killed(case: Case) -> None:
+        async with free:
+            await _kill(arena, case)
+
+    await together(map(killed, chosen))
+    records = arena.records()
+    for case in chosen:
+        assert (case.event in records) or case.deaths[0] in ("before claim", "in claim")
+        assert (case.event not in records) or case.deaths[0] != "before claim"
+
+    redelivered = [
+        event
+        for case in chosen
+        for event in case.events
+        if event not in records or not case.is_left_to_the_sweep
+    ]
+    await arena.redeliver(redelivered)
+    await arena.sweep()
+
+    counts = arena.check(event for case in chosen for event in case.events)
+    report(f"kills: {sum(len(case.deaths) for case in chosen)}; {counts}")
+
+
+async def _kill(arena: Arena, case: Case) -> None:
+    for death in case.deaths:
+        trap = Trap(event=case.event, at=death)
+        spec = Spec(events=case.events, trap=trap, patience=DEADLINE / 2, timing=SHORT)
+        await arena.run(spec, status=-signal.SIGKILL)

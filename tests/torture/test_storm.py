@@ -1,0 +1,34 @@
+"""The same event many times at once."""
+
+import pytest
+
+from tests.torture.arena import APPS, report, together
+from tests.torture.conftest import Arenas
+from tests.torture.worker import Spec
+
+pytestmark = pytest.mark.suite
+
+PROCESSES = 4
+
+
+@pytest.mark.parametrize(("count", "times"), [(400, 8), (80, 32), (20, 64)])
+async def test_an_event_that_comes_many_times_at_once_is_sent_once(
+    arena_for: Arenas, count: int, times: int
+) -> None:
+    arena = arena_for(1)
+    events = [f"storm-{number}" for number in range(count)]
+    spec = Spec(
+        events=events, copies=times // PROCESSES, at_once=64, patience=30, starts_on_go=True
+    )
+    workers = [arena.start(spec) for _ in range(PROCESSES)]
+    await together(worker.says("ready") for worker in workers)
+    for worker in workers:
+        worker.go()
+    await together(worker.ends() for worker in workers)
+
+    for worker in workers:
+        assert worker.answers() == dict.fromkeys(events, "done")
+    assert arena.arrived() == {(event, app): 1 for event in events for app in APPS}
+    deliveries = sum(len(worker.of("answered")) for worker in workers)
+    report(f"storm: {deliveries} deliveries; {arena.check(events)}")
+    assert {record["state"] for record in arena.records().values()} == {"SENT"}

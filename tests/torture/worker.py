@@ -1,0 +1,241 @@
+"""A process that delivers events as a function's instance does, and can be made to die at it.
+
+    python -m tests.torture.worker '{"events": ["e1"]}'
+
+The settings are in the environment, what to do is in a `Spec`. What happens is said on standard
+output, one JSON object per line; the logs of batchpush go to standard error.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import batchpush.delivery
+import batchpush.ledger
+from batchpush.change import Change
+from batchpush.client import BatchClient
+from batchpush.delivery import Deliverer
+from batchpush.errors import TryAgainLater
+from batchpush.firebase import firestore_client
+from batchpush.ledger import Entry, Ledger
+from batchpush.lookup import LookUp
+from batchpush.outcome import Reply
+from batchpush.push import Message, Push, Recipients
+from batchpush.record import Record, State
+from batchpush.rest_key import RestKey, RestKeyCache
+from batchpush.settings import settings
+from batchpush.tasks import Tasks
+from batchpush.timing import Timing
+from tests.events import created
+
+JITTER = 0.008  # seconds; about as long as a commit takes on the emulator
+REDELIVERY = 0.2  # seconds, at most, until an event comes again
+
+T = TypeVar("T")
+
+chance = random.SystemRandom()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trap:
+    """Where a delivery stops: `at` is before, in or after a step; or between the two sends.
+
+    The steps are claim, send, record and take up.
+    """
+
+    event: str
+    at: str
+    then: str = "die"  # or wait, until a line comes on standard input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    events: Sequence[str] = ()
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    copies: int = 1  # of each event, at once
+    at_once: int = 100  # deliveries
+    per_second: float | None = None  # events; None is as fast as it goes
+    patience: float = 0.0  # seconds in which an event that is to come again does so
+    sweeps: bool = False  # afterwards, until nothing is left or the patience ends
+    starts_on_go: bool = False  # says that it is ready, and waits for a line
+    trap: Trap | None = None
+    timing: dict[str, float] = field(default_factory=dict)
+    most_tries: int | None = None
+    ledger_timeout: float | None = None
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        values = json.loads(text)
+        return cls(**values | {"trap": (trap := values.get("trap")) and Trap(**trap)})
+
+
+class Traps:
+    """Springs the one trap of this process, if any."""
+
+    def __init__(self, trap: Trap | None) -> None:
+        self._trap = trap
+        self._one_is_answered = asyncio.Event()
+
+    async def around(self, step: str, event: str, operation: Awaitable[T]) -> T:
+        """Carry it out; never to its end, where that is the trap."""
+        self._spring(f"before {step}", event)
+        task = asyncio.ensure_future(operation)
+        if self._is(f"in {step}", event):
+            await asyncio.sleep(chance.uniform(0, JITTER))
+            self._spring(f"in {step}", event)
+        result = await task
+        self._spring(f"after {step}", event)
+        return result
+
+    async def around_send(self, app: str, event: str, operation: Awaitable[T]) -> T:
+        if not self._is("between sends", event):
+            return await self.around("send", event, operation)
+        if app == "android":
+            await self._one_is_answered.wait()
+            self._spring("between sends", event)
+        result = await operation
+        self._one_is_answered.set()
+        return result
+
+    def _is(self, point: str, event: str) -> bool:
+        return self._trap is not None and (self._trap.at, self._trap.event) == (point, event)
+
+    def _spring(self, point: str, event: str) -> None:
+        if self._trap is None or not self._is(point, event):
+            return
+        if self._trap.then == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._trap = None
+        say("trapped", event=event, at=point)
+        sys.stdin.readline()  # the whole process waits, in this very place
+
+
+class TrappedLedger(Ledger):
+    traps: Traps
+
+    async def claim(self, record: Record) -> Entry:
+        return await self.traps.around("claim", record.event_id, super().claim(record))
+
+    async def change(self, entry: Entry, record: Record) -> Entry:
+        step = "take up" if record.state is State.CLAIMED else "record"
+        return await self.traps.around(step, record.event_id, super().change(entry, record))
+
+
+class TrappedClient(BatchClient):
+    traps: Traps
+
+    async def send(self, app: str, body: bytes) -> Reply:
+        event = json.loads(body)["group_id"]
+        began = time.monotonic()
+        reply = await self.traps.around_send(app, event, super().send(app, body))
+        say("sent", event=event, app=app, seconds=time.monotonic() - began)
+        return reply
+
+
+class Worker:
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        timing, traps = Timing(**spec.timing), Traps(spec.trap)
+        self.ledger = TrappedLedger(
+            lambda: firestore_client("(default)"), settings().deliveries_collection
+        )
+        self.client = TrappedClient(settings(), timing, RestKeyCache(constant_key))
+        self.ledger.traps = self.client.traps = traps
+        self.deliverer = Deliverer(self.ledger, self.client, Tasks(settings()), settings(), timing)
+        self.free = asyncio.Semaphore(spec.at_once)
+        self.ends_at = time.monotonic() + spec.patience
+
+    async def run(self) -> None:
+        await self.ledger.read("0")  # the first use takes a second of imports off the lease
+        if self.spec.starts_on_go:
+            say("ready")
+            sys.stdin.readline()
+        self.ends_at = time.monotonic() + self.spec.patience
+        async with asyncio.TaskGroup() as deliveries:
+            for event in self.spec.events:
+                for _ in range(self.spec.copies):
+                    deliveries.create_task(self.see_through(event))
+                if self.spec.per_second:
+                    say("came", event=event)
+                    await asyncio.sleep(1 / self.spec.per_second)
+        if self.spec.sweeps:
+            await self.sweep()
+        await self.client.aclose()
+
+    async def see_through(self, event: str) -> None:
+        while True:
+            async with self.free:
+                answer = await self.deliver(event)
+            if answer == "done" or time.monotonic() >= self.ends_at:
+                return
+            await asyncio.sleep(chance.uniform(0.1, 1) * REDELIVERY)
+
+    async def deliver(self, event: str) -> str:
+        answer, reason = "done", None
+        try:
+            await self.deliverer.deliver(self.change(event), handler)
+        except TryAgainLater as error:
+            answer, reason = "again", f"{type(error).__name__}: {error}"
+        except Exception:
+            answer, reason = "broken", traceback.format_exc()
+        say("answered", event=event, answer=answer, reason=reason)
+        return answer
+
+    def change(self, event: str) -> Change:
+        written = created(f"torture/{event}", {"id": event})
+        return replace(written, id=event, time=datetime.fromisoformat(self.spec.time))
+
+    async def sweep(self) -> None:
+        for number in itertools.count(1):
+            await self.deliverer.sweep()
+            left = await self.ledger.unsettled(after="0", limit=1000)
+            if not left or time.monotonic() >= self.ends_at:
+                say("swept", sweeps=number, left=len(left))
+                return
+            await asyncio.sleep(REDELIVERY)
+
+
+async def handler(change: Change, look_up: LookUp) -> Push:
+    return Push(
+        group_id=change.id,
+        recipients=Recipients(custom_ids=["ann", "bob"]),
+        message=Message("Hello"),
+    )
+
+
+async def constant_key() -> RestKey:
+    return RestKey("torture-key")
+
+
+def say(what: str, **about: Any) -> None:
+    _said.write(json.dumps({"say": what, **about}) + "\n")
+    _said.flush()
+
+
+_said = sys.stdout
+
+
+async def main(spec: Spec) -> None:
+    if spec.most_tries is not None:
+        batchpush.delivery.MOST_TRIES = spec.most_tries
+    if spec.ledger_timeout is not None:
+        batchpush.ledger.TIMEOUT = spec.ledger_timeout
+    await Worker(spec).run()
+
+
+if __name__ == "__main__":
+    sys.stdout = sys.stderr
+    asyncio.run(main(Spec.from_json(sys.argv[1])))

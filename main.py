@@ -4,8 +4,39 @@ The Firebase CLI reads this file to learn which functions there are; importing i
 connection and reads no secret.
 """
 
-from batchpush import Change, deliver, document_created, every, sweep_deliveries, value_created
-from handlers import friend_requests, messages
+from collections.abc import Mapping
+from typing import Any
+
+from batchpush import (
+    Call,
+    Change,
+    callable_function,
+    deliver,
+    deliver_call,
+    document_created,
+    document_updated,
+    document_written,
+    every,
+    send_delivery_chunk,
+    sweep_deliveries,
+    task,
+    value_created,
+    value_updated,
+    value_written,
+)
+from handlers import (
+    app_to_app,
+    credit_limits,
+    flights,
+    friend_requests,
+    game_turns,
+    messages,
+    orders,
+    trains,
+)
+from handlers import (
+    outbox as pushes,
+)
 
 
 @document_created("conversations/{conversation_id}/messages/{message_id}")
@@ -18,6 +49,16 @@ async def new_message_rtdb(change: Change) -> None:
     await deliver(change, messages.new_message)
 
 
+@document_updated("conversations/{conversation_id}/messages/{message_id}")
+async def message_unread(change: Change) -> None:
+    await deliver(change, messages.message_unread)
+
+
+@value_updated("messages/{conversation_id}/{message_id}")
+async def message_unread_rtdb(change: Change) -> None:
+    await deliver(change, messages.message_unread)
+
+
 @document_created("users/{user_id}/friend_requests/{sender_id}")
 async def friend_request(change: Change) -> None:
     await deliver(change, friend_requests.friend_request)
@@ -26,6 +67,76 @@ async def friend_request(change: Change) -> None:
 @value_created("friend_requests/{user_id}/{sender_id}")
 async def friend_request_rtdb(change: Change) -> None:
     await deliver(change, friend_requests.friend_request)
+
+
+@document_written("accounts/{user_id}")
+async def credit_limit(change: Change) -> None:
+    await deliver(change, credit_limits.credit_limit)
+
+
+@value_written("accounts/{user_id}")
+async def credit_limit_rtdb(change: Change) -> None:
+    await deliver(change, credit_limits.credit_limit)
+
+
+@document_written("games/{game_id}")
+async def game_turn(change: Change) -> None:
+    await deliver(change, game_turns.game_turn)
+
+
+@value_written("games/{game_id}")
+async def game_turn_rtdb(change: Change) -> None:
+    await deliver(change, game_turns.game_turn)
+
+
+@document_written("orders/{order_id}")
+async def order_delivered(change: Change) -> None:
+    await deliver(change, orders.order_delivered)
+
+
+@value_written("orders/{order_id}")
+async def order_delivered_rtdb(change: Change) -> None:
+    await deliver(change, orders.order_delivered)
+
+
+@document_written("flights/{flight_id}")
+async def flight_delayed(change: Change) -> None:
+    await deliver(change, flights.flight_delayed)
+
+
+@value_written("flights/{flight_id}")
+async def flight_delayed_rtdb(change: Change) -> None:
+    await deliver(change, flights.flight_delayed)
+
+
+@document_written("trains/{train_id}")
+async def train_cancelled(change: Change) -> None:
+    await deliver(change, trains.train_cancelled)
+
+
+@value_written("trains/{train_id}")
+async def train_cancelled_rtdb(change: Change) -> None:
+    await deliver(change, trains.train_cancelled)
+
+
+@document_created("pushes/{push_id}")
+async def outbox(change: Change) -> None:
+    await deliver(change, pushes.outbox, report_to="delivery/state")
+
+
+@value_created("pushes/{push_id}")
+async def outbox_rtdb(change: Change) -> None:
+    await deliver(change, pushes.outbox, report_to="delivery/state")
+
+
+@callable_function
+async def notify(call: Call) -> None:
+    await deliver_call(call, app_to_app.notify, limits=app_to_app.limits(call))
+
+
+@task
+async def send_chunk(data: Mapping[str, Any]) -> None:
+    await send_delivery_chunk(data)
 
 
 @every("every 10 minutes")

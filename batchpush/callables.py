@@ -292,9 +292,8 @@ def _tamed(request: Any) -> Any:
         body = b'{"data": null}'
     environ = {name: value for name, value in request.environ.items() if name not in ABOUT_THE_BODY}
     if not settings().enforce_app_check:
-        environ.pop(
-            "HTTP_X_FIREBASE_APPCHECK", None
-        )  # it would fetch keys to check it all the same
+        # The SDK would fetch keys to check it all the same.
+        environ.pop("HTTP_X_FIREBASE_APPCHECK", None)
     return type(request)(
         environ | {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
     )

@@ -60,6 +60,9 @@ class Document(dict[str, Any]):
         value = self.get(field)
         if value is None:
             return None
+        if isinstance(value, dict) and value and all(key.isdecimal() for key in value):
+            # What the Realtime Database makes of a list that lost more than half of its items.
+            value = [value[key] for key in sorted(value, key=int)]
         if not isinstance(value, list):
             raise self.invalid(field, f"must be a list of strings, not {_kind(value)}")
         # A Realtime Database list keeps the holes of removed items as nulls.
@@ -87,6 +90,7 @@ def is_document_id(text: str) -> bool:
     """Whether the text can be one segment of a path, in both databases."""
     return (
         0 < len(text) <= 768
+        and bool(text.strip())
         and is_unicode(text)
         and not re.search(r"[/\x00-\x1f\x7f]", text)
         and text not in (".", "..")

@@ -81,11 +81,8 @@ class DatabaseLookUp:
             raise InvalidDocument(path, None, "is not a path in a Realtime Database") from None
         except FirebaseError as error:
             raise LookUpFailed(f"Realtime Database: {type(error).__name__}") from None
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise InvalidDocument(path, None, "must be a map of fields")
-        return Document(path, value)
+        # A value that is no map of fields is no document.
+        return Document(path, value) if isinstance(value, dict) else None
 
 
 def _only(document: Document | None, fields: Sequence[str]) -> Document | None:

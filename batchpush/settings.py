@@ -129,6 +129,7 @@ class Settings:
     keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
     max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
     mirror_deliveries: bool = _setting(_switch, "false")
+    enforce_app_check: bool = _setting(_switch, "false")
     concurrency: int = _setting(_whole_number(1, 1000), "80")
     log_level: str = _setting(_log_level, "INFO")
 

@@ -2,8 +2,8 @@
 
 from batchpush import Change, CollapseKey, LookUp, Push
 from handlers.links import deeplink
-from handlers.people import display_name, in_their_languages
-from handlers.texts import texts
+from handlers.people import people, recipients
+from handlers.texts import say
 
 
 async def friend_request(request: Change, look_up: LookUp) -> Push | None:
@@ -11,12 +11,14 @@ async def friend_request(request: Change, look_up: LookUp) -> Push | None:
     if request.document.string("status", default="pending") != "pending":
         return None
     user_id, sender_id = request.params["user_id"], request.params["sender_id"]
-    user, sender = await look_up.many(f"users/{user_id}", f"users/{sender_id}")
-    name = display_name(sender)
+    user, sender = await people(look_up, user_id, sender_id)
+    if user.is_muted:
+        return None
+    key = "friend_request" if sender.name else "friend_request_unnamed"
     return Push(
         group_id="friend_request",
-        recipients=in_their_languages({user_id: user}),
-        message=texts("friend_request", sender=name) if name else texts("friend_request_unnamed"),
+        recipients=recipients([user]),
+        message=say(key, user.language, sender=sender.name or ""),
         deeplink=deeplink("friend_requests", sender_id),
         gcm_collapse_key=CollapseKey(f"friend-request-{sender_id}"),
     )

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from datetime import UTC, datetime
 from typing import Any
 
 from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push, Recipients
+from handlers.fields import moment
 
 AS_THEY_ARE = {field.name for field in fields(Push)} - {"extra", "best_before"}
 
@@ -24,8 +24,9 @@ async def outbox(change: Change, look_up: LookUp) -> Push | None:
     for name, kind in (("message", Message), ("media", Media), ("gcm_collapse_key", CollapseKey)):
         if name in values:
             values[name] = _part(document, name, kind)
-    if given.pop("best_before", None) is not None:
-        values["best_before"] = _moment(document, "best_before") - change.time
+    if best_before := moment(document, "best_before"):
+        values["best_before"] = best_before - change.time
+        del given["best_before"]
     return Push(**values, extra=given)
 
 
@@ -41,18 +42,3 @@ def _part(document: Document, name: str, kind: type) -> Any:
         if default is MISSING and key not in value:
             raise document.invalid(f"{name}.{key}", "is missing")
     return kind(**value)
-
-
-def _moment(document: Document, name: str) -> datetime:
-    """A Firestore timestamp, milliseconds since 1970, or a date and time as ISO 8601 has it."""
-    value = document[name]
-    try:
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        elif type(value) in (int, float):
-            value = datetime.fromtimestamp(value / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise document.invalid(name, "is not a date and time") from None
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise document.invalid(name, "must be a date and time with its zone")
-    return value

@@ -1,25 +1,115 @@
-"""What the handlers need of `users/{id}`: a name to show, and the language to speak."""
+"""What the handlers need of people, from `users/{id}`.
 
-from collections.abc import Mapping, Sequence
+A profile that is garbage is no reason to leave its owner, or anybody else, without the push:
+whatever is not what it should be counts as absent.
+"""
 
-from batchpush import Document, Recipients
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+from zoneinfo import ZoneInfo
+
+from batchpush import Document, LookUp, Message, Recipients
 from batchpush.change import is_unicode
+from batchpush.logs import log
+from batchpush.push import ID_LISTS, MAX_CUSTOM_ID
+from handlers.fields import zone_named
 from handlers.texts import language_of
 
-
-def display_name(user: Document | None) -> str | None:
-    """The person's name; None where the profile has none that can be shown."""
-    name = user.get("display_name") if user else None
-    return name.strip() or None if isinstance(name, str) and is_unicode(name) else None
+MOST_PEOPLE = 1000  # whose profiles are read for one push
+PROFILE = ("display_name", "language", "time_zone", "push_muted", "batch")
 
 
-def in_their_languages(users: Mapping[str, Document | None]) -> Sequence[Recipients]:
-    """The users, by id with their profiles, as one group of recipients per language."""
-    groups: dict[str, list[str]] = {}
-    for user_id, user in users.items():
-        language = language_of(user.get("language") if user else None)
-        groups.setdefault(language, []).append(user_id)
-    return [
-        Recipients(custom_ids=tuple(user_ids), reads=language)
-        for language, user_ids in groups.items()
-    ]
+@dataclass(frozen=True)
+class Person:
+    """Somebody to tell, or to name. `batch` is who they are to Batch: lists of ids."""
+
+    name: str | None
+    language: str
+    zone: ZoneInfo | None
+    is_muted: bool
+    batch: Mapping[str, Sequence[str]]
+
+    @property
+    def reads(self) -> str:
+        """The same for all who read the same words: words depend on the language and the zone."""
+        return f"{self.language} {self.zone.key if self.zone else ''}".strip()
+
+
+def person_ids(document: Document, field: str) -> tuple[str, ...] | None:
+    """A list of user ids, not longer than one push can look up; None where it is absent."""
+    user_ids = document.ids(field)
+    if user_ids and len(user_ids) > MOST_PEOPLE:
+        raise document.invalid(field, f"has {len(user_ids)} people; at most {MOST_PEOPLE} can be")
+    return user_ids
+
+
+async def people(look_up: LookUp, *user_ids: str) -> list[Person]:
+    """The people, all read at once."""
+    if not user_ids:
+        return []
+    profiles = await look_up.many(*(f"users/{user_id}" for user_id in user_ids), fields=PROFILE)
+    return [person(user_id, profile) for user_id, profile in zip(user_ids, profiles, strict=True)]
+
+
+def person(user_id: str, profile: Document | None) -> Person:
+    """The person of a profile that is at hand."""
+    profile = profile or Document(f"users/{user_id}", {})
+    name = profile.get("display_name")
+    return Person(
+        name=name.strip() if _is_text(name) else None,
+        language=language_of(profile.get("language")),
+        zone=zone_named(profile.get("time_zone")),
+        is_muted=profile.get("push_muted") is True,
+        batch=_batch_ids(profile.get("batch")) or {"custom_ids": (user_id,)},
+    )
+
+
+def _batch_ids(batch: object) -> dict[str, Sequence[str]]:
+    """The ids of `users/{id}.batch`, without those that Batch would refuse."""
+    if not isinstance(batch, dict):
+        return {}
+    lists = {name: batch.get(name) for name in ID_LISTS}
+    ids = {
+        name: [identifier for identifier in listed if _is_batch_id(name, identifier)]
+        for name, listed in lists.items()
+        if isinstance(listed, list)
+    }
+    return {name: identifiers for name, identifiers in ids.items() if identifiers}
+
+
+def _is_batch_id(name: str, value: object) -> bool:
+    if not _is_text(value):
+        return False
+    return name != "custom_ids" or (len(value) < MAX_CUSTOM_ID and "\n" not in value)
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip()) and is_unicode(value)
+
+
+def recipients(people: Iterable[Person]) -> list[Recipients]:
+    """The people as Batch knows them, in groups of those who read the same."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    for one in people:
+        ids = groups.setdefault(one.reads, {name: [] for name in ID_LISTS})
+        for name, identifiers in one.batch.items():
+            ids[name].extend(identifiers)
+        if "tokens" in one.batch:
+            _warn_of_tokens()
+    return [Recipients(reads=reads, **ids) for reads, ids in groups.items()]
+
+
+@functools.cache
+def _warn_of_tokens() -> None:
+    """Once per process. Batch advises against tokens: they change when an app is reinstalled."""
+    log("WARNING", "recipients.tokens")
+
+
+def in_their_words(
+    people: Iterable[Person], words: Callable[[Person], Message]
+) -> dict[str, Message]:
+    """The message of each group of `recipients`."""
+    readers = {one.reads: one for one in people}
+    return {reads: words(reader) for reads, reader in readers.items()}

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("batchpush", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("batchpush")
 
 os.environ |= {
     "BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY,web=WEBKEY",

@@ -82,13 +82,20 @@ def database_headers(
 
 def created(path: str, fields: Mapping[str, Any], **params: str) -> Change:
     """A `Change` as a handler gets it for a new document."""
+    return changed(path, None, fields, **params)
+
+
+def changed(
+    path: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, **params: str
+) -> Change:
+    """A `Change` as a handler gets it for any write; None where there is no document."""
     return Change(
         id="event-1",
         source=FIRESTORE,
         path=path,
         params=params,
-        before=None,
-        after=Fields(path, fields),
+        before=None if before is None else Fields(path, before),
+        after=None if after is None else Fields(path, after),
         time=datetime(2026, 5, 4, 10, 20, 30, tzinfo=UTC),
         database="firestore",
         function="test_function",

@@ -290,6 +290,7 @@ def test_a_wrong_field_is_named(fields: Any, read: tuple[str, str], error: str) 
         ([], ()),
         (["b", "a", "b"], ("b", "a")),
         (["a", None, "b"], ("a", "b")),
+        ({"10": "b", "2": "a"}, ("a", "b")),
     ],
 )
 def test_ids_are_read_once_each_and_in_order(ids: Any, read: Any) -> None:

@@ -18,7 +18,7 @@ APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
 
 
 PUSH = Push(group_id="g", recipients=Recipients(custom_ids=["ann"]), message=Message("Hello"))
-BODY = PUSH.calls(("ios",))[0].body
+BODY = next(PUSH.calls(("ios",))).body
 
 
 TIMING = Timing(call=1.0)

@@ -1,4 +1,3 @@
-import json
 from typing import Any
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from batchpush import InvalidDocument, Push
 from handlers.friend_requests import friend_request
 from tests.events import Stored, created
+from tests.pushes import only_body
 
 STORED = {
     "users/ann": {"display_name": "Ann"},
@@ -17,13 +17,6 @@ async def pushed(stored: dict[str, Any], **fields: Any) -> Push | None:
     path = "users/zoé/friend_requests/ann"
     request = created(path, fields, user_id="zoé", sender_id="ann")
     return await friend_request(request, Stored(stored))
-
-
-def only_body(push: Push | None) -> dict[str, Any]:
-    assert push is not None
-    (call,) = push.calls(("ios",))
-    body: dict[str, Any] = json.loads(call.body)
-    return body
 
 
 @pytest.mark.parametrize("fields", [{}, {"status": "pending"}, {"status": None}])
@@ -47,6 +40,17 @@ async def test_a_request_that_is_answered_already_is_no_push(status: str) -> Non
 async def test_without_profiles_it_is_said_in_the_default_language_and_without_a_name() -> None:
     message = only_body(await pushed({}))["message"]
     assert message["body"] == "Someone would like to be your friend"
+
+
+async def test_one_who_muted_pushes_gets_none() -> None:
+    assert await pushed(STORED | {"users/zoé": {"push_muted": True}}) is None
+
+
+async def test_both_are_read_at_once() -> None:
+    look_up = Stored(STORED)
+    request = created("users/zoé/friend_requests/ann", {}, user_id="zoé", sender_id="ann")
+    await friend_request(request, look_up)
+    assert look_up.reads == [("users/zoé", "users/ann")]
 
 
 async def test_a_status_that_is_no_text_is_named() -> None:

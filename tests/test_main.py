@@ -38,21 +38,36 @@ def manifest(**environment: str) -> dict[str, Any]:
 
 
 FIRESTORE = {
-    "new_message": "conversations/{conversation_id}/messages/{message_id}",
-    "friend_request": "users/{user_id}/friend_requests/{sender_id}",
+    "new_message": ("created", "conversations/{conversation_id}/messages/{message_id}"),
+    "message_unread": ("updated", "conversations/{conversation_id}/messages/{message_id}"),
+    "friend_request": ("created", "users/{user_id}/friend_requests/{sender_id}"),
+    "credit_limit": ("written", "accounts/{user_id}"),
+    "game_turn": ("written", "games/{game_id}"),
+    "order_delivered": ("written", "orders/{order_id}"),
+    "flight_delayed": ("written", "flights/{flight_id}"),
+    "train_cancelled": ("written", "trains/{train_id}"),
+    "outbox": ("created", "pushes/{push_id}"),
 }
 DATABASE = {
-    "new_message_rtdb": "messages/{conversation_id}/{message_id}",
-    "friend_request_rtdb": "friend_requests/{user_id}/{sender_id}",
+    "new_message_rtdb": ("created", "messages/{conversation_id}/{message_id}"),
+    "message_unread_rtdb": ("updated", "messages/{conversation_id}/{message_id}"),
+    "friend_request_rtdb": ("created", "friend_requests/{user_id}/{sender_id}"),
+    "credit_limit_rtdb": ("written", "accounts/{user_id}"),
+    "game_turn_rtdb": ("written", "games/{game_id}"),
+    "order_delivered_rtdb": ("written", "orders/{order_id}"),
+    "flight_delayed_rtdb": ("written", "flights/{flight_id}"),
+    "train_cancelled_rtdb": ("written", "trains/{train_id}"),
+    "outbox_rtdb": ("created", "pushes/{push_id}"),
 }
+ALWAYS = {"send_chunk", "sweep"}
 
 
 @pytest.mark.parametrize(
     ("sources", "functions"),
     [
-        ("firestore", FIRESTORE.keys() | {"sweep"}),
-        ("database", DATABASE.keys() | {"sweep"}),
-        ("firestore,database", FIRESTORE.keys() | DATABASE.keys() | {"sweep"}),
+        ("firestore", FIRESTORE.keys() | {"notify"} | ALWAYS),
+        ("database", DATABASE.keys() | ALWAYS),
+        ("firestore,database", FIRESTORE.keys() | DATABASE.keys() | {"notify"} | ALWAYS),
     ],
 )
 def test_the_sources_decide_which_functions_are_deployed(sources: str, functions: set[str]) -> None:
@@ -63,16 +78,16 @@ def test_every_function_is_deployed_with_retries_on_its_path() -> None:
     sources = "firestore,database"
     read = manifest(SOURCES=sources, REGION="europe-west1", CONCURRENCY="40")
     endpoints = read["endpoints"]
-    for name, path in (FIRESTORE | DATABASE).items():
+    for name, (write, path) in (FIRESTORE | DATABASE).items():
         endpoint = endpoints[name]
         trigger = endpoint["eventTrigger"]
         filters = trigger["eventFilterPathPatterns"]
         assert trigger["retry"] is True
         assert filters["document" if name in FIRESTORE else "ref"] == path
         assert trigger["eventType"] == (
-            "google.cloud.firestore.document.v1.created"
+            f"google.cloud.firestore.document.v1.{write}"
             if name in FIRESTORE
-            else "google.firebase.database.ref.v1.created"
+            else f"google.firebase.database.ref.v1.{write}"
         )
         assert endpoint["entryPoint"] == name
         assert endpoint["platform"] == "gcfv2"
@@ -92,9 +107,16 @@ def test_the_sweep_is_deployed_on_a_schedule() -> None:
     assert "cloudscheduler.googleapis.com" in {needed["api"] for needed in read["requiredAPIs"]}
 
 
+def test_chunks_are_sent_by_a_queue_that_tries_for_a_day() -> None:
+    queue = manifest()["endpoints"]["send_chunk"]["taskQueueTrigger"]
+    assert queue["retryConfig"]["maxAttempts"] == 100
+    assert queue["retryConfig"]["maxBackoffSeconds"] == 600
+
+
 def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:
     modules = set(json.loads(python(IMPORTED, FUNCTION_TARGET="new_message")))
     assert not modules & {
+        "babel",
         "firebase_admin",
         "firebase_functions",
         "google.cloud.firestore",

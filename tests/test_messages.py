@@ -1,19 +1,20 @@
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush import CollapseKey, InvalidDocument, Media, Message, Push
-from handlers.messages import new_message
-from tests.events import Stored, created
+from batchpush import InvalidDocument, Media, Push
+from handlers.messages import message_unread, new_message
+from tests.events import Stored, changed, created
+from tests.pushes import PATIENT, bodies, only_body, read_by
 
 CONVERSATION = {"member_ids": ["ann", "bob", "zoé"]}
 USERS = {
     "users/ann": {"display_name": "Ann", "language": "en"},
     "users/bob": {"display_name": "Bob", "language": "en-GB"},
     "users/zoé": {"display_name": "Zoé", "language": "fr-CA"},
+    "users/tom": {"display_name": "Tom", "push_muted": True},
 }
 STORED = {"conversations/c1": CONVERSATION, **USERS}
 
@@ -27,45 +28,33 @@ async def pushed(look_up: Stored, **fields: Any) -> Push | None:
     return await new_message(message(**fields), look_up)
 
 
-async def reached(stored: dict[str, Any], **fields: Any) -> dict[str | None, list[str]]:
-    """The text that each recipient reads, by its body."""
-    push = await pushed(Stored(stored), **fields)
-    if push is None:
-        return {}
-    bodies = [json.loads(call.body) for call in push.calls(("ios",))]
-    return {body["message"]["body"]: body["recipients"]["custom_ids"] for body in bodies}
-
-
 async def test_a_message_goes_to_the_others_with_its_sender_and_its_words() -> None:
     push = await pushed(Stored(STORED), sender_id="ann", text="Hello there")
-    assert push is not None
-    assert push.group_id == "new_message"
-    assert push.message == Message(title="Ann", body="Hello there")
-    assert push.recipients.custom_ids == ["bob", "zoé"]
-    assert push.deeplink == "myapp://conversations/c1"
-    assert push.gcm_collapse_key == CollapseKey("conversation-c1")
-    assert push.media is None
+    assert only_body(push) == {
+        "group_id": "new_message",
+        "recipients": {"custom_ids": ["bob", "zoé"]},
+        "message": {"title": "Ann", "body": "Hello there"},
+        "deeplink": "myapp://conversations/c1",
+        "gcm_collapse_key": {"key": "conversation-c1", "enabled": True},
+    }
 
 
-async def test_what_the_push_depends_on_is_read_at_once_and_nothing_else() -> None:
+async def test_what_the_push_depends_on_is_read_in_two_steps_and_nothing_else() -> None:
     look_up = Stored(STORED)
     await pushed(look_up, sender_id="ann", text="Hello there")
+    assert look_up.reads == [("conversations/c1", "users/ann"), ("users/bob", "users/zoé")]
+
+
+async def test_when_there_is_nobody_to_tell_no_profiles_are_read() -> None:
+    look_up = Stored({"conversations/c1": {"member_ids": ["ann"]}})
+    assert await pushed(look_up, sender_id="ann", text="Hello there") is None
     assert look_up.reads == [("conversations/c1", "users/ann")]
-
-
-async def test_languages_are_looked_up_when_the_words_are_ours() -> None:
-    look_up = Stored(STORED)
-    await pushed(look_up, sender_id="ann", image_url="https://example.com/p.jpg")
-    assert look_up.reads[1:] == [("users/bob", "users/zoé")]
 
 
 async def test_a_picture_without_words_is_announced_in_each_recipients_language() -> None:
     fields = {"sender_id": "ann", "image_url": "https://example.com/p.jpg"}
-    assert await reached(STORED, **fields) == {
-        "📷 Sent you a picture": ["bob"],
-        "📷 Vous a envoyé une photo": ["zoé"],
-    }
     push = await pushed(Stored(STORED), **fields)
+    assert read_by(push) == {"bob": "📷 Sent you a picture", "zoé": "📷 Vous a envoyé une photo"}
     assert push is not None
     assert push.media == Media(picture="https://example.com/p.jpg")
 
@@ -83,12 +72,14 @@ async def test_a_picture_without_words_is_announced_in_each_recipients_language(
         ({"member_ids": []}, {}, []),
         ({"member_ids": ["ann", "bob"], "muted_by": ["bob"]}, {}, []),
         ({"member_ids": ["bob"]}, {"recipient_ids": []}, []),
+        ({"member_ids": ["bob", "tom"]}, {}, ["bob"]),
+        ({"member_ids": ["tom"]}, {}, []),
     ],
 )
 async def test_who_is_told(conversation: Any, fields: Any, recipients: list[str]) -> None:
     stored = USERS | ({"conversations/c1": conversation} if conversation is not None else {})
-    told = await reached(stored, sender_id="ann", text="Hi", **fields)
-    assert [user for users in told.values() for user in users] == recipients
+    push = await pushed(Stored(stored), sender_id="ann", text="Hi", **fields)
+    assert list(read_by(push)) == recipients
 
 
 @pytest.mark.parametrize("sender", [None, {}, {"display_name": 5}, {"display_name": " "}])
@@ -97,15 +88,20 @@ async def test_a_sender_without_a_name_is_a_new_message_in_each_language(sender:
     if sender is None:
         del stored["users/ann"]
     push = await pushed(Stored(stored), sender_id="ann", text="Hi")
-    assert push is not None
-    titles = {json.loads(call.body)["message"]["title"] for call in push.calls(("ios",))}
+    titles = {body["message"]["title"] for body in bodies(push)}
     assert titles == {"New message", "Nouveau message"}
 
 
 async def test_a_profile_that_is_garbage_does_not_keep_the_others_from_their_push() -> None:
     stored = STORED | {"users/bob": {"language": ["en"], "display_name": {}}}
-    told = await reached(stored, sender_id="ann", image_url="https://example.com/p.jpg")
-    assert sorted(user for users in told.values() for user in users) == ["bob", "zoé"]
+    push = await pushed(Stored(stored), sender_id="ann", image_url="https://example.com/p.jpg")
+    assert sorted(read_by(push)) == ["bob", "zoé"]
+
+
+async def test_people_are_reached_as_their_profile_says() -> None:
+    stored = STORED | {"users/bob": {"batch": {"custom_ids": ["b1"], "install_ids": ["i1"]}}}
+    push = await pushed(Stored(stored), sender_id="ann", text="Hi")
+    assert only_body(push)["recipients"] == {"custom_ids": ["b1", "zoé"], "install_ids": ["i1"]}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +130,11 @@ async def test_a_profile_that_is_garbage_does_not_keep_the_others_from_their_pus
             {"sender_id": "ann", "text": "Hi"},
             "conversations/c1: muted_by must be a list of strings",
         ),
+        (
+            {"conversations/c1": {"member_ids": [f"u{number}" for number in range(1001)]}},
+            {"sender_id": "ann", "text": "Hi"},
+            "conversations/c1: member_ids has 1001 people; at most 1000 can be",
+        ),
     ],
 )
 async def test_a_malformed_document_is_named_with_its_field(
@@ -145,14 +146,15 @@ async def test_a_malformed_document_is_named_with_its_field(
 
 async def test_a_long_text_is_shortened_between_characters() -> None:
     family = "👩‍👩‍👧‍👦"
-    push = await pushed(Stored(STORED), sender_id="ann", text="a" * 238 + family * 2)
-    assert push is not None
-    assert push.message.body == "a" * 238 + family * 2
-    push = await pushed(Stored(STORED), sender_id="ann", text="a" * 238 + family * 3)
-    assert push is not None
-    assert push.message.body == "a" * 238 + family + "…"
+    for text, read in (
+        ("a" * 238 + family * 2, "a" * 238 + family * 2),
+        ("a" * 238 + family * 3, "a" * 238 + family + "…"),
+    ):
+        push = await pushed(Stored(STORED), sender_id="ann", text=text)
+        assert read_by(push)["bob"] == read
 
 
+@PATIENT
 @given(st.text(max_size=400), st.text(max_size=90))
 async def test_whatever_is_written_the_push_is_valid_or_the_document_named(
     text: str, name: str
@@ -164,4 +166,86 @@ async def test_whatever_is_written_the_push_is_valid_or_the_document_named(
         return
     push = await pushed(Stored(stored), sender_id="ann", text=text)
     assert push is not None
-    assert push.calls(("ios", "android"))
+    assert bodies(push)
+
+
+# Unread messages
+
+READ = {"sender_id": "ann", "text": "Hello there"}
+UNREAD = READ | {"unread_message": True}
+
+
+async def pushed_again(before: Any, after: Any, look_up: Stored | None = None) -> Push | None:
+    path = "conversations/c1/messages/m1"
+    change = changed(path, before, after, conversation_id="c1", message_id="m1")
+    return await message_unread(change, look_up or Stored(STORED))
+
+
+@pytest.mark.parametrize(
+    "before", [READ, READ | {"unread_message": False}, READ | {"unread_message": "yes"}]
+)
+async def test_a_message_that_is_marked_as_unread_is_said_once_more(before: Any) -> None:
+    assert bodies(await pushed_again(before, UNREAD)) == [
+        {
+            "group_id": "message_unread",
+            "recipients": {"custom_ids": [user_id]},
+            "message": {"title": "Ann", "body": body},
+            "deeplink": "myapp://conversations/c1",
+            "gcm_collapse_key": {"key": "conversation-c1", "enabled": True},
+        }
+        for user_id, body in (
+            ("bob", "Still unread: Hello there"),
+            ("zoé", "Toujours non lu\u00a0: Hello there"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, UNREAD),  # as the push of the new message said
+        (UNREAD, UNREAD),
+        (UNREAD, UNREAD | {"text": "Hello again"}),
+        (READ, READ | {"text": "Hello again"}),
+        (UNREAD, READ),
+        (READ, READ | {"unread_message": False}),
+        (UNREAD, None),
+        (READ, None),
+    ],
+)
+async def test_no_other_write_says_it_once_more(before: Any, after: Any) -> None:
+    look_up = Stored(STORED)
+    assert await pushed_again(before, after, look_up) is None
+    assert look_up.reads == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "sender", "title", "body"),
+    [
+        ({"text": "Hi"}, {}, "Unread message", "Hi"),
+        (
+            {"image_url": "https://a.b/c"},
+            {},
+            "Unread message",
+            "📷 You haven’t seen this picture yet",
+        ),
+        (
+            {"image_url": "https://a.b/c"},
+            {"display_name": "Ann"},
+            "Ann",
+            "📷 You haven’t seen this picture yet",
+        ),
+    ],
+)
+async def test_what_an_unread_message_says_without_words_or_name(
+    fields: Any, sender: Any, title: str, body: str
+) -> None:
+    stored = {"users/ann": sender, "conversations/c1": {"member_ids": ["ann", "bob"]}}
+    before = {"sender_id": "ann", **fields}
+    push = await pushed_again(before, before | {"unread_message": True}, Stored(stored))
+    assert only_body(push)["message"] == {"title": title, "body": body}
+
+
+async def test_a_mark_that_is_neither_true_nor_false_is_named() -> None:
+    with pytest.raises(InvalidDocument, match="m1: unread_message must be true or false"):
+        await pushed_again(READ, READ | {"unread_message": "yes"})

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush.settings import settings
-from handlers.texts import BYTES, TEXTS, language_of, shorten, texts
+from handlers.texts import BYTES, TEXTS, language_of, say, shorten
+from tests.pushes import PATIENT
 
 DEFAULT = TEXTS[settings().default_language]
 
@@ -23,16 +24,22 @@ def test_every_language_says_everything_with_the_same_values(language: str) -> N
         assert placeholders(text) == placeholders(DEFAULT[key]), key
 
 
+def test_the_values_stand_in_the_text_of_the_language() -> None:
+    message = say("friend_request", "de", sender="Ann")
+    assert message.title == "Neue Freundschaftsanfrage"
+    assert message.body == "Ann möchte mit Ihnen befreundet sein"
+
+
 def test_a_text_that_a_language_lacks_is_said_in_the_default_language(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(TEXTS["fr"], "new_picture")
-    assert texts("new_picture", sender="Ann")["fr"] == texts("new_picture", sender="Ann")["en"]
+    monkeypatch.delitem(TEXTS["fr"], "game_turn")
+    assert say("game_turn", "fr", game="Chess") == say("game_turn", "en", game="Chess")
 
 
 @pytest.mark.parametrize("value", ["{sender}", "{0.__class__}", "}{", "%s"])
 def test_what_users_wrote_is_not_read_as_a_template(value: str) -> None:
-    assert texts("new_picture", sender=value)["en"].title == value
+    assert say("new_message_picture", "en", sender=value).title == value
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,8 @@ def test_what_users_wrote_is_not_read_as_a_template(value: str) -> None:
         ("fr_CA", "fr"),
         ("FR", "fr"),
         ("en-GB", "en"),
+        ("es-419", "es"),
+        ("de_AT", "de"),
         ("tlh", "en"),
         ("", "en"),
         (None, "en"),
@@ -63,6 +72,7 @@ def test_the_cut_never_goes_through_a_character(character: str) -> None:
     assert shorten(character * 6, 5) == character * 4 + "…"
 
 
+@PATIENT
 @given(st.text(max_size=60), st.integers(1, 20))
 def test_a_shortened_text_is_short_and_made_of_whole_characters(text: str, limit: int) -> None:
     short = shorten(text, limit)

@@ -25,12 +25,8 @@ if settings().default_language not in TEXTS:
     )
 
 
-def texts(key: str, **values: str) -> dict[str, Message]:
-    """The text in every language; one that lacks it says it in the default language."""
-    return {language: _message(language, key, values) for language in TEXTS}
-
-
-def _message(language: str, key: str, values: dict[str, str]) -> Message:
+def say(key: str, language: str, **values: str) -> Message:
+    """The text in a language, or in the default one where that language lacks it."""
     text = TEXTS[language].get(key) or TEXTS[settings().default_language][key]
     return Message(
         title=shorten(text["title"].format_map(values), TITLE),

@@ -1,0 +1,181 @@
+"""App to app: what one user may have pushed to another, without a key in the app.
+
+The app names a template and gives short parameters; the words are ours, and so is the sender's
+name. `users/{id}/friends/{id}`, accepted friend requests and `member_ids` are what permits it:
+security rules must not let one user alone write them.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from batchpush import Call, CallRefused, CollapseKey, Document, Limit, LookUp, Push
+from batchpush.change import is_document_id
+from handlers.links import deeplink
+from handlers.people import PROFILE, person, recipients
+from handlers.texts import say
+
+MOST_OF_SENDER = 30  # calls a minute
+MOST_OF_PAIR = 5
+MOST_OF_ID = 128  # characters; Firebase's user ids are not longer
+
+FIELDS = frozenset({"to", "template", "params"})
+# How Firebase's clients for iOS and Android write a long whole number; the SDK leaves it so.
+LONG = "type.googleapis.com/google.protobuf.Int64Value"
+
+
+@dataclass(frozen=True)
+class Param:
+    """What a parameter has to be, and how to say so; `read` gives None for anything else."""
+
+    read: Callable[[Any], Any]
+    expected: str
+
+
+def an_id(value: Any) -> str | None:
+    """An id of another document."""
+    is_short = isinstance(value, str) and len(value) <= MOST_OF_ID
+    return value if is_short and is_document_id(value) else None
+
+
+def minutes(value: Any) -> int | None:
+    """From 5 minutes to two hours."""
+    if isinstance(value, dict) and value.keys() == {"@type", "value"}:
+        digits = re.fullmatch(r"[0-9]{1,3}", str(value["value"]))
+        value = int(digits[0]) if digits and value["@type"] == LONG else None
+    return value if type(value) is int and 5 <= value <= 120 else None
+
+
+ID = Param(an_id, f"must be an id of at most {MOST_OF_ID} characters")
+MINUTES = Param(minutes, "must be a whole number from 5 to 120")
+
+
+@dataclass(frozen=True)
+class Template:
+    """What may be said, for how long it makes sense, and the parameters that the app may give.
+
+    Its words are in `handlers/texts/`, under the template's name.
+    """
+
+    fresh_for: timedelta
+    params: Mapping[str, Param] = field(default_factory=dict)
+
+
+TEMPLATES: Mapping[str, Template] = {
+    "poke": Template(timedelta(hours=1), {"conversation_id": ID}),
+    "come_online": Template(timedelta(minutes=10), {"conversation_id": ID}),
+    "call_me": Template(timedelta(minutes=30), {"conversation_id": ID, "minutes": MINUTES}),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the app asked for, checked."""
+
+    to: str
+    template: str
+    params: Mapping[str, Any]
+
+
+def limits(call: Call) -> list[Limit]:
+    """How much one person may have pushed, and how much of it to the same other."""
+    to = read(call).to
+    return [
+        Limit((call.function, call.caller), MOST_OF_SENDER),
+        Limit((call.function, call.caller, to), MOST_OF_PAIR),
+    ]
+
+
+async def notify(call: Call, look_up: LookUp) -> Push | None:
+    """What the template says, to a friend or to somebody in the same conversation."""
+    request = read(call)
+    me, to, conversation_id = call.caller, request.to, request.params.get("conversation_id")
+    paths = [
+        f"users/{me}",
+        f"users/{to}",
+        f"users/{me}/friends/{to}",
+        f"users/{me}/friend_requests/{to}",
+        f"users/{to}/friend_requests/{me}",
+    ]
+    if conversation_id:
+        paths.append(f"conversations/{conversation_id}")
+    fields = (*PROFILE, "status", "member_ids", "muted_by")
+    profile, other, friend, *requests = await look_up.many(*paths, fields=fields)
+    conversation = requests.pop() if conversation_id else None
+
+    is_shared = {me, to} <= _ids(conversation, "member_ids")
+    is_friend = friend is not None or any(map(_is_accepted, requests))
+    if not is_friend and not is_shared:
+        # The same for somebody who is not a friend and somebody who is not there at all.
+        raise CallRefused("permission-denied", "this cannot be sent to them")
+    reader, sender = person(to, other), person(me, profile)
+    if reader.is_muted or (is_shared and to in _ids(conversation, "muted_by")):
+        return None
+
+    within = request.params.get("minutes")
+    key = f"{request.template}{'_within' if within else ''}{'' if sender.name else '_unnamed'}"
+    link = ("conversations", str(conversation_id)) if is_shared else ("users", me)
+    fresh_for = TEMPLATES[request.template].fresh_for
+    return Push(
+        group_id=request.template,
+        recipients=recipients([reader]),
+        message=say(key, reader.language, sender=sender.name or "", minutes=str(within or "")),
+        deeplink=deeplink(*link),
+        gcm_collapse_key=CollapseKey(f"{request.template}-{me}"),
+        time_to_live=int(fresh_for.total_seconds()),
+        best_before=fresh_for,
+    )
+
+
+def _ids(document: Document | None, field: str) -> set[str]:
+    """A list of ids; none of them where it is not one."""
+    listed = document.get(field) if document else None
+    return {each for each in listed if isinstance(each, str)} if isinstance(listed, list) else set()
+
+
+def _is_accepted(request: Document | None) -> bool:
+    return request is not None and request.get("status") == "accepted"
+
+
+# What the app sent. A refusal names a field of ours and repeats nothing.
+
+
+def read(call: Call) -> Request:
+    """Raises `CallRefused` for the first thing that is not as it has to be."""
+    if not call.data.keys() <= FIELDS:
+        raise _invalid("data", f"must hold no more than {_listed({*FIELDS, 'request_id'})}")
+    to = an_id(call.data.get("to"))
+    if to is None:
+        raise _invalid("to", ID.expected)
+    if to == call.caller:
+        raise _invalid("to", "must be somebody else")
+    template = call.data.get("template")
+    if not isinstance(template, str) or template not in TEMPLATES:
+        raise _invalid("template", f"must be one of {_listed(TEMPLATES)}")
+    return Request(to, template, _params(template, call.data.get("params")))
+
+
+def _params(template: str, given: Any) -> dict[str, Any]:
+    if given is None:
+        return {}
+    allowed = TEMPLATES[template].params
+    if not isinstance(given, dict):
+        raise _invalid("params", "must be a map")
+    if not given.keys() <= allowed.keys():
+        raise _invalid("params", f"of {template} must hold no more than {_listed(allowed)}")
+    params = {}
+    for name, value in given.items():
+        params[name] = allowed[name].read(value)
+        if params[name] is None:
+            raise _invalid(f"params.{name}", allowed[name].expected)
+    return params
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names))
+
+
+def _invalid(field: str, problem: str) -> CallRefused:
+    return CallRefused("invalid-argument", f"{field} {problem}")

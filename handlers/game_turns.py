@@ -1,0 +1,47 @@
+"""Games in which one plays after the other.
+
+A game has a `current_player_id`, unless it is nobody's turn; it may have a `name`.
+"""
+
+from batchpush import Change, CollapseKey, Document, InvalidDocument, LookUp, Push
+from handlers.links import deeplink
+from handlers.people import people, recipients
+from handlers.texts import say
+
+
+async def game_turn(game: Change, look_up: LookUp) -> Push | None:
+    """A game that waits for another player now, to that player."""
+
+    def is_their_turn(then: Document) -> bool:
+        """Whether it was the turn of the one whose turn it is now."""
+        player_id = _player_id(then)
+        return player_id is not None and player_id == _player_id(game.document)
+
+    if not game.became(is_their_turn):
+        return None
+    game_id, name = game.params["game_id"], game.document.string("name", default="").strip()
+    player_id, last_id = game.document.id("current_player_id"), _last_player_id(game)
+    player, *last = await people(look_up, player_id, *([last_id] if last_id else []))
+    if player.is_muted:
+        return None
+    last_name = last[0].name if last else None
+    key = f"game_turn{'_after' if last_name else ''}{'' if name else '_unnamed'}"
+    return Push(
+        group_id="game_turn",
+        recipients=recipients([player]),
+        message=say(key, player.language, game=name, player=last_name or ""),
+        deeplink=deeplink("games", game_id),
+        gcm_collapse_key=CollapseKey(f"game-{game_id}"),
+    )
+
+
+def _player_id(game: Document) -> str | None:
+    return None if game.get("current_player_id") is None else game.id("current_player_id")
+
+
+def _last_player_id(game: Change) -> str | None:
+    """Whose turn it was before, as far as that can be told."""
+    try:
+        return None if game.before is None else _player_id(game.before)
+    except InvalidDocument:
+        return None

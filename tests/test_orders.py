@@ -1,0 +1,99 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from batchpush import InvalidDocument, Push
+from handlers.orders import order_delivered
+from tests.events import Stored, changed
+from tests.pushes import only_body
+
+SENT = {"status": "sent", "customer_id": "ann", "number": "B-77"}
+DELIVERED = SENT | {"status": "delivered"}
+NOON = datetime(2026, 5, 4, 12, 5, tzinfo=UTC)
+
+
+async def pushed(before: Any, after: Any, **profile: Any) -> Push | None:
+    order = changed("orders/o1", before, after, order_id="o1")
+    return await order_delivered(order, Stored({"users/ann": profile}))
+
+
+async def test_the_customer_reads_that_it_has_arrived() -> None:
+    push = await pushed(SENT, DELIVERED)
+    assert only_body(push) == {
+        "group_id": "order_delivered",
+        "recipients": {"custom_ids": ["ann"]},
+        "message": {"title": "Order delivered", "body": "Your order B-77 has arrived"},
+        "deeplink": "myapp://orders/o1",
+        "gcm_collapse_key": {"key": "order-o1", "enabled": True},
+        "priority": "high",
+    }
+    assert push is not None
+    assert push.best_before == timedelta(hours=6)
+
+
+@pytest.mark.parametrize(
+    ("order", "profile", "body"),
+    [
+        ({"number": None}, {}, "Your order o1 has arrived"),
+        ({"number": 77}, {}, "Your order 77 has arrived"),
+        ({}, {"language": "de"}, "Ihre Bestellung B-77 ist angekommen"),
+        (
+            {"delivered_at": NOON},
+            {"language": "fr", "time_zone": "Europe/Paris"},
+            "Votre commande B-77 est arrivée le lun. 4 mai à 14:05 CEST",
+        ),
+        (
+            {"delivered_at": 1777896300000, "time_zone": "Europe/Madrid"},
+            {"language": "es", "time_zone": "Mars/Olympus"},
+            "Tu pedido B-77 ha llegado: lun, 4 may, 14:05 CEST",
+        ),
+        (
+            {"delivered_at": "2026-05-04T14:05:00+02:00"},
+            {"language": "de"},
+            "Ihre Bestellung B-77 wurde am Mo., 4. Mai um 12:05 UTC zugestellt",
+        ),
+    ],
+)
+async def test_what_is_said_with_what_is_known(order: Any, profile: Any, body: str) -> None:
+    push = await pushed(SENT, DELIVERED | order, **profile)
+    assert only_body(push)["message"]["body"] == body
+
+
+@pytest.mark.parametrize("before", [None, {}, SENT, SENT | {"status": 5}])
+async def test_becoming_delivered_is_a_push_even_for_one_who_muted_them(before: Any) -> None:
+    assert await pushed(before, DELIVERED, push_muted=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (DELIVERED, DELIVERED),
+        (DELIVERED, DELIVERED | {"number": "B-78", "delivered_at": NOON}),
+        (DELIVERED, SENT),
+        (SENT, SENT | {"number": "B-78"}),
+        (SENT, SENT | {"status": "Delivered"}),
+        (SENT, {}),
+        (None, SENT),
+        (DELIVERED, None),
+        (SENT, None),
+    ],
+)
+async def test_no_other_write_is(before: Any, after: Any) -> None:
+    assert await pushed(before, after) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"status": 5}, "orders/o1: status must be a string, not a number"),
+        ({"customer_id": None}, "orders/o1: customer_id is missing"),
+        ({"customer_id": "a/b"}, "orders/o1: customer_id is not a document id"),
+        ({"number": ["B-77"]}, "orders/o1: number must be a string, not a list"),
+        ({"delivered_at": "today"}, "orders/o1: delivered_at is not a date and time"),
+        ({"time_zone": "Mars/Olympus"}, "orders/o1: time_zone is not the name of a time zone"),
+    ],
+)
+async def test_a_malformed_order_is_named_with_its_field(fields: Any, error: str) -> None:
+    with pytest.raises(InvalidDocument, match=error):
+        await pushed(SENT, DELIVERED | fields)

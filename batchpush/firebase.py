@@ -4,6 +4,7 @@ Not at import: a gRPC channel made before the server forks its worker can hang f
 """
 
 import functools
+import threading
 from typing import Any
 
 TIMEOUT = 10.0  # seconds for one look-up, the client's own retries included
@@ -30,9 +31,20 @@ def database_reference(source: str, path: str) -> Any:
     return db.reference(path, app=firebase_app(), url=f"https://{instance}.{host}")
 
 
-@functools.cache
 def firebase_app() -> Any:
-    """The Admin SDK's app, for the Realtime Database and for Cloud Tasks."""
+    """The Admin SDK's app, for the Realtime Database and for Cloud Tasks.
+
+    Threads ask for it, several at once when a process is new, and it can be made only once.
+    """
+    with _making:
+        return _made_app()
+
+
+_making = threading.Lock()
+
+
+@functools.cache
+def _made_app() -> Any:
     import firebase_admin
 
     return firebase_admin.initialize_app(options={"httpTimeout": TIMEOUT})

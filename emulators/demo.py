@@ -1,4 +1,4 @@
-"""`make demo`: two writes, and the pushes that they become.
+"""`make demo`: a write of each kind, and the pushes that it becomes.
 
     a document --> Firestore --> the function --> Batch
 
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,43 @@ from emulators.batch import Batch
 
 WAIT_SECONDS = 30.0  # the first event starts the function's process
 
-PEOPLE: dict[str, dict[str, Any]] = {
-    "users/ann": {"display_name": "Ann", "language": "en"},
-    "users/bob": {"display_name": "Bob", "language": "en"},
-    "users/zoe": {"display_name": "Zoé", "language": "fr"},
+BEFORE: dict[str, dict[str, Any]] = {
+    "users/ann": {"display_name": "Ann", "language": "en", "time_zone": "Europe/London"},
+    "users/bob": {"display_name": "Bob", "language": "de", "time_zone": "Europe/Berlin"},
+    "users/zoe": {"display_name": "Zoé", "language": "fr", "time_zone": "Europe/Paris"},
     "conversations/dinner": {"member_ids": ["ann", "bob", "zoe"]},
+    "conversations/dinner/messages/0": {
+        "sender_id": "zoe",
+        "text": "Who brings dessert?",
+        "recipient_ids": [],
+    },
+    "accounts/bob": {"spent": 940, "credit_limit": 1000, "currency": "EUR"},
+    "games/chess": {"name": "Chess", "current_player_id": "ann"},
+    "orders/7": {"customer_id": "zoe", "number": "A-7", "status": "shipped"},
+    "flights/BP12": {
+        "number": "BP12",
+        "status": "scheduled",
+        "departs_at": datetime(2030, 6, 1, 9, 30, tzinfo=UTC),
+        "passenger_ids": ["ann", "zoe"],
+    },
+    "trains/9571": {
+        "number": "9571",
+        "status": "scheduled",
+        "departs_at": datetime(2030, 6, 1, 7, 0, tzinfo=UTC),
+        "passenger_ids": ["bob"],
+    },
 }
 
 
 @dataclass(frozen=True)
 class Write:
-    """A document to write, and the function that it is to call."""
+    """A document to write, or what changes in one, and the function that it is to call."""
 
     says: str
     path: str
     fields: Mapping[str, Any]
     function: str
+    to: tuple[str, ...]
 
 
 WRITES = (
@@ -44,12 +66,45 @@ WRITES = (
         "conversations/dinner/messages/1",
         {"sender_id": "ann", "text": "Dinner at eight? 🍝"},
         "new_message",
+        ("bob", "zoe"),
+    ),
+    Write(
+        "What Zoé wrote is still unread",
+        "conversations/dinner/messages/0",
+        {"unread_message": True, "recipient_ids": ["ann", "bob"]},
+        "message_unread",
+        ("ann", "bob"),
     ),
     Write(
         "Ann asks Zoé to be friends",
         "users/zoe/friend_requests/ann",
         {"status": "pending"},
         "friend_request",
+        ("zoe",),
+    ),
+    Write("Bob spends his last", "accounts/bob", {"spent": 1000}, "credit_limit", ("bob",)),
+    Write("Ann has moved", "games/chess", {"current_player_id": "bob"}, "game_turn", ("bob",)),
+    Write("Zoé's order is there", "orders/7", {"status": "delivered"}, "order_delivered", ("zoe",)),
+    Write(
+        "A flight is late",
+        "flights/BP12",
+        {"status": "delayed", "departs_at": datetime(2030, 6, 1, 11, 5, tzinfo=UTC)},
+        "flight_delayed",
+        ("ann", "zoe"),
+    ),
+    Write(
+        "A train does not run", "trains/9571", {"status": "cancelled"}, "train_cancelled", ("bob",)
+    ),
+    Write(
+        "Another back end has something to say",
+        "pushes/sale",
+        {
+            "group_id": "sale",
+            "recipients": {"custom_ids": ["ann"]},
+            "message": {"title": "Sale", "body": "Everything must go"},
+        },
+        "outbox",
+        ("ann",),
     ),
 )
 
@@ -62,7 +117,7 @@ def main() -> int:
     firestore = Client()
     batch = Batch(os.environ["BATCH_EMULATOR_URL"])
     apps = [entry.partition("=")[0] for entry in os.environ["BATCH_APPS"].split(",")]
-    for path, fields in PEOPLE.items():
+    for path, fields in BEFORE.items():
         firestore.document(path).set(fields)
     try:
         for write in WRITES:
@@ -76,23 +131,25 @@ def main() -> int:
 
 def show(write: Write, firestore: Client, batch: Batch, apps: list[str]) -> None:
     """Write the document and print each app's push as it comes."""
-    print(f"\n{write.says}:\n  {write.path} {json.dumps(write.fields, ensure_ascii=False)}")
+    fields = json.dumps(write.fields, ensure_ascii=False, default=datetime.isoformat)
+    print(f"\n{write.says}:\n  {write.path} {fields}")
     batch.clear()
     log = Path(os.environ["SUITE_LOG"])
     log_before = log.stat().st_size
     started = time.monotonic()
-    firestore.document(write.path).set(write.fields)
-    awaited = set(apps)
+    firestore.document(write.path).set(write.fields, merge=True)
+    awaited = {(app, person) for app in apps for person in write.to}
     for call in arriving(batch, started + WAIT_SECONDS):
         if call["accepted"]:
             milliseconds = (time.monotonic() - started) * 1000
             print(f"  {call['app']:<8} {words(call['body'])}  after {milliseconds:,.0f} ms")
-            awaited.discard(call["app"])
+            awaited -= {(call["app"], person) for person in recipients(call["body"])}
         if not awaited:
             return
     with log.open(encoding="utf-8", errors="replace") as file:
         file.seek(log_before)
-        raise Missing(what_did_not_happen(write, sorted(awaited), batch.calls(), file.read()))
+        missing = sorted({app for app, _ in awaited})
+        raise Missing(what_did_not_happen(write, missing, batch.calls(), file.read()))
 
 
 def arriving(batch: Batch, deadline: float) -> Iterator[dict[str, Any]]:
@@ -106,9 +163,14 @@ def arriving(batch: Batch, deadline: float) -> Iterator[dict[str, Any]]:
         time.sleep(0.005)
 
 
+def recipients(body: Mapping[str, Any]) -> list[str]:
+    ids: list[str] = body["recipients"]["custom_ids"]
+    return ids
+
+
 def words(body: Mapping[str, Any]) -> str:
-    message, to = body["message"], ", ".join(body["recipients"]["custom_ids"])
-    return f"{message['title']}: {message['body']}  -> {to}"
+    message = body["message"]
+    return f"{message['title']}: {message['body']}  -> {', '.join(recipients(body))}"
 
 
 def what_did_not_happen(

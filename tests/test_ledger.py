@@ -13,6 +13,7 @@ from google.api_core.exceptions import AlreadyExists, FailedPrecondition, Servic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import batchpush.callables
 import batchpush.ledger
 from batchpush.errors import LedgerUnavailable
 from batchpush.ledger import Entry, Ledger, Outrun
@@ -47,6 +48,7 @@ def test_every_field_but_the_state_is_kept_out_of_the_indexes() -> None:
     assert {entry["collectionGroup"] for entry in overrides if entry.get("ttl")} == {
         "batch_deliveries",
         batchpush.ledger.CHUNKS,
+        batchpush.callables.LIMITS,
     }
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,117 @@ def test_a_malformed_document_is_one_log_line_and_no_push(
     assert problem in record["reason"]
 
 
+AT = datetime(2030, 6, 1, 9, 30, tzinfo=UTC)
+KINDS: dict[str, tuple[str, dict[str, Any] | None, dict[str, Any], str]] = {
+    # function: the path, the document before, what the write makes of it, what is said
+    "message_unread": (
+        "conversations/{}/messages/m1",
+        {"sender_id": "ann", "text": "Hello", "recipient_ids": []},
+        {"sender_id": "ann", "text": "Hello", "recipient_ids": ["bob"], "unread_message": True},
+        "Still unread: Hello",
+    ),
+    "credit_limit": (
+        "accounts/{}",
+        {"spent": 999, "credit_limit": 1000, "currency": "EUR"},
+        {"spent": 1000, "credit_limit": 1000, "currency": "EUR"},
+        "€1,000.00",
+    ),
+    "game_turn": ("games/{}", {"current_player_id": "ann"}, {"current_player_id": "bob"}, "Ann"),
+    "order_delivered": (
+        "orders/{}",
+        {"status": "shipped", "customer_id": "bob", "number": "A7"},
+        {"status": "delivered", "customer_id": "bob", "number": "A7"},
+        "A7",
+    ),
+    "flight_delayed": (
+        "flights/{}",
+        {"status": "delayed", "number": "BP1", "departs_at": AT, "passenger_ids": ["bob"]},
+        {
+            "status": "delayed",
+            "number": "BP1",
+            "departs_at": AT + timedelta(hours=1),
+            "passenger_ids": ["bob"],
+        },
+        "10:30",
+    ),
+    "train_cancelled": (
+        "trains/{}",
+        {"status": "scheduled", "number": "71", "departs_at": AT, "passenger_ids": ["bob"]},
+        {"status": "cancelled", "number": "71", "departs_at": AT, "passenger_ids": ["bob"]},
+        "71",
+    ),
+    "outbox": (
+        "pushes/{}",
+        None,
+        {
+            "group_id": "sale",
+            "recipients": {"custom_ids": ["bob"]},
+            "message": {"body": "Everything must go"},
+            "deeplink": "myapp://{}",
+        },
+        "Everything must go",
+    ),
+}
+
+
+def about_it(fields: dict[str, Any], unique: str) -> dict[str, Any]:
+    """The document, with its own name where it wants one."""
+    link = fields.get("deeplink")
+    return fields | ({"deeplink": link.format(unique)} if link else {})
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_every_kind_of_write_is_one_call_per_app(
+    firestore: Client, batch: Batch, unique: str, function: str
+) -> None:
+    path, before, after, said = KINDS[function]
+    document = firestore.document(path.format(unique))
+    if before:
+        document.set(before)
+    document.set(about_it(after, unique))
+    until("push", lambda: len(calls_about(batch, unique)) == 3)
+    document.update({"unrelated": 1})
+    (record,) = until("record", lambda: settled_records(firestore, document.path))
+    assert (record["function"], record["state"]) == (function, "SENT")
+    calls = calls_about(batch, unique)
+    assert sorted(call["app"] for call in calls) == APPS
+    assert all(said in call["body"]["message"]["body"] for call in calls)
+
+
+def test_what_became_of_a_push_is_written_beside_it(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    wrong = {"group_id": "sale", "recipients": {"custom_ids": ["bob"]}, "message": {"text": "x"}}
+    firestore.document(f"pushes/{unique}").set(wrong)
+    state = firestore.document(f"pushes/{unique}/delivery/state")
+    found = until("state", lambda: state.get().to_dict())
+    assert found["state"] == "REFUSED"
+    assert "message.text is not one of body, title" in found["reason"]
+
+
+def test_a_large_audience_is_sent_in_chunks_through_cloud_tasks(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    ids = [f"{unique}-{number}" for number in range(25_003)]
+    push = {"group_id": "sale", "recipients": {"custom_ids": ids}, "message": {"body": "Hello"}}
+    document = firestore.document(f"pushes/{unique}")
+    document.set(push)
+    state = firestore.document(f"pushes/{unique}/delivery/state")
+    assert until("state", lambda: state.get().to_dict())["state"] == "SENT"
+    (record,) = settled_records(firestore, document.path)
+    assert len(record["chunks"]) == 3
+    calls = [call for call in batch.calls() if call["body"]["group_id"] == "sale"]
+    for app in APPS:
+        told = [
+            user
+            for call in calls
+            if call["app"] == app
+            for user in call["body"]["recipients"]["custom_ids"]
+            if user.startswith(unique)
+        ]
+        assert sorted(told) == sorted(ids)
+
+
 def test_an_outage_of_batch_ends_in_a_record_that_waits(
     firestore: Client, batch: Batch, unique: str
 ) -> None:
@@ -231,19 +342,24 @@ class CannedDatabase(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_PUT(self) -> None:
+        path = unquote(urlsplit(self.path).path).strip("/").removesuffix(".json")
+        VALUES[path] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.do_GET()
+
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
 
 
 @pytest.fixture(scope="session")
-def database() -> Iterator[Callable[[str, str, Any], None]]:
+def database() -> Iterator[Callable[..., None]]:
     """Writes a new value: the event goes to the function that watches the path."""
     host, port = os.environ["FIREBASE_DATABASE_EMULATOR_HOST"].split(":")
     server = ThreadingHTTPServer((host, int(port)), CannedDatabase)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
 
-    def write(function: str, path: str, value: Any) -> None:
+    def write(function: str, path: str, value: Any, before: Any = None) -> None:
         url = (
             f"{os.environ['FUNCTIONS_EMULATOR_URL']}/functions/projects/demo-batchpush"
             f"/triggers/us-central1-{function}-0"
@@ -251,7 +367,7 @@ def database() -> Iterator[Callable[[str, str, Any], None]]:
         now = datetime.now(UTC).isoformat()
         headers = database_headers(path, event_id=uuid.uuid4().hex, time=now)
         httpx.post(
-            url, content=database_body(None, value), headers=headers, timeout=DEADLINE
+            url, content=database_body(before, value), headers=headers, timeout=DEADLINE
         ).raise_for_status()
 
     yield write
@@ -261,7 +377,7 @@ def database() -> Iterator[Callable[[str, str, Any], None]]:
 
 
 def test_a_message_in_the_realtime_database_is_one_call_per_app(
-    database: Callable[[str, str, Any], None], batch: Batch, unique: str
+    database: Callable[..., None], batch: Batch, unique: str
 ) -> None:
     database("new_message_rtdb", f"messages/rtdb/{unique}", {"sender_id": "ann", "text": unique})
     until("push", lambda: len(calls_about(batch, unique)) == 3)
@@ -272,11 +388,33 @@ def test_a_message_in_the_realtime_database_is_one_call_per_app(
 
 
 def test_a_friend_request_in_the_realtime_database_is_one_call_per_app(
-    database: Callable[[str, str, Any], None], batch: Batch
+    database: Callable[..., None], batch: Batch
 ) -> None:
     database("friend_request_rtdb", "friend_requests/zo%C3%A9/ann", {"status": "pending"})
     until("push", lambda: len(calls_about(batch, "Ann souhaite devenir votre ami")) == 3)
     assert calls_about(batch, "souhaite")[0]["body"]["recipients"] == {"custom_ids": ["zoé"]}
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_every_kind_of_value_is_one_call_per_app(
+    database: Callable[..., None], batch: Batch, unique: str, function: str
+) -> None:
+    path, before, after, said = KINDS[function]
+    path = path.format(unique).replace("conversations/", "").replace("/messages/", "/")
+    path = f"messages/{path}" if function == "message_unread" else path
+    database(f"{function}_rtdb", path, in_json(about_it(after, unique)), in_json(before))
+    until("push", lambda: len(calls_about(batch, unique)) == 3)
+    calls = calls_about(batch, unique)
+    assert sorted(call["app"] for call in calls) == APPS
+    assert all(said in call["body"]["message"]["body"] for call in calls)
+    if function == "outbox":
+        state = until("state", lambda: VALUES.get(f"pushes/{unique}/delivery/state"))
+        assert state["state"] == "SENT"
+
+
+def in_json(fields: dict[str, Any] | None) -> Any:
+    """As the Realtime Database holds it: times are milliseconds."""
+    return json.loads(json.dumps(fields, default=lambda time: int(time.timestamp() * 1000)))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +427,7 @@ def test_a_friend_request_in_the_realtime_database_is_one_call_per_app(
     ],
 )
 def test_a_malformed_value_is_one_log_line_and_no_push(
-    database: Callable[[str, str, Any], None],
+    database: Callable[..., None],
     batch: Batch,
     unique: str,
     conversation: str,

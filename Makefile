@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := venv/bin
 SUITE := $(BIN)/python -m emulators.suite
 
-.PHONY: help setup demo dev check unit suite test torture lock clean
+.PHONY: help setup demo dev check unit suite test torture bench lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,9 @@ test: check unit suite ## Everything: checks, unit tests, the whole path on the 
 
 torture: setup ## Hours in minutes: 500 kills, outages of 30 seconds
 	TORTURE_KILLS=500 TORTURE_OUTAGE=30 $(SUITE) -- $(BIN)/pytest -rP tests/torture
+
+bench: setup ## What a large audience costs
+	$(SUITE) -- $(BIN)/python -m benchmarks.audience
 
 lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -42,6 +42,7 @@ Handler = Callable[[Change, LookUp], Awaitable[Push | None]]
 MOST_TRIES = 5  # of one call in one delivery
 SWEEP_LIMIT = 500  # records in one run
 SWEEP_AT_ONCE = 20
+SWEEP_FOR = timedelta(seconds=420)
 REPLAY_WITHIN = timedelta(hours=1)
 GIVE_UP_READING = timedelta(hours=6)  # on what a handler depends on
 
@@ -341,7 +342,10 @@ class Deliverer:
         if len(ids) < SWEEP_LIMIT:
             ids += await self.ledger.unsettled(after="0", limit=SWEEP_LIMIT - len(ids))
         ids = list(dict.fromkeys(ids))
+        stop = self.now() + SWEEP_FOR
         for start in range(0, len(ids), SWEEP_AT_ONCE):
+            if self.now() >= stop:
+                break  # what is under way must end before the platform ends the function
             await asyncio.gather(*map(self._swept, ids[start : start + SWEEP_AT_ONCE]))
 
     async def _swept(self, record_id: str) -> None:

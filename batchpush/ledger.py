@@ -14,7 +14,7 @@ from batchpush.record import CallRecord, CallState, Record, State
 
 TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
 INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
-COMMIT = 8_000_000  # bytes of records in one commit; Firestore takes 10 MiB
+COMMIT = 3_000_000  # bytes of records in one commit; the emulator takes 4 MiB, Firestore 10
 CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
 
 
@@ -66,7 +66,7 @@ class Ledger:
         batch.create(self._reference(record.id), _to_document(record))
         self._report(batch, record)
         try:
-            results = await _asked(lambda options: batch.commit(**options))
+            results = await self._commit(batch)
         except Outrun:
             found = await self.read(record.id)
             if found is None:
@@ -89,8 +89,8 @@ class Ledger:
         await self._commit(batch)
         return ids
 
-    async def _commit(self, batch: Any) -> None:
-        await _asked(lambda options: batch.commit(**options))
+    async def _commit(self, batch: Any) -> Any:
+        return await _asked(lambda options: batch.commit(**options))
 
     async def change(self, entry: Entry, record: Record) -> Entry:
         """Write a later revision of the entry's record; raises `Outrun` if it was changed since."""
@@ -101,7 +101,7 @@ class Ledger:
         batch.update(self._reference(record.id), document, option=option)
         self._report(batch, record)
         try:
-            results = await _asked(lambda options: batch.commit(**options))
+            results = await self._commit(batch)
         except Outrun:
             found = await self.read(record.id)
             if found is None or not _is_same(found.record, record):
@@ -187,6 +187,7 @@ def _translated() -> Iterator[None]:
         GoogleAPICallError,
         RetryError,
     )
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
@@ -194,7 +195,7 @@ def _translated() -> Iterator[None]:
         raise Outrun from None
     except RetryError as error:
         raise LedgerUnavailable(f"Firestore: {type(error.cause).__name__}") from None
-    except GoogleAPICallError as error:
+    except (GoogleAPICallError, GoogleAuthError) as error:
         raise LedgerUnavailable(f"Firestore: {type(error).__name__}") from None
 
 

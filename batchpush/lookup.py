@@ -43,16 +43,17 @@ class FirestoreLookUp:
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
         from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.auth.exceptions import GoogleAuthError
 
-        client = firestore_client(self._database)
-        references = [client.document(path) for path in paths]
         try:
+            client = firestore_client(self._database)
+            references = [client.document(path) for path in paths]
             found = {
                 snapshot.reference.path: snapshot.to_dict()
                 async for snapshot in client.get_all(references, fields or None, timeout=TIMEOUT)
                 if snapshot.exists
             }
-        except (GoogleAPICallError, RetryError) as error:
+        except (GoogleAPICallError, GoogleAuthError, RetryError) as error:
             raise LookUpFailed(f"Firestore: {type(error).__name__}") from None
         return [Document(path, found[path]) if path in found else None for path in paths]
 
@@ -74,12 +75,13 @@ class DatabaseLookUp:
 
     def _read(self, path: str) -> Document | None:
         from firebase_admin.exceptions import FirebaseError
+        from google.auth.exceptions import GoogleAuthError
 
         try:
             value = database_reference(self._source, path).get()
         except ValueError:
             raise InvalidDocument(path, None, "is not a path in a Realtime Database") from None
-        except FirebaseError as error:
+        except (FirebaseError, GoogleAuthError) as error:
             raise LookUpFailed(f"Realtime Database: {type(error).__name__}") from None
         # A value that is no map of fields is no document.
         return Document(path, value) if isinstance(value, dict) else None

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from json.encoder import encode_basestring
 from typing import Any, Literal
 
 from batchpush.change import is_unicode
@@ -16,6 +17,8 @@ from batchpush.errors import InvalidPush
 
 MAX_RECIPIENTS = 10_000  # ids in one call, over all four lists
 MAX_BODY = 900_000  # bytes of one call
+MAX_FRAME = 100_000  # bytes of one call without its recipients; a phone takes 4 kB of them
+MAX_ID = 4096  # characters of any id; the longest tokens have some hundred
 MAX_LABELS = 3
 MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds
 
@@ -197,11 +200,16 @@ def _each(groups: Sequence[Recipients]) -> Iterator[tuple[str, str]]:
 
 def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """Bodies of at most `MAX_RECIPIENTS` ids and `MAX_BODY` bytes, which hold every id once."""
-    room = MAX_BODY - len(_encoded(frame)) - len('"recipients":{}') - 20 * len(ID_LISTS)
+    # A body for iOS that differs is kept in the same record, which has to hold them both.
+    most = MAX_BODY // 2 if "icon" in frame.get("media", {}) else MAX_BODY
+    size_of_frame = len(_encoded(frame))
+    if size_of_frame > MAX_FRAME:
+        raise InvalidPush("body", f"is larger than {MAX_FRAME} bytes without its recipients")
+    room = most - size_of_frame - len('"recipients":{}') - 20 * len(ID_LISTS)
     recipients: dict[str, list[str]] = {}
     count = size = 0
     for name, identifier in ids:
-        length = len(identifier.encode()) + len('"",') + identifier.count('"')
+        length = len(encode_basestring(identifier).encode()) + len(",")
         if count == MAX_RECIPIENTS or (count and size + length > room):
             yield frame | {"recipients": recipients}
             recipients, count, size = {}, 0, 0
@@ -262,6 +270,8 @@ def _check_recipients(recipients: Recipients) -> None:
         ids = getattr(recipients, name)
         if not _are_texts(ids):
             raise InvalidPush(f"recipients.{name}", "must be a list of strings, none of them blank")
+        if any(len(identifier) > MAX_ID for identifier in ids):
+            raise InvalidPush(f"recipients.{name}", f"must be at most {MAX_ID} characters each")
     for identifier in recipients.custom_ids:
         if len(identifier) >= MAX_CUSTOM_ID or "\n" in identifier:
             raise InvalidPush(

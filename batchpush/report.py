@@ -13,7 +13,8 @@ from batchpush.record import Record
 
 async def report(record: Record) -> None:
     """Write the summary of a settled delivery; a failure is logged and not tried again."""
-    if not record.report_to or not record.is_settled or record.is_in_firestore:
+    is_there = record.source.startswith("//firebasedatabase.")
+    if not (record.report_to and record.is_settled and is_there):
         return
     summary = {
         name: value.isoformat() if isinstance(value, datetime) else value

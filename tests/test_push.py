@@ -154,6 +154,13 @@ def test_every_id_is_in_one_call_per_app_and_no_call_is_too_large(
     assert len({(call.app, call.chunk) for call in calls}) == len(calls)
 
 
+def test_two_bodies_of_a_chunk_fit_into_one_record() -> None:
+    many = Recipients(custom_ids=[f"{number:0>1000}" for number in range(1000)])
+    icon = Media(icon="https://example.com/i.png")
+    calls = list(push(recipients=many, media=icon).calls(("ios", "android")))
+    assert max(len(call.body) for call in calls) <= batchpush.push.MAX_BODY // 2
+
+
 def test_ten_thousand_and_one_recipients_are_two_calls() -> None:
     many = Recipients(custom_ids=[str(number) for number in range(10_001)])
     sizes = [len(body["recipients"]["custom_ids"]) for body in bodies(push(recipients=many))]
@@ -172,6 +179,8 @@ def test_ten_thousand_and_one_recipients_are_two_calls() -> None:
         ({"recipients": Recipients(custom_ids=["x" * 1024])}, "recipients.custom_ids"),
         ({"recipients": Recipients(custom_ids=["a\nb"])}, "recipients.custom_ids"),
         ({"recipients": Recipients(install_ids=[7])}, "recipients.install_ids"),
+        ({"recipients": Recipients(tokens=["x" * 4097])}, "recipients.tokens"),
+        ({"message": Message("x" * 100_000)}, "body"),
         ({"message": None}, "message"),
         ({"message": {"fr": Message("Bonjour")}}, "message"),
         ({"message": Message("")}, "message.body"),

@@ -1,0 +1,58 @@
+import threading
+
+import pytest
+from google.auth.exceptions import DefaultCredentialsError
+
+import batchpush.firebase
+import batchpush.lookup
+from batchpush.errors import InvalidDocument, LookUpFailed
+from batchpush.firebase import firebase_app
+from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
+from tests.events import DATABASE, FIRESTORE, created
+
+
+def refused(*_: object) -> None:
+    raise DefaultCredentialsError("no credentials just now")
+
+
+async def test_trouble_with_credentials_is_no_reason_to_give_an_event_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batchpush.lookup, "firestore_client", refused)
+    monkeypatch.setattr(batchpush.lookup, "database_reference", refused)
+    for look_up in (FirestoreLookUp(FIRESTORE), DatabaseLookUp(DATABASE)):
+        with pytest.raises(LookUpFailed, match="DefaultCredentialsError"):
+            await look_up("users/ann")
+
+
+async def test_what_is_no_path_in_a_realtime_database_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FIREBASE_DATABASE_EMULATOR_HOST", "127.0.0.1:9")
+    with pytest.raises(InvalidDocument, match=r"users/a\.b: is not a path"):
+        await DatabaseLookUp(DATABASE)("users/a.b")
+
+
+def test_other_documents_are_read_where_the_changed_one_is() -> None:
+    assert isinstance(look_up_for(created("users/ann", {})), FirestoreLookUp)
+
+
+def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    import firebase_admin
+
+    batchpush.firebase._made_app.cache_clear()
+    monkeypatch.setattr(firebase_admin, "_apps", {})
+    together, apps = threading.Barrier(16), []
+
+    def begin() -> None:
+        together.wait()
+        apps.append(firebase_app())
+
+    threads = [threading.Thread(target=begin) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    batchpush.firebase._made_app.cache_clear()
+    assert len(apps) == 16
+    assert len(set(map(id, apps))) == 1

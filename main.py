@@ -134,8 +134,8 @@ async def notify(call: Call) -> None:
     await deliver_call(call, app_to_app.notify, limits=app_to_app.limits(call))
 
 
-@task
-async def send_chunk(data: Mapping[str, Any]) -> None:
+@task  # a queue of Cloud Tasks has its function's name, in which it takes no underscore
+async def sendchunk(data: Mapping[str, Any]) -> None:
     await send_delivery_chunk(data)
 
 

@@ -269,7 +269,7 @@ class Deliverer:
         record = entry.record
         states = await self.ledger.chunks_of(record.id).states()
         tasks = [
-            self.tasks.enqueue("send_chunk", {"delivery": record.id, "chunk": chunk})
+            self.tasks.enqueue("sendchunk", {"delivery": record.id, "chunk": chunk})
             for chunk in record.chunks
             if states.get(chunk) not in SETTLED
         ]

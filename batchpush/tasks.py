@@ -34,6 +34,6 @@ class Tasks:
 
         name = f"locations/{self._region}/functions/{function}"
         try:
-            functions.task_queue(name, app=firebase_app()).enqueue(dict(data))
+            functions.task_queue(name, app=firebase_app()).enqueue({"data": dict(data)})
         except (FirebaseError, GoogleAuthError, RequestException) as error:
             raise TasksUnavailable(f"Cloud Tasks: {type(error).__name__}") from None

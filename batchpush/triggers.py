@@ -100,8 +100,6 @@ def _on_write(database: Database, path: str, sdk_name: str) -> Callable[[Functio
 
     def decorate(function: Function) -> Any:
         async def serve(request: Any) -> Answer:
-            if request.method != "POST":  # somebody looks whether we are there
-                return "events come by POST", 405
             return await handle(function, path, decode, request.headers, await request.body())
 
         def described() -> Any:
@@ -152,14 +150,20 @@ def _served(
     described: Callable[[], Any],
 ) -> Any:
     """The function as the framework serves it and, when the CLI asks, as it is deployed."""
-    functools.update_wrapper(serve, function)
+
+    async def posted(request: Any) -> Answer:
+        if request.method != "POST":  # somebody looks whether we are there
+            return "only POST is answered", 405
+        return await serve(request)
+
+    functools.update_wrapper(posted, function)
     if not _is_serving() and (by_sdk := described()):
         endpoint = by_sdk.__firebase_endpoint__
         if endpoint.eventTrigger:
             # The SDK has no option for it. Without it, an event that fails once is gone.
             endpoint.eventTrigger["retry"] = True
-        vars(serve).update(vars(by_sdk))
-    return functions_framework.aio.http(serve)
+        vars(posted).update(vars(by_sdk))
+    return functions_framework.aio.http(posted)
 
 
 def _is_serving() -> bool:

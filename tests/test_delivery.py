@@ -358,7 +358,7 @@ async def hand_out(deliverer: Deliverer, times: int = 1) -> None:
     """Call what the tasks call, each so often and all at once."""
     assert isinstance(deliverer.tasks, Queue)
     tasks, deliverer.tasks.tasks = deliverer.tasks.tasks, []
-    assert {function for function, _ in tasks} <= {"send_chunk"}
+    assert {function for function, _ in tasks} <= {"sendchunk"}
     await asyncio.gather(
         *(deliverer.send_chunk(**data) for _, data in tasks for _ in range(times)),
         return_exceptions=True,

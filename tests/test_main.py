@@ -59,7 +59,7 @@ DATABASE = {
     "train_cancelled_rtdb": ("written", "trains/{train_id}"),
     "outbox_rtdb": ("created", "pushes/{push_id}"),
 }
-ALWAYS = {"send_chunk", "sweep"}
+ALWAYS = {"sendchunk", "sweep"}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_sweep_is_deployed_on_a_schedule() -> None:
 
 
 def test_chunks_are_sent_by_a_queue_that_tries_for_a_day() -> None:
-    queue = manifest()["endpoints"]["send_chunk"]["taskQueueTrigger"]
+    queue = manifest()["endpoints"]["sendchunk"]["taskQueueTrigger"]
     assert queue["retryConfig"]["maxAttempts"] == 100
     assert queue["retryConfig"]["maxBackoffSeconds"] == 600
 

@@ -98,3 +98,27 @@ async def test_a_function_is_served_on_the_event_loop(
         response = await http.post("/", content=b"garbage", headers=firestore_headers(PATH))
     assert (response.status_code, response.text) == (200, "done")
     assert json.loads(capsys.readouterr().out)["function"] == "new_message"
+
+
+@pytest.mark.parametrize("function", ["new_message", "sendchunk", "sweep"])
+async def test_whoever_looks_whether_it_is_there_causes_nothing(
+    function: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUNCTION_TARGET", function)
+    monkeypatch.setenv("FUNCTION_SIGNATURE_TYPE", "http")
+    transport = httpx.ASGITransport(app=create_asgi_app(function, "main.py"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://function") as http:
+        assert (await http.get("/")).status_code == 405
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"data": 5}', b'{"data": {"delivery": 7}}'])
+async def test_a_task_that_is_garbage_is_logged_and_never_comes_again(
+    body: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUNCTION_TARGET", "sendchunk")
+    monkeypatch.setenv("FUNCTION_SIGNATURE_TYPE", "http")
+    transport = httpx.ASGITransport(app=create_asgi_app("sendchunk", "main.py"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://function") as http:
+        assert (await http.post("/", content=body)).status_code == 200
+    assert json.loads(capsys.readouterr().out)["error"] == "MalformedEvent"

@@ -154,7 +154,7 @@ def certificates(google: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
     import firebase_admin
     from firebase_admin import _token_gen
 
-    from batchpush.firebase import firebase_app
+    from batchpush.firebase import _made_app
 
     status = [200]
 
@@ -170,12 +170,12 @@ def certificates(google: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
             """Quiet."""
 
     def forget() -> None:
-        firebase_app.cache_clear()
+        _made_app.cache_clear()
         for app in list(firebase_admin._apps.values()):
             firebase_admin.delete_app(app)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Certificates)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/"
     monkeypatch.setattr(_token_gen, "ID_TOKEN_CERT_URI", url)

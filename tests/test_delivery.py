@@ -19,6 +19,7 @@ from batchpush.ledger import Entry
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
 from batchpush.record import CallState, Record, State, record_id
+from batchpush.settings import Settings
 from emulators import batch
 from tests.deliveries import REST_KEY, Queue, Time, change_at, deliverer_for, greet, rpcs
 
@@ -341,6 +342,22 @@ async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
     clock.forward(6 * 3600)
     record = await delivered(deliverer, change, unread)
     assert (record.state, record.reason) == (State.EXPIRED, "Firestore: ServiceUnavailable")
+
+
+async def test_the_outcome_is_mirrored_only_when_asked_for(
+    deliverer: Deliverer, clock: Time
+) -> None:
+    path = f"rooms/{uuid.uuid4().hex}"
+    client = deliverer.ledger._client()
+    for mirrored in ("false", "true"):
+        environment = {"BATCH_APPS": "ios=IOSKEY", "MIRROR_DELIVERIES": mirrored}
+        one = replace(deliverer, settings=Settings.from_environment(environment))
+        change = change_at(clock, path)
+        await one.deliver(change, greet)
+        record = await recorded(deliverer, change)
+        summary = await client.document(f"{path}/deliveries/{record.id}").get()
+        assert summary.exists is (mirrored == "true")
+    assert summary.get("state") == "SENT"
 
 
 # Large audiences

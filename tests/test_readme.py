@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ README = Path("README.md").read_text(encoding="utf-8")
 
 def table(heading: str) -> list[list[str]]:
     """The rows of the first table under a heading, as cells."""
-    section = README.partition(f"\n## {heading}\n")[2]
-    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    lines = iter(README.partition(f"\n## {heading}\n")[2].splitlines())
+    below = dropwhile(lambda line: not line.startswith("|"), lines)
+    rows = list(takewhile(lambda line: line.startswith("|"), below))
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 

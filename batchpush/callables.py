@@ -31,7 +31,7 @@ from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
 from batchpush.record import record_id
 from batchpush.settings import settings
-from batchpush.triggers import _options
+from batchpush.triggers import deployed_with
 
 MAX_BODY = 10_000  # bytes of a request
 ANSWER_WITHIN = 60.0  # seconds; Firebase's clients wait for 70
@@ -259,7 +259,7 @@ def _by_sdk(function: Function) -> Any:
             raise https_fn.HttpsError(code, str(refusal)) from None
 
     functools.update_wrapper(serve, function)
-    options = _options() | {"enforce_app_check": settings().enforce_app_check}
+    options = deployed_with() | {"enforce_app_check": settings().enforce_app_check}
     return https_fn.on_call(**options)(serve)
 
 

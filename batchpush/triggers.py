@@ -178,14 +178,14 @@ def _by_sdk(database: Database, path: str, name: str) -> Any:
     from firebase_functions import db_fn, firestore_fn
 
     if database == "firestore":
-        return getattr(firestore_fn, name)(document=path, **_options())
-    return getattr(db_fn, name)(reference=path, **_options())
+        return getattr(firestore_fn, name)(document=path, **deployed_with())
+    return getattr(db_fn, name)(reference=path, **deployed_with())
 
 
 def _scheduled(schedule: str) -> Any:
     from firebase_functions import scheduler_fn
 
-    options = _options() | {"concurrency": 1, "timeout_sec": SCHEDULED_TIMEOUT}
+    options = deployed_with() | {"concurrency": 1, "timeout_sec": SCHEDULED_TIMEOUT}
     return scheduler_fn.on_schedule(schedule=schedule, **options)
 
 
@@ -197,11 +197,11 @@ def _dispatched() -> Any:
             max_attempts=100, min_backoff_seconds=10, max_backoff_seconds=600
         ),
         rate_limits=options.RateLimits(max_concurrent_dispatches=20),
-        **_options(),
+        **deployed_with(),
     )
 
 
-def _options() -> dict[str, Any]:
+def deployed_with() -> dict[str, Any]:
     return {
         "region": settings().region,
         "memory": MEMORY_MB,

@@ -1,0 +1,39 @@
+"""What flights and trains share: passengers, who are told of a departure whatever they muted."""
+
+from datetime import UTC, timedelta
+
+from batchpush import CollapseKey, Document, LookUp, Message, Push
+from handlers.fields import label, moment, needed, time_zone
+from handlers.formats import when
+from handlers.links import deeplink
+from handlers.people import Person, in_their_words, people, person_ids, recipients
+from handlers.texts import say
+
+
+async def to_passengers(
+    document: Document, look_up: LookUp, *, text: str, vehicle: str, vehicle_id: str
+) -> Push | None:
+    """The text of that key, with the departure in each passenger's own time zone.
+
+    `vehicle` is what the document is: `flight` or `train`.
+    """
+    number = needed(label, document, "number")
+    departs_at = needed(moment, document, "departs_at")
+    zone = time_zone(document, "time_zone") or UTC
+    passengers = await people(look_up, *needed(person_ids, document, "passenger_ids"))
+    if not passengers:
+        return None
+
+    def words(reader: Person) -> Message:
+        departure = when(departs_at, reader.zone or zone, reader.language)
+        return say(text, reader.language, number=number, **departure)
+
+    return Push(
+        group_id=text,
+        recipients=recipients(passengers),
+        message=in_their_words(passengers, words),
+        deeplink=deeplink(f"{vehicle}s", vehicle_id),
+        gcm_collapse_key=CollapseKey(f"{vehicle}-{vehicle_id}"),
+        priority="high",
+        best_before=timedelta(hours=6),
+    )

@@ -141,7 +141,7 @@ class Deliverer:
         """Have what waits taken up when its time has come."""
         tasks = (
             self.tasks.enqueue("sendlater", {"delivery": delivery}, at)
-            for delivery, at in record.later.items()
+            for delivery, at in record.later
         )
         await asyncio.gather(*tasks)
 

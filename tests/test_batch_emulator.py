@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulators.batch import Batch, create_app, rules, running
+from emulators.batch import Batch, create_app, running
 from emulators.batch.__main__ import parse_arguments
+from emulators.batch.checks import Posted
 from emulators.batch.rules import RULES, refusal
 from emulators.batch.stats import Sent, stats_reply
 from emulators.serving import in_background
@@ -221,9 +222,7 @@ def test_refuses(data: Any, error: tuple[int, int, str], field: str, when: bool)
 
 def test_every_rule_of_the_table_has_a_row_that_it_refuses_first() -> None:
     bodies = [row[1] for row in REFUSED if isinstance(row[1], dict)]
-    answering = [
-        next(rule for rule in RULES if rule.check(rules.Send(data, "ios"))) for data in bodies
-    ]
+    answering = [next(rule for rule in RULES if rule.check(Posted(data, "ios"))) for data in bodies]
     assert set(answering) == set(RULES)
 
 

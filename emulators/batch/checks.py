@@ -78,7 +78,7 @@ def value_at(body: Body, path: str) -> Any:
     return value
 
 
-def without_nulls(body: Body) -> Body:
+def without_nulls(body: Body) -> dict[str, Any]:
     """Take null for absent, in the body and in the objects right below it."""
     return {
         key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value

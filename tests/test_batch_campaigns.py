@@ -1,5 +1,6 @@
 """The local Batch API's campaigns: what is taken, what is refused, when they are sent."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from emulators.batch import Batch, create_app
 from emulators.batch.campaign_rules import CAMPAIGN_RULES, campaign_refusal
+from emulators.batch.campaigns import Campaigns
 from emulators.batch.checks import DELIVERY_RULES, Posted
+from emulators.batch.page import page
 from emulators.serving import in_background
 
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "test": "DEVKEY"}
@@ -230,6 +233,17 @@ def test_any_json_is_taken_or_refused_with_batchs_error(lenient: bool, data: Any
     reply = campaign_refusal(data, lenient)
     if reply is not None:
         assert reply.body.keys() == {"code", "type", "message"}
+
+
+@given(data=NEARLY_VALID)
+@settings(max_examples=100)
+def test_whatever_is_taken_can_be_shown(data: dict[str, Any]) -> None:
+    if campaign_refusal(data) is None:
+        campaigns = Campaigns()
+        campaigns.create("IOSKEY", "0" * 32, data, START)
+        [campaign] = campaigns
+        json.dumps([campaign.as_json(), campaign.row()])
+        page([], campaigns)
 
 
 # --- update and delete

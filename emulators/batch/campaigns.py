@@ -10,7 +10,7 @@ from typing import Any
 
 from emulators.batch.campaign_rules import NOW, TIMES, campaign_refusal
 from emulators.batch.checks import without_nulls
-from emulators.batch.journal import Call, as_rfc3339
+from emulators.batch.journal import Call, as_rfc3339, is_dev
 from emulators.batch.replies import (
     API_MISUSE,
     MALFORMED_PARAMETER,
@@ -92,10 +92,6 @@ class Campaign:
             "state": self.state.value,
             "sent_at": self.sent_at and as_rfc3339(self.sent_at),
         }
-
-
-def is_dev(app_key: str) -> bool:
-    return app_key.startswith("DEV")
 
 
 def as_gmt(moment: datetime) -> str:

@@ -31,9 +31,10 @@ class Batch(Handle):
         self._request("DELETE", "/__campaigns")
 
     def script_stats(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """What a campaign token or a group_id shows on these days: `date`, and counters.
+        """What a campaign token, or a group_id in every app, shows from now until `clear()`.
 
-        A counter that is left out is 0, or for a group's `sent` what was taken that day.
+        A row has a `date` and counters. One that is left out is 0; a group's `sent` is then what
+        was taken on that day.
         """
         self._request("PUT", f"/__stats/{name}", rows)
 

@@ -34,6 +34,10 @@ JOURNALED_HEADERS = ("x-authorization", "content-type", "user-agent")
 NOT_JSON = object()
 
 
+def is_dev(app_key: str) -> bool:
+    return app_key.startswith("DEV")
+
+
 @dataclass(frozen=True)
 class Address:
     """Which route of the API a call is for; `route` is None when Batch has none such."""

@@ -35,7 +35,7 @@ th, td {{ text-align: left; padding: .4em .8em; border-bottom: 1px solid #ddd }}
 
 
 def page(calls: Sequence[Call], campaigns: Iterable[Campaign]) -> str:
-    rows = [(call.received_at, _row(call)) for call in calls]
+    rows = [(call.received_at, _row(call)) for call in calls[-ROWS:]]
     rows += [(each.sent_at, _campaign_row(each)) for each in campaigns if each.sent_at]
     rows.sort(key=lambda row: row[0])
     return PAGE.format(

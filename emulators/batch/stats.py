@@ -8,6 +8,7 @@ from datetime import MAXYEAR, date, timedelta
 from typing import Any
 
 from emulators.batch.checks import is_integer
+from emulators.batch.journal import is_dev
 from emulators.batch.replies import (
     API_MISUSE,
     MALFORMED_PARAMETER,
@@ -84,7 +85,7 @@ def campaign_stats_reply(token: str, sent_on: date | None, sent: Sent) -> Reply:
 def stats_reply(
     app_key: str, group_id: str, query: Mapping[str, str], sent: Sent, today: date
 ) -> Reply:
-    if app_key.startswith("DEV"):
+    if is_dev(app_key):
         return API_MISUSE.reply("statistics need a live API key")
     if "since" not in query:
         return MISSING_PARAMETER.reply("`since` is missing")

@@ -17,8 +17,10 @@ from batchpush import (
     document_updated,
     document_written,
     every,
+    publish,
     send_delivery_chunk,
     send_waiting_delivery,
+    sweep_campaigns,
     sweep_deliveries,
     task,
     value_created,
@@ -27,6 +29,7 @@ from batchpush import (
 )
 from handlers import (
     app_to_app,
+    campaigns,
     credit_limits,
     flights,
     friend_requests,
@@ -130,6 +133,11 @@ async def outbox_rtdb(change: Change) -> None:
     await deliver(change, pushes.outbox, report_to="delivery/state")
 
 
+@document_written("campaigns/{campaign_id}")
+async def campaign(change: Change) -> None:
+    await publish(change, campaigns.campaign)
+
+
 @callable_function
 async def notify(call: Call) -> None:
     await deliver_call(call, app_to_app.notify, limits=app_to_app.limits(call))
@@ -148,3 +156,4 @@ async def sendlater(data: Mapping[str, Any]) -> None:
 @every("every 10 minutes")
 async def sweep() -> None:
     await sweep_deliveries()
+    await sweep_campaigns(campaigns.campaign)

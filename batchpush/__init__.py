@@ -1,11 +1,13 @@
 """Database writes become push notifications, through Batch's Transactional API."""
 
 from batchpush.callables import Call, CallRefused, Limit, callable_function, deliver_call
+from batchpush.campaign import Campaign
 from batchpush.change import Change, Document
 from batchpush.delivery import deliver, send_delivery_chunk, sweep_deliveries
 from batchpush.errors import BatchpushError, ConfigurationError, InvalidDocument, InvalidPush
 from batchpush.later import send_waiting_delivery
 from batchpush.lookup import LookUp
+from batchpush.publisher import publish, sweep_campaigns
 from batchpush.push import CollapseKey, Media, Message, Push, Recipients
 from batchpush.quiet_hours import QuietHours
 from batchpush.triggers import (
@@ -23,6 +25,7 @@ __all__ = [
     "BatchpushError",
     "Call",
     "CallRefused",
+    "Campaign",
     "Change",
     "CollapseKey",
     "ConfigurationError",
@@ -43,8 +46,10 @@ __all__ = [
     "document_updated",
     "document_written",
     "every",
+    "publish",
     "send_delivery_chunk",
     "send_waiting_delivery",
+    "sweep_campaigns",
     "sweep_deliveries",
     "task",
     "value_created",

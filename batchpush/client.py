@@ -14,6 +14,7 @@ from batchpush.timing import Timing
 CONNECT_TIMEOUT = 5.0  # seconds, also for a free connection of the pool
 KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
 MAX_REPLY = 16_384  # bytes of an answer that are read
+MAX_LIST = 1_000_000  # bytes of a list, or of statistics
 
 
 class BatchClient:
@@ -39,22 +40,32 @@ class BatchClient:
         )
 
     async def send(self, app: str, body: bytes) -> Reply:
-        """One call of the Transactional API; a second try if the key was rotated meanwhile.
+        """One call of the Transactional API; see `request`."""
+        return await self.request(app, "POST", "transactional/send", body)
+
+    async def request(self, app: str, method: str, route: str, body: bytes | None = None) -> Reply:
+        """One call for an app; a second try if the key was rotated meanwhile.
 
         Raises `RestKeyUnavailable`, and nothing else: whatever happens on the line is a `Reply`.
         """
         key = await self._rest_key.get()
-        reply = await self._post(app, body, key.reveal())
+        reply = await self._asked(app, method, route, body, key.reveal())
         if reply.status == 401 and (new_key := await self._rest_key.replaced(key)):
-            reply = await self._post(app, body, new_key.reveal())
+            reply = await self._asked(app, method, route, body, new_key.reveal())
         return reply
 
-    async def _post(self, app: str, body: bytes, key: str) -> Reply:
+    async def _asked(
+        self, app: str, method: str, route: str, body: bytes | None, key: str
+    ) -> Reply:
         request = self._http.build_request(
-            "POST",
-            f"{self._url}/1.1/{self._apps[app]}/transactional/send",
+            method,
+            f"{self._url}/1.1/{self._apps[app]}/{route}",
             content=body,
-            headers={"X-Authorization": key, "Content-Type": "application/json"},
+            headers={
+                "X-Authorization": key,
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",  # the answer is read as it comes
+            },
         )
         try:
             async with asyncio.timeout(self._seconds):
@@ -62,7 +73,7 @@ class BatchClient:
                 try:
                     return Reply(
                         response.status_code,
-                        await _beginning(response),
+                        await _beginning(response, MAX_LIST if method == "GET" else MAX_REPLY),
                         retry_after=response.headers.get("retry-after"),
                     )
                 finally:
@@ -77,13 +88,13 @@ class BatchClient:
         await self._http.aclose()
 
 
-async def _beginning(response: httpx.Response) -> bytes:
+async def _beginning(response: httpx.Response, most: int) -> bytes:
     body = b""
     async for part in response.aiter_raw():
         body += part
-        if len(body) >= MAX_REPLY:
+        if len(body) >= most:
             break
-    return body[:MAX_REPLY]
+    return body[:most]
 
 
 def _never_connected(error: Exception) -> bool:

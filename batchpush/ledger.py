@@ -87,7 +87,7 @@ class Ledger:
         return ids
 
     async def _commit(self, batch: Any) -> Any:
-        return await _asked(lambda options: batch.commit(**options))
+        return await asked(lambda options: batch.commit(**options))
 
     async def change(
         self,
@@ -119,7 +119,7 @@ class Ledger:
 
     async def read(self, record_id: str) -> Entry | None:
         """The record with its bodies."""
-        snapshot = await _asked(lambda options: self._reference(record_id).get(**options))
+        snapshot = await asked(lambda options: self._reference(record_id).get(**options))
         if not snapshot.exists:
             return None
         return Entry(_from_document(snapshot.id, snapshot.to_dict()), snapshot.update_time)
@@ -127,7 +127,7 @@ class Ledger:
     async def states(self) -> dict[str, State]:
         """The state of every record, by id."""
         query = self._records().select(["state"])
-        snapshots = await _asked(lambda options: query.get(**options))
+        snapshots = await asked(lambda options: query.get(**options))
         return {snapshot.id: State(snapshot.get("state")) for snapshot in snapshots}
 
     async def unsettled(self, after: str, limit: int) -> list[str]:
@@ -179,7 +179,7 @@ class Ledger:
                 yield _from_document(snapshot.id, snapshot.to_dict())
 
     async def _ids(self, query: Any) -> list[str]:
-        snapshots = await _asked(lambda options: query.select([]).get(**options))
+        snapshots = await asked(lambda options: query.select([]).get(**options))
         return [snapshot.id for snapshot in snapshots]
 
     def _records(self) -> Any:
@@ -205,7 +205,7 @@ class Ledger:
         await self._commit(batch)
 
 
-async def _asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+async def asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
     """Carry it out within `TIMEOUT`."""
     from google.api_core.retry import AsyncRetry
 

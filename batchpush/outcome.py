@@ -49,6 +49,19 @@ class Reply:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def rows(self) -> list[dict[str, Any]] | None:
+        """The body, if it is a JSON list of objects."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        is_list = isinstance(value, list) and all(isinstance(row, dict) for row in value)
+        return value if is_list else None
+
+    @property
+    def is_success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
     def said(self) -> str | None:
         """Batch's own words about an error: `{"code", "type", "message"}`."""
         error = self.json()
@@ -67,6 +80,11 @@ class Rule:
     then: Then
 
 
+def has_token(reply: Reply) -> bool:
+    """What proves that Batch took a push."""
+    return reply.is_success and "token" in reply.json()
+
+
 def _status(*statuses: int) -> Callable[[Reply], bool]:
     return lambda reply: reply.status in statuses
 
@@ -74,7 +92,7 @@ def _status(*statuses: int) -> Callable[[Reply], bool]:
 RULES = (
     Rule(
         "201, or another 2xx, with a token",
-        lambda r: r.status is not None and 200 <= r.status < 300 and "token" in r.json(),
+        has_token,
         Outcome.ACCEPTED,
         Then.DONE,
     ),
@@ -108,8 +126,12 @@ RULES = (
 )
 
 
-def judge(reply: Reply) -> Rule:
-    return next(rule for rule in RULES if rule.applies(reply))
+def judge(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rule:
+    """The first rule that applies; other routes than that of pushes have another proof."""
+    taken, *others = RULES
+    if is_proof(reply):
+        return taken
+    return next(rule for rule in others if rule.applies(reply))
 
 
 # Backoff

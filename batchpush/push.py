@@ -189,13 +189,13 @@ class Push:
     def _frame(self, message: Message | None) -> dict[str, Any]:
         """The body of a call without its recipients; what is not set is left out."""
         frame = {name: getattr(self, name) for name in PLAIN_FIELDS} | {
-            "message": message and _without_nones(vars(message)),
+            "message": message and without_nones(vars(message)),
             "labels": list(self.labels) or None,
-            "media": self.media and _without_nones(vars(self.media)),
+            "media": self.media and without_nones(vars(self.media)),
             "gcm_collapse_key": self.gcm_collapse_key and vars(self.gcm_collapse_key),
-            "custom_payload": _payload(self.custom_payload),
+            "custom_payload": payload_text(self.custom_payload),
         }
-        return _without_nones(frame) | dict(self.extra)
+        return without_nones(frame) | dict(self.extra)
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def platform(app: str) -> str:
     return app.partition("_")[0]
 
 
-def _without_nones(fields: Mapping[str, Any]) -> dict[str, Any]:
+def without_nones(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -234,7 +234,7 @@ def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[d
     """Bodies of at most `MAX_RECIPIENTS` ids and `MAX_BODY` bytes, which hold every id once."""
     # A body for iOS that differs is kept in the same record, which has to hold them both.
     most = MAX_BODY // 2 if "icon" in frame.get("media", {}) else MAX_BODY
-    size_of_frame = len(_encoded(frame))
+    size_of_frame = len(encoded(frame))
     if size_of_frame > MAX_FRAME:
         raise InvalidPush("body", f"is larger than {MAX_FRAME} bytes without its recipients")
     room = most - size_of_frame - len('"recipients":{}') - 20 * len(ID_LISTS)
@@ -253,25 +253,25 @@ def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[d
 
 def _bodies(chunk: dict[str, Any], apps: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Each app with its body, serialised once for all of them where it is the same."""
-    body = on_ios = _encoded(chunk)
+    body = on_ios = encoded(chunk)
     media = chunk.get("media", {})
     if "icon" in media:  # Batch refuses it for an iOS app
         others = {name: url for name, url in media.items() if name != "icon"} or None
-        on_ios = _encoded(_without_nones(chunk | {"media": others}))
+        on_ios = encoded(without_nones(chunk | {"media": others}))
     for app in apps:
         yield app, on_ios if platform(app) == "ios" else body
 
 
-def _payload(payload: Mapping[str, Any] | str | None) -> str | None:
+def payload_text(payload: Mapping[str, Any] | str | None) -> str | None:
     is_map = isinstance(payload, Mapping)
-    return _json("custom_payload", payload) if is_map else payload  # type: ignore[arg-type,return-value]
+    return json_text("custom_payload", payload) if is_map else payload  # type: ignore[arg-type,return-value]
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes:
-    return _json("body", body).encode()
+def encoded(body: Mapping[str, Any]) -> bytes:
+    return json_text("body", body).encode()
 
 
-def _json(field: str, value: Mapping[str, Any]) -> str:
+def json_text(field: str, value: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
@@ -300,7 +300,7 @@ def _check(push: Push) -> None:
 def _check_recipients(recipients: Recipients) -> None:
     for name in ID_LISTS:
         ids = getattr(recipients, name)
-        if not _are_texts(ids):
+        if not are_texts(ids):
             raise InvalidPush(f"recipients.{name}", "must be a list of strings, none of them blank")
         if any(len(identifier) > MAX_ID for identifier in ids):
             raise InvalidPush(f"recipients.{name}", f"must be at most {MAX_ID} characters each")
@@ -324,13 +324,13 @@ def _check_message(push: Push) -> None:
     else:
         messages = [push.message]
     for message in messages:
-        if not _is_text(message.body):
+        if not is_text(message.body):
             raise InvalidPush("message.body", "must be a string that is not blank")
-        if message.title is not None and not _is_text(message.title):
+        if message.title is not None and not is_text(message.title):
             raise InvalidPush("message.title", "must be a string that is not blank")
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and is_unicode(value)
 
 
@@ -338,22 +338,22 @@ def _is_time_to_live(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_TIME_TO_LIVE
 
 
-def _are_texts(value: Any) -> bool:
+def are_texts(value: Any) -> bool:
     is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    return is_list and all(map(_is_text, value))
+    return is_list and all(map(is_text, value))
 
 
 def _are_labels(value: Any) -> bool:
-    return _are_texts(value) and len(value) <= MAX_LABELS
+    return are_texts(value) and len(value) <= MAX_LABELS
 
 
 def _are_apps(value: object) -> bool:
-    return _are_texts(value) and bool(value)
+    return are_texts(value) and bool(value)
 
 
 def _is_media(value: Media) -> bool:
-    urls = _without_nones(vars(value)).values()
-    return bool(urls) and all(_is_text(url) and url.startswith("https://") for url in urls)
+    urls = without_nones(vars(value)).values()
+    return bool(urls) and all(is_text(url) and url.startswith("https://") for url in urls)
 
 
 def _is_payload(value: object) -> bool:
@@ -367,7 +367,7 @@ def _is_payload(value: object) -> bool:
 def _is_landing(value: object) -> bool:
     return (
         isinstance(value, Mapping)
-        and _is_text(value.get("theme"))
+        and is_text(value.get("theme"))
         and isinstance(value.get("actions"), Sequence)
     )
 
@@ -380,22 +380,22 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9_-]+", v)),
         "must be letters, digits, _ and - only",
     ),
-    ("deeplink", _is_text, "must be a string that is not blank"),
+    ("deeplink", is_text, "must be a string that is not blank"),
     ("media", _is_media, "must hold https:// addresses, at least one"),
     (
         "gcm_collapse_key",
-        lambda v: isinstance(v, CollapseKey) and _is_text(v.key) and type(v.enabled) is bool,
+        lambda v: isinstance(v, CollapseKey) and is_text(v.key) and type(v.enabled) is bool,
         "must be a CollapseKey whose key is not blank",
     ),
     ("priority", lambda v: v in ("normal", "high"), "must be normal or high"),
     ("time_to_live", _is_time_to_live, f"must be whole seconds, at most {MAX_TIME_TO_LIVE}"),
-    ("push_type", _is_text, "must be a string that is not blank"),
+    ("push_type", is_text, "must be a string that is not blank"),
     ("labels", _are_labels, f"must be at most {MAX_LABELS} label codes"),
     ("custom_payload", _is_payload, "must be a map, or the JSON text of one"),
     ("landing", _is_landing, "must be a map with a theme and a list of actions"),
     ("sandbox", lambda v: type(v) is bool, "must be true or false"),
     ("skip_media_check", lambda v: type(v) is bool, "must be true or false"),
-    ("wp_template", _is_text, "must be a string that is not blank"),
+    ("wp_template", is_text, "must be a string that is not blank"),
     ("apps", _are_apps, "must be a list of names of apps, at least one"),
     (
         "best_before",

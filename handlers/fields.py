@@ -3,9 +3,10 @@
 An absent field is None; one that is not what it should be is named by `InvalidDocument`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from batchpush import Document
@@ -13,6 +14,7 @@ from batchpush.change import EPOCH
 
 Value = TypeVar("Value")
 
+OURS = ("reads", "quiet")  # fields of recipients that are none of Batch's
 MOST = 10**15  # an amount beyond it is a mistake, and has no digits left behind its point
 
 
@@ -106,3 +108,19 @@ def currency(document: Document, field: str) -> str | None:
     if known is None:
         raise document.invalid(field, "is not the code of a currency")
     return known
+
+
+def part(document: Document, field: str, kind: type) -> Any:
+    """A map as the value of Batch's that it stands for, such as a `Media`."""
+    value = document.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise document.invalid(field, "must be a map")
+    known = {each.name: each.default for each in fields(kind) if each.name not in OURS}
+    for key in value.keys() - known.keys():
+        raise document.invalid(f"{field}.{key}", f"is not one of {', '.join(known)}")
+    for key, default in known.items():
+        if default is MISSING and key not in value:
+            raise document.invalid(f"{field}.{key}", "is missing")
+    return kind(**value)

@@ -75,15 +75,13 @@ class Publisher:
                 *(self._bring(known, wishes[known.app]) for known in seen.known),
                 return_exceptions=True,  # the other apps stand, whatever comes of one
             )
-            is_as_it_was = not any(ends) or seen.version == await self.publications.version(
-                campaign
-            )
-            if is_as_it_was or self._now() >= stop:
+            was_changed = any(ends) and seen.version != await self.publications.version(campaign)
+            if not was_changed or self._now() >= stop:
                 break
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
-        if is_old:
+        if was_changed:
             raise DeliveryUnfinished("the campaign was changed again")
 
     # From the document to what each app is to have

@@ -216,10 +216,9 @@ class Publication:
         if tokens is not None and wish.body is None:
             return replace(self, doubts=())._next(State.ABSENT, wish, now)
         if wish.body is None or len(self.doubts) > most_resends:
-            was = "cannot be looked for" if tokens is None else "is not in Batch's list"
-            return self._held(
-                wish, now, f"{len(self.doubts)} times created without an answer, and {was}"
-            )
+            where = "Batch gives no list" if tokens is None else "it is not in Batch's list"
+            times = f"created {len(self.doubts)} times without an answer"
+            return self._held(wish, now, f"{times}, and {where}")
         return self
 
     @property

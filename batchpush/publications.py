@@ -92,6 +92,8 @@ class Publications:
 
     async def taken(self, tokens: Collection[str]) -> set[str]:
         """Those of the tokens that are known to be some campaign's."""
+        if not tokens:
+            return set()
         found = await self._where("campaign_token", "in", list(tokens))
         return {known.publication.campaign_token or "" for known in found}
 

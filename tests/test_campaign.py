@@ -145,7 +145,9 @@ def test_what_is_wrong_is_named(wrong: dict[str, Any], named: str) -> None:
     assert named in str(raised.value)
 
 
-MESSAGES = st.dictionaries(st.sampled_from(["en", "fr"]), st.fixed_dictionaries({"body": st.text()}))
+MESSAGES = st.dictionaries(
+    st.sampled_from(["en", "fr"]), st.fixed_dictionaries({"body": st.text()})
+)
 WRONG = st.dictionaries(
     st.sampled_from([*SALE, "targeting", "labels", "media", "batch", "apps", "local_push_time"]),
     ANYTHING | MESSAGES | st.datetimes(timezones=st.just(UTC)),

@@ -47,6 +47,7 @@ FIRESTORE = {
     "flight_delayed": ("written", "flights/{flight_id}"),
     "train_cancelled": ("written", "trains/{train_id}"),
     "outbox": ("created", "pushes/{push_id}"),
+    "campaign": ("written", "campaigns/{campaign_id}"),
 }
 DATABASE = {
     "new_message_rtdb": ("created", "messages/{conversation_id}/{message_id}"),

@@ -1,0 +1,66 @@
+"""What the tests of campaigns share: an editor who writes documents, and publishers."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from google.cloud.firestore import AsyncClient
+
+from batchpush.calls import Caller
+from batchpush.client import BatchClient
+from batchpush.publications import Publications
+from batchpush.publisher import Publisher
+from batchpush.rest_key import RestKey, RestKeyCache
+from batchpush.settings import Settings
+from emulators.batch import Batch
+from emulators.batch.server import create_app
+from emulators.serving import in_background
+from tests.deliveries import REST_KEY, TIMING, Time
+
+# Not the suite's project, whose functions would publish what the tests write.
+PROJECT = "demo-campaigns"
+
+
+@contextmanager
+def batch_at(clock: Time, **apps: str) -> Iterator[Batch]:
+    """A stand-in that lives in the test's time."""
+    with in_background(create_app(apps, [REST_KEY], now=clock.now)) as url:
+        yield Batch(url)
+
+
+async def _read_key() -> RestKey:
+    return RestKey(REST_KEY)
+
+
+def publisher_for(url: str, clock: Time, **environment: str) -> Publisher:
+    settings = Settings.from_environment(
+        {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url} | environment
+    )
+    client = BatchClient(settings, TIMING, RestKeyCache(_read_key))
+    firestore = AsyncClient(project=PROJECT)
+    return Publisher(
+        Publications(lambda: firestore),
+        Caller(client, clock.now, lambda: 1.0, clock.sleep),
+        settings,
+        TIMING,
+    )
+
+
+def sale(clock: Time, **fields: Any) -> dict[str, Any]:
+    """A campaign that is due tomorrow."""
+    return {
+        "name": "Summer sale",
+        "live": True,
+        "push_time": clock.now() + timedelta(days=1),
+        "messages": {"en": {"title": "Sale", "body": "Half price"}},
+    } | fields
+
+
+def said(campaign: Mapping[str, Any]) -> str:
+    """The first text of a campaign at the stand-in."""
+    return str(campaign["body"]["messages"][0]["body"])
+
+
+def is_there(campaign: Mapping[str, Any]) -> bool:
+    return campaign["state"] != "deleted"

@@ -10,14 +10,17 @@ from typing import Any
 from batchpush import (
     Call,
     Change,
+    announce,
     callable_function,
     deliver,
     deliver_call,
+    deliver_untouched,
     document_created,
     document_updated,
     document_written,
     every,
     publish,
+    pull_results,
     send_delivery_chunk,
     send_waiting_delivery,
     sweep_campaigns,
@@ -29,7 +32,9 @@ from batchpush import (
 )
 from handlers import (
     app_to_app,
+    articles,
     campaigns,
+    carts,
     credit_limits,
     flights,
     friend_requests,
@@ -138,6 +143,11 @@ async def campaign(change: Change) -> None:
     await publish(change, campaigns.campaign)
 
 
+@document_written("articles/{article_id}")
+async def article(change: Change) -> None:
+    await announce(change, articles.is_published, articles.breaking_news)
+
+
 @callable_function
 async def notify(call: Call) -> None:
     await deliver_call(call, app_to_app.notify, limits=app_to_app.limits(call))
@@ -151,6 +161,16 @@ async def sendchunk(data: Mapping[str, Any]) -> None:
 @task
 async def sendlater(data: Mapping[str, Any]) -> None:
     await send_waiting_delivery(data)
+
+
+@every("every 60 minutes")
+async def pull_stats() -> None:
+    await pull_results()
+
+
+@every("every 15 minutes")
+async def abandoned_cart() -> None:
+    await deliver_untouched("carts/{user_id}", carts.untouched_for(), carts.abandoned_cart)
 
 
 @every("every 10 minutes")

@@ -1,5 +1,6 @@
 """Database writes become push notifications, through Batch's Transactional API."""
 
+from batchpush.articles import announce
 from batchpush.callables import Call, CallRefused, Limit, callable_function, deliver_call
 from batchpush.campaign import Campaign
 from batchpush.change import Change, Document
@@ -10,6 +11,7 @@ from batchpush.lookup import LookUp
 from batchpush.publisher import publish, sweep_campaigns
 from batchpush.push import CollapseKey, Media, Message, Push, Recipients
 from batchpush.quiet_hours import QuietHours
+from batchpush.stats import pull_results
 from batchpush.triggers import (
     document_created,
     document_updated,
@@ -20,6 +22,7 @@ from batchpush.triggers import (
     value_updated,
     value_written,
 )
+from batchpush.untouched import deliver_untouched
 
 __all__ = [
     "BatchpushError",
@@ -39,14 +42,17 @@ __all__ = [
     "Push",
     "QuietHours",
     "Recipients",
+    "announce",
     "callable_function",
     "deliver",
     "deliver_call",
+    "deliver_untouched",
     "document_created",
     "document_updated",
     "document_written",
     "every",
     "publish",
+    "pull_results",
     "send_delivery_chunk",
     "send_waiting_delivery",
     "sweep_campaigns",

@@ -31,10 +31,13 @@ from batchpush.erasure import Erasure, names, without
 from batchpush.errors import ConfigurationError, DeliveryUnfinished, TryAgainLater
 from batchpush.ledger import Entry, Ledger, Outrun
 from batchpush.record import CallRecord, CallState, Record, State
+from batchpush.results import as_csv, as_json_lines, as_table
 from batchpush.settings import project_id
+from batchpush.stats import new_pull
 
 SHORT_ID = 12  # characters of an id that a list shows
 LEAST_ID = 8  # characters of one that a command takes
+MOST_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
 
 Command = Callable[[argparse.Namespace, Deliverer], Awaitable[int]]
 
@@ -120,6 +123,14 @@ def parser() -> argparse.ArgumentParser:
     erasing = add("erase", erase, "Remove a person's id from all records.")
     erasing.add_argument("--user", metavar="ID", type=user_id, required=True)
     erasing.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+    results = add("stats", stats, "Ask Batch for the results that can still change, and show them.")
+    results.add_argument(
+        "--since", metavar="WHEN", type=when, default="7d", help="from this day on (7d), to 180d"
+    )
+    results.add_argument("--csv", action="store_const", dest="shown", const=as_csv)
+    results.add_argument("--json", action="store_const", dest="shown", const=as_json_lines)
+    results.set_defaults(shown=as_table)
     return top
 
 
@@ -285,6 +296,17 @@ async def _written(ledger: Ledger, entry: Entry, erasure: Erasure) -> Erasure:
     except Outrun:
         return Erasure(entry.record, left="somebody else changed it meanwhile: run this again")
     return erasure
+
+
+async def stats(chosen: argparse.Namespace, made: Deliverer) -> int:
+    pull = new_pull(max(chosen.since, made.now() - MOST_DAYS).date())
+    await pull.run()
+    for app in pull.dev_apps:
+        print(f"{app}: a Dev key has no statistics", file=sys.stderr)
+    print(chosen.shown(await pull.results.since(pull.since or made.now().date())))
+    if pull.failed:
+        print(f"{pull.failed} of {pull.asked} calls failed: try again later", file=sys.stderr)
+    return 1 if pull.failed else 0
 
 
 # Finding records

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from batchpush.change import Document
+from batchpush.errors import LedgerUnavailable
 from batchpush.ledger import Outrun, asked
 from batchpush.publication import UNFINISHED, Doubt, Publication, State
 
@@ -110,7 +111,7 @@ class Publications:
 
         query = self._client().collection_group(STATES)
         query = query.where(filter=FieldFilter(field, operator, value)).limit(limit)
-        snapshots = await asked(lambda options: query.get(**options))
+        snapshots = await queried(query)
         # Another collection of that name is somebody else's.
         return [_known(each) for each in snapshots if each.reference.path.startswith(CAMPAIGNS)]
 
@@ -122,6 +123,14 @@ class Publications:
             return [snapshot async for snapshot in client.get_all(references, **options)]
 
         return await asked(read)  # type: ignore[no-any-return]
+
+
+async def queried(query: Any) -> list[Any]:
+    """What a query finds."""
+    try:
+        return await asked(lambda options: query.get(**options))  # type: ignore[no-any-return]
+    except Outrun:  # it has another meaning here
+        raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
 
 
 def _version(snapshot: Any) -> str:

@@ -100,10 +100,13 @@ def _switch(text: str) -> bool:
     return text == "true"
 
 
-def _log_level(text: str) -> str:
-    if text not in LOG_LEVELS:
-        raise ValueError("expected one of " + ", ".join(LOG_LEVELS))
-    return text
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError("expected one of " + ", ".join(choices))
+        return text
+
+    return parse
 
 
 def _setting(parse: Callable[[str], Any], default: str | None) -> Any:
@@ -130,9 +133,11 @@ class Settings:
     coalesce_seconds: int = _setting(_whole_number(0, 3600), "0")
     max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
     mirror_deliveries: bool = _setting(_switch, "false")
+    publish_articles: str = _setting(_one_of("draft", "live"), "draft")
+    cart_hours: int = _setting(_whole_number(1, 720), "24")
     enforce_app_check: bool = _setting(_switch, "false")
     concurrency: int = _setting(_whole_number(1, 1000), "80")
-    log_level: str = _setting(_log_level, "INFO")
+    log_level: str = _setting(_one_of(*LOG_LEVELS), "INFO")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batchpush import InvalidDocument
 from batchpush.change import from_database, from_firestore
 from handlers import (
+    carts,
     credit_limits,
     flights,
     friend_requests,
@@ -42,6 +43,7 @@ HANDLERS = [
     orders.order_delivered,
     flights.flight_delayed,
     trains.train_cancelled,
+    carts.abandoned_cart,
 ]
 LIKELY = {
     "status": st.sampled_from(["pending", "delivered", "delayed", "cancelled"]),

@@ -48,6 +48,7 @@ FIRESTORE = {
     "train_cancelled": ("written", "trains/{train_id}"),
     "outbox": ("created", "pushes/{push_id}"),
     "campaign": ("written", "campaigns/{campaign_id}"),
+    "article": ("written", "articles/{article_id}"),
 }
 DATABASE = {
     "new_message_rtdb": ("created", "messages/{conversation_id}/{message_id}"),
@@ -60,7 +61,7 @@ DATABASE = {
     "train_cancelled_rtdb": ("written", "trains/{train_id}"),
     "outbox_rtdb": ("created", "pushes/{push_id}"),
 }
-ALWAYS = {"sendchunk", "sendlater", "sweep"}
+ALWAYS = {"sendchunk", "sendlater", "sweep", "pull_stats", "abandoned_cart"}
 
 
 @pytest.mark.parametrize(
@@ -99,10 +100,18 @@ def test_every_function_is_deployed_with_retries_on_its_path() -> None:
         assert endpoint["timeoutSeconds"] == 120
 
 
-def test_the_sweep_is_deployed_on_a_schedule() -> None:
+@pytest.mark.parametrize(
+    ("function", "schedule"),
+    [
+        ("sweep", "every 10 minutes"),
+        ("pull_stats", "every 60 minutes"),
+        ("abandoned_cart", "every 15 minutes"),
+    ],
+)
+def test_what_has_to_be_looked_for_is_deployed_on_a_schedule(function: str, schedule: str) -> None:
     read = manifest(REGION="europe-west1")
-    sweep = read["endpoints"]["sweep"]
-    assert sweep["scheduleTrigger"]["schedule"] == "every 10 minutes"
+    sweep = read["endpoints"][function]
+    assert sweep["scheduleTrigger"]["schedule"] == schedule
     assert sweep["region"] == ["europe-west1"]
     assert (sweep["concurrency"], sweep["timeoutSeconds"]) == (1, 540)
     assert "cloudscheduler.googleapis.com" in {needed["api"] for needed in read["requiredAPIs"]}

@@ -27,7 +27,8 @@ YES, NO = True, False
 class Row(NamedTuple):
     """What somebody does, and whether they may.
 
-    `fields` are those of the document; the ones that change in an update, where None deletes; or
+    `touch` writes it with the database's own time as `updated_at`. `fields` are those of the
+    document; the ones that change in an update, where None deletes; or
     those that a list is filtered by.
     """
 
@@ -100,7 +101,11 @@ STORED: dict[str, dict[str, Any]] = {
     "batch_deliveries/d/batch_delivery_parts/0": {"bodies": ["{}"]},
     "batch_bursts/b": {"about": {}},
     "batch_limits/l": {"count": 1},
+    "batch_looks/l": {"until": 1},
     "batch_stats/s": {"sent": 1},
+    "campaigns/k/batch/ios": {"state": "APPLIED"},
+    "campaigns/k/batch/ios/stats/2026-05-04": {"sent": 1},
+    "carts/ann": {"items": ["shoes"]},
 }
 
 CLOSED = [
@@ -424,6 +429,22 @@ BACK_ENDS = [
     Row("the customer reads the outcome", "ann", "get", "orders/o/deliveries/d", {}, NO),
 ]
 
+CARTS = [
+    Row("the owner reads", "ann", "get", "carts/ann", {}, YES),
+    Row("a stranger reads", "eve", "get", "carts/ann", {}, NO),
+    Row("everybody's, all of them", "ann", "list", "carts/ann", {}, NO),
+    Row("the owner empties it", "ann", "delete", "carts/ann", {}, YES),
+    Row("a stranger empties it", "eve", "delete", "carts/ann", {}, NO),
+    Row("a time of one's own", "ann", "set", "carts/ann", {"items": [], "updated_at": 1}, NO),
+    Row("no time", "ann", "set", "carts/ann", {"items": []}, NO),
+    Row("the owner fills it", "ann", "touch", "carts/ann", {"items": ["hat"]}, YES),
+    Row("a new one", "bob", "touch", "carts/bob", {"items": [{"id": "hat", "count": 2}]}, YES),
+    Row("a stranger fills it", "eve", "touch", "carts/ann", {"items": ["hat"]}, NO),
+    Row("no list", "ann", "touch", "carts/ann", {"items": "hat"}, NO),
+    Row("too many", "ann", "touch", "carts/ann", {"items": ["hat"] * 201}, NO),
+    Row("a field that nobody knows", "ann", "touch", "carts/ann", {"items": [], "total": 5}, NO),
+]
+
 
 class Firestore:
     """A project of the emulator with our rules, for clients of which each says who it is."""
@@ -472,6 +493,14 @@ class Firestore:
                 params = {"updateMask.fieldPaths": list(row.fields)}
                 return self.http.build_request(
                     "PATCH", url, params=params, json=body, headers=headers
+                )
+            case "touch":
+                name = f"{self.root}/{row.path}"
+                now = {"fieldPath": "updated_at", "setToServerValue": "REQUEST_TIME"}
+                write = {"update": {"name": name} | body, "updateTransforms": [now]}
+                url = f"/v1/{self.root}:commit"
+                return self.http.build_request(
+                    "POST", url, json={"writes": [write]}, headers=headers
                 )
             case _:
                 parent, collection, _ = f"/{row.path}".rsplit("/", 2)
@@ -535,7 +564,9 @@ def firestore() -> Iterator[Firestore]:
 
 
 @pytest.mark.suite
-@pytest.mark.parametrize("row", rows(CLOSED, CONVERSATIONS, MESSAGES, USERS, FRIENDS, BACK_ENDS))
+@pytest.mark.parametrize(
+    "row", rows(CLOSED, CONVERSATIONS, MESSAGES, USERS, FRIENDS, CARTS, BACK_ENDS)
+)
 def test_who_may_do_what_in_firestore(firestore: Firestore, row: Row) -> None:
     firestore.store(STORED)
     assert firestore.may(row) == row.may

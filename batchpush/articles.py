@@ -1,0 +1,120 @@
+"""An article that is published becomes a campaign: the document `campaigns/article-{id}`.
+
+It is written once, and is the editors' from then on. What makes a campaign of it at Batch is the
+function that watches campaigns.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from batchpush.change import Change, Document
+from batchpush.errors import DeliveryUnfinished, InvalidDocument
+from batchpush.firebase import firestore_client
+from batchpush.ledger import Outrun, asked
+from batchpush.logs import log
+from batchpush.settings import Settings, settings
+
+Condition = Callable[[Document], bool]
+Handler = Callable[[Document], Mapping[str, Any]]
+
+STOPPED = "stopped_by_article"  # a field of the campaign: its article was taken back in time
+
+
+async def announce(change: Change, is_published: Condition, handler: Handler) -> None:
+    """Make a campaign of an article that becomes published; stop it when that is taken back.
+
+    `handler` gives the fields of the campaign's document. Raises `TryAgainLater` when the event
+    is to come again.
+    """
+    await newsroom().announce(change, is_published, handler)
+
+
+@dataclass
+class Newsroom:
+    client: Callable[[], Any]
+    settings: Settings
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def announce(self, change: Change, is_published: Condition, handler: Handler) -> None:
+        becomes = _is(is_published, change.after)
+        if becomes == _is(is_published, change.before):
+            return
+        article, campaign = await self._read(change.path, _campaign_path(change.path))
+        if becomes != _is(is_published, _document(article)):
+            return  # it was changed since, and that event says what is to be done
+        try:
+            if becomes:
+                await self._start(_document(article), campaign, handler)
+            else:
+                await self._stop(campaign)
+        except Outrun:
+            raise DeliveryUnfinished("somebody changed the campaign meanwhile") from None
+
+    async def _start(self, article: Document | None, campaign: Any, handler: Handler) -> None:
+        assert article is not None
+        live = self.settings.publish_articles == "live"
+        if not campaign.exists:
+            await self._write(campaign, {**handler(article), "live": live})
+        elif campaign.get(STOPPED):
+            await self._write(campaign, {"live": live, STOPPED: False})
+
+    async def _stop(self, campaign: Any) -> None:
+        """A draft has nothing to be stopped, and what is sent cannot be."""
+        fields = campaign.to_dict() or {}
+        if fields.get("live") is True and not self._is_due(fields.get("push_time")):
+            await self._write(campaign, {"live": False, STOPPED: True})
+
+    def _is_due(self, push_time: object) -> bool:
+        return push_time == "now" or (isinstance(push_time, datetime) and push_time <= self.now())
+
+    async def _read(self, *paths: str) -> list[Any]:
+        client = self.client()
+        references = [client.document(path) for path in paths]
+
+        async def read(options: Mapping[str, Any]) -> dict[str, Any]:
+            found = client.get_all(references, **options)
+            return {snapshot.reference.path: snapshot async for snapshot in found}
+
+        found = await asked(read)
+        return [found[path] for path in paths]
+
+    async def _write(self, campaign: Any, fields: Mapping[str, Any]) -> None:
+        """Raises `Outrun` if the campaign was changed since it was read."""
+        client = self.client()
+        batch = client.batch()
+        if campaign.exists:
+            option = client.write_option(last_update_time=campaign.update_time)
+            batch.update(campaign.reference, dict(fields), option=option)
+        else:
+            batch.create(campaign.reference, {STOPPED: False, **fields})
+        await asked(lambda options: batch.commit(**options))
+        log("INFO", "article.announced", data={"campaign": campaign.reference.path} | _told(fields))
+
+
+def _campaign_path(article: str) -> str:
+    return f"campaigns/article-{article.rpartition('/')[2]}"
+
+
+def _document(snapshot: Any) -> Document | None:
+    return Document(snapshot.reference.path, snapshot.to_dict()) if snapshot.exists else None
+
+
+def _is(condition: Condition, document: Document | None) -> bool:
+    """False where it cannot be read: what is no article is not published."""
+    try:
+        return document is not None and condition(document)
+    except InvalidDocument:
+        return False
+
+
+def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: fields[name] for name in ("live", STOPPED) if name in fields}
+
+
+@functools.cache
+def newsroom() -> Newsroom:
+    """The one of this worker."""
+    return Newsroom(lambda: firestore_client("(default)"), settings())

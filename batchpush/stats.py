@@ -1,0 +1,196 @@
+"""Results from Batch, brought to where the editors are.
+
+campaigns ──> campaigns/{id}/batch/{app}/stats/{date}
+group ids ──> batch_stats/{app}_{group_id}_{date}
+
+Only what can still change is asked for again: a campaign less and less often, a group's last
+days. Which groups there are, the delivery records say: each look finds the next group after the
+last one in the index, so that finding them all takes one read per group, and no write per push.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from batchpush.calls import Caller, Request
+from batchpush.firebase import firestore_client
+from batchpush.ledger import Outrun, asked
+from batchpush.logs import log
+from batchpush.outcome import Outcome, Reply
+from batchpush.publications import Known, Publications, queried
+from batchpush.publisher import publisher
+from batchpush.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
+from batchpush.settings import Settings
+
+DEV = "DEV"  # so do Dev keys begin; Batch has no statistics for them
+STATS = "stats"  # the subcollection of a campaign's state in one app
+GROUP_STATS = "batch_stats"
+
+PAUSE = 1.0  # seconds between calls; Batch is known to take 60 a minute
+PULL_WITHIN = timedelta(seconds=420)
+MOST = 500  # campaigns in one run, and groups: more than there is time for
+
+
+async def pull_results() -> None:
+    """Ask Batch for the results that can still change."""
+    await new_pull().run()
+
+
+def new_pull(since: date | None = None) -> "Pull":
+    made = publisher()
+    results = Results(lambda: firestore_client("(default)"), made.settings.deliveries_collection)
+    return Pull(results, made.publications, made.caller, made.settings, since)
+
+
+@dataclass
+class Pull:
+    """One run; `since` is for a person who wants all that can change, from a day on.
+
+    `asked` and `failed` count the calls.
+    """
+
+    results: "Results"
+    publications: Publications
+    caller: Caller
+    settings: Settings
+    since: date | None = None
+    asked: int = 0
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        self.begun = self.caller.now()
+        self.stop = self.begun + PULL_WITHIN
+        keys = self.settings.batch_apps.items()
+        self.apps = [app for app, key in keys if not key.startswith(DEV)]
+        self.dev_apps = [app for app, key in keys if key.startswith(DEV)]
+
+    async def run(self) -> None:
+        if self.dev_apps:
+            log("WARNING", "stats.skipped", data={"apps": self.dev_apps, "reason": "Dev keys"})
+        await self._campaigns()
+        await self._groups()
+        log("INFO", "stats.pulled", data={"asked": self.asked, "failed": self.failed})
+
+    async def _campaigns(self) -> None:
+        by = self.begun + PULLED_FOR / 24 if self.since else self.begun
+        for known in await self.publications.with_stats_due(by, MOST):
+            if known.publication.is_claimed:
+                continue
+            if known.app in self.apps and known.publication.campaign_token:
+                await self._campaign(known)
+            else:
+                await self._plan(known, stats_at=None)
+
+    async def _campaign(self, known: Known) -> None:
+        publication = known.publication
+        token = quote(publication.campaign_token or "", safe="")
+        detail = await self._detail(known.app, f"campaigns/stats/{token}")
+        if detail is None:
+            return
+        last = publication.stats_of
+        since = min(last.date() - STILL_CHANGES, self.since or date.max) if last else date.min
+        about = {"app": known.app, "campaign": known.campaign.rpartition("/")[2]}
+        rows = day_rows(detail, since, about)
+        await self.results.keep({f"{known.path}/{STATS}/{day}": rows[day] for day in rows})
+        ends = [datetime.combine(date.fromisoformat(day), time.max, UTC) for day in rows]
+        last_active = max([publication.live_from or self.begun, *ends])
+        await self._plan(known, stats_at=next_pull(last_active, self.begun), stats_of=self.begun)
+
+    async def _plan(self, known: Known, **plan: datetime | None) -> None:
+        revision = known.publication.revision + 1
+        with suppress(Outrun):  # it was changed meanwhile: its results are due still
+            planned = replace(known.publication, revision=revision, **plan)  # type: ignore[arg-type]
+            await self.publications.write(known, planned)
+
+    async def _groups(self) -> None:
+        today = self.begun.date()
+        since = self.since or today - STILL_CHANGES
+        group_ids = await self.results.group_ids()
+        # Where there is not time for all, another one is the first each time.
+        first = int(self.caller.jitter() * len(group_ids))
+        for group_id in group_ids[first:] + group_ids[:first]:
+            for app in self.apps:
+                route = f"transactional/stats/{group_id}?since={since}&until={today}"
+                rows = day_rows(
+                    await self._detail(app, route), since, {"app": app, "group_id": group_id}
+                )
+                paths = {f"{GROUP_STATS}/{app}_{group_id}_{day}": rows[day] for day in rows}
+                await self.results.keep(paths)
+
+    async def _detail(self, app: str, route: str) -> Any:
+        """Batch's rows, or None."""
+        if self.caller.now() >= self.stop:
+            return None
+        await self.caller.sleep(PAUSE)
+        outcome, reply = await self.caller.call(app, Request("GET", route, _has_detail), self.stop)
+        self.asked += 1
+        if outcome is Outcome.ACCEPTED:
+            return reply.json()["detail"]
+        self.failed += 1
+        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
+        log("WARNING", "stats.failed", app=app, data={"route": route, "error": error})
+        return None
+
+
+def _has_detail(reply: Reply) -> bool:
+    return reply.is_success and isinstance(reply.json().get("detail"), list)
+
+
+class Results:
+    """The results in Firestore. Raises `LedgerUnavailable` when it does not do what it is asked."""
+
+    def __init__(self, client: Callable[[], Any], deliveries: str) -> None:
+        """`client` gives the `AsyncClient`; `deliveries` is the collection of the records."""
+        self._client = client
+        self._deliveries = deliveries
+
+    async def keep(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write those of the rows, by their paths, that are not there as they are.
+
+        A read costs a third of a write, and most rows have not changed.
+        """
+        if not rows:
+            return
+        client = self._client()
+        references = [client.document(path) for path in rows]
+
+        async def read(options: Mapping[str, Any]) -> dict[str, Any]:
+            found = client.get_all(references, **options)
+            return {each.reference.path: each.to_dict() async for each in found}
+
+        known = await asked(read)
+        batch = client.batch()
+        for path, row in rows.items():
+            if known[path] != row:
+                batch.set(client.document(path), dict(row))
+        if len(batch):
+            await asked(lambda options: batch.commit(**options))
+
+    async def group_ids(self) -> list[str]:
+        """Every group that has a delivery record."""
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        records = self._client().collection(self._deliveries)
+        found: list[str] = []
+        while len(found) < MOST:
+            following = FieldFilter("group_id", ">", found[-1] if found else "")
+            query = records.where(filter=following).order_by("group_id").select(["group_id"])
+            snapshots = await queried(query.limit(1))
+            if not snapshots:
+                break
+            found.append(snapshots[0].get("group_id"))
+        return found
+
+    async def since(self, day: date) -> list[dict[str, Any]]:
+        """All that is kept, from a day on, in the order of the days."""
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        client = self._client()
+        by_day = FieldFilter("date", ">=", day.isoformat())
+        rows: list[dict[str, Any]] = []
+        for collection in (client.collection_group(STATS), client.collection(GROUP_STATS)):
+            rows += [each.to_dict() for each in await queried(collection.where(filter=by_day))]
+        return sorted(rows, key=lambda row: tuple(str(row.get(name)) for name in COLUMNS))

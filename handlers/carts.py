@@ -1,0 +1,35 @@
+"""Carts that their owners left alone.
+
+A cart has `updated_at`, set by the database when the cart is touched, and a list of `items`.
+"""
+
+from datetime import timedelta
+
+from batchpush import Change, CollapseKey, LookUp, Push
+from batchpush.settings import settings
+from handlers.links import deeplink
+from handlers.people import people, recipients
+from handlers.texts import say
+
+
+def untouched_for() -> timedelta:
+    """After so long a cart is left alone."""
+    return timedelta(hours=settings().cart_hours)
+
+
+async def abandoned_cart(cart: Change, look_up: LookUp) -> Push | None:
+    """What somebody has put into their cart and not ordered, to remind them."""
+    if not cart.document.get("items"):
+        return None
+    user_id = cart.params["user_id"]
+    (owner,) = await people(look_up, user_id)
+    if owner.is_muted:
+        return None
+    return Push(
+        group_id="abandoned_cart",
+        recipients=recipients([owner]),
+        message=say("abandoned_cart", owner.language),
+        deeplink=deeplink("cart"),
+        gcm_collapse_key=CollapseKey("cart"),
+        best_before=timedelta(hours=6),
+    )

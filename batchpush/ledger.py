@@ -145,7 +145,7 @@ class Ledger:
     async def read_burst(self, burst_id: str) -> StoredBurst:
         """The burst; an empty one where there is none yet."""
         reference = self._client().collection(BURSTS).document(burst_id)
-        snapshot = await _asked(lambda options: reference.get(**options))
+        snapshot = await asked(lambda options: reference.get(**options))
         if not snapshot.exists:
             return StoredBurst(burst_id, Burst(), None)
         return StoredBurst(burst_id, _to_burst(snapshot.to_dict()), snapshot.update_time)

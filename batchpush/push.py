@@ -402,7 +402,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda v: isinstance(v, timedelta) and v <= MAX_BEST_BEFORE,
         "must be at most 24 hours after the event",
     ),
-    ("burst", _is_text, "must be a string that is not blank"),
+    ("burst", is_text, "must be a string that is not blank"),
     (
         "extra",
         lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),

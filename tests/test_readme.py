@@ -1,5 +1,6 @@
 """What the README says is true."""
 
+import json
 import re
 from dataclasses import fields
 from itertools import dropwhile, takewhile
@@ -8,15 +9,19 @@ from typing import Any
 
 import pytest
 
+from batchpush import Document
+from batchpush.publication import State
 from batchpush.settings import Settings
+from emulators.batch.campaign_rules import campaign_refusal
+from handlers.campaigns import campaign
 from tests.events import Stored, created
 
 README = Path("README.md").read_text(encoding="utf-8")
 
 
-def table(heading: str) -> list[list[str]]:
+def table(heading: str, level: str = "##") -> list[list[str]]:
     """The rows of the first table under a heading, as cells."""
-    lines = iter(README.partition(f"\n## {heading}\n")[2].splitlines())
+    lines = iter(README.partition(f"\n{level} {heading}\n")[2].splitlines())
     below = dropwhile(lambda line: not line.startswith("|"), lines)
     rows = list(takewhile(lambda line: line.startswith("|"), below))
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
@@ -56,7 +61,7 @@ def test_every_command_is_there() -> None:
 
 def test_the_table_of_events_has_the_paths_of_main() -> None:
     watched = re.findall(
-        r'_(?:created|updated|written)\("([^"]+)"\)', Path("main.py").read_text(encoding="utf-8")
+        r'_(?:created|updated|written|untouched)\("([^"]+)"', Path("main.py").read_text("utf-8")
     )
     stated = {
         path
@@ -64,3 +69,22 @@ def test_the_table_of_events_has_the_paths_of_main() -> None:
         for path in re.findall(r"`([^`]+)`", " ".join(row[1:3]))
     }
     assert stated == set(watched)
+
+
+def examples() -> list[dict[str, Any]]:
+    """The campaigns, as documents."""
+    return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+
+
+@pytest.mark.parametrize("document", examples(), ids=lambda document: document["name"])
+def test_the_examples_of_campaigns_are_what_batch_takes(document: dict[str, Any]) -> None:
+    made = campaign(Document("campaigns/c1", document))
+    assert made is not None
+    bodies = made.bodies(("ios", "android", "web")).values()
+    assert [campaign_refusal(json.loads(body)) for body in bodies] == [None] * 3
+
+
+def test_every_state_of_a_campaign_is_explained() -> None:
+    assert {state.strip("`") for state, _ in table("Campaigns", "###")} == {
+        state.value for state in State
+    }

@@ -1,0 +1,31 @@
+from typing import Any
+
+import pytest
+
+from handlers.carts import abandoned_cart
+from tests.events import Stored, created
+from tests.pushes import only_body
+
+CART = {"items": ["shoes"], "updated_at": "yesterday"}
+
+
+async def test_the_owner_is_reminded_in_their_language() -> None:
+    users = Stored({"users/ann": {"language": "de"}})
+    push = await abandoned_cart(created("carts/ann", CART, user_id="ann"), users)
+    assert only_body(push) == {
+        "group_id": "abandoned_cart",
+        "recipients": {"custom_ids": ["ann"]},
+        "message": {"title": "Noch interessiert?", "body": "Ihre Auswahl liegt noch im Warenkorb"},
+        "deeplink": "myapp://cart",
+        "gcm_collapse_key": {"enabled": True, "key": "cart"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("cart", "owner"), [({"items": []}, {}), ({}, {}), (CART, {"push_muted": True})]
+)
+async def test_nobody_is_reminded_of_nothing_nor_against_their_wish(
+    cart: dict[str, Any], owner: dict[str, Any]
+) -> None:
+    change = created("carts/ann", cart, user_id="ann")
+    assert await abandoned_cart(change, Stored({"users/ann": owner})) is None

@@ -1,0 +1,167 @@
+"""Carts that are left alone, on the real Firestore emulator."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import batchpush.untouched
+from batchpush.errors import LookUpFailed
+from batchpush.lookup import LookUp
+from batchpush.push import Message, Push, Recipients
+from batchpush.untouched import Untouched
+from emulators import batch
+from tests.deliveries import REST_KEY, Time, deliverer_for, rpcs
+
+pytestmark = pytest.mark.suite
+
+DAY = timedelta(hours=24)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[batch.Batch]:
+    with batch.running(apps={"ios": "IOSKEY", "android": "ANDROIDKEY"}, rest_keys=[REST_KEY]) as it:
+        yield it
+
+
+@pytest.fixture
+def api(server: batch.Batch) -> batch.Batch:
+    server.clear_faults()
+    server.clear()
+    return server
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+class Shop:
+    """Its carts, in a collection of its own, and what looks for those that are left alone."""
+
+    def __init__(self, url: str, clock: Time) -> None:
+        self.clock = clock
+        self.deliverer = deliverer_for(url, f"t{uuid.uuid4().hex}", clock, BATCH_APPS="ios=IOSKEY")
+        self.ledger = self.deliverer.ledger
+        self.client: Any = self.ledger._client()
+        self.collection = f"c{uuid.uuid4().hex}"
+        self.broken = False
+
+        async def remind(cart: Any, look_up: LookUp) -> Push | None:
+            if self.broken:
+                raise LookUpFailed("Firestore: Unavailable")
+            return Push(
+                group_id="cart",
+                recipients=Recipients(custom_ids=[cart.params["user_id"]]),
+                message=Message("Still there"),
+                best_before=timedelta(hours=6),
+            )
+
+        remind.__name__ = f"remind_{self.collection}"
+        self.handler = remind
+
+    async def touch(self, user_id: str, ago: timedelta = timedelta(0)) -> None:
+        cart = {"items": ["hat"], "updated_at": self.clock.now() - ago}
+        await self.client.collection(self.collection).document(user_id).set(cart)
+
+    async def look(self) -> None:
+        untouched = Untouched(lambda: self.client, self.deliverer)
+        await untouched.deliver(f"{self.collection}/{{user_id}}", DAY, self.handler)
+
+
+@pytest.fixture
+async def shop(api: batch.Batch, clock: Time) -> AsyncIterator[Shop]:
+    shop = Shop(api.url, clock)
+    yield shop
+    await shop.deliverer.client.aclose()
+
+
+def told(api: batch.Batch) -> list[str]:
+    return [call["body"]["recipients"]["custom_ids"][0] for call in api.calls()]
+
+
+async def test_who_left_a_cart_alone_is_told_once(shop: Shop, api: batch.Batch) -> None:
+    await shop.touch("ann", DAY + timedelta(minutes=5))
+    await shop.touch("bob", DAY - timedelta(minutes=5))
+    for _ in range(3):
+        await shop.look()
+    assert told(api) == ["ann"]
+    shop.clock.forward(600)
+    await shop.look()
+    assert told(api) == ["ann", "bob"]
+
+
+async def test_a_cart_that_is_touched_again_is_another_one(shop: Shop, api: batch.Batch) -> None:
+    await shop.touch("ann", DAY + timedelta(minutes=5))
+    await shop.look()
+    await shop.touch("ann")
+    await shop.look()
+    assert told(api) == ["ann"]
+    shop.clock.forward(DAY.total_seconds() + 60)
+    await shop.look()
+    assert told(api) == ["ann", "ann"]
+
+
+async def test_what_a_look_could_not_do_is_found_by_the_next(shop: Shop, api: batch.Batch) -> None:
+    await shop.touch("ann", DAY + timedelta(minutes=5))
+    shop.broken = True
+    await shop.look()
+    shop.broken = False
+    await shop.look()
+    assert told(api) == ["ann"]
+
+
+async def test_what_batch_did_not_take_is_left_to_the_sweep(shop: Shop, api: batch.Batch) -> None:
+    await shop.touch("ann", DAY + timedelta(minutes=5))
+    api.fault(status=503, times=5)
+    await shop.look()
+    api.clear_faults()
+    await shop.look()
+    assert len(told(api)) == 5
+    shop.clock.forward(shop.deliverer.timing.redelivery)
+    await shop.deliverer.sweep()
+    assert len(told(api)) == 6
+
+
+async def test_a_look_that_dies_midway_tells_nobody_twice(
+    shop: Shop, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        await shop.touch(f"user{number}", DAY + timedelta(minutes=number + 1))
+
+    async def dies(*_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batchpush.untouched, "_set", dies)
+        with pytest.raises(RuntimeError):
+            await shop.look()
+    await shop.look()
+    assert sorted(told(api)) == [f"user{number}" for number in range(5)]
+
+
+async def test_more_than_a_page_is_told_oldest_first(
+    shop: Shop, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batchpush.untouched, "PAGE", 2)
+    for number in range(5):
+        await shop.touch(f"user{number}", DAY + timedelta(minutes=5))
+    await shop.look()
+    assert sorted(told(api)) == [f"user{number}" for number in range(5)]
+
+
+async def test_a_look_that_finds_nothing_reads_and_writes_no_cart(shop: Shop) -> None:
+    await shop.touch("ann")
+    with rpcs(shop.ledger) as made:
+        await shop.look()
+    assert made == ["batch_get_documents", "run_query"]
+
+
+async def test_a_cart_from_long_before_the_first_look_is_left_alone(
+    shop: Shop, api: batch.Batch
+) -> None:
+    await shop.touch("ann", timedelta(days=9))
+    await shop.look()
+    assert told(api) == []

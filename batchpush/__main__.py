@@ -128,9 +128,11 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument(
         "--since", metavar="WHEN", type=when, default="7d", help="from this day on (7d), to 180d"
     )
-    results.add_argument("--csv", action="store_const", dest="shown", const=as_csv)
-    results.add_argument("--json", action="store_const", dest="shown", const=as_json_lines)
-    results.set_defaults(shown=as_table)
+    forms = results.add_mutually_exclusive_group()
+    forms.add_argument("--csv", action="store_const", dest="form", const=as_csv, default=as_table)
+    forms.add_argument(
+        "--json", action="store_const", dest="form", const=as_json_lines, help="an object per line"
+    )
     return top
 
 
@@ -299,11 +301,11 @@ async def _written(ledger: Ledger, entry: Entry, erasure: Erasure) -> Erasure:
 
 
 async def stats(chosen: argparse.Namespace, made: Deliverer) -> int:
-    pull = new_pull(max(chosen.since, made.now() - MOST_DAYS).date())
+    pull = new_pull(made, max(chosen.since, made.now() - MOST_DAYS).date())
     await pull.run()
     for app in pull.dev_apps:
         print(f"{app}: a Dev key has no statistics", file=sys.stderr)
-    print(chosen.shown(await pull.results.since(pull.since or made.now().date())))
+    print(chosen.form(await pull.results.since(pull.since or made.now().date())))
     if pull.failed:
         print(f"{pull.failed} of {pull.asked} calls failed: try again later", file=sys.stderr)
     return 1 if pull.failed else 0

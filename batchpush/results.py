@@ -16,10 +16,12 @@ PULLED_FOR = timedelta(days=35)  # since the last push of a campaign; some recur
 PULL_AGAIN = timedelta(minutes=50)  # at the earliest: the schedule is hourly, more or less
 
 
-def day_rows(detail: object, since: date, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def day_rows(
+    detail: Iterable[Any], since: date, about: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     """Batch's rows from a day on, by their days, as they are kept; empty days are left out."""
     rows = {}
-    for row in detail if isinstance(detail, list) else ():
+    for row in detail:
         day = day_of(row)
         if day is None or day < since:
             continue

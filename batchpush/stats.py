@@ -16,12 +16,13 @@ from typing import Any
 from urllib.parse import quote
 
 from batchpush.calls import Caller, Request
+from batchpush.delivery import Deliverer, deliverer
 from batchpush.firebase import firestore_client
 from batchpush.ledger import Outrun, asked
 from batchpush.logs import log
 from batchpush.outcome import Outcome, Reply
 from batchpush.publications import Known, Publications, queried
-from batchpush.publisher import publisher
+from batchpush.publisher import caller_of
 from batchpush.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
 from batchpush.settings import Settings
 
@@ -36,13 +37,15 @@ MOST = 500  # campaigns in one run, and groups: more than there is time for
 
 async def pull_results() -> None:
     """Ask Batch for the results that can still change."""
-    await new_pull().run()
+    await new_pull(deliverer()).run()
 
 
-def new_pull(since: date | None = None) -> "Pull":
-    made = publisher()
-    results = Results(lambda: firestore_client("(default)"), made.settings.deliveries_collection)
-    return Pull(results, made.publications, made.caller, made.settings, since)
+def new_pull(made: Deliverer, since: date | None = None) -> "Pull":
+    def client() -> Any:
+        return firestore_client("(default)")
+
+    results = Results(client, made.settings.deliveries_collection)
+    return Pull(results, Publications(client), caller_of(made), made.settings, since)
 
 
 @dataclass
@@ -87,8 +90,10 @@ class Pull:
     async def _campaign(self, known: Known) -> None:
         publication = known.publication
         token = quote(publication.campaign_token or "", safe="")
-        detail = await self._detail(known.app, f"campaigns/stats/{token}")
-        if detail is None:
+        outcome, detail = await self._asked(known.app, f"campaigns/stats/{token}")
+        if outcome is Outcome.REFUSED:  # somebody deleted it in the dashboard
+            await self._plan(known, stats_at=None)
+        if outcome is not Outcome.ACCEPTED:
             return
         last = publication.stats_of
         since = min(last.date() - STILL_CHANGES, self.since or date.max) if last else date.min
@@ -114,25 +119,24 @@ class Pull:
         for group_id in group_ids[first:] + group_ids[:first]:
             for app in self.apps:
                 route = f"transactional/stats/{group_id}?since={since}&until={today}"
-                rows = day_rows(
-                    await self._detail(app, route), since, {"app": app, "group_id": group_id}
-                )
+                _, detail = await self._asked(app, route)
+                rows = day_rows(detail, since, {"app": app, "group_id": group_id})
                 paths = {f"{GROUP_STATS}/{app}_{group_id}_{day}": rows[day] for day in rows}
                 await self.results.keep(paths)
 
-    async def _detail(self, app: str, route: str) -> Any:
-        """Batch's rows, or None."""
+    async def _asked(self, app: str, route: str) -> tuple[Outcome, list[Any]]:
+        """What came of the question, and Batch's rows."""
         if self.caller.now() >= self.stop:
-            return None
+            return Outcome.NOT_SENT, []
         await self.caller.sleep(PAUSE)
         outcome, reply = await self.caller.call(app, Request("GET", route, _has_detail), self.stop)
         self.asked += 1
         if outcome is Outcome.ACCEPTED:
-            return reply.json()["detail"]
-        self.failed += 1
+            return outcome, reply.json()["detail"]
+        self.failed += outcome is not Outcome.REFUSED
         error = reply.said() or reply.problem or f"Batch answered {reply.status}"
         log("WARNING", "stats.failed", app=app, data={"route": route, "error": error})
-        return None
+        return outcome, []
 
 
 def _has_detail(reply: Reply) -> bool:

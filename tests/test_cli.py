@@ -116,6 +116,8 @@ def test_anything_else_is_no_time(text: str) -> None:
         ["erase"],
         ["erase", "--user", " "],
         ["erase", "--user", "users/ann"],
+        ["stats", "--since", "soon"],
+        ["stats", "--csv", "--json"],
     ],
 )
 def test_a_wrong_argument_is_exit_code_2(
@@ -768,6 +770,41 @@ def test_an_erasure_gives_way_to_who_was_faster(operator: Operator) -> None:
 
     operator.asked(erase_late)
     assert operator.stored(record).bodies == record.bodies
+
+
+# Results
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("form", "row"),
+    [
+        ([], "{day} ios {group} 20 3 1 0 0 20.0%"),
+        (["--csv"], "{day},ios,,{group},20,3,1,0,0,0.2"),
+        (["--json"], '"group_id": "{group}", "influenced_open": 1, "open_rate": 0.2'),
+    ],
+)
+def test_results_are_fetched_and_shown(
+    operator: Operator, environment: pytest.MonkeyPatch, form: list[str], row: str
+) -> None:
+    group, day = f"g{uuid.uuid4().hex}", NOW.date().isoformat()
+    environment.setenv("BATCH_APPS", "ios=IOSKEY,test=DEVKEY")
+    operator.store(a_record(State.SENT, *calls_in(A), group_id=group))
+    opened = {"sent": 20, "direct_open": 3, "influenced_open": 1}
+    operator.api.script_stats(group, [{"date": day} | opened])
+    code, lines, err = operator.run("stats", *form)
+    assert (code, err) == (0, "test: a Dev key has no statistics\n")
+    (found,) = [line for line in lines if group in line]
+    assert row.format(day=day, group=group) in " ".join(found.split())
+
+
+@pytest.mark.suite
+def test_results_that_cannot_be_had_now_are_exit_code_1(operator: Operator) -> None:
+    operator.store(a_record(State.SENT, *calls_in(A), group_id="g"))
+    operator.api.fault(app="ios", status=502)
+    code, _, err = operator.run("stats")
+    assert code == 1
+    assert "calls failed: try again later" in err
 
 
 # What stands in the way

@@ -368,6 +368,110 @@ def test_a_reference_into_another_project_is_no_obstacle(
     until("push", lambda: len(calls_about(batch, unique)) == 3)
 
 
+# Campaigns, results and carts
+
+
+def scheduled(function: str) -> None:
+    """Call it as Cloud Scheduler would; there is no emulator of that."""
+    url = os.environ["FUNCTIONS_EMULATOR_URL"]
+    route = f"/functions/projects/demo-batchpush/triggers/us-central1-{function}-0"
+    httpx.post(url + route, json={}, timeout=DEADLINE).raise_for_status()
+
+
+def states_of(firestore: Client, campaign: str) -> dict[str, dict[str, Any]]:
+    """The state document of each app."""
+    states = firestore.collection(f"{campaign}/batch").stream()
+    return {state.id: state.to_dict() for state in states}
+
+
+def have_all(firestore: Client, campaign: str, **fields: Any) -> bool:
+    """Whether the state documents of all apps say so."""
+    states = states_of(firestore, campaign)
+    is_so = all(state[name] == fields[name] for state in states.values() for name in fields)
+    return sorted(states) == APPS and is_so
+
+
+def test_a_document_is_a_campaign_in_every_app_and_its_results_come_back(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    document = firestore.document(f"campaigns/{unique}")
+    document.set(
+        {
+            "name": f"Sale {unique}",
+            "live": True,
+            "push_time": datetime.now(UTC) + timedelta(days=1),
+            "messages": {"en": {"title": "Sale", "body": "Half price"}},
+        }
+    )
+    until("campaign", lambda: have_all(firestore, document.path, state="APPLIED"))
+    creates = calls_about(batch, unique)
+    assert sorted(call["app"] for call in creates) == APPS
+    assert all(call["path"].endswith("/campaigns/create") for call in creates)
+
+    batch.clear()
+    document.update({"messages.en.body": "Everything must go", "push_time": "now"})
+    until("edit", lambda: len(calls_about(batch, "Everything must go")) == 3)
+    until("edit's end", lambda: have_all(firestore, document.path, state="APPLIED"))
+    tokens = {
+        app: state["campaign_token"] for app, state in states_of(firestore, document.path).items()
+    }
+    for call in calls_about(batch, "Everything must go"):
+        assert call["path"].endswith(f"/campaigns/update/{tokens[call['app']]}")
+
+    today = datetime.now(UTC).date().isoformat()
+    opened = {"sent": 1000, "direct_open": 80, "influenced_open": 20}
+    batch.script_stats(tokens["ios"], [{"date": today} | opened])
+    scheduled("pull_stats")
+    row = firestore.document(f"{document.path}/batch/ios/stats/{today}").get().to_dict()
+    assert row is not None
+    assert (row["sent"], row["open_rate"]) == (1000, 0.1)
+
+    document.delete()
+    until("deletion", lambda: have_all(firestore, document.path, state="ABSENT"))
+    there = [each["state"] for each in batch.campaigns() if unique in json.dumps(each)]
+    assert there == ["deleted"] * 3
+
+
+def test_what_is_wrong_with_a_campaign_is_where_its_editor_looks(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    document = firestore.document(f"campaigns/{unique}")
+    document.set({"name": "Sale", "push_time": "soon", "messages": {"en": {"body": "Hello"}}})
+    until("state", lambda: have_all(firestore, document.path, state="REFUSED"))
+    error = f"{document.path}: push_time is not a date and time"
+    assert have_all(firestore, document.path, error=error)
+    assert calls_about(batch, unique) == []
+
+
+def test_an_article_that_is_published_is_a_draft_at_batch(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    article = firestore.document(f"articles/{unique}")
+    article.set({"title": f"Storm {unique}", "topics": ["weather"], "published": False})
+    article.update({"published": True})
+    campaign = f"campaigns/article-{unique}"
+    until("campaign", lambda: have_all(firestore, campaign, state="APPLIED"))
+    bodies = [call["body"] for call in calls_about(batch, unique)]
+    assert len(bodies) == 3
+    assert {body["live"] for body in bodies} == {False}
+    assert bodies[0]["targeting"] == {"query": {"t.topics": {"$contains": ["weather"]}}}
+    assert bodies[0]["deeplink"] == f"myapp://articles/{unique}"
+
+
+def test_who_left_a_cart_alone_is_reminded_once(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    touched = datetime.now(UTC) - timedelta(hours=24, minutes=5)
+    firestore.document(f"carts/{unique}").set({"items": ["hat"], "updated_at": touched})
+    for _ in range(2):
+        scheduled("abandoned_cart")
+    calls = calls_about(batch, unique)
+    assert sorted(call["app"] for call in calls) == APPS
+    assert calls[0]["body"]["recipients"] == {"custom_ids": [unique]}
+    (record,) = settled_records(firestore, f"carts/{unique}")
+    assert (record["function"], record["state"]) == ("abandoned_cart", "SENT")
+
+
 # Realtime Database: no emulator of it can be had here, so its events are posted to the Functions
 # emulator as it would post them, and look-ups are answered from memory.
 

@@ -1,4 +1,4 @@
-"""`make demo`: a write of each kind, and the pushes that it becomes.
+"""`make demo`: a write of each kind, and the pushes that it becomes; a campaign, and its results.
 
     a document --> Firestore --> the function --> Batch
 
@@ -7,6 +7,7 @@ Runs inside the suite. Exits with 1 and names the step that did not happen if a 
 
 import json
 import os
+import subprocess
 import sys
 import time
 import uuid
@@ -49,6 +50,10 @@ BEFORE: dict[str, dict[str, Any]] = {
         "passenger_ids": ["bob"],
     },
 }
+
+
+CAMPAIGN = "campaigns/sale"
+EVERYBODY = ("everybody",)
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,25 @@ EVENTS: tuple[Write | AppCall, ...] = (
         {"to": "bob", "template": "poke", "params": {"conversation_id": "dinner"}},
         ("bob",),
     ),
+    Write(
+        "An editor plans a campaign",
+        CAMPAIGN,
+        {
+            "name": "Summer sale",
+            "live": True,
+            "push_time": datetime(2030, 6, 1, 9, 0, tzinfo=UTC),
+            "messages": {"en": {"title": "Sale", "body": "Half price from Monday"}},
+        },
+        "campaign",
+        EVERYBODY,
+    ),
+    Write(
+        "... and has it sent at once",
+        CAMPAIGN,
+        {"push_time": "now", "messages": {"en": {"title": "Sale", "body": "Half price today"}}},
+        "campaign",
+        EVERYBODY,
+    ),
 )
 
 
@@ -182,6 +206,7 @@ def main() -> int:
     try:
         for event in EVENTS:
             show(event, firestore, batch, apps)
+        show_results(firestore, batch, apps)
     except Missing as missing:
         print(f"  {missing}", file=sys.stderr)
         return 1
@@ -211,6 +236,34 @@ def show(event: Write | AppCall, firestore: Client, batch: Batch, apps: list[str
         raise Missing(what_did_not_happen(event, missing, batch.calls(), file.read()))
 
 
+def show_results(firestore: Client, batch: Batch, apps: list[str]) -> None:
+    """Have the campaign opened by some, and print what comes back of it."""
+    print("\nPeople open it, and the results come back (python -m batchpush stats):")
+    today = datetime.now(UTC).date().isoformat()
+    for app, token in tokens(firestore, apps).items():
+        opened = {"sent": 1000, "direct_open": 50 + 10 * len(app), "influenced_open": 20}
+        batch.script_stats(token, [{"date": today} | opened])
+    subprocess.run([sys.executable, "-m", "batchpush", "stats"], check=False)
+    for app in apps:
+        path = f"{CAMPAIGN}/batch/{app}/stats/{today}"
+        if not firestore.document(path).get().exists:
+            raise Missing(f"no results of {app}: there is no {path}")
+
+
+def tokens(firestore: Client, apps: list[str]) -> dict[str, str]:
+    """The campaign's token in each app, once Batch has it everywhere as it should be."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        states = {
+            state.id: state.to_dict() or {}
+            for state in firestore.collection(f"{CAMPAIGN}/batch").stream()
+        }
+        if [states.get(app, {}).get("state") for app in apps] == ["APPLIED"] * len(apps):
+            return {app: states[app]["campaign_token"] for app in apps}
+        time.sleep(0.02)
+    raise Missing(f"the campaign is not applied everywhere within {WAIT_SECONDS:g} s: {states}")
+
+
 def arriving(batch: Batch, deadline: float) -> Iterator[dict[str, Any]]:
     """The calls that Batch has answered, as they come, until the deadline."""
     seen = 0
@@ -223,12 +276,12 @@ def arriving(batch: Batch, deadline: float) -> Iterator[dict[str, Any]]:
 
 
 def recipients(body: Mapping[str, Any]) -> list[str]:
-    ids: list[str] = body["recipients"]["custom_ids"]
+    ids: list[str] = body.get("recipients", {}).get("custom_ids", list(EVERYBODY))
     return ids
 
 
 def words(body: Mapping[str, Any]) -> str:
-    message = body["message"]
+    message = body.get("message") or body["messages"][0]
     return f"{message['title']}: {message['body']}  -> {', '.join(recipients(body))}"
 
 

@@ -176,4 +176,8 @@ async def abandoned_cart() -> None:
 @every("every 10 minutes")
 async def sweep() -> None:
     await sweep_deliveries()
+
+
+@every("every 10 minutes")
+async def campaign_sweep() -> None:
     await sweep_campaigns(campaigns.campaign)

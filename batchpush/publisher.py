@@ -40,6 +40,7 @@ Handler = Callable[[Document], Campaign | None]
 LIST_PAGE = 100  # rows of Batch's list; it gives no more at once
 MOST_PAGES = 10
 SWEEP_LIMIT = 100  # states in one run
+SWEEP_FOR = timedelta(seconds=420)
 
 
 async def publish(change: Change, handler: Handler) -> None:
@@ -188,7 +189,10 @@ class Publisher:
         """Take up campaigns whose lease ended, or whose redelivery never came."""
         unfinished = await self.publications.unfinished(SWEEP_LIMIT)
         abandoned = [known for known in unfinished if self._is_abandoned(known.publication)]
+        stop = self._now() + SWEEP_FOR
         for campaign in dict.fromkeys(known.campaign for known in abandoned):
+            if self._now() >= stop:
+                break  # what is under way must end before the platform ends the function
             with about(function="sweep", event_id=None, document=campaign):
                 try:
                     await self.publish(campaign, handler)

@@ -158,6 +158,12 @@ async def test_an_answer_that_never_ends_is_read_to_a_limit(
     assert len(reply.body) == batchpush.client.MAX_REPLY
 
 
+async def test_of_a_list_more_is_read(api: batch.Batch, client: BatchClient) -> None:
+    api.fault(status=400, body="x" * 100_000)
+    reply = await client.request("ios", "GET", "campaigns/list")
+    assert len(reply.body) == 100_000
+
+
 async def test_eighty_calls_at_once_all_arrive(api: batch.Batch, client: BatchClient) -> None:
     replies = await asyncio.gather(*(client.send("ios", BODY) for _ in range(80)))
     assert [reply.status for reply in replies] == [201] * 80

@@ -61,7 +61,7 @@ DATABASE = {
     "train_cancelled_rtdb": ("written", "trains/{train_id}"),
     "outbox_rtdb": ("created", "pushes/{push_id}"),
 }
-ALWAYS = {"sendchunk", "sendlater", "sweep", "pull_stats", "abandoned_cart"}
+ALWAYS = {"sendchunk", "sendlater", "sweep", "campaign_sweep", "pull_stats", "abandoned_cart"}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ def test_every_function_is_deployed_with_retries_on_its_path() -> None:
     ("function", "schedule"),
     [
         ("sweep", "every 10 minutes"),
+        ("campaign_sweep", "every 10 minutes"),
         ("pull_stats", "every 60 minutes"),
         ("abandoned_cart", "every 15 minutes"),
     ],

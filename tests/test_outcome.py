@@ -116,3 +116,23 @@ def test_of_an_error_batchs_own_words_are_kept_and_no_more() -> None:
     assert Reply(500, HTML).said() is None
     long = json.dumps({"code": 1, "message": "x" * 10_000}).encode()
     assert len(Reply(400, long).said() or "") == 500
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (Reply(200), Outcome.ACCEPTED),
+        (Reply(201, b'{"token": "t"}'), Outcome.UNKNOWN),  # no proof here
+        (Reply(503), Outcome.NOT_SENT),
+    ],
+)
+def test_another_route_has_another_proof(reply: Reply, outcome: Outcome) -> None:
+    assert judge(reply, lambda reply: reply.status == 200).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "rows"),
+    [(b'[{"a": 1}]', [{"a": 1}]), (b"[]", []), (b"[1]", None), (b"{}", None), (b"[{", None)],
+)
+def test_a_list_of_objects_is_rows(body: bytes, rows: object) -> None:
+    assert Reply(200, body).rows() == rows

@@ -1,6 +1,5 @@
-"""The operator's command line: what became of the pushes, and what can be done about it.
-
-What users wrote is printed JSON-escaped, so that it cannot speak to the terminal.
+"""The command line: before a deployment, `check`, `preview` and `send-test`; after it, what became
+of the pushes, and what can be done about it.
 """
 # ruff: noqa: T201 (a program for the command line prints)
 
@@ -23,27 +22,26 @@ from collections.abc import (
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
+from batchpush import check as checking
+from batchpush import preview as previewing
+from batchpush import send_test as testing
 from batchpush.delivery import REPLAY_WITHIN, Deliverer, deliverer
 from batchpush.erasure import Erasure, names, without
 from batchpush.errors import ConfigurationError, DeliveryUnfinished, TryAgainLater
 from batchpush.ledger import Entry, Ledger, Outrun
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.results import as_csv, as_json_lines, as_table
-from batchpush.settings import project_id
 from batchpush.stats import new_pull
+from batchpush.terminal import CannotDo, escaped, indented_json, prepare_environment, user_id
 
 SHORT_ID = 12  # characters of an id that a list shows
 LEAST_ID = 8  # characters of one that a command takes
 MOST_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
 
-Command = Callable[[argparse.Namespace, Deliverer], Awaitable[int]]
-
-
-class CannotDo(Exception):
-    """What was asked cannot be done; the message is one line for the operator."""
+Command = Callable[[argparse.Namespace], int]
+OnRecords = Callable[[argparse.Namespace, Deliverer], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
     try:
-        prepare_environment(chosen.project)
-        code = asyncio.run(carry_out(chosen))
+        command: Command = chosen.command
+        code = command(chosen)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head` has seen enough; what Python still flushes goes nowhere
@@ -71,13 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-async def carry_out(chosen: argparse.Namespace) -> int:
-    made = deliverer()
-    command: Command = chosen.command
-    try:
-        return await command(chosen, made)
-    finally:
-        await made.client.aclose()
+def on_records(command: OnRecords) -> Command:
+    """A command that needs the project's records."""
+
+    async def carry_out(chosen: argparse.Namespace) -> int:
+        made = deliverer()
+        try:
+            return await command(chosen, made)
+        finally:
+            await made.client.aclose()
+
+    def prepared(chosen: argparse.Namespace) -> int:
+        prepare_environment(chosen.project)
+        return asyncio.run(carry_out(chosen))
+
+    return prepared
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--project", metavar="ID", help="the Google Cloud project, else GOOGLE_CLOUD_PROJECT"
     )
-    top = argparse.ArgumentParser(prog="python -m batchpush", description="Delivery records.")
+    top = argparse.ArgumentParser(
+        prog="python -m batchpush", description="From a deployment to its pushes."
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Command, purpose: str) -> argparse.ArgumentParser:
@@ -93,7 +101,11 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    listing = add("deliveries", deliveries, "List deliveries, the newest first.")
+    checking.add_arguments(add("check", checking.check, checking.PURPOSE))
+    previewing.add_arguments(add("preview", previewing.preview, previewing.PURPOSE))
+    testing.add_arguments(add("send-test", testing.send_test, testing.PURPOSE))
+
+    listing = add("deliveries", on_records(deliveries), "List deliveries, the newest first.")
     listing.add_argument(
         "--state",
         nargs="+",
@@ -108,10 +120,10 @@ def parser() -> argparse.ArgumentParser:
     listing.add_argument("--limit", metavar="N", type=count, default=50, help="at most (50)")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
 
-    showing = add("show", show, "Show all of a delivery.")
+    showing = add("show", on_records(show), "Show all of a delivery.")
     showing.add_argument("id", metavar="ID", type=prefix, help="its id, or how it begins")
 
-    replaying = add("replay", replay, "Say what would be sent again, or send it.")
+    replaying = add("replay", on_records(replay), "Say what would be sent again, or send it.")
     replaying.add_argument("ids", metavar="ID", nargs="+", type=prefix)
     replaying.add_argument("--send", action="store_true", help="do it")
     replaying.add_argument(
@@ -120,11 +132,15 @@ def parser() -> argparse.ArgumentParser:
         help="also what Batch may have accepted: people may get it twice",
     )
 
-    erasing = add("erase", erase, "Remove a person's id from all records.")
+    erasing = add("erase", on_records(erase), "Remove a person's id from all records.")
     erasing.add_argument("--user", metavar="ID", type=user_id, required=True)
     erasing.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
-    results = add("stats", stats, "Ask Batch for the results that can still change, and show them.")
+    results = add(
+        "stats",
+        on_records(stats),
+        "Ask Batch for the results that can still change, and show them.",
+    )
     results.add_argument(
         "--since", metavar="WHEN", type=when, default="7d", help="from this day on (7d), to 180d"
     )
@@ -165,36 +181,6 @@ def prefix(text: str) -> str:
     if not re.fullmatch(rf"[0-9a-fA-F]{{{LEAST_ID},64}}", text):
         raise argparse.ArgumentTypeError(f"expected {LEAST_ID} to 64 hex characters of an id")
     return text.lower()
-
-
-def user_id(text: str) -> str:
-    if not text.strip() or "/" in text:
-        raise argparse.ArgumentTypeError("expected a user id")
-    return text
-
-
-# The environment
-
-
-def prepare_environment(project: str | None) -> None:
-    """Set what the package and Google's clients read; raises `CannotDo` without a project."""
-    if Path(".env").is_file():
-        for name, value in _read_env_file().items():
-            if value is not None:
-                os.environ.setdefault(name, value)
-    if project:
-        os.environ["GOOGLE_CLOUD_PROJECT"] = project
-    if not project_id():
-        raise CannotDo("no project: give --project, or set GOOGLE_CLOUD_PROJECT")
-    os.environ["LOG_LEVEL"] = "ERROR"  # what a delivery logs for the cloud is not for a terminal
-
-
-def _read_env_file() -> Mapping[str, str | None]:
-    try:
-        from dotenv import dotenv_values
-    except ImportError:
-        raise CannotDo("python-dotenv reads .env and is not installed: make setup") from None
-    return dotenv_values(".env", interpolate=False)
 
 
 # Commands
@@ -334,17 +320,6 @@ async def read(made: Deliverer, record_id: str) -> Entry:
 # Words
 
 
-def escaped(text: object) -> str:
-    """As in a JSON string, also what only a terminal would take for a command."""
-    return "".join(
-        char if char.isprintable() and char not in '"\\' else _escape(char) for char in str(text)
-    )
-
-
-def _escape(char: str) -> str:
-    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
-
-
 def line(record: Record) -> str:
     """A record in a list."""
     until = f"until {moment(record.not_before)}" if record.not_before else ""
@@ -413,15 +388,9 @@ def page(record: Record) -> Iterator[str]:
     for number, body in enumerate(record.bodies):
         yield f"  {number}" if body else f"  {number} was erased"
         if body:
-            text = json.dumps(json.loads(body), ensure_ascii=False, indent=2)
-            # Already escaped as JSON wants it; what is left is what a terminal may understand.
-            yield from ("    " + _for_a_terminal(part) for part in text.split("\n"))
+            yield from indented_json(body, "    ")
     if record.calls and not record.bodies:
         yield "  were erased"
-
-
-def _for_a_terminal(text: str) -> str:
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def as_json(record: Record) -> dict[str, Any]:

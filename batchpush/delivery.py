@@ -11,7 +11,8 @@ import random
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -42,6 +43,7 @@ from batchpush.timing import Timing
 from batchpush.waiting import burst_id
 
 Handler = Callable[[Change, LookUp], Awaitable[Push | None]]
+Deliver = Callable[[Change, Handler, str | None], Awaitable[None]]
 
 MOST_TRIES = 5  # of one call in one delivery
 SWEEP_LIMIT = 500  # records in one run
@@ -59,7 +61,20 @@ async def deliver(change: Change, handler: Handler, report_to: str | None = None
     `TryAgainLater` when the event is to come again. Whatever else happens is in the delivery
     record.
     """
-    await deliverer().deliver(change, handler, report_to)
+    await (_instead.get() or deliverer().deliver)(change, handler, report_to)
+
+
+_instead: ContextVar[Deliver | None] = ContextVar("instead", default=None)
+
+
+@contextmanager
+def delivering_by(instead: Deliver) -> Iterator[None]:
+    """Inside, `deliver` does this instead: a preview sends nothing."""
+    token = _instead.set(instead)
+    try:
+        yield
+    finally:
+        _instead.reset(token)
 
 
 async def sweep_deliveries() -> None:
@@ -441,7 +456,8 @@ def _log_try(call: CallRecord, outcome: Outcome) -> None:
 
 def _log_end(record: Record) -> None:
     is_well = record.state in (State.SENT, State.RETRY, State.WAITING, State.OBSOLETE)
-    data = {"delivery": record.id, "reason": record.reason}
+    since_event = (record.updated_at - record.event_time) / timedelta(milliseconds=1)
+    data = {"delivery": record.id, "reason": record.reason, "milliseconds": round(since_event)}
     log("INFO" if is_well else "ERROR", f"delivery.{record.state.name.lower()}", data=data)
 
 

@@ -13,6 +13,7 @@ from batchpush.errors import ConfigurationError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SOURCES = ("firestore", "database")
+EXAMPLE_APPS = "ios=YOUR_IOS_KEY,android=YOUR_ANDROID_KEY,web=YOUR_WEB_KEY"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -142,21 +143,39 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Raises `ConfigurationError`: one line that names every variable to mend."""
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-        for setting in fields(cls):
-            variable = setting.name.upper()
-            text = environment.get(variable, "").strip() or setting.metadata["default"]
-            if text is None:
-                problems.append(f"{variable} is not set: see .env.example")
-                continue
-            try:
-                values[setting.name] = setting.metadata["parse"](text)
-            except ValueError as problem:
-                problems.append(f"{variable}: {problem}")
+        values, problems = _read(environment)
         if problems:
-            raise ConfigurationError("; ".join(problems))
+            raise ConfigurationError("; ".join(problems.values()))
         return cls(**values)
+
+
+def problems_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with each variable that has to be mended."""
+    return _read(environment)[1]
+
+
+def mended(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with a default for what is wrong in it, to look at the rest with."""
+    defaults = {each.name.upper(): each.metadata["default"] for each in fields(Settings)}
+    defaults["BATCH_APPS"] = EXAMPLE_APPS
+    return dict(environment) | {name: defaults[name] for name in problems_in(environment)}
+
+
+def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The value of each field, and the problem of each variable."""
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for setting in fields(Settings):
+        variable = setting.name.upper()
+        text = environment.get(variable, "").strip() or setting.metadata["default"]
+        if text is None:
+            problems[variable] = f"{variable} is not set: see .env.example"
+            continue
+        try:
+            values[setting.name] = setting.metadata["parse"](text)
+        except ValueError as problem:
+            problems[variable] = f"{variable}: {problem}"
+    return values, problems
 
 
 @functools.cache

@@ -1,0 +1,376 @@
+"""What only the project in the cloud can say. Everything is read, and nothing is changed."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchpush.check.findings import Finding, error, not_checked, ok, warning
+from batchpush.discovery import Discovery
+from batchpush.settings import Settings
+
+TIMEOUT = 5.0  # seconds for one request
+EVERYTHING = frozenset({"roles/owner", "roles/editor"})
+# Where a Firestore database of several regions is best reached from, as the Firebase CLI has it.
+NEAREST = {"nam5": "us-central1", "nam7": "us-central1", "eur3": "europe-west1"}
+APIS = ("firestore.googleapis.com", "secretmanager.googleapis.com")  # the CLI enables the others
+
+
+@dataclass(frozen=True)
+class Role:
+    """What the functions' service account needs; `or_one_of` are wider roles that have it too."""
+
+    name: str
+    reason: str
+    or_one_of: frozenset[str] = EVERYTHING
+
+
+READER = Role("roles/secretmanager.secretAccessor", "reads the REST key", frozenset())
+ACTS = Role("roles/iam.serviceAccountUser", "large audiences: has its tasks call as itself")
+ROLES = (
+    Role(
+        "roles/datastore.user",
+        "look-ups, and the delivery records",
+        EVERYTHING | {"roles/datastore.owner", "roles/firebase.admin"},
+    ),
+    Role(
+        "roles/cloudtasks.enqueuer",
+        "large audiences: enqueues their chunks",
+        EVERYTHING | {"roles/cloudtasks.admin"},
+    ),
+)
+DATABASE_ROLE = Role(
+    "roles/firebasedatabase.admin",
+    "look-ups and outcomes in the Realtime Database",
+    EVERYTHING | {"roles/firebase.admin", "roles/firebase.developAdmin"},
+)
+# The first deployment gives these to the default service account.
+GIVEN_ROLES = (
+    Role("roles/eventarc.eventReceiver", "is told of writes"),
+    Role("roles/run.invoker", "calls the functions, for Eventarc, Cloud Tasks and the scheduler"),
+)
+
+
+class NotKnown(Exception):
+    """A question that was not answered; the message says why."""
+
+
+class Google:
+    """Google's REST APIs, by a session that has somebody's credentials."""
+
+    def __init__(
+        self, session: Any, url: Callable[[str], str] = "https://{}.googleapis.com".format
+    ) -> None:
+        """`url` is the address of an API, by its name."""
+        self._session = session
+        self._url = url
+        self._silent: str | None = None
+
+    def ask(self, method: str, api: str, path: str) -> dict[str, Any] | None:
+        """What is there, None if nothing is; raises `NotKnown`.
+
+        Once nobody answers, nobody is asked any more: each would take its time.
+        """
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
+
+        if self._silent:
+            raise NotKnown(self._silent)
+        body = {"options": {"requestedPolicyVersion": 3}} if method == "POST" else None
+        try:
+            answer = self._session.request(
+                method, f"{self._url(api)}/{path}", json=body, timeout=TIMEOUT
+            )
+            found = answer.json()
+        except GoogleAuthError:
+            self._silent = "your credentials are not good: gcloud auth application-default login"
+        except (RequestException, ValueError) as problem:
+            self._silent = f"{api} does not answer ({type(problem).__name__})"
+        if self._silent:
+            raise NotKnown(self._silent)
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200 or not isinstance(found, dict):
+            raise NotKnown(_why(api, answer.status_code, found))
+        return found
+
+
+def _why(api: str, status: int, found: Any) -> str:
+    details = found.get("error", {}).get("details", []) if isinstance(found, dict) else []
+    if any(each.get("reason") == "SERVICE_DISABLED" for each in details):
+        return f"{api}.googleapis.com is not enabled in the project"
+    if status in (401, 403):
+        return f"you have no leave to ask {api}"
+    return f"{api} answered {status}"
+
+
+def google(project: str) -> Google:
+    """With your Application Default Credentials; raises `NotKnown` without any."""
+    os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")  # looks whether this machine is Google's
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+
+    try:
+        credentials, _ = google.auth.default(
+            scopes=["https://www.googleapis.com/auth/cloud-platform"], quota_project_id=project
+        )
+    except GoogleAuthError:
+        raise NotKnown("no Google credentials: gcloud auth application-default login") from None
+    return Google(AuthorizedSession(credentials))
+
+
+# The questions
+
+
+QUESTIONS = {
+    "apis": (
+        "GET",
+        "serviceusage",
+        "v1/projects/{project}/services:batchGet?"
+        + "&".join(f"names=projects/{{project}}/services/{api}" for api in APIS),
+    ),
+    "database": ("GET", "firestore", "v1/projects/{project}/databases/(default)"),
+    "instances": ("GET", "firebasedatabase", "v1beta/projects/{project}/locations/-/instances"),
+    "secret": ("GET", "secretmanager", "v1/{secret}"),
+    "version": ("GET", "secretmanager", "v1/{secret}/versions/latest"),
+    "secret_policy": (
+        "GET",
+        "secretmanager",
+        "v1/{secret}:getIamPolicy?options.requestedPolicyVersion=3",
+    ),
+    "policy": ("POST", "cloudresourcemanager", "v1/projects/{project}:getIamPolicy"),
+    "account_policy": (
+        "POST",
+        "iam",
+        "v1/projects/{project}/serviceAccounts/{account}:getIamPolicy",
+    ),
+    "ttl": (
+        "GET",
+        "firestore",
+        "v1/projects/{project}/databases/(default)/collectionGroups/{collection}/fields/expire_at",
+    ),
+}
+
+Answer = dict[str, Any] | None | NotKnown
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What was answered to each question of `QUESTIONS`; None where nothing is there."""
+
+    project: str
+    account: str
+    settings: Settings
+    answers: Mapping[str, Answer]
+
+    @property
+    def secret(self) -> str:
+        """Its id, for a command of gcloud."""
+        return self.settings.batch_rest_key_secret.rpartition("/")[2]
+
+    @property
+    def secret_project(self) -> str:
+        named = self.settings.batch_rest_key_secret.split("/")
+        return named[1] if len(named) > 1 else self.project
+
+    def known(self, question: str) -> dict[str, Any] | None:
+        """Raises `NotKnown`."""
+        answer = self.answers[question]
+        if isinstance(answer, NotKnown):
+            raise answer
+        return answer
+
+
+def look(google: Google, project: str, settings: Settings, discovery: Discovery) -> Cloud:
+    """Ask every question."""
+
+    def answer(method: str, api: str, path: str) -> Answer:
+        try:
+            return google.ask(method, api, path)
+        except NotKnown as why:
+            return why
+
+    found = answer("GET", "cloudresourcemanager", f"v1/projects/{project}")
+    account = _own_account(discovery)
+    if not account and isinstance(found, dict):
+        account = f"{found['projectNumber']}-compute@developer.gserviceaccount.com"
+    secret = settings.batch_rest_key_secret
+    names = {
+        "project": project,
+        "account": account,
+        "collection": settings.deliveries_collection,
+        "secret": secret if "/" in secret else f"projects/{project}/secrets/{secret}",
+    }
+    answers = {
+        name: answer(method, api, path.format(**names))
+        for name, (method, api, path) in QUESTIONS.items()
+        if name != "instances" or "database" in settings.sources
+    }
+    if not account:  # its roles cannot be told from others
+        why = found if isinstance(found, NotKnown) else NotKnown(f"there is no project {project}")
+        answers |= dict.fromkeys(("secret_policy", "policy", "account_policy"), why)
+    return Cloud(project, account, settings, answers)
+
+
+def _own_account(discovery: Discovery) -> str:
+    """The service account that `main.py` names, if it does."""
+    named = (each.get("serviceAccountEmail") for each in discovery.endpoints.values())
+    return next((str(account) for account in named if account), "")
+
+
+# The findings, in the order to mend them
+
+
+def of_cloud(cloud: Cloud) -> Iterator[Finding]:
+    for name, part in PARTS.items():
+        try:
+            yield from part(cloud)
+        except NotKnown as why:
+            yield not_checked(f"{name}: {why}")
+
+
+def apis(cloud: Cloud) -> Iterator[Finding]:
+    answer = cloud.known("apis") or {}
+    enabled = {
+        each["name"].rpartition("/")[2]
+        for each in answer.get("services", ())
+        if each.get("state") == "ENABLED"
+    }
+    if missing := [api for api in APIS if api not in enabled]:
+        mend = f"gcloud services enable {' '.join(missing)} --project={cloud.project}"
+        yield error(f"not enabled: {', '.join(missing)}", mend=mend)
+    else:
+        yield ok("the APIs are enabled")
+
+
+def database(cloud: Cloud) -> Iterator[Finding]:
+    found, region = cloud.known("database"), cloud.settings.region
+    if found is None:
+        mend = f"gcloud firestore databases create --location={region} --project={cloud.project}"
+        yield error("there is no Firestore database, where the delivery records are", mend=mend)
+    elif found.get("type") == "DATASTORE_MODE":
+        yield error("the (default) database is in Datastore mode, and calls no function")
+    elif (location := str(found.get("locationId"))) and region != NEAREST.get(location, location):
+        near = NEAREST.get(location, location)
+        yield warning(f"Firestore is in {location}, far from the functions: set REGION={near}")
+    else:
+        yield ok(f"Firestore is in {location}")
+
+
+def instances(cloud: Cloud) -> Iterator[Finding]:
+    if "database" not in cloud.settings.sources:
+        return
+    found = (cloud.known("instances") or {}).get("instances", ())
+    locations = sorted({each["name"].split("/")[3] for each in found})
+    if not locations:
+        yield error("SOURCES has database, and there is no Realtime Database")
+    elif cloud.settings.region not in locations:
+        where = ", ".join(locations)
+        yield error(f"the Realtime Database is in {where}: its functions must be, set REGION")
+    else:
+        yield ok(f"a Realtime Database is in {cloud.settings.region}")
+
+
+def secret(cloud: Cloud) -> Iterator[Finding]:
+    found, named = cloud.known("secret"), f"{cloud.secret} --project={cloud.secret_project}"
+    if found is None:
+        mend = f"printf '%s' 'YOUR_REST_KEY' | gcloud secrets create {named} --data-file=-"
+        yield error(f"there is no secret {cloud.secret}", mend=mend)
+    elif "firebase-managed" in found.get("labels", {}):
+        mend = f"gcloud secrets update {named} --remove-labels=firebase-managed"
+        yield error("the Firebase CLI may destroy the secret, which has its label", mend=mend)
+    else:
+        yield ok(f"the secret {cloud.secret} is there")
+
+
+def version(cloud: Cloud) -> Iterator[Finding]:
+    if cloud.known("secret") is None:
+        return
+    found, named = cloud.known("version"), f"{cloud.secret} --project={cloud.secret_project}"
+    if found is None or found.get("state") == "DESTROYED":
+        mend = f"printf '%s' 'YOUR_REST_KEY' | gcloud secrets versions add {named} --data-file=-"
+        yield error("the secret's latest version holds nothing", mend=mend)
+    elif found.get("state") != "ENABLED":
+        number = found["name"].rpartition("/")[2]
+        mend = f"gcloud secrets versions enable {number} --secret={named}"
+        yield error("the secret's latest version is disabled", mend=mend)
+    else:
+        yield ok("the secret's latest version is enabled")
+
+
+def reader(cloud: Cloud) -> Iterator[Finding]:
+    if cloud.known("secret") is None:
+        return
+    held = _roles_in(cloud.known("secret_policy"), cloud.account)
+    try:
+        held |= _roles_in(cloud.known("policy"), cloud.account)
+    except NotKnown:
+        if READER.name not in held:
+            raise
+    yield from _role(cloud, READER, held, f"secrets add-iam-policy-binding {cloud.secret}")
+
+
+def roles(cloud: Cloud) -> Iterator[Finding]:
+    held = _roles_in(cloud.known("policy"), cloud.account)
+    wanted = ROLES + ((DATABASE_ROLE,) if "database" in cloud.settings.sources else ())
+    for role in wanted:
+        yield from _role(cloud, role, held, f"projects add-iam-policy-binding {cloud.project}")
+    is_default = cloud.account.endswith("-compute@developer.gserviceaccount.com")
+    for role in GIVEN_ROLES:
+        command = f"projects add-iam-policy-binding {cloud.project}"
+        for finding in _role(cloud, role, held, command):
+            # The first deployment gives them, to the default account only.
+            yield (
+                warning(finding.says, mend=finding.mend) if is_default and finding.mend else finding
+            )
+
+
+def acting(cloud: Cloud) -> Iterator[Finding]:
+    held = _roles_in(cloud.known("account_policy"), cloud.account)
+    if ACTS.name not in held:
+        held |= _roles_in(cloud.known("policy"), cloud.account)
+    command = f"iam service-accounts add-iam-policy-binding {cloud.account}"
+    yield from _role(cloud, ACTS, held, command)
+
+
+def _roles_in(policy: Mapping[str, Any] | None, account: str) -> set[str]:
+    bindings = (policy or {}).get("bindings", ())
+    member = f"serviceAccount:{account}"
+    return {str(each["role"]) for each in bindings if member in each.get("members", ())}
+
+
+def _role(cloud: Cloud, role: Role, held: set[str], command: str) -> Iterator[Finding]:
+    if role.name in held or role.or_one_of & held:
+        yield ok(f"{role.name} ({role.reason})")
+    elif own := sorted(each for each in held if not each.startswith("roles/")):
+        yield not_checked(f"{role.name}: see that {own[0]} has what it has")
+    else:
+        where = "" if str(cloud.project) in command else f" --project={cloud.project}"
+        member = f"--member=serviceAccount:{cloud.account} --role={role.name}"
+        says = f"{role.name} is not given to the functions' service account ({role.reason})"
+        yield error(says, mend=f"gcloud {command}{where} {member}")
+
+
+def ttl(cloud: Cloud) -> Iterator[Finding]:
+    found = cloud.known("ttl")
+    collection = cloud.settings.deliveries_collection
+    if found and "ttlConfig" in found:
+        yield ok(f"{collection}: old records are deleted")
+    else:
+        says = f"{collection}: old records are not deleted before firestore:indexes are deployed"
+        mend = f"firebase deploy --only firestore:indexes --project={cloud.project}"
+        yield warning(says, mend=mend)
+
+
+PARTS: Mapping[str, Callable[[Cloud], Iterator[Finding]]] = {
+    "APIs": apis,
+    "Firestore": database,
+    "Realtime Database": instances,
+    "secret": secret,
+    "its latest version": version,
+    "leave to read it": reader,
+    "roles": roles,
+    "leave to act as itself": acting,
+    "TTL": ttl,
+}

@@ -1,0 +1,282 @@
+"""What can be known of a deployment without asking anybody: the files of this folder."""
+
+import difflib
+import json
+import re
+import string
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from batchpush.check.findings import Finding, error, ok, warning
+from batchpush.discovery import Discovery, watch_of
+from batchpush.env_files import Project, Variable, environment_of
+from batchpush.settings import LOOPBACK, Settings, mended, problems_in
+from batchpush.terminal import masked
+
+SETTINGS = tuple(setting.name.upper() for setting in fields(Settings))
+PYTHONS = ("python311", "python312", "python313")
+IGNORED = ("venv", ".git", "tests", "emulators")  # large, and of no use to a function
+CHUNKS_AND_LIMITS = ("batch_delivery_chunks", "batch_limits")  # collections with a TTL of their own
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files that matter to every project, by name; None for those that are not there."""
+
+    firebase_json: str | None
+    indexes_json: str | None
+    pyvenv: str | None
+    texts: Mapping[str, str]
+    has_package_json: bool = False
+
+    @classmethod
+    def here(cls) -> "Folder":
+        return cls(
+            firebase_json=_text("firebase.json"),
+            indexes_json=_text("firestore.indexes.json"),
+            pyvenv=_text("venv/pyvenv.cfg"),
+            texts={
+                str(file): file.read_text(encoding="utf-8", errors="replace")
+                for file in sorted(Path("handlers/texts").glob("*.toml"))
+            },
+            has_package_json=Path("package.json").exists(),
+        )
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What one project would get: the variables of its `.env` files, and the functions."""
+
+    project: Project | None
+    files: Sequence[str]
+    variables: Sequence[Variable]
+    discovery: Discovery
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return environment_of(self.variables)
+
+    @property
+    def settings(self) -> Settings:
+        """With defaults in the place of what is wrong."""
+        return Settings.from_environment(mended(self.environment))
+
+    def where(self, variable: str) -> str:
+        """The line that counts: of two, the later."""
+        found = [each.where for each in self.variables if each.name == variable]
+        return found[-1] if found else ".env"
+
+
+def _text(name: str) -> str | None:
+    file = Path(name)
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+
+
+# The settings of one project
+
+
+def of_deployment(deployment: Deployment) -> Iterator[Finding]:
+    """In the order to mend them."""
+    yield from env_files(deployment)
+    yield from settings(deployment)
+    yield from app_keys(deployment)
+    yield from functions(deployment)
+
+
+def env_files(deployment: Deployment) -> Iterator[Finding]:
+    if not deployment.files:
+        yield error("there is no .env", mend="cp .env.example .env")
+    own = [file for file in deployment.files if file != ".env"]
+    if len(own) > 1:
+        yield error(f"{own[0]} and {own[1]} are the same project's: keep one of them")
+    for variable in deployment.variables:
+        if variable.problem:
+            yield error(variable.problem, variable.where)
+        elif variable.name == "BATCH_REST_API_KEY":
+            says = "the REST key would be readable in every deployed function: put it into a secret"
+            yield error(says, variable.where)
+        elif variable.name not in SETTINGS and (
+            near := difflib.get_close_matches(variable.name, SETTINGS, n=1, cutoff=0.8)
+        ):
+            yield warning(f"{variable.name} is no setting; is {near[0]} meant?", variable.where)
+
+
+def settings(deployment: Deployment) -> Iterator[Finding]:
+    problems = problems_in(deployment.environment)
+    for variable, problem in problems.items():
+        yield error(problem, deployment.where(variable))
+    for variable in ("BATCH_API_URL", "SECRET_MANAGER_URL"):
+        if urlsplit(getattr(deployment.settings, variable.lower())).hostname in LOOPBACK:
+            says = f"{variable}: a deployed function has nothing to call on its own machine"
+            yield error(says, deployment.where(variable))
+    if not problems:
+        yield ok("settings", " + ".join(deployment.files))
+
+
+def app_keys(deployment: Deployment) -> Iterator[Finding]:
+    if "BATCH_APPS" in problems_in(deployment.environment):
+        return
+    apps, where = deployment.settings.batch_apps, deployment.where("BATCH_APPS")
+    examples = [app for app, key in apps.items() if key.startswith("YOUR_")]
+    if examples:
+        says = f"BATCH_APPS: {', '.join(examples)} still has the key of the example"
+        yield error(says, where)
+        return
+    kinds = {app: "Dev" if key.startswith("DEV") else "Live" for app, key in apps.items()}
+    says = ", ".join(f"{app} {masked(key)} {kinds[app]}" for app, key in apps.items())
+    if len(set(kinds.values())) > 1:
+        yield warning(f"app keys: {says}: Dev keys reach only apps built with them", where)
+    else:
+        yield ok(f"app keys: {says}", where)
+    if len(set(apps.values())) < len(apps):
+        yield warning("BATCH_APPS: two apps have one key: people get a push twice", where)
+
+
+def functions(deployment: Deployment) -> Iterator[Finding]:
+    discovery = deployment.discovery
+    if discovery.problem:
+        yield error(discovery.problem, discovery.where)
+        return
+    rows = [
+        f"{name:<20} {_called(endpoint)}" for name, endpoint in sorted(discovery.endpoints.items())
+    ]
+    region = deployment.settings.region
+    yield ok("\n".join([f"{len(rows)} functions for {region}", *rows]), "main.py")
+
+
+def _called(endpoint: Mapping[str, Any]) -> str:
+    if watch := watch_of(endpoint):
+        return f"{watch.database} {watch.on} {watch.path}"
+    if "scheduleTrigger" in endpoint:
+        return str(endpoint["scheduleTrigger"].get("schedule"))
+    return "called by an app" if "callableTrigger" in endpoint else "queue of Cloud Tasks"
+
+
+# What every project shares
+
+
+def of_folder(folder: Folder, deployed_with: Sequence[Settings]) -> Iterator[Finding]:
+    """In the order to mend them; the settings are those of each project."""
+    yield from firebase_json(folder)
+    yield from indexes(folder, [each.deliveries_collection for each in deployed_with])
+    yield from texts(folder, {each.default_language for each in deployed_with})
+
+
+def firebase_json(folder: Folder) -> Iterator[Finding]:
+    file = "firebase.json"
+    if folder.has_package_json:
+        yield error("the Firebase CLI takes a folder with it for Node.js: move it", "package.json")
+    if folder.firebase_json is None:
+        yield error("is not there", file)
+        return
+    try:
+        parsed = json.loads(folder.firebase_json)
+        listed = parsed["functions"] if isinstance(parsed["functions"], list) else None
+        codebases = [parsed["functions"]] if listed is None else listed
+        ours = next(each for each in codebases if each["source"].strip("./") == "")
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        yield error('has no "functions" with the "source" of this folder, "."', file)
+        return
+    yield from _python(folder, str(ours.get("runtime")), line_of(file, folder, '"runtime"'))
+    ignored = ours.get("ignore")
+    if isinstance(ignored, list) and (left := [each for each in IGNORED if each not in ignored]):
+        says = f"ignore: {', '.join(left)} would be uploaded with every deployment"
+        yield warning(says, line_of(file, folder, '"ignore"'))
+
+
+def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
+    if runtime not in PYTHONS:
+        yield error(f"runtime: expected one of {', '.join(PYTHONS)}", where)
+        return
+    wanted = f"3.{runtime[-2:]}"
+    found = re.search(r"^version\S*\s*=\s*(\d+\.\d+)", folder.pyvenv or "", re.MULTILINE)
+    mend = f"make setup PYTHON=python{wanted}"
+    if not found:
+        yield error("the Firebase CLI needs venv/ to read main.py", "venv", mend)
+    elif found[1] != wanted:
+        says = f"runtime is {runtime}, and venv/ has Python {found[1]}: change it, or"
+        yield error(says, where, f"rm -r venv && {mend}")
+    else:
+        yield ok(f"runtime {runtime}, as in venv/", where)
+
+
+def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
+    file = "firestore.indexes.json"
+    try:
+        overrides = json.loads(folder.indexes_json or "")["fieldOverrides"]
+        with_ttl = {
+            each["collectionGroup"]
+            for each in overrides
+            if each["fieldPath"] == "expire_at" and each.get("ttl") is True
+        }
+    except (ValueError, LookupError, TypeError, AttributeError):
+        yield error("is not there, or has no fieldOverrides: delivery records are kept", file)
+        return
+    wanted = dict.fromkeys((*collections, *CHUNKS_AND_LIMITS))
+    if missing := [each for each in wanted if each not in with_ttl]:
+        says = f"has no ttl on expire_at of {', '.join(missing)}: its documents are never deleted"
+        yield warning(says, file)
+    else:
+        yield ok("deletes old delivery records", file)
+
+
+# Texts
+
+
+def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Finding]:
+    """Whether each language has every text, with the same values in it."""
+    try:
+        languages = {
+            file: {key: _values(text) for key, text in tomllib.loads(toml).items()}
+            for file, toml in folder.texts.items()
+        }
+    except (ValueError, AttributeError):
+        return  # the import of main.py says in which file and line
+    found = list(_compared(folder, languages, default_languages))
+    yield from found
+    if languages and not found:
+        yield ok(f"{', '.join(Path(file).stem for file in languages)}: complete", "handlers/texts")
+
+
+def _compared(
+    folder: Folder,
+    languages: Mapping[str, Mapping[str, set[str]]],
+    default_languages: Collection[str],
+) -> Iterator[Finding]:
+    variants: dict[str, list[set[str]]] = {}
+    for of_language in languages.values():
+        for key, values in of_language.items():
+            variants.setdefault(key, []).append(values)
+    for file, of_language in languages.items():
+        for key, each in variants.items():
+            # What most languages have is taken for right.
+            usual = max(each, key=lambda values: (each.count(values), len(values)))
+            if key not in of_language and Path(file).stem in default_languages:
+                yield error(f"{key} is missing in the default language", file)
+            elif key not in of_language:
+                yield warning(f"{key} is missing: it is said in the default language", file)
+            elif unknown := sorted(of_language[key] - usual):
+                says = f"{key}: no other language has {{{unknown[0]}}}, and no push can be made"
+                yield error(says, line_of(file, folder, f"[{key}]"))
+            elif lost := sorted(usual - of_language[key]):
+                says = f"{key}: other languages also say {{{lost[0]}}}"
+                yield warning(says, line_of(file, folder, f"[{key}]"))
+
+
+def _values(text: Mapping[str, str]) -> set[str]:
+    """The names of the `{...}` in a title and a body."""
+    formatted = " ".join(text.values())
+    return {name for _, name, _, _ in string.Formatter().parse(formatted) if name}
+
+
+def line_of(file: str, folder: Folder, beginning: str) -> str:
+    """The first line of a file that begins so."""
+    text = folder.firebase_json if file == "firebase.json" else folder.texts[file]
+    for number, line in enumerate((text or "").splitlines(), start=1):
+        if line.strip().startswith(beginning):
+            return f"{file}:{number}"
+    return file

@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := venv/bin
+FIREBASE ?= emulators/node_modules/.bin/firebase
 SUITE := $(BIN)/python -m emulators.suite
 
-.PHONY: help setup demo dev check unit suite test torture bench lock clean
+.PHONY: help setup demo dev check unit suite test torture bench deploy lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,6 +46,10 @@ torture: setup ## Hours in minutes: 500 kills, outages of 30 seconds
 
 bench: setup ## What a large audience costs
 	$(SUITE) -- $(BIN)/python -m benchmarks.audience
+
+deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an alias
+	$(BIN)/python -m batchpush check $(if $(PROJECT),--project $(PROJECT))
+	$(FIREBASE) deploy --only functions,firestore:indexes $(if $(PROJECT),--project $(PROJECT))
 
 lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchpush.settings import VARIABLES
+
 SECONDS = 10  # the Firebase CLI waits no longer
 
 
@@ -40,11 +42,12 @@ class Watch:
 
 
 def discover(environment: Mapping[str, str]) -> Discovery:
-    """Ask a process with these variables, and the others of this one."""
+    """Ask a process with these variables, and those of this one that are no settings."""
+    others = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     try:
         asked = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "batchpush.discovery"],
-            env=os.environ | environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            env=others | dict(environment) | {"PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -112,9 +115,10 @@ def watch_of(endpoint: Mapping[str, Any]) -> Watch | None:
     trigger = endpoint.get("eventTrigger")
     if not trigger:
         return None
-    ((kind, path),) = trigger["eventFilterPathPatterns"].items()
-    database = "firestore" if kind == "document" else "database"
-    return Watch(database, trigger["eventType"].rpartition(".")[2], path)
+    patterns, on = trigger["eventFilterPathPatterns"], trigger["eventType"].rpartition(".")[2]
+    if "document" in patterns:
+        return Watch("firestore", on, patterns["document"])
+    return Watch("database", on, patterns["ref"])
 
 
 if __name__ == "__main__":

@@ -149,6 +149,9 @@ class Settings:
         return cls(**values)
 
 
+VARIABLES = tuple(setting.name.upper() for setting in fields(Settings))
+
+
 def problems_in(environment: Mapping[str, str]) -> dict[str, str]:
     """What is wrong with each variable that has to be mended."""
     return _read(environment)[1]

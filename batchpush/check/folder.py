@@ -6,7 +6,7 @@ import re
 import string
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 from batchpush.check.findings import Finding, error, ok, warning
 from batchpush.discovery import Discovery, watch_of
 from batchpush.env_files import Project, Variable, environment_of
-from batchpush.settings import LOOPBACK, Settings, mended, problems_in
+from batchpush.settings import LOOPBACK, VARIABLES, Settings, mended, problems_in
 from batchpush.terminal import masked
 
-SETTINGS = tuple(setting.name.upper() for setting in fields(Settings))
 PYTHONS = ("python311", "python312", "python313")
 IGNORED = ("venv", ".git", "tests", "emulators")  # large, and of no use to a function
 CHUNKS_AND_LIMITS = ("batch_delivery_chunks", "batch_limits")  # collections with a TTL of their own
@@ -99,8 +98,8 @@ def env_files(deployment: Deployment) -> Iterator[Finding]:
         elif variable.name == "BATCH_REST_API_KEY":
             says = "the REST key would be readable in every deployed function: put it into a secret"
             yield error(says, variable.where)
-        elif variable.name not in SETTINGS and (
-            near := difflib.get_close_matches(variable.name, SETTINGS, n=1, cutoff=0.8)
+        elif variable.name not in VARIABLES and (
+            near := difflib.get_close_matches(variable.name, VARIABLES, n=1, cutoff=0.8)
         ):
             yield warning(f"{variable.name} is no setting; is {near[0]} meant?", variable.where)
 

@@ -52,11 +52,12 @@ def discover(environment: Mapping[str, str]) -> Discovery:
             text=True,
             timeout=SECONDS,
         )
-        return Discovery(**json.loads(asked.stdout))
+        # The last line: main.py may have printed others.
+        return Discovery(**json.loads(asked.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired:
         return Discovery(problem=f"importing it takes more than {SECONDS} s")
-    except (ValueError, TypeError):
-        return Discovery(problem="importing it ends or speaks to the terminal")
+    except (ValueError, IndexError):
+        return Discovery(problem="importing it ends the process")
 
 
 def look() -> Discovery:

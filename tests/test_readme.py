@@ -1,34 +1,32 @@
 """What the README says is true."""
 
+import asyncio
 import json
 import re
+import shlex
 from dataclasses import fields
-from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchpush import Document
+from batchpush import __main__ as cli
 from batchpush.publication import State
 from batchpush.settings import Settings
 from emulators.batch.campaign_rules import campaign_refusal
 from handlers.campaigns import campaign
 from tests.events import Stored, created
+from tests.tables import table
 
 README = Path("README.md").read_text(encoding="utf-8")
 
 
-def table(heading: str, level: str = "##") -> list[list[str]]:
-    """The rows of the first table under a heading, as cells."""
-    lines = iter(README.partition(f"\n{level} {heading}\n")[2].splitlines())
-    below = dropwhile(lambda line: not line.startswith("|"), lines)
-    rows = list(takewhile(lambda line: line.startswith("|"), below))
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
-
-
 def test_the_settings_table_is_complete_and_has_the_defaults() -> None:
-    stated = {name.strip("`"): default.strip("`") for name, default, _ in table("Settings")}
+    stated = {
+        name.strip("`"): default.strip("`")
+        for name, default, _ in table(README, heading="Settings")
+    }
     names = {"": "empty", None: "required"}
     assert stated == {
         setting.name.upper(): names.get(setting.metadata["default"], setting.metadata["default"])
@@ -65,7 +63,7 @@ def test_the_table_of_events_has_the_paths_of_main() -> None:
     )
     stated = {
         path
-        for row in table("What is sent when")
+        for row in table(README, heading="What is sent when")
         for path in re.findall(r"`([^`]+)`", " ".join(row[1:3]))
     }
     assert stated == set(watched)
@@ -85,6 +83,78 @@ def test_the_examples_of_campaigns_are_what_batch_takes(document: dict[str, Any]
 
 
 def test_every_state_of_a_campaign_is_explained() -> None:
-    assert {state.strip("`") for state, _ in table("Campaigns", "###")} == {
+    assert {state.strip("`") for state, _ in table(README, heading="Campaigns")} == {
         state.value for state in State
     }
+
+
+# Every command, and what runs it
+
+PAGES = {
+    page: Path(page).read_text(encoding="utf-8")
+    for page in ("README.md", *sorted(map(str, Path("docs").glob("*.md"))))
+}
+CLOUD = "a project in the cloud"  # what no test can have; its syntax is gcloud's or firebase's
+BY = {
+    r"make demo": ".ci/run",
+    r"make deploy( PROJECT=\S+)?": "tests/test_deploy.py",
+    r"(\S+ )*(venv/bin/)?python -m batchpush send-test .*": "tests/test_send_test.py",
+    r"(venv/bin/)?python -m batchpush check": "tests/test_check.py",
+    r"(venv/bin/)?python -m batchpush preview .*": "tests/test_preview.py",
+    r"python -m batchpush (deliveries|show|replay|erase|stats) .*": "tests/test_cli.py",
+    r"(printf '%s' '\w+' \| )?gcloud .*": CLOUD,
+    r"for name in [a-z ]+; do gcloud .*; done": "tests/test_ops.py",
+    r"firebase (use --add|functions:delete .*)": CLOUD,
+}
+
+
+def commands() -> list[str]:
+    """Each command of the `sh` blocks, on one line and without its comment."""
+    found = []
+    for page in PAGES.values():
+        for block in re.findall(r"^ *```sh\n(.*?)^ *```", page, re.DOTALL | re.MULTILINE):
+            text = re.sub(r"\\\n\s*", "", block)
+            text = re.sub(r"; do\n\s*(.*)\n\s*done", r"; do \1; done", text)
+            found += [re.sub(r"\s+# .*", "", line).strip() for line in text.splitlines()]
+    return found
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(commands()))
+def test_every_command_is_run_by_something(command: str) -> None:
+    (by,) = [by for pattern, by in BY.items() if re.fullmatch(pattern, command)]
+    assert by == CLOUD or Path(by).is_file()
+
+
+def test_every_command_of_a_row_is_run_by_something() -> None:
+    run = Path(".ci/run").read_text(encoding="utf-8")
+    stated = [row[0].strip("`") for row in table(README, header="command")]
+    by_hand = {"make torture", "make bench"}  # ten minutes, and a table to look at
+    by_tests = {"make dev": "tests/test_suite_launcher.py", "make deploy": "tests/test_deploy.py"}
+    for command in stated:
+        assert command in by_hand | by_tests.keys() or f"{command}\n" in run
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if "-m batchpush" in each])
+def test_every_command_of_ours_has_the_arguments_that_it_takes(command: str) -> None:
+    arguments = shlex.split(command.partition("-m batchpush ")[2])
+    cli.parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_between_the_pages_leads_somewhere(page: str) -> None:
+    for target, _, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)(#?)([^)]*)\)", PAGES[page]):
+        file = Path(page).parent / target if target else Path(page)
+        assert file.is_file(), target
+        headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        slugs = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+        assert not anchor or anchor in slugs, anchor
+
+
+def test_the_handler_for_mail_works() -> None:
+    code = re.findall(r"```python\n(.*?)```", PAGES["docs/migrate.md"], re.DOTALL)[-1]
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "migrate.md", "exec"), namespace)  # noqa: S102 - it is our page
+    mail = {"toUids": ["ann"], "message": {"subject": "Hello", "text": "How are you?"}}
+    push = asyncio.run(namespace["mail"](created("mail/m1", mail, mail_id="m1"), Stored({})))
+    assert (push.message.title, push.message.body) == ("Hello", "How are you?")
+    assert [call.app for call in push.calls(("ios", "web"))] == ["ios", "web"]

@@ -1,0 +1,597 @@
+"""`check`: what would keep a deployment from working, offline and from a stand-in of Google."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from aiohttp import web
+
+from batchpush.check.cloud import (
+    GIVEN_ROLES,
+    PARTS,
+    ROLES,
+    Google,
+    NotKnown,
+    google,
+    look,
+    of_cloud,
+)
+from batchpush.check.command import of_project
+from batchpush.check.findings import Finding, Severity, counted
+from batchpush.check.folder import (
+    Deployment,
+    Folder,
+    app_keys,
+    env_files,
+    firebase_json,
+    functions,
+    indexes,
+    settings,
+    texts,
+)
+from batchpush.discovery import Discovery
+from batchpush.env_files import Project, parse
+from batchpush.settings import Settings
+from emulators.serving import in_background
+
+E, W, OK, N = Severity.ERROR, Severity.WARNING, Severity.OK, Severity.NOT_CHECKED
+ROOT = Path(__file__).parent.parent
+PROJECT = Project("my-project")
+APPS = "BATCH_APPS=ios=5F2C9D1E,android=3A7B4C3D"
+
+
+def deployment(env: str, own: str | None = None, discovery: Discovery | None = None) -> Deployment:
+    variables = [*parse(".env", env), *parse(".env.staging", own or "")]
+    files = [".env"] if own is None else [".env", ".env.staging"]
+    return Deployment(PROJECT, files, variables, discovery or Discovery())
+
+
+def folder(**changed: Any) -> Folder:
+    firebase = {"functions": {"source": ".", "runtime": "python312"}}
+    fields = {"firebase_json": json.dumps(firebase), "indexes_json": None, "texts": {}}
+    return Folder(**(fields | {"pyvenv": "version = 3.12.4\n"} | changed))
+
+
+def said(findings: Iterator[Finding], *severities: Severity) -> list[str]:
+    return [
+        f"{each.where} {each.says}".strip()
+        for each in findings
+        if each.severity in (severities or (E, W))
+    ]
+
+
+# The settings
+
+
+@pytest.mark.parametrize(
+    ("env", "own", "found"),
+    [
+        (APPS, None, []),
+        (f"{APPS}\nPORT=1", None, [".env:2 PORT is a name"]),
+        (f"{APPS}\nFIREBASE_X=1", None, [".env:2 FIREBASE_X is a name"]),
+        (f"{APPS}\nlower=1", None, [".env:2 lower is not a name"]),
+        (f"{APPS}\n5f2c9d1e0a7b", None, [".env:2 is not NAME=VALUE"]),
+        (f"{APPS}\nBATCH_REST_API_KEY=k", None, [".env:2 the REST key would be readable"]),
+        (f"{APPS}\nREGIONS=x", None, [".env:2 REGIONS is no setting; is REGION meant?"]),
+        (f"{APPS}\nMY_OWN=x", None, []),
+        (APPS, "K_SERVICE=1", [".env.staging:1 K_SERVICE is a name"]),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_with_its_line(
+    env: str, own: str | None, found: list[str]
+) -> None:
+    told = said(env_files(deployment(env, own)))
+    assert len(told) == len(found)
+    assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("env", "own", "found"),
+    [
+        (APPS, None, []),
+        ("", None, [".env BATCH_APPS is not set"]),
+        (f"REGION=?\n{APPS}\nCONCURRENCY=0", None, [".env:1 REGION", ".env:3 CONCURRENCY"]),
+        (f"REGION=?\n{APPS}", "REGION=us-east1", []),
+        (f"REGION=us-east1\n{APPS}", "\nREGION=?", [".env.staging:2 REGION"]),
+        (f"{APPS}\nBATCH_API_URL=http://127.0.0.1:4010", None, [".env:2 BATCH_API_URL"]),
+    ],
+)
+def test_every_wrong_setting_is_told_at_once_with_the_line_that_counts(
+    env: str, own: str | None, found: list[str]
+) -> None:
+    told = said(settings(deployment(env, own)), E)
+    assert len(told) == len(found)
+    assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("apps", "severity", "words"),
+    [
+        ("ios=5F2C9D1E", OK, "app keys: ios 5F2C… Live"),
+        ("ios=DEV5F2C9", OK, "app keys: ios DEV5… Dev"),
+        ("ios=DEV5F2C9,web=3A7B4C", W, "ios DEV5… Dev, web 3A7B… Live: Dev keys reach only"),
+        ("ios=YOUR_IOS_KEY,web=5F2C", E, "ios still has the key of the example"),
+    ],
+)
+def test_app_keys_are_told_masked_as_dev_or_live(apps: str, severity: Severity, words: str) -> None:
+    (finding,) = app_keys(deployment(f"BATCH_APPS={apps}"))
+    assert finding.severity is severity
+    assert words in finding.says
+    assert "5F2C9" not in finding.says
+
+
+def test_one_key_for_two_apps_is_a_warning() -> None:
+    assert any("twice" in each for each in said(app_keys(deployment("BATCH_APPS=a=K,b=K"))))
+
+
+# The files of the folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, []),
+        ({"firebase_json": None}, ["firebase.json is not there"]),
+        ({"firebase_json": "{"}, ['firebase.json has no "functions"']),
+        ({"firebase_json": "[]"}, ['firebase.json has no "functions"']),
+        ({"firebase_json": '{"functions": [{"source": "web"}]}'}, ['firebase.json has no "func']),
+        ({"pyvenv": None}, ["venv the Firebase CLI needs venv/"]),
+        ({"pyvenv": "version = 3.11.7"}, ["firebase.json runtime is python312, and venv/ has"]),
+        ({"pyvenv": "version_info = 3.12.1.final.0"}, []),
+        ({"has_package_json": True}, ["package.json the Firebase CLI takes"]),
+        (
+            {"firebase_json": '{"functions": {"source": ".",\n"runtime": "nodejs22"}}'},
+            ["firebase.json:2 runtime: expected one of python311"],
+        ),
+        (
+            {
+                "firebase_json": '{"functions": [{"source": "./", "runtime": "python312",\n'
+                '"ignore": [".git", "venv", "tests"]}]}'
+            },
+            ["firebase.json:2 ignore: emulators would be uploaded"],
+        ),
+    ],
+)
+def test_what_is_wrong_in_firebase_json_is_told(changed: dict[str, Any], found: list[str]) -> None:
+    told = said(firebase_json(folder(**changed)))
+    assert len(told) == len(found)
+    assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("indexes_json", "collection", "severity"),
+    [
+        ((ROOT / "firestore.indexes.json").read_text(), "batch_deliveries", OK),
+        ((ROOT / "firestore.indexes.json").read_text(), "our_deliveries", W),
+        ('{"indexes": [], "fieldOverrides": []}', "batch_deliveries", W),
+        ('{"fieldOverrides": 3}', "batch_deliveries", E),
+        (None, "batch_deliveries", E),
+    ],
+)
+def test_the_records_need_a_ttl_in_the_file_of_indexes(
+    indexes_json: str | None, collection: str, severity: Severity
+) -> None:
+    (finding,) = indexes(folder(indexes_json=indexes_json), [collection])
+    assert finding.severity is severity
+
+
+EN = '[hello]\ntitle = "{sender}"\nbody = "{text}"\n[bye]\nbody = "Bye"\n'
+
+
+@pytest.mark.parametrize(
+    ("fr", "found"),
+    [
+        (EN, []),
+        ('[hello]\nbody = "{text} {sender}"\n[bye]\nbody = "Salut"\n', []),
+        ('[hello]\nbody = "{text}"\n[bye]\nbody = "{{}}"\n', [(W, "fr.toml:1 hello: other")]),
+        (
+            '[bye]\nbody = "Salut"\n\n[hello]\nbody = "{text} {sender} {qui}"\n',
+            [(E, "fr.toml:4 hello: no other language has {qui}")],
+        ),
+        ('[hello]\nbody = "{text} {sender}"\n', [(W, "fr.toml bye is missing")]),
+        (f'{EN}[more]\nbody = "x"\n', [(E, "en.toml more is missing in the default language")]),
+        ("[", []),
+        ("hello = 3", []),
+    ],
+)
+def test_every_language_has_every_text_and_every_value(
+    fr: str, found: list[tuple[Severity, str]]
+) -> None:
+    of_languages = {"en.toml": EN, "es.toml": EN, "fr.toml": fr}
+    if "more" in fr:
+        of_languages["es.toml"] = fr
+    told = [
+        (each.severity, f"{each.where} {each.says}")
+        for each in texts(folder(texts=of_languages), {"en"})
+        if each.severity is not OK
+    ]
+    assert len(told) == len(found)
+    for (severity, text), (expected, start) in zip(told, found, strict=True):
+        assert severity is expected
+        assert text.startswith(start)
+
+
+def test_the_functions_are_told_with_what_calls_them() -> None:
+    endpoints = {
+        "new": {
+            "eventTrigger": {
+                "eventType": "google.cloud.firestore.document.v1.created",
+                "eventFilterPathPatterns": {"document": "users/{id}"},
+            }
+        },
+        "sweep": {"scheduleTrigger": {"schedule": "every 10 minutes"}},
+    }
+    (finding,) = functions(deployment(APPS, discovery=Discovery(endpoints)))
+    assert finding.says.splitlines() == [
+        "2 functions for us-central1",
+        f"{'new':<20} firestore created users/{{id}}",
+        f"{'sweep':<20} every 10 minutes",
+    ]
+
+
+# In a process of its own, on copies of this folder
+
+
+def check(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "batchpush", "check", *arguments],
+        env=kept | {"PYTHONPATH": str(ROOT)},
+        cwd=where,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A fresh clone, as far as it is deployed, with a venv of the right version."""
+    for name in ("main.py", "firebase.json", "firestore.indexes.json", ".env.example"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "handlers", tmp_path / "handlers")
+    (tmp_path / "venv").mkdir()
+    runtime = json.loads((ROOT / "firebase.json").read_text())["functions"]["runtime"]
+    (tmp_path / "venv/pyvenv.cfg").write_text(f"version = 3.{runtime[-2:]}.0\n")
+    return tmp_path
+
+
+def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [
+        line.removeprefix("error").strip()
+        for line in done.stdout.splitlines()
+        if line.startswith("error")
+    ]
+
+
+def test_an_empty_env_has_everything_named_at_once_in_the_order_to_mend_it(copy: Path) -> None:
+    (copy / ".env").write_text("")
+    done = check(copy)
+    assert done.returncode == 1
+    assert errors(done) == [
+        "there is no project to deploy to",
+        ".env  BATCH_APPS is not set: see .env.example",
+    ]
+    for part in PARTS:
+        assert part in done.stdout.splitlines()[-3]
+    assert "12 functions for us-central1" in done.stdout
+    assert done.stdout.endswith("2 errors, 1 not checked\n")
+
+
+def test_without_an_env_it_says_how_to_begin(copy: Path) -> None:
+    assert "cp .env.example .env" in check(copy).stdout
+
+
+def test_a_folder_that_is_ready_has_no_error(copy: Path) -> None:
+    (copy / ".env").write_text(f"{APPS}\nSOURCES=database\n")
+    done = check(copy, "--offline", "--project", "my-project")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "order_delivered_rtdb database written orders/{order_id}" in done.stdout
+
+
+def test_every_project_is_looked_at_with_the_files_of_its_own(copy: Path) -> None:
+    (copy / ".firebaserc").write_text('{"projects": {"live": "p-live", "test": "p-test"}}')
+    (copy / ".env").write_text(f"{APPS}\n")
+    (copy / ".env.test").write_text("REGION=?\n")
+    done = check(copy, "--offline")
+    assert errors(done)[0].startswith(".env.test:1  REGION")
+    assert "\np-live (live)\n" in done.stdout
+    assert "\np-test (test)\n" in done.stdout
+    assert check(copy, "--offline", "--project", "live").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where"),
+    [
+        ("handlers/orders.py", "x = 1\nx = = 2\n", "handlers/orders.py:2"),
+        ("handlers/orders.py", "\nimport not_installed\n", "handlers/orders.py:2"),
+        ("main.py", "\n\n1 / 0\n", "main.py:3"),
+        ("main.py", "import os\nprint('hello')\nos._exit(3)\n", "main.py"),
+    ],
+)
+def test_a_handler_that_cannot_be_imported_is_told_with_its_line(
+    copy: Path, name: str, text: str, where: str
+) -> None:
+    (copy / ".env").write_text(APPS)
+    (copy / name).write_text(text)
+    done = check(copy, "--offline", "--project", "my-project")
+    assert done.returncode == 1
+    assert [each.split("  ")[0] for each in errors(done)] == [where]
+
+
+def test_what_main_prints_does_not_disturb_it(copy: Path) -> None:
+    (copy / ".env").write_text(APPS)
+    with (copy / "main.py").open("a") as main:
+        main.write("print('hello')\n")
+    assert check(copy, "--offline", "--project", "my-project").returncode == 0
+
+
+def test_elsewhere_it_cannot_be_carried_out(tmp_path: Path) -> None:
+    done = check(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no main.py here" in done.stderr
+
+
+# The cloud: Google's APIs, answered by a server of the test's own
+
+ACCOUNT = "123-compute@developer.gserviceaccount.com"
+MEMBER = f"serviceAccount:{ACCOUNT}"
+DATABASE = "v1/projects/my-project/databases/(default)"
+SECRET = "v1/projects/my-project/secrets/batch-rest-api-key"
+
+
+def bindings(*roles: str) -> dict[str, Any]:
+    return {"bindings": [{"role": role, "members": ["user:ann", MEMBER]} for role in roles]}
+
+
+WELL: dict[str, Any] = {
+    "cloudresourcemanager/v1/projects/my-project": {"projectNumber": "123"},
+    "serviceusage/v1/projects/my-project/services:batchGet": {
+        "services": [
+            {"name": f"projects/123/services/{api}", "state": "ENABLED"}
+            for api in ("firestore.googleapis.com", "secretmanager.googleapis.com")
+        ]
+    },
+    f"firestore/{DATABASE}": {"locationId": "nam5", "type": "FIRESTORE_NATIVE"},
+    "firebasedatabase/v1beta/projects/my-project/locations/-/instances": {
+        "instances": [{"name": "projects/123/locations/us-central1/instances/my-default"}]
+    },
+    f"secretmanager/{SECRET}": {"labels": {"team": "push"}},
+    f"secretmanager/{SECRET}/versions/latest": {"name": "x/versions/2", "state": "ENABLED"},
+    f"secretmanager/{SECRET}:getIamPolicy": bindings("roles/secretmanager.secretAccessor"),
+    "cloudresourcemanager/v1/projects/my-project:getIamPolicy": bindings(
+        "roles/editor", "roles/run.invoker", "roles/eventarc.eventReceiver"
+    ),
+    f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy": {},
+    f"firestore/{DATABASE}/collectionGroups/batch_deliveries/fields/expire_at": {
+        "ttlConfig": {"state": "ACTIVE"}
+    },
+}
+DISABLED = {"error": {"details": [{"reason": "SERVICE_DISABLED"}]}}
+
+
+@contextmanager
+def googles(answers: Mapping[str, Any]) -> Iterator[Google]:
+    """A `Google` that is answered so; a number is a status."""
+
+    async def answer(request: web.Request) -> web.Response:
+        given = answers.get(request.path.lstrip("/"), 404)
+        if isinstance(given, int):
+            return web.json_response({"error": {"message": "the-token"}}, status=given)
+        return web.json_response(given, status=403 if given is DISABLED else 200)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    with in_background(app) as url, requests.Session() as session:
+        session.trust_env = False
+        yield Google(session, f"{url}/{{}}".format)
+
+
+def of(answers: Mapping[str, Any], **environment: str) -> list[Finding]:
+    chosen = Settings.from_environment({"BATCH_APPS": "ios=K"} | environment)
+    with googles(answers) as there:
+        return list(of_cloud(look(there, "my-project", chosen, Discovery())))
+
+
+def test_a_project_that_is_ready_is_well() -> None:
+    found = of(WELL, SOURCES="firestore,database")
+    assert {finding.severity for finding in found} == {OK}
+    assert len(found) >= len(PARTS)
+
+
+GIVE = f"--member={MEMBER} --role="
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "severity", "mend"),
+    [
+        (
+            "serviceusage/v1/projects/my-project/services:batchGet",
+            {"services": [{"name": "p/services/firestore.googleapis.com", "state": "ENABLED"}]},
+            E,
+            "gcloud services enable secretmanager.googleapis.com --project=my-project",
+        ),
+        (
+            f"firestore/{DATABASE}",
+            404,
+            E,
+            "gcloud firestore databases create --location=us-central1 --project=my-project",
+        ),
+        (f"firestore/{DATABASE}", {"type": "DATASTORE_MODE", "locationId": "nam5"}, E, ""),
+        (f"firestore/{DATABASE}", {"locationId": "europe-west1"}, W, ""),
+        (f"firestore/{DATABASE}", {"locationId": "eur3"}, W, ""),
+        (
+            "firebasedatabase/v1beta/projects/my-project/locations/-/instances",
+            {"instances": [{"name": "projects/1/locations/europe-west1/instances/i"}]},
+            E,
+            "",
+        ),
+        ("firebasedatabase/v1beta/projects/my-project/locations/-/instances", {}, E, ""),
+        (
+            f"secretmanager/{SECRET}",
+            404,
+            E,
+            "printf '%s' 'YOUR_REST_KEY' | gcloud secrets create batch-rest-api-key "
+            "--project=my-project --data-file=-",
+        ),
+        (
+            f"secretmanager/{SECRET}",
+            {"labels": {"firebase-managed": "functions"}},
+            E,
+            "gcloud secrets update batch-rest-api-key --project=my-project "
+            "--remove-labels=firebase-managed",
+        ),
+        (
+            f"secretmanager/{SECRET}/versions/latest",
+            404,
+            E,
+            "printf '%s' 'YOUR_REST_KEY' | gcloud secrets versions add batch-rest-api-key "
+            "--project=my-project --data-file=-",
+        ),
+        (
+            f"secretmanager/{SECRET}/versions/latest",
+            {"name": f"{SECRET}/versions/2", "state": "DISABLED"},
+            E,
+            "gcloud secrets versions enable 2 --secret=batch-rest-api-key --project=my-project",
+        ),
+        (
+            f"secretmanager/{SECRET}:getIamPolicy",
+            {},
+            E,
+            "gcloud secrets add-iam-policy-binding batch-rest-api-key --project=my-project "
+            f"{GIVE}roles/secretmanager.secretAccessor",
+        ),
+        (
+            f"firestore/{DATABASE}/collectionGroups/batch_deliveries/fields/expire_at",
+            {"indexConfig": {}},
+            W,
+            "firebase deploy --only firestore:indexes --project=my-project",
+        ),
+        (f"secretmanager/{SECRET}", 403, N, ""),
+        (f"secretmanager/{SECRET}", 500, N, ""),
+        (f"firestore/{DATABASE}", DISABLED, N, ""),
+        ("cloudresourcemanager/v1/projects/my-project", 403, N, ""),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_command_that_mends_it(
+    path: str, answer: Any, severity: Severity, mend: str
+) -> None:
+    assert path in WELL
+    found = of(WELL | {path: answer}, SOURCES="firestore,database")
+    wrong = [finding for finding in found if finding.severity is not OK]
+    assert {finding.severity for finding in wrong} == {severity}
+    assert wrong[0].mend == mend
+    assert "the-token" not in repr(found)
+
+
+POLICY = "cloudresourcemanager/v1/projects/my-project:getIamPolicy"
+
+
+def test_each_role_is_asked_for_by_name() -> None:
+    found = of(WELL | {POLICY: {}}, SOURCES="firestore,database")
+    given = [finding.mend.rpartition("--role=")[2] for finding in found if finding.mend]
+    assert given == [
+        *(role.name for role in ROLES),
+        "roles/firebasedatabase.admin",
+        *(role.name for role in GIVEN_ROLES),
+        "roles/iam.serviceAccountUser",
+    ]
+    by_name = {finding.mend.rpartition("=")[2]: finding.severity for finding in found}
+    # The first deployment gives these.
+    assert {by_name[role.name] for role in GIVEN_ROLES} == {W}
+    assert by_name["roles/datastore.user"] is E
+
+
+def test_a_role_of_ones_own_is_left_to_a_person() -> None:
+    found = of(WELL | {POLICY: bindings("projects/my-project/roles/ours", "roles/run.invoker")})
+    assert {finding.severity for finding in found} == {OK, N}
+
+
+def test_a_secret_of_another_project_is_looked_for_there() -> None:
+    name = "projects/keys/secrets/batch"
+    answers = {
+        path.replace("projects/my-project/secrets/batch-rest-api-key", name): answer
+        for path, answer in WELL.items()
+    }
+    assert {each.severity for each in of(answers, BATCH_REST_KEY_SECRET=name)} == {OK}
+    wrong = next(each for each in of(WELL, BATCH_REST_KEY_SECRET=name) if each.severity is E)
+    assert "gcloud secrets create batch --project=keys" in wrong.mend
+
+
+def test_nobody_is_asked_again_once_there_is_no_answer() -> None:
+    asked = []
+
+    class Silent:
+        def request(self, *_: Any, timeout: float, **__: Any) -> None:
+            asked.append(timeout)
+            raise requests.ConnectTimeout
+
+    settings_ = Settings.from_environment({"BATCH_APPS": "ios=K"})
+    found = list(of_cloud(look(Google(Silent()), "my-project", settings_, Discovery())))
+    assert {finding.severity for finding in found} == {N}
+    assert asked == [5.0]
+
+
+def test_without_credentials_everything_is_not_checked_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none"))
+    started = time.monotonic()
+    with pytest.raises(NotKnown, match="gcloud auth application-default login"):
+        google("my-project")
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("project", "offline", "why"),
+    [
+        (None, False, "no project"),
+        (Project("p"), True, "--offline"),
+        (Project("demo-p"), False, "a demo- project"),
+    ],
+)
+def test_the_cloud_is_left_alone_where_there_is_none(
+    project: Project | None, offline: bool, why: str
+) -> None:
+    def connect(name: str) -> Google:
+        raise AssertionError
+
+    *_, last = of_project(replace(deployment(APPS), project=project), offline, connect)
+    assert last.severity is N
+    assert f": {why}" in last.says
+    assert all(part in last.says for part in PARTS)
+
+
+# Words
+
+
+def test_a_finding_cannot_speak_to_the_terminal() -> None:
+    finding = Finding(E, "x\x1b[2J\nnext", ".env:1", "gcloud a")
+    assert list(finding.lines()) == [
+        "error        .env:1  x\\u001b[2J",
+        "               next",
+        "               gcloud a",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("severities", "words"),
+    [
+        ([], "all is well"),
+        ([OK], "all is well"),
+        ([E, E, W, N, N], "2 errors, 1 warning, 2 not checked"),
+        ([W, W, E], "1 error, 2 warnings"),
+    ],
+)
+def test_findings_are_counted(severities: list[Severity], words: str) -> None:
+    assert counted([Finding(each, "") for each in severities]) == words

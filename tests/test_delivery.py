@@ -108,6 +108,17 @@ async def test_a_good_delivery_is_two_writes_and_no_read(
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
 
+async def test_the_log_says_how_long_it_took_since_the_write(
+    deliverer: Deliverer, clock: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = change_at(clock)
+    clock.forward(1.5)
+    await deliverer.deliver(change, greet)
+    ended = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert ended["message"] == "delivery.sent"
+    assert ended["data"]["milliseconds"] == 1500
+
+
 async def test_an_event_that_comes_again_is_not_sent_again(
     deliverer: Deliverer, clock: Time, api: batch.Batch
 ) -> None:

@@ -3,13 +3,12 @@
 
 import argparse
 import asyncio
-import inspect
 import json
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,11 @@ from batchpush.discovery import Watch, broken_at, load, watch_of
 from batchpush.env_files import environment_of, files_for, project_called, read
 from batchpush.errors import BatchpushError, ConfigurationError
 from batchpush.lookup import LookUp, look_up_for
+from batchpush.push import Push
 from batchpush.settings import mended, problems_in, settings
 from batchpush.terminal import CannotDo, escaped, indented_json, masked
+from batchpush.triggers import WATCHED, Function
+from batchpush.waiting import arrange
 
 PURPOSE = "Show the calls that a document would cause, without sending any."
 SOURCES = {
@@ -56,14 +58,17 @@ def preview(chosen: argparse.Namespace) -> int:
     change = _change(chosen, watched[chosen.handler])
     look_up = _look_up(chosen, change)
     page = Page(look_up)
-    function = inspect.unwrap(getattr(main, chosen.handler))
-    with delivering_by(page.deliver):
-        asyncio.run(function(change))
+    asyncio.run(_call(WATCHED[chosen.handler].function, change, page))
     print("\n".join(page.lines))
     if isinstance(look_up, LookUpInFile) and look_up.missing:
         missing = ", ".join(dict.fromkeys(look_up.missing))
         print(f"looked up and not there: {escaped(missing)}", file=sys.stderr)
     return page.code
+
+
+async def _call(function: Function, change: Change, page: "Page") -> None:
+    with delivering_by(page.deliver):
+        await function(change)
 
 
 def _prepare(chosen: argparse.Namespace) -> None:
@@ -185,23 +190,31 @@ class Page:
         heading = f"{change.function}  {change.path}"
         try:
             push = await handler(change, self.look_up)
-            self.lines = [f"{heading}: nothing to send"] if push is None else []
-            if push:
-                apps = settings().batch_apps
-                self._show(heading, [(c.app, apps[c.app], c.body) for c in push.calls(tuple(apps))])
+            if push is None:
+                self.lines = [f"{heading}: nothing to send"]
+            else:
+                self._show(heading, push, change)
         except BatchpushError as error:
             self._refuse(heading, str(error))
         except Exception as error:
             self._refuse(heading, f"{broken_at(error)}: {type(error).__name__}: {error}")
 
-    def _show(self, heading: str, calls: Sequence[tuple[str, str, bytes]]) -> None:
+    def _show(self, heading: str, push: Push, change: Change) -> None:
+        push.check()
+        arranged = arrange(push.groups, document=change.path, delivery="", now=change.time)
+        keys = settings().batch_apps
+        at_once = replace(push, recipients=arranged.now)
+        calls = list(at_once.calls(tuple(keys))) if arranged.now else []
         counted = f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}"
         self.lines = [escaped(f"{heading}: {counted}, not sent")]
         apps: dict[bytes, list[str]] = {}
-        for app, key, body in calls:
-            apps.setdefault(body, []).append(f"{app} {masked(key)}")
+        for call in calls:
+            apps.setdefault(call.body, []).append(f"{call.app} {masked(keys[call.app])}")
         for body, named in apps.items():
             self.lines += [", ".join(named), *indented_json(body, "  ")]
+        for part in arranged.later.values():
+            waiting = sum(map(len, part.recipients))
+            self.lines.append(f"{waiting} in quiet hours until {part.until.isoformat()}")
 
     def _refuse(self, heading: str, problem: str) -> None:
         self.lines = [escaped(f"{heading}: no push can be made of it: {problem}")]

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,21 @@ def test_the_language_is_the_one_of_people_who_have_none(folder: Folder) -> None
     done = folder.run("order_delivered", "--document", order, "--language", "fr")
     ((_, body),) = calls(done.stdout)
     assert body["message"]["title"] == "Commande livrée"
+
+
+def test_who_has_quiet_hours_is_told_apart(folder: Folder) -> None:
+    now = datetime.now(UTC)
+    start, end = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-1, 1))
+    people = {"users/zoe": {"quiet_hours": {"start": start, "end": end}}}
+    message = folder.file("message.json", MESSAGE | {"recipient_ids": ["bob", "zoe"]})
+    done = folder.run(
+        *("new_message", "--document", message),
+        *("--look-ups", folder.file("people.json", people)),
+    )
+    *shown, waiting = done.stdout.splitlines()
+    ((_, body),) = calls("\n".join(shown))
+    assert body["recipients"] == {"custom_ids": ["bob"]}
+    assert re.fullmatch(rf"1 in quiet hours until \S+T{end}:00\S*", waiting)
 
 
 def test_functions_of_the_realtime_database_are_shown_where_it_is_watched(folder: Folder) -> None:

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from batchpush.callables import LIMITS
 from batchpush.check.findings import Finding, error, ok, warning
 from batchpush.discovery import Discovery, watch_of
 from batchpush.env_files import Project, Variable, environment_of
+from batchpush.ledger import BURSTS, CHUNKS
 from batchpush.settings import LOOPBACK, VARIABLES, Settings, mended, problems_in
 from batchpush.terminal import masked
 
 PYTHONS = ("python311", "python312", "python313")
 IGNORED = ("venv", ".git", "tests", "emulators")  # large, and of no use to a function
-CHUNKS_AND_LIMITS = ("batch_delivery_chunks", "batch_limits")  # collections with a TTL of their own
+OTHERS = (CHUNKS, BURSTS, LIMITS)  # collections beside that of the records, also with a TTL
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
     except (ValueError, LookupError, TypeError, AttributeError):
         yield error("is not there, or has no fieldOverrides: delivery records are kept", file)
         return
-    wanted = dict.fromkeys((*collections, *CHUNKS_AND_LIMITS))
+    wanted = dict.fromkeys((*collections, *OTHERS))
     if missing := [each for each in wanted if each not in with_ttl]:
         says = f"has no ttl on expire_at of {', '.join(missing)}: its documents are never deleted"
         yield warning(says, file)

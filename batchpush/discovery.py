@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchpush.change import Database
 from batchpush.settings import VARIABLES
 
 SECONDS = 10  # the Firebase CLI waits no longer
@@ -33,10 +34,9 @@ class Discovery:
 
 @dataclass(frozen=True)
 class Watch:
-    """The writes that call a function: `database` is firestore or database, `on` is created,
-    updated or written."""
+    """The writes that call a function; `on` is created, updated or written."""
 
-    database: str
+    database: Database
     on: str
     path: str
 

@@ -123,7 +123,7 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
         before=Document(path, fields_in(chosen.before)) if chosen.before else None,
         after=Document(path, fields_in(chosen.document)),
         time=datetime.now(UTC),
-        database="firestore" if watch.database == "firestore" else "database",
+        database=watch.database,
         function=chosen.handler,
     )
 

@@ -44,7 +44,7 @@ DATABASE_ROLE = Role(
     "look-ups and outcomes in the Realtime Database",
     EVERYTHING | {"roles/firebase.admin", "roles/firebase.developAdmin"},
 )
-# The first deployment gives these to the default service account.
+# The first deployment gives these to the default service account, and to no other.
 GIVEN_ROLES = (
     Role("roles/eventarc.eventReceiver", "is told of writes"),
     Role("roles/run.invoker", "calls the functions, for Eventarc, Cloud Tasks and the scheduler"),
@@ -308,19 +308,19 @@ def reader(cloud: Cloud) -> Iterator[Finding]:
     except NotKnown:
         if READER.name not in held:
             raise
-    yield from _role(cloud, READER, held, f"secrets add-iam-policy-binding {cloud.secret}")
+    where = f"secrets add-iam-policy-binding {cloud.secret} --project={cloud.secret_project}"
+    yield from _role(cloud, READER, held, where)
 
 
 def roles(cloud: Cloud) -> Iterator[Finding]:
     held = _roles_in(cloud.known("policy"), cloud.account)
     wanted = ROLES + ((DATABASE_ROLE,) if "database" in cloud.settings.sources else ())
+    where = f"projects add-iam-policy-binding {cloud.project}"
     for role in wanted:
-        yield from _role(cloud, role, held, f"projects add-iam-policy-binding {cloud.project}")
+        yield from _role(cloud, role, held, where)
     is_default = cloud.account.endswith("-compute@developer.gserviceaccount.com")
     for role in GIVEN_ROLES:
-        command = f"projects add-iam-policy-binding {cloud.project}"
-        for finding in _role(cloud, role, held, command):
-            # The first deployment gives them, to the default account only.
+        for finding in _role(cloud, role, held, where):
             yield (
                 warning(finding.says, mend=finding.mend) if is_default and finding.mend else finding
             )
@@ -330,8 +330,8 @@ def acting(cloud: Cloud) -> Iterator[Finding]:
     held = _roles_in(cloud.known("account_policy"), cloud.account)
     if ACTS.name not in held:
         held |= _roles_in(cloud.known("policy"), cloud.account)
-    command = f"iam service-accounts add-iam-policy-binding {cloud.account}"
-    yield from _role(cloud, ACTS, held, command)
+    where = f"iam service-accounts add-iam-policy-binding {cloud.account} --project={cloud.project}"
+    yield from _role(cloud, ACTS, held, where)
 
 
 def _roles_in(policy: Mapping[str, Any] | None, account: str) -> set[str]:
@@ -340,16 +340,16 @@ def _roles_in(policy: Mapping[str, Any] | None, account: str) -> set[str]:
     return {str(each["role"]) for each in bindings if member in each.get("members", ())}
 
 
-def _role(cloud: Cloud, role: Role, held: set[str], command: str) -> Iterator[Finding]:
+def _role(cloud: Cloud, role: Role, held: set[str], where: str) -> Iterator[Finding]:
+    """`where` is the command of gcloud that gives a role there."""
     if role.name in held or role.or_one_of & held:
         yield ok(f"{role.name} ({role.reason})")
     elif own := sorted(each for each in held if not each.startswith("roles/")):
         yield not_checked(f"{role.name}: see that {own[0]} has what it has")
     else:
-        where = "" if str(cloud.project) in command else f" --project={cloud.project}"
         member = f"--member=serviceAccount:{cloud.account} --role={role.name}"
         says = f"{role.name} is not given to the functions' service account ({role.reason})"
-        yield error(says, mend=f"gcloud {command}{where} {member}")
+        yield error(says, mend=f"gcloud {where} {member}")
 
 
 def ttl(cloud: Cloud) -> Iterator[Finding]:

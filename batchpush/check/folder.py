@@ -182,11 +182,13 @@ def firebase_json(folder: Folder) -> Iterator[Finding]:
     except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
         yield error('has no "functions" with the "source" of this folder, "."', file)
         return
-    yield from _python(folder, str(ours.get("runtime")), line_of(file, folder, '"runtime"'))
+    yield from _python(
+        folder, str(ours.get("runtime")), line_of(file, folder.firebase_json, '"runtime"')
+    )
     ignored = ours.get("ignore")
     if isinstance(ignored, list) and (left := [each for each in IGNORED if each not in ignored]):
         says = f"ignore: {', '.join(left)} would be uploaded with every deployment"
-        yield warning(says, line_of(file, folder, '"ignore"'))
+        yield warning(says, line_of(file, folder.firebase_json, '"ignore"'))
 
 
 def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
@@ -262,10 +264,10 @@ def _compared(
                 yield warning(f"{key} is missing: it is said in the default language", file)
             elif unknown := sorted(of_language[key] - usual):
                 says = f"{key}: no other language has {{{unknown[0]}}}, and no push can be made"
-                yield error(says, line_of(file, folder, f"[{key}]"))
+                yield error(says, line_of(file, folder.texts[file], f"[{key}]"))
             elif lost := sorted(usual - of_language[key]):
                 says = f"{key}: other languages also say {{{lost[0]}}}"
-                yield warning(says, line_of(file, folder, f"[{key}]"))
+                yield warning(says, line_of(file, folder.texts[file], f"[{key}]"))
 
 
 def _values(text: Mapping[str, str]) -> set[str]:
@@ -274,10 +276,9 @@ def _values(text: Mapping[str, str]) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(formatted) if name}
 
 
-def line_of(file: str, folder: Folder, beginning: str) -> str:
+def line_of(file: str, text: str, beginning: str) -> str:
     """The first line of a file that begins so."""
-    text = folder.firebase_json if file == "firebase.json" else folder.texts[file]
-    for number, line in enumerate((text or "").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip().startswith(beginning):
             return f"{file}:{number}"
     return file

@@ -26,7 +26,9 @@ class Role:
 
 
 READER = Role("roles/secretmanager.secretAccessor", "reads the REST key", frozenset())
-ACTS = Role("roles/iam.serviceAccountUser", "large audiences: has its tasks call as itself")
+ACTS = Role(
+    "roles/iam.serviceAccountUser", "large audiences and quiet hours: its tasks call as itself"
+)
 ROLES = (
     Role(
         "roles/datastore.user",
@@ -35,7 +37,7 @@ ROLES = (
     ),
     Role(
         "roles/cloudtasks.enqueuer",
-        "large audiences: enqueues their chunks",
+        "large audiences and quiet hours: enqueues their tasks",
         EVERYTHING | {"roles/cloudtasks.admin"},
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from batchpush import publication
 from batchpush.check.cloud import ACTS, DATABASE_ROLE, GIVEN_ROLES, READER, ROLES
 from batchpush.outcome import Outcome
 from batchpush.record import State
@@ -18,10 +19,11 @@ DEPLOY = Path("docs/deploy.md").read_text(encoding="utf-8")
 METRICS = sorted(Path("ops/metrics").glob("*.yaml"))
 ALERTS = sorted(Path("ops/alerts").glob("*.json"))
 LOG_CALL = re.compile(r'\blog\(\s*[^,()]+(?:\([^()]*\))?[^,()]*,\s*f?"([^"]+)"')
-# What a name with a `{...}` in it stands for. Nobody ends a delivery that is being sent.
+# What a name with a `{...}` in it stands for. Nobody ends what is being sent.
 MADE_OF = {
     "push.": [outcome.name for outcome in Outcome],
     "delivery.": [state.name for state in State if state is not State.CLAIMED],
+    "campaign.": [state.name for state in publication.State if state.name != "CLAIMED"],
 }
 
 

@@ -456,8 +456,9 @@ def _log_try(call: CallRecord, outcome: Outcome) -> None:
 
 def _log_end(record: Record) -> None:
     is_well = record.state in (State.SENT, State.RETRY, State.WAITING, State.OBSOLETE)
-    since_event = (record.updated_at - record.event_time) / timedelta(milliseconds=1)
-    data = {"delivery": record.id, "reason": record.reason, "milliseconds": round(since_event)}
+    took = record.updated_at - (record.waited_until or record.event_time)
+    milliseconds = round(took / timedelta(milliseconds=1))
+    data = {"delivery": record.id, "reason": record.reason, "milliseconds": milliseconds}
     log("INFO" if is_well else "ERROR", f"delivery.{record.state.name.lower()}", data=data)
 
 

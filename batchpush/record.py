@@ -116,9 +116,9 @@ class Record:
 
     A record that waits, until `not_before`, has no calls either: its only body says to whom, and
     `about` are the paths of further documents that it is about. `burst` is the id of the burst
-    that it belongs to. `later` are the ids and times of the records that wait and were claimed with
-    this one, which may be among them; once their tasks are made, an owner's record names them no
-    more.
+    that it belongs to. Once the wait is over, `waited_until` is when it was to be. `later` are the
+    ids and times of the records that wait and were claimed with this one, which may be among them;
+    once their tasks are made, an owner's record names them no more.
     """
 
     id: str
@@ -139,6 +139,7 @@ class Record:
     reason: str | None = None
     report_to: str | None = None
     not_before: datetime | None = None
+    waited_until: datetime | None = None
     about: tuple[str, ...] = ()
     burst: str | None = None
     later: tuple[tuple[str, datetime], ...] = ()
@@ -183,6 +184,7 @@ class Record:
             state=State.CLAIMED,
             owner=owner,
             not_before=None,
+            waited_until=self.not_before,
             about=(),
             burst=None,
             bodies=(),

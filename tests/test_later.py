@@ -83,7 +83,7 @@ class House:
             "{user_id}/{sender_id}",
             {"status": "pending"},
             user_id=user_id,
-            sender_id="ann",
+            sender_id=f"ann-{self.id}",
         )
 
     async def message(self, name: str, text: str, sender: str = "ann", **fields: Any) -> Change:

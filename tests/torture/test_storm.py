@@ -18,7 +18,7 @@ async def test_an_event_that_comes_many_times_at_once_is_sent_once(
     arena = arena_for(1)
     events = [f"storm-{number}" for number in range(count)]
     spec = Spec(
-        events=events, copies=times // PROCESSES, at_once=64, patience=30, starts_on_go=True
+        events=events, copies=times // PROCESSES, at_once=64, patience=50, starts_on_go=True
     )
     workers = [arena.start(spec) for _ in range(PROCESSES)]
     await together(worker.says("ready") for worker in workers)

@@ -1,4 +1,4 @@
-"""Database writes become push notifications, through Batch's Transactional API."""
+"""Database writes become push notifications, through Batch's Transactional and Campaigns APIs."""
 
 from batchpush.articles import announce
 from batchpush.callables import Call, CallRefused, Limit, callable_function, deliver_call

@@ -3,7 +3,7 @@
     ConfigurationError        the deployer's mistake; raised at import, never retried
     BatchpushError
     ├── InvalidDocument       a document that no push can be made from
-    ├── InvalidPush           a push that Batch would refuse
+    ├── InvalidPush           a push or a campaign that Batch would refuse
     ├── MalformedEvent        a request that is not the CloudEvent of a database write
     └── TryAgainLater         nothing is wrong with the event; it is to be delivered again
         ├── LookUpFailed          another document could not be read
@@ -38,7 +38,7 @@ class InvalidDocument(BatchpushError):
 
 
 class InvalidPush(BatchpushError):
-    """A field of a push is not what Batch accepts; `field` is Batch's name for it."""
+    """A field of a push or a campaign is not what Batch accepts; `field` is Batch's name for it."""
 
     def __init__(self, field: str, problem: str) -> None:
         self.field, self.problem = field, problem

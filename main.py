@@ -18,6 +18,7 @@ from batchpush import (
     document_written,
     every,
     send_delivery_chunk,
+    send_waiting_delivery,
     sweep_deliveries,
     task,
     value_created,
@@ -137,6 +138,11 @@ async def notify(call: Call) -> None:
 @task  # a queue of Cloud Tasks has its function's name, in which it takes no underscore
 async def sendchunk(data: Mapping[str, Any]) -> None:
     await send_delivery_chunk(data)
+
+
+@task
+async def sendlater(data: Mapping[str, Any]) -> None:
+    await send_waiting_delivery(data)
 
 
 @every("every 10 minutes")

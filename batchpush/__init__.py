@@ -4,8 +4,10 @@ from batchpush.callables import Call, CallRefused, Limit, callable_function, del
 from batchpush.change import Change, Document
 from batchpush.delivery import deliver, send_delivery_chunk, sweep_deliveries
 from batchpush.errors import BatchpushError, ConfigurationError, InvalidDocument, InvalidPush
+from batchpush.later import send_waiting_delivery
 from batchpush.lookup import LookUp
 from batchpush.push import CollapseKey, Media, Message, Push, Recipients
+from batchpush.quiet_hours import QuietHours
 from batchpush.triggers import (
     document_created,
     document_updated,
@@ -32,6 +34,7 @@ __all__ = [
     "Media",
     "Message",
     "Push",
+    "QuietHours",
     "Recipients",
     "callable_function",
     "deliver",
@@ -41,6 +44,7 @@ __all__ = [
     "document_written",
     "every",
     "send_delivery_chunk",
+    "send_waiting_delivery",
     "sweep_deliveries",
     "task",
     "value_created",

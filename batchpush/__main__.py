@@ -95,9 +95,9 @@ def parser() -> argparse.ArgumentParser:
         "--state",
         nargs="+",
         type=state,
-        default=[each for each in State if each is not State.SENT],
+        default=[each for each in State if each not in (State.SENT, State.OBSOLETE)],
         help="only in these states: " + ", ".join(each.value for each in State) + "; else all but "
-        "SENT",
+        "SENT and OBSOLETE",
     )
     listing.add_argument(
         "--since", metavar="WHEN", type=when, help="2026-05-04T10:20 (UTC), or 30m, 2h, 3d ago"
@@ -323,7 +323,8 @@ def _escape(char: str) -> str:
 
 def line(record: Record) -> str:
     """A record in a list."""
-    words = (heading(record), escaped(per_app(record.calls)), escaped(record.reason or ""))
+    until = f"until {moment(record.not_before)}" if record.not_before else ""
+    words = (heading(record), until, escaped(per_app(record.calls)), escaped(record.reason or ""))
     return "  ".join(filter(None, words))
 
 
@@ -410,8 +411,12 @@ def _plain(value: Any) -> Any:
         return moment(value)
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, tuple):  # the calls
-        return [{name: _plain(each) for name, each in vars(call).items()} for call in value]
+    if isinstance(value, CallRecord):
+        return _plain(vars(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
     return value
 
 
@@ -428,11 +433,13 @@ def plan_replay(record: Record, resend_unknown: bool, apps: Iterable[str]) -> Pl
     """What a replay does, call by call, or why there is none."""
     if record.state is State.CLAIMED:
         return Plan(["somebody is sending it, or the sweep will take it up"])
+    if record.state is State.WAITING:
+        return Plan([f"it waits until {_plain(record.not_before)}"])
     if record.chunks:
         told = f"{len(record.chunks)} chunks: what Batch has not accepted of them would be sent"
         return Plan([told], is_sending=True)
     if not record.calls:
-        return Plan([f"no push could be made from the document: {record.reason}"])
+        return Plan([f"there is nothing to send: {record.reason}"])
     now = record.updated_at
     after = record.replayed(now=now, best_before=now + REPLAY_WITHIN, resend_unknown=resend_unknown)
     to_send = [call for call in after.calls if call.is_pending]

@@ -113,6 +113,19 @@ def _kind(value: object) -> str:
 
 
 @dataclass(frozen=True)
+class Late:
+    """What a push waited for is over: quiet hours, or a burst.
+
+    `documents` are those that it is about, as they are now, the newest last; what was deleted
+    meanwhile is left out. `entry` and `burst` are what the ledger holds of it.
+    """
+
+    documents: tuple[Document, ...]
+    entry: Any
+    burst: Any
+
+
+@dataclass(frozen=True)
 class Change:
     """One write to one document.
 
@@ -121,6 +134,9 @@ class Change:
     the database's name; `params` are the values of the `{...}` in the watched path. `before` is
     None for a create, `after` for a delete. Firestore timestamps are aware datetimes, references
     are paths, a reference into another database keeps its full name.
+
+    A change whose push had to wait comes once more, `late`: `before` is None then, and `after` is
+    the newest of the documents as they are now.
     """
 
     id: str
@@ -133,6 +149,12 @@ class Change:
     database: Database
     function: str
     misshapen: str | None = None
+    late: Late | None = None
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """What the push is about: one document, or all of those that waited for it together."""
+        return self.late.documents if self.late else (self.document,)
 
     @property
     def document(self) -> Document:
@@ -150,7 +172,8 @@ class Change:
     def became(self, is_so: Callable[[Document], bool]) -> bool:
         """Whether something is so after the write and was not before it; a create counts.
 
-        A document in which it could not be read before was not so.
+        A document in which it could not be read before was not so. Of a late change, whether it
+        is so still.
         """
         if self.document is not self.after or not is_so(self.after):
             return False

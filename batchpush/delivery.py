@@ -1,6 +1,8 @@
 """The delivery of a push, on one screen.
 
 change ──> handler ──> claim ──> calls, all at once ──> record
+              ^          │
+              └── wait <─┘  for the end of quiet hours, or of a burst
 """
 
 import asyncio
@@ -8,7 +10,7 @@ import functools
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,16 +28,18 @@ from batchpush.errors import (
     TryAgainLater,
 )
 from batchpush.firebase import firestore_client
-from batchpush.ledger import INLINE, Entry, Ledger, Outrun
+from batchpush.ledger import Entry, Ledger, Outrun
 from batchpush.logs import about, log, raised_at
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.outcome import Outcome, Reply, Then, judge, retry_after, wait_before
-from batchpush.push import MAX_RECIPIENTS, Call, Push
+from batchpush.plan import Plan, plan
+from batchpush.push import Push
 from batchpush.record import SETTLED, CallRecord, Record, State, record_id
 from batchpush.report import report
 from batchpush.settings import Settings, settings
 from batchpush.tasks import Tasks
 from batchpush.timing import Timing
+from batchpush.waiting import burst_id
 
 Handler = Callable[[Change, LookUp], Awaitable[Push | None]]
 
@@ -45,6 +49,7 @@ SWEEP_AT_ONCE = 20
 SWEEP_FOR = timedelta(seconds=420)
 REPLAY_WITHIN = timedelta(hours=1)
 GIVE_UP_READING = timedelta(hours=6)  # on what a handler depends on
+MOST_CLAIMS = 10  # of a push to whose burst others add at the same time
 
 
 async def deliver(change: Change, handler: Handler, report_to: str | None = None) -> None:
@@ -85,18 +90,31 @@ class Deliverer:
     breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
 
     async def deliver(self, change: Change, handler: Handler, report_to: str | None = None) -> None:
-        planned = await self._plan(change, handler)
-        if planned is None:
+        """Raises `Outrun` for a late change that somebody else took up, or added to."""
+        for _ in range(MOST_CLAIMS):
+            planned = await self._plan(change, handler)
+            if planned is None:
+                return
+            try:
+                entry = await self._claim(planned, change, report_to)
+            except Outrun:
+                if change.late:
+                    raise
+                await self.sleep(self.jitter())
+                continue
+            if entry.record.owner == planned.record.owner:
+                await self._finish(entry)
+            else:
+                await self.resume(entry)
             return
-        entry = await self._claim(planned, report_to)
-        if entry.record.owner == planned.record.owner:
-            await self._finish(entry)
-        else:
-            await self.resume(entry)
+        raise DeliveryUnfinished("others add to its burst all the time")
 
     async def resume(self, entry: Entry) -> None:
         """Carry on with a delivery that somebody else began."""
         if entry.record.is_settled:
+            return
+        if entry.record.state is State.WAITING:
+            await self._put_off(entry.record)
             return
         if not entry.record.is_free(self.now()):
             raise DeliveryUnfinished("somebody else is sending it")
@@ -106,57 +124,95 @@ class Deliverer:
             raise DeliveryUnfinished("somebody else took it up") from None
         await self._finish(taken)
 
+    async def end(self, entry: Entry, record: Record) -> None:
+        """Settle a delivery of which nothing is sent; raises `Outrun`."""
+        await self._finish(await self.ledger.change(entry, record))
+
     async def _finish(self, entry: Entry) -> None:
+        await self._put_off(entry.record)
         if entry.record.state is State.CLAIMED:
             entry = await (self._hand_out if entry.record.chunks else self._send_all)(entry)
         _log_end(entry.record)
         await report(entry.record)
-        if not entry.record.is_settled and not entry.record.chunks:
+        if entry.record.state is State.RETRY and not entry.record.chunks:
             raise DeliveryUnfinished("not every call is accepted yet")
+
+    async def _put_off(self, record: Record) -> None:
+        """Have what waits taken up when its time has come."""
+        tasks = (
+            self.tasks.enqueue("sendlater", {"delivery": delivery}, at)
+            for delivery, at in record.later.items()
+        )
+        await asyncio.gather(*tasks)
 
     # From the change to a record
 
-    async def _plan(self, change: Change, handler: Handler) -> "Plan | None":
+    async def _plan(self, change: Change, handler: Handler) -> Plan | None:
         """What to claim: the handler's push, or why there can be none."""
+        record, since = self._begun(change)
         try:
-            push = await handler(change, look_up_for(change))
-            return None if push is None else self._planned(self._record(change), push)
+            push = await self._push(change, handler)
+            if push is not None:
+                return await self._planned(record, since, change, push)
+            if change.late:
+                return Plan(record.ended(State.OBSOLETE, "nobody is left to be told"))
+            return None
         except TryAgainLater as error:
-            if self.now() < change.time + GIVE_UP_READING:
+            if self.now() < since + GIVE_UP_READING:
                 raise
-            return self._ended(change, State.EXPIRED, error)
+            return Plan(record.ended(State.EXPIRED, str(error)))
         except Exception as error:
             # Also a mistake in a handler: it fails the same way each time, and the platform
-            # would bring the event back for a day.
-            return self._ended(change, State.REFUSED, error)
+            # would bring the event back for a day. Of somebody else's error only its kind and
+            # place: its text may hold anything.
+            is_ours = isinstance(error, BatchpushError)
+            reason = str(error) if is_ours else f"{type(error).__name__} at {raised_at(error)}"
+            return Plan(record.ended(State.REFUSED, reason))
 
-    def _planned(self, record: Record, push: Push) -> "Plan":
-        record = replace(
+    def _begun(self, change: Change) -> tuple[Record, datetime]:
+        """A new record, or the one that waited; and since when its push is fresh."""
+        if change.late is None:
+            return self._record(change), change.time
+        waited = change.late.entry.record
+        return waited.woken(owner=secrets.token_hex(8), now=self.now()), waited.not_before
+
+    async def _push(self, change: Change, handler: Handler) -> Push | None:
+        """What the handler says; of a late change, only to those who wait for it."""
+        if change.late is None:
+            return await handler(change, look_up_for(change))
+        push = await handler(change, look_up_for(change)) if change.late.documents else None
+        return push and push.only_to(change.late.entry.record.waits_for)
+
+    async def _planned(self, record: Record, since: datetime, change: Change, push: Push) -> Plan:
+        window = timedelta(seconds=self.settings.coalesce_seconds)
+        burst = None
+        if push.burst and window and not change.late:
+            burst = await self.ledger.read_burst(burst_id(change, push.burst))
+        others = change.late.documents if change.late else ()
+        return plan(
             record,
-            group_id=push.group_id,
-            best_before=record.event_time + push.best_before,
+            push,
+            since=since,
+            now=self.now(),
             lease_until=self._lease_until(),
+            apps=tuple(self.settings.batch_apps),
+            burst=burst,
+            window=window,
+            about=[each.path for each in others if each.path != record.document],
         )
-        calls = calls_of_one_record(push, tuple(self.settings.batch_apps))
-        if calls is not None:
-            record = record.with_calls(calls)
-        if self.now() >= record.best_before:
-            return Plan(record.too_old(self.now()))
-        return Plan(record, push if calls is None else None)
 
-    async def _claim(self, planned: "Plan", report_to: str | None) -> Entry:
-        record = replace(planned.record, report_to=self._report_path(planned.record, report_to))
+    async def _claim(self, planned: Plan, change: Change, report_to: str | None) -> Entry:
+        late, record = change.late, planned.record
+        if late is None:
+            record = replace(record, report_to=self._report_path(record, report_to))
         if planned.large:
-            if found := await self.ledger.read(record.id):
+            if late is None and (found := await self.ledger.read(record.id)):
                 return found
             record = replace(record, chunks=await self._prepare(record, planned.large))
-        return await self.ledger.claim(record)
-
-    def _ended(self, change: Change, state: State, error: Exception) -> "Plan":
-        is_ours = isinstance(error, BatchpushError)
-        # Of somebody else's error only its kind and place: its text may hold anything.
-        reason = str(error) if is_ours else f"{type(error).__name__} at {raised_at(error)}"
-        return Plan(replace(self._record(change), state=state, reason=reason[:1000]))
+        if late is None:
+            return await self.ledger.claim(record, planned.later, planned.burst)
+        burst = late.burst and late.burst.without(record.id)
+        return await self.ledger.change(late.entry, record, planned.later, burst)
 
     def _record(self, change: Change) -> Record:
         now = self.now()
@@ -309,6 +365,8 @@ class Deliverer:
         """
         if entry.record.state is State.CLAIMED:
             raise DeliveryUnfinished("somebody is sending it, or the sweep will take it up")
+        if entry.record.state is State.WAITING:
+            raise DeliveryUnfinished("it waits")
         if entry.record.chunks:
             return await self._replay_chunks(entry, resend_unknown)
         pending = entry.record.replayed(
@@ -342,11 +400,18 @@ class Deliverer:
         if len(ids) < SWEEP_LIMIT:
             ids += await self.ledger.unsettled(after="0", limit=SWEEP_LIMIT - len(ids))
         ids = list(dict.fromkeys(ids))
+        await self._sweep_waiting()
         stop = self.now() + SWEEP_FOR
         for start in range(0, len(ids), SWEEP_AT_ONCE):
             if self.now() >= stop:
                 break  # what is under way must end before the platform ends the function
             await asyncio.gather(*map(self._swept, ids[start : start + SWEEP_AT_ONCE]))
+
+    async def _sweep_waiting(self) -> None:
+        """Make a task again for what should have been taken up long ago."""
+        before = self.now() - timedelta(seconds=self.timing.redelivery)
+        for delivery in await self.ledger.overdue(before, SWEEP_LIMIT):
+            await self.tasks.enqueue("sendlater", {"delivery": delivery})
 
     async def _swept(self, record_id: str) -> None:
         entry = await self.ledger.read(record_id)
@@ -368,23 +433,6 @@ class Deliverer:
         return self.now() >= record.updated_at + timedelta(seconds=self.timing.redelivery)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A record to claim, and the push whose calls one record cannot hold."""
-
-    record: Record
-    large: Push | None = None
-
-
-def calls_of_one_record(push: Push, apps: Sequence[str]) -> list[Call] | None:
-    """The calls of a push; None when they are too many for one record."""
-    if push.size > MAX_RECIPIENTS:
-        next(push.calls(apps))  # raises what is wrong with it while that can be told
-        return None
-    calls = list(push.calls(apps))
-    return calls if sum(map(len, {call.body for call in calls})) <= INLINE else None
-
-
 def _log_try(call: CallRecord, outcome: Outcome) -> None:
     data = {"body": call.body, "try": call.tries, "status": call.status, "problem": call.problem}
     severity = "INFO" if outcome is Outcome.ACCEPTED else "WARNING"
@@ -392,7 +440,7 @@ def _log_try(call: CallRecord, outcome: Outcome) -> None:
 
 
 def _log_end(record: Record) -> None:
-    is_well = record.state in (State.SENT, State.RETRY)
+    is_well = record.state in (State.SENT, State.RETRY, State.WAITING, State.OBSOLETE)
     data = {"delivery": record.id, "reason": record.reason}
     log("INFO" if is_well else "ERROR", f"delivery.{record.state.name.lower()}", data=data)
 

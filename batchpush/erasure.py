@@ -32,7 +32,9 @@ def without(person: str, record: Record, now: datetime) -> Erasure:
         return Erasure(record, left="somebody is sending it: run this again in a minute")
     changed = record
     done: list[str] = []
-    if not record.is_settled:
+    if record.state is State.WAITING:
+        changed, done = _not_waited_for(person, record)
+    elif not record.is_settled:
         changed, done = _unaddressed(person, record)
     if changed.is_settled:
         changed, more = _emptied(person, changed)
@@ -75,6 +77,15 @@ def _unaddressed(person: str, record: Record) -> tuple[Record, list[str]]:
     return changed, done
 
 
+def _not_waited_for(person: str, record: Record) -> tuple[Record, list[str]]:
+    """A record that waits, but not to tell the person."""
+    (body,) = (_without_recipient(person, body) for body in record.bodies)
+    changed = replace(record, bodies=(body,))
+    if not _has_recipients(body):
+        changed = replace(changed, state=State.OBSOLETE, not_before=None, about=())
+    return changed, ["taken out of the recipients"] if changed != record else []
+
+
 def _emptied(person: str, record: Record) -> tuple[Record, list[str]]:
     """A settled record which names the person no more, and cannot be replayed any more."""
     segments = [NOBODY if each == person else each for each in record.document.split("/")]
@@ -100,7 +111,7 @@ def names(record: Record, person: str) -> bool:
     texts = (record.reason, *(call.problem for call in record.calls))
     return (
         _is_in_path(person, record.document)
-        or _is_in_path(person, record.report_to)
+        or any(_is_in_path(person, path) for path in (record.report_to, *record.about))
         or any(_scrubbed(text, person) != text for text in texts)
         or any(body_names(body, person) for body in record.bodies)
     )

@@ -7,29 +7,19 @@ has an update that names the version it was made from.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from typing import Any
 
 from batchpush.errors import LedgerUnavailable
 from batchpush.record import CallRecord, CallState, Record, State
+from batchpush.waiting import Burst, StoredBurst, Window
 
 TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
 INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
 COMMIT = 3_000_000  # bytes of records in one commit; the emulator takes 4 MiB, Firestore 10
 CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
-
-
-CHANGING = frozenset(  # the fields that a later revision may change
-    {
-        "best_before",
-        "calls",
-        "lease_until",
-        "owner",
-        "reason",
-        "revision",
-        "state",
-        "updated_at",
-    }
-)
+BURSTS = "batch_bursts"  # the collection of the bursts
+KEEP_BURST = timedelta(days=1)  # after its last window has ended
 
 
 class Outrun(Exception):
@@ -56,19 +46,26 @@ class Ledger:
         """The ledger of a large audience's chunks, which are records like others."""
         return Ledger(self._client, f"{self._collection}/{record_id}/{CHUNKS}")
 
-    async def claim(self, record: Record) -> Entry:
+    async def claim(
+        self, record: Record, later: Iterable[Record] = (), burst: StoredBurst | None = None
+    ) -> Entry:
         """Create the record, or return the one that is there already.
 
         The entry is ours if its owner is: also when the client repeated a create whose answer
-        it had lost.
+        it had lost. Records that wait are created with it, and the burst becomes what it is given
+        as; raises `Outrun` where that was changed since.
         """
         batch = self._client().batch()
-        batch.create(self._reference(record.id), _to_document(record))
+        for each in (record, *later):
+            batch.create(self._reference(each.id), _to_document(each))
         self._report(batch, record)
+        self._store(batch, burst)
         try:
             results = await self._commit(batch)
         except Outrun:
             found = await self.read(record.id)
+            if found is None and burst:
+                raise
             if found is None:
                 raise LedgerUnavailable("the record was there and is gone") from None
             return found
@@ -92,14 +89,25 @@ class Ledger:
     async def _commit(self, batch: Any) -> Any:
         return await _asked(lambda options: batch.commit(**options))
 
-    async def change(self, entry: Entry, record: Record) -> Entry:
-        """Write a later revision of the entry's record; raises `Outrun` if it was changed since."""
+    async def change(
+        self,
+        entry: Entry,
+        record: Record,
+        later: Iterable[Record] = (),
+        burst: StoredBurst | None = None,
+    ) -> Entry:
+        """Write a later revision of the entry's record; raises `Outrun` if it was changed since.
+
+        `later` and `burst` are as in `claim`.
+        """
         client = self._client()
         batch = client.batch()
-        document = {name: value for name, value in _to_document(record).items() if name in CHANGING}
         option = client.write_option(last_update_time=entry.version)
-        batch.update(self._reference(record.id), document, option=option)
+        batch.update(self._reference(record.id), _changes(entry.record, record), option=option)
+        for each in later:
+            batch.create(self._reference(each.id), _to_document(each))
         self._report(batch, record)
+        self._store(batch, burst)
         try:
             results = await self._commit(batch)
         except Outrun:
@@ -126,6 +134,33 @@ class Ledger:
         """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
         query = _in_states(self._records(), (State.CLAIMED, State.RETRY)).order_by("__name__")
         return await self._ids(query.start_after({"__name__": after}).limit(limit))
+
+    async def overdue(self, before: datetime, limit: int) -> list[str]:
+        """Ids of records whose wait was to end before this time; the first ones first."""
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        query = self._records().where(filter=FieldFilter("not_before", "<", before))
+        return await self._ids(query.order_by("not_before").limit(limit))
+
+    async def read_burst(self, burst_id: str) -> StoredBurst:
+        """The burst; an empty one where there is none yet."""
+        reference = self._client().collection(BURSTS).document(burst_id)
+        snapshot = await _asked(lambda options: reference.get(**options))
+        if not snapshot.exists:
+            return StoredBurst(burst_id, Burst(), None)
+        return StoredBurst(burst_id, _to_burst(snapshot.to_dict()), snapshot.update_time)
+
+    def _store(self, batch: Any, stored: StoredBurst | None) -> None:
+        """Write the burst, unless it was changed since it was read."""
+        if stored is None:
+            return
+        client = self._client()
+        reference = client.collection(BURSTS).document(stored.id)
+        if stored.version is None:
+            batch.create(reference, _from_burst(stored.burst))
+        else:
+            option = client.write_option(last_update_time=stored.version)
+            batch.update(reference, _from_burst(stored.burst), option=option)
 
     async def beginning_with(self, beginning: str, limit: int) -> list[str]:
         """Ids that begin so."""
@@ -166,7 +201,7 @@ class Ledger:
         client = self._client()
         batch = client.batch()
         option = client.write_option(last_update_time=entry.version)
-        batch.update(self._reference(record.id), _to_document(record), option=option)
+        batch.update(self._reference(record.id), _changes(entry.record, record), option=option)
         await self._commit(batch)
 
 
@@ -210,27 +245,65 @@ def _is_same(found: Record, written: Record) -> bool:
     return (found.owner, found.revision) == (written.owner, written.revision)
 
 
-# As a document. Only `state` is indexed: see firestore.indexes.json.
+# As a document. Only `state` is indexed, and `not_before` of what waits: see
+# firestore.indexes.json.
+
+STORED = tuple(each.name for each in fields(Record) if each.name != "id")
 
 
 def _to_document(record: Record) -> dict[str, Any]:
-    document = {each.name: getattr(record, each.name) for each in fields(record)}
-    del document["id"]
-    document["state"] = record.state.value
-    document["bodies"], document["chunks"] = list(record.bodies), list(record.chunks)
-    document["calls"] = [
-        {each.name: getattr(call, each.name) for each in fields(call)} | {"state": call.state.value}
-        for call in record.calls
-    ]
+    document = {name: _stored(name, getattr(record, name)) for name in STORED}
+    if record.not_before is None:
+        del document["not_before"]
     return document
+
+
+def _changes(before: Record, after: Record) -> dict[str, Any]:
+    """The fields that a later revision has to write."""
+    from google.cloud.firestore import DELETE_FIELD
+
+    names = [name for name in STORED if getattr(before, name) != getattr(after, name)]
+    changes = {name: _stored(name, getattr(after, name)) for name in names}
+    if "not_before" in changes and after.not_before is None:
+        changes["not_before"] = DELETE_FIELD
+    return changes
+
+
+def _stored(name: str, value: Any) -> Any:
+    if name == "calls":
+        return [
+            {each.name: getattr(call, each.name) for each in fields(call)}
+            | {"state": call.state.value}
+            for call in value
+        ]
+    if name == "state":
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _from_document(record_id: str, document: dict[str, Any]) -> Record:
     known = {each.name for each in fields(Record)}
     values = {name: value for name, value in document.items() if name in known}
     values["state"] = State(values["state"])
-    values["bodies"], values["chunks"] = tuple(values["bodies"]), tuple(values["chunks"])
+    for name in ("about", "bodies", "chunks"):
+        values[name] = tuple(values.get(name, ()))
     values["calls"] = tuple(
         CallRecord(**call | {"state": CallState(call["state"])}) for call in values["calls"]
     )
     return Record(id=record_id, **values)
+
+
+def _from_burst(burst: Burst) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "windows": {name: dict(vars(window)) for name, window in burst.windows.items()},
+        "about": {delivery: list(paths) for delivery, paths in burst.about.items()},
+    }
+    if burst.windows:
+        last = max(window.until for window in burst.windows.values())
+        document["expire_at"] = last + KEEP_BURST
+    return document
+
+
+def _to_burst(document: dict[str, Any]) -> Burst:
+    windows = {name: Window(**window) for name, window in document["windows"].items()}
+    return Burst(windows, document["about"])

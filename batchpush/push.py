@@ -7,7 +7,7 @@ what Batch may accept is not refused here.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from json.encoder import encode_basestring
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from batchpush.addresses import is_deep_link, is_media_address
 from batchpush.change import is_unicode
 from batchpush.errors import InvalidPush
+from batchpush.quiet_hours import QuietHours
 
 MAX_RECIPIENTS = 10_000  # ids in one call, over all four lists
 MAX_BODY = 900_000  # bytes of one call
@@ -53,7 +54,8 @@ class Message:
 class Recipients:
     """Whom to reach, and what they read where the push has several messages.
 
-    A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login.
+    A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login. In their
+    `quiet` hours the push waits for them.
     """
 
     custom_ids: Sequence[str] = ()
@@ -61,9 +63,21 @@ class Recipients:
     tokens: Sequence[str] = ()
     advertising_ids: Sequence[str] = ()
     reads: str | None = None
+    quiet: QuietHours | None = None
 
     def __len__(self) -> int:
         return sum(len(getattr(self, name)) for name in ID_LISTS)
+
+    def with_ids(self, lists: Mapping[str, Sequence[str]]) -> "Recipients":
+        """Others who read the same at the same hours."""
+        return Recipients(
+            custom_ids=lists.get("custom_ids", ()),
+            install_ids=lists.get("install_ids", ()),
+            tokens=lists.get("tokens", ()),
+            advertising_ids=lists.get("advertising_ids", ()),
+            reads=self.reads,
+            quiet=self.quiet,
+        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,8 @@ class Push:
     each group of recipients gets the one that it `reads`. `custom_payload` is a map, or the JSON
     text of one. `extra` holds whatever else Batch takes at the top level of the body; it is
     passed on unseen. `apps` are names from `BATCH_APPS`, all of them if it is None. Once the
-    event is older than `best_before`, the push is not sent any more.
+    event is older than `best_before`, the push is not sent any more; a push that waits gets as
+    long again. Pushes of one `burst` are told together where `COALESCE_SECONDS` says so.
     """
 
     group_id: str
@@ -113,6 +128,11 @@ class Push:
     extra: Mapping[str, Any] = field(default_factory=dict)
     apps: Sequence[str] | None = None
     best_before: timedelta = timedelta(hours=1)
+    burst: str | None = None
+
+    def check(self) -> None:
+        """Raise `InvalidPush`, naming the field, for what Batch would refuse."""
+        _check(self)
 
     def calls(self, apps: Sequence[str]) -> Iterator["Call"]:
         """Every call that the push takes, chunk by chunk; raises `InvalidPush` naming the field.
@@ -120,7 +140,7 @@ class Push:
         Recipients who get the same message share their calls, and each of them is in exactly
         one call per app. A million recipients are never in memory as calls all at once.
         """
-        _check(self)
+        self.check()
         apps = self._chosen(apps)
         number = 0
         for message, groups in self._audiences().items():
@@ -130,9 +150,24 @@ class Push:
                 number += 1
 
     @property
+    def groups(self) -> Sequence[Recipients]:
+        return (self.recipients,) if isinstance(self.recipients, Recipients) else self.recipients
+
+    @property
     def size(self) -> int:
         """The number of recipients' ids; one that is named twice counts twice."""
-        return sum(map(len, self._groups()))
+        return sum(map(len, self.groups))
+
+    def only_to(self, ids: Mapping[str, Sequence[str]]) -> "Push | None":
+        """The push to those among its recipients who are in these lists; None if nobody is."""
+        kept = {name: frozenset(ids.get(name, ())) for name in ID_LISTS}
+
+        def among(group: Recipients) -> Recipients:
+            lists = {name: filter(kept[name].__contains__, getattr(group, name)) for name in kept}
+            return group.with_ids({name: tuple(listed) for name, listed in lists.items()})
+
+        groups = [some for group in self.groups if len(some := among(group))]
+        return replace(self, recipients=groups) if groups else None
 
     def _chosen(self, apps: Sequence[str]) -> Sequence[str]:
         """Those of the deployed apps that the push is for."""
@@ -145,15 +180,12 @@ class Push:
     def _audiences(self) -> dict[Message | None, list[Recipients]]:
         """The different messages, each with those who get it."""
         audiences: dict[Message | None, list[Recipients]] = {}
-        for group in self._groups():
+        for group in self.groups:
             message = self.message
             if isinstance(message, Mapping):
                 message = message[group.reads or ""]
             audiences.setdefault(message, []).append(group)
         return audiences
-
-    def _groups(self) -> Sequence[Recipients]:
-        return (self.recipients,) if isinstance(self.recipients, Recipients) else self.recipients
 
     def _frame(self, message: Message | None) -> dict[str, Any]:
         """The body of a call without its recipients; what is not set is left out."""
@@ -259,9 +291,9 @@ def _check(push: Push) -> None:
         value = getattr(push, name)
         if value is not None and not is_valid(value):
             raise InvalidPush(name, expected)
-    for group in push._groups():
+    for group in push.groups:
         _check_recipients(group)
-    if not any(len(group) for group in push._groups()):
+    if not any(len(group) for group in push.groups):
         raise InvalidPush("recipients", "is empty")
     _check_message(push)
 
@@ -286,7 +318,7 @@ def _check_message(push: Push) -> None:
             raise InvalidPush("message", "is missing")
         return
     if isinstance(push.message, Mapping):
-        for group in push._groups():
+        for group in push.groups:
             if group.reads not in push.message:
                 raise InvalidPush("message", f"has no text for those who read {group.reads!r}")
         messages = list(push.message.values())
@@ -341,7 +373,7 @@ def _is_landing(value: object) -> bool:
     )
 
 
-OWN_FIELDS = frozenset(own.name for own in fields(Push))
+OWN_FIELDS = frozenset(own.name for own in fields(Push)) - {"burst"}
 
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
@@ -375,6 +407,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda v: isinstance(v, timedelta) and v <= MAX_BEST_BEFORE,
         "must be at most 24 hours after the event",
     ),
+    ("burst", _is_text, "must be a string that is not blank"),
     (
         "extra",
         lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),

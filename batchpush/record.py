@@ -1,16 +1,18 @@
 """What the delivery record says, and how it may change. Pure.
 
 create ──> CLAIMED ──> SENT | REFUSED | HELD | EXPIRED      settled, never changes again
-             ^  │                                           (unless a person replays it)
-             │  └────> RETRY ──┐
-             └─────────────────┘  taken up by a redelivery or the sweep; also a CLAIMED
-                                  whose lease ended
+        │    ^ ^ │                                          (unless a person replays it)
+        │    │ │ └────> RETRY ──┐
+        │    │ └────────────────┘  taken up by a redelivery or the sweep; also a CLAIMED
+        │    │                     whose lease ended
+        └> WAITING ──> OBSOLETE                             settled
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -21,15 +23,17 @@ from batchpush.push import Call
 class State(Enum):
     """What is true of a delivery."""
 
+    WAITING = "WAITING"  # for the end of quiet hours or of a burst; it is looked at again then
     CLAIMED = "CLAIMED"  # somebody is sending, until the lease ends
     RETRY = "RETRY"  # some call is not accepted yet; the event will be delivered again
     SENT = "SENT"  # Batch accepted every call (accepted is not delivered)
     REFUSED = "REFUSED"  # Batch or our validation refused it for good; the record says why
     HELD = "HELD"  # a call's outcome stayed unknown, its resends are used up: a person decides
     EXPIRED = "EXPIRED"  # it became too old to send
+    OBSOLETE = "OBSOLETE"  # nobody is to be told any more: it was read, deleted or told otherwise
 
 
-SETTLED = frozenset({State.SENT, State.REFUSED, State.HELD, State.EXPIRED})
+SETTLED = frozenset(State) - {State.WAITING, State.CLAIMED, State.RETRY}
 
 
 class CallState(Enum):
@@ -109,6 +113,11 @@ class Record:
     the claimant's nonce; `revision` grows with every write. `report_to` is the path, if any, at
     which a summary is written for the app once the delivery is settled. A large audience has no
     calls here: `chunks` are the ids of records of their own, below this one.
+
+    A record that waits, until `not_before`, has no calls either: its only body says to whom, and
+    `about` are the paths of further documents that it is about. `burst` is the id of the burst
+    that it belongs to. `later` are the records that wait and were claimed with this one, which may
+    be among them, with their times; it is empty once their tasks are made.
     """
 
     id: str
@@ -128,6 +137,10 @@ class Record:
     group_id: str | None = None
     reason: str | None = None
     report_to: str | None = None
+    not_before: datetime | None = None
+    about: tuple[str, ...] = ()
+    burst: str | None = None
+    later: Mapping[str, datetime] = field(default_factory=dict)
     chunks: tuple[str, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
@@ -140,6 +153,45 @@ class Record:
             calls=tuple(CallRecord(call.app, bodies[call.body]) for call in calls),
             bodies=tuple(body.decode() for body in bodies),
         )
+
+    def waiting(
+        self, until: datetime, recipients: Mapping[str, Sequence[str]], fresh_for: timedelta
+    ) -> "Record":
+        """The record as one that waits, to be sent then to these lists of ids."""
+        body = json.dumps({"recipients": recipients}, ensure_ascii=False, separators=(",", ":"))
+        return replace(
+            self,
+            state=State.WAITING,
+            not_before=until,
+            best_before=until + fresh_for,
+            lease_until=None,
+            calls=(),
+            bodies=(body,),
+        )
+
+    @property
+    def waits_for(self) -> dict[str, list[str]]:
+        """To whom a record that waits is to be sent: lists of ids."""
+        lists: dict[str, list[str]] = json.loads(self.bodies[0])["recipients"]
+        return lists
+
+    def woken(self, owner: str, now: datetime) -> "Record":
+        """The record once its wait is over, with nothing in it that is to be sent yet."""
+        return replace(
+            self,
+            state=State.CLAIMED,
+            owner=owner,
+            not_before=None,
+            about=(),
+            burst=None,
+            bodies=(),
+            revision=self.revision + 1,
+            updated_at=now,
+        )
+
+    def ended(self, state: State, reason: str) -> "Record":
+        """The record of a push of which there is nothing to send."""
+        return replace(self, state=state, reason=reason[:1000], lease_until=None)
 
     def with_chunks(self, states: Mapping[str, State], now: datetime) -> "Record":
         """The record of a large audience, in the state of its least finished chunk."""

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import functions_framework.aio
@@ -25,6 +26,17 @@ SCHEDULED_TIMEOUT = 540  # seconds
 Answer = tuple[str, int]
 Function = Callable[[Change], Awaitable[None]]
 Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A function of `main.py`, and the path with `{...}` in it that it watches."""
+
+    path: str
+    function: Function
+
+
+WATCHED: dict[str, Watched] = {}  # by the function's name
 
 
 def document_created(path: str) -> Callable[[Function], Any]:
@@ -99,6 +111,8 @@ def _on_write(database: Database, path: str, sdk_name: str) -> Callable[[Functio
     decode = from_firestore if database == "firestore" else from_database
 
     def decorate(function: Function) -> Any:
+        WATCHED[function.__name__] = Watched(path, function)
+
         async def serve(request: Any) -> Answer:
             return await handle(function, path, decode, request.headers, await request.body())
 

@@ -42,7 +42,9 @@ class Queue(Tasks):
         super().__init__(settings)
         self.tasks: list[dict[str, Any]] = []
 
-    async def enqueue(self, function: str, data: Mapping[str, Any]) -> None:
+    async def enqueue(
+        self, function: str, data: Mapping[str, Any], at: datetime | None = None
+    ) -> None:
         self.tasks.append(dict(data))
 
 

@@ -111,7 +111,8 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
         # The same for somebody who is not a friend and somebody who is not there at all.
         raise CallRefused("permission-denied", "this cannot be sent to them")
     reader, sender = person(to, other), person(me, profile)
-    if reader.is_muted or (is_shared and to in _ids(conversation, "muted_by")):
+    is_asleep = reader.quiet is not None and reader.quiet.end_after(call.time) is not None
+    if reader.is_muted or is_asleep or (is_shared and to in _ids(conversation, "muted_by")):
         return None
 
     within = request.params.get("minutes")

@@ -30,7 +30,7 @@ async def to_passengers(
 
     return Push(
         group_id=text,
-        recipients=recipients(passengers),
+        recipients=recipients(passengers, at_any_hour=True),
         message=in_their_words(passengers, words),
         deeplink=deeplink(f"{vehicle}s", vehicle_id),
         gcm_collapse_key=CollapseKey(f"{vehicle}-{vehicle_id}"),

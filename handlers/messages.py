@@ -1,8 +1,10 @@
 """Chat messages.
 
 A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipient_ids`, and
-`unread_message`.
+`unread_message`, which is false once it was read.
 """
+
+from dataclasses import replace
 
 from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push
 from handlers.fields import flag
@@ -12,53 +14,81 @@ from handlers.texts import say
 
 
 async def new_message(message: Change, look_up: LookUp) -> Push | None:
-    """A chat message, to everybody else in its conversation."""
+    """A chat message, to everybody else in its conversation.
+
+    Those that waited together are told in one push, but for what was read meanwhile.
+    """
     return await _push("new_message", message, look_up)
 
 
 async def message_unread(message: Change, look_up: LookUp) -> Push | None:
     """A message that is marked as unread later on, to the same people."""
     is_marked = message.became(lambda document: flag(document, "unread_message"))
-    if not is_marked or message.before is None:
+    if not is_marked or (message.before is None and not message.late):
         return None
     return await _push("message_unread", message, look_up)
 
 
 async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
-    document = message.document
-    sender_id = document.id("sender_id")
-    text = document.string("text", default="").strip()
-    image_url = document.string("image_url", default="")
-    if not text and not image_url:
-        raise document.invalid("text", "is missing, and so is image_url")
-
     conversation_id = message.params["conversation_id"]
-    conversation, profile = await look_up.many(
-        f"conversations/{conversation_id}", f"users/{sender_id}"
+    documents = [each for each in message.documents if not (message.late and _is_read(each))]
+    if not documents:
+        return None
+    says = {document.path: _what_it_says(document) for document in documents}
+    sender_ids = list(dict.fromkeys(document.id("sender_id") for document in documents))
+    conversation, *profiles = await look_up.many(
+        f"conversations/{conversation_id}", *(f"users/{sender_id}" for sender_id in sender_ids)
     )
-    others = [
-        user_id
-        for user_id in _recipient_ids(document, conversation)
-        if user_id not in {sender_id, *_muted_by(conversation)}
+    senders = zip(sender_ids, profiles, strict=True)
+    names = {sender_id: person(sender_id, profile).name for sender_id, profile in senders}
+
+    told_of: dict[str, list[Document]] = {}
+    for document in documents:
+        for user_id in _recipient_ids(document, conversation):
+            if user_id not in {document["sender_id"], *_muted_by(conversation)}:
+                told_of.setdefault(user_id, []).append(document)
+    told = [
+        replace(one, told_of=told_of[user_id])
+        for user_id, one in zip(told_of, await people(look_up, *told_of), strict=True)
+        if not one.is_muted
     ]
-    told = [one for one in await people(look_up, *others) if not one.is_muted]
     if not told:
         return None
 
-    sender = person(sender_id, profile).name
-
     def words(reader: Person) -> Message:
-        key = f"{kind}{'' if text else '_picture'}{'' if sender else '_unnamed'}"
-        return say(key, reader.language, sender=sender or "", text=text)
+        wrote = {names[document["sender_id"]] for document in reader.told_of}
+        sender = (wrote.pop() if len(wrote) == 1 else None) or ""
+        unnamed = "" if sender else "_unnamed"
+        if len(reader.told_of) > 1:
+            count = str(len(reader.told_of))
+            return say(f"new_messages{unnamed}", reader.language, sender=sender, count=count)
+        text, _ = says[reader.told_of[0].path]
+        key = f"{kind}{'' if text else '_picture'}{unnamed}"
+        return say(key, reader.language, sender=sender, text=text)
 
+    _, image_url = says[documents[-1].path]
     return Push(
         group_id=kind,
         recipients=recipients(told),
         message=in_their_words(told, words),
         deeplink=deeplink("conversations", conversation_id),
-        media=Media(picture=image_url) if image_url else None,
+        media=Media(picture=image_url) if image_url and len(documents) == 1 else None,
         gcm_collapse_key=CollapseKey(f"conversation-{conversation_id}"),
+        burst=conversation_id if kind == "new_message" else None,
     )
+
+
+def _is_read(message: Document) -> bool:
+    return message.get("unread_message") is False
+
+
+def _what_it_says(message: Document) -> tuple[str, str]:
+    """Its text and the address of its picture, of which it has at least one."""
+    text = message.string("text", default="").strip()
+    image_url = message.string("image_url", default="")
+    if not text and not image_url:
+        raise message.invalid("text", "is missing, and so is image_url")
+    return text, image_url
 
 
 def _recipient_ids(message: Document, conversation: Document | None) -> tuple[str, ...]:

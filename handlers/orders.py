@@ -31,7 +31,7 @@ async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
         message = say("order_delivered", customer.language, number=number)
     return Push(
         group_id="order_delivered",
-        recipients=recipients([customer]),
+        recipients=recipients([customer], at_any_hour=True),
         message=message,
         deeplink=deeplink("orders", order_id),
         gcm_collapse_key=CollapseKey(f"order-{order_id}"),

@@ -7,7 +7,8 @@ from typing import Any
 from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push, Recipients
 from handlers.fields import moment
 
-AS_THEY_ARE = {field.name for field in fields(Push)} - {"extra", "best_before"}
+AS_THEY_ARE = {field.name for field in fields(Push)} - {"extra", "best_before", "burst"}
+OURS = ("reads", "quiet")  # fields of recipients that are none of Batch's
 
 
 async def outbox(change: Change, look_up: LookUp) -> Push | None:
@@ -35,7 +36,7 @@ def _part(document: Document, name: str, kind: type) -> Any:
     value = document.get(name)
     if not isinstance(value, Mapping):
         raise document.invalid(name, "is missing" if value is None else "must be a map")
-    known = {field.name: field.default for field in fields(kind) if field.name != "reads"}
+    known = {field.name: field.default for field in fields(kind) if field.name not in OURS}
     for key in value.keys() - known.keys():
         raise document.invalid(f"{name}.{key}", f"is not one of {', '.join(known)}")
     for key, default in known.items():

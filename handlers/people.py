@@ -5,12 +5,14 @@ whatever is not what it should be counts as absent.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, time, tzinfo
 from typing import TypeGuard
 from zoneinfo import ZoneInfo
 
-from batchpush import Document, LookUp, Message, Recipients
+from batchpush import Document, LookUp, Message, QuietHours, Recipients
 from batchpush.change import is_unicode
 from batchpush.logs import log
 from batchpush.push import ID_LISTS, MAX_CUSTOM_ID
@@ -18,23 +20,30 @@ from handlers.fields import zone_named
 from handlers.texts import language_of
 
 MOST_PEOPLE = 1000  # whose profiles are read for one push
-PROFILE = ("display_name", "language", "time_zone", "push_muted", "batch")
+PROFILE = ("display_name", "language", "time_zone", "push_muted", "quiet_hours", "batch")
+CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody to tell, or to name. `batch` is who they are to Batch: lists of ids."""
+    """Somebody to tell, or to name. `batch` is who they are to Batch: lists of ids.
+
+    `told_of` are the documents that they are told of, where not all are told of the same.
+    """
 
     name: str | None
     language: str
     zone: ZoneInfo | None
     is_muted: bool
+    quiet: QuietHours | None
     batch: Mapping[str, Sequence[str]]
+    told_of: Sequence[Document] = ()
 
     @property
     def reads(self) -> str:
-        """The same for all who read the same words: words depend on the language and the zone."""
-        return f"{self.language} {self.zone.key if self.zone else ''}".strip()
+        """The same for all who read the same words: what those depend on."""
+        zone = [self.zone.key] if self.zone else []
+        return " ".join([self.language, *zone, *(document.path for document in self.told_of)])
 
 
 def person_ids(document: Document, field: str) -> tuple[str, ...] | None:
@@ -57,13 +66,26 @@ def person(user_id: str, profile: Document | None) -> Person:
     """The person of a profile that is at hand."""
     profile = profile or Document(f"users/{user_id}", {})
     name = profile.get("display_name")
+    zone = zone_named(profile.get("time_zone"))
     return Person(
         name=name.strip() if _is_text(name) else None,
         language=language_of(profile.get("language")),
-        zone=zone_named(profile.get("time_zone")),
+        zone=zone,
         is_muted=profile.get("push_muted") is True,
+        quiet=_quiet_hours(profile.get("quiet_hours"), zone or UTC),
         batch=_batch_ids(profile.get("batch")) or {"custom_ids": (user_id,)},
     )
+
+
+def _quiet_hours(hours: object, zone: tzinfo) -> QuietHours | None:
+    """`{"start": "22:00", "end": "07:00"}` in the person's time zone."""
+    if not isinstance(hours, dict):
+        return None
+    clocks = (hours.get("start"), hours.get("end"))
+    if not all(isinstance(clock, str) and CLOCK.fullmatch(clock) for clock in clocks):
+        return None
+    start, end = (time.fromisoformat(str(clock)) for clock in clocks)
+    return QuietHours(start, end, zone)
 
 
 def _batch_ids(batch: object) -> dict[str, Sequence[str]]:
@@ -89,16 +111,20 @@ def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip()) and is_unicode(value)
 
 
-def recipients(people: Iterable[Person]) -> list[Recipients]:
-    """The people as Batch knows them, in groups of those who read the same."""
-    groups: dict[str, dict[str, list[str]]] = {}
+def recipients(people: Iterable[Person], at_any_hour: bool = False) -> list[Recipients]:
+    """The people as Batch knows them, in groups of those who read the same at the same hours.
+
+    `at_any_hour` is for what cannot wait until somebody's quiet hours are over.
+    """
+    groups: dict[Recipients, dict[str, list[str]]] = {}
     for one in people:
-        ids = groups.setdefault(one.reads, {name: [] for name in ID_LISTS})
+        kind = Recipients(reads=one.reads, quiet=None if at_any_hour else one.quiet)
+        ids = groups.setdefault(kind, {name: [] for name in ID_LISTS})
         for name, identifiers in one.batch.items():
             ids[name].extend(identifiers)
         if "tokens" in one.batch:
             _warn_of_tokens()
-    return [Recipients(reads=reads, **ids) for reads, ids in groups.items()]
+    return [kind.with_ids(ids) for kind, ids in groups.items()]
 
 
 @functools.cache

@@ -35,9 +35,13 @@ class Queue(Tasks):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.tasks: list[tuple[str, dict[str, Any]]] = []
+        self.times: list[datetime | None] = []
 
-    async def enqueue(self, function: str, data: Mapping[str, Any]) -> None:
+    async def enqueue(
+        self, function: str, data: Mapping[str, Any], at: datetime | None = None
+    ) -> None:
         self.tasks.append((function, dict(data)))
+        self.times.append(at)
 
 
 class Time:

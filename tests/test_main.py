@@ -59,7 +59,7 @@ DATABASE = {
     "train_cancelled_rtdb": ("written", "trains/{train_id}"),
     "outbox_rtdb": ("created", "pushes/{push_id}"),
 }
-ALWAYS = {"sendchunk", "sweep"}
+ALWAYS = {"sendchunk", "sendlater", "sweep"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -50,7 +50,7 @@ chance = random.SystemRandom()
 class Trap:
     """Where a delivery stops: `at` is before, in or after a step; or between the two sends.
 
-    The steps are claim, send, record and take up.
+    The steps are prepare, claim, send, record and take up.
     """
 
     event: str
@@ -62,10 +62,12 @@ class Trap:
 class Spec:
     events: Sequence[str] = ()
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    audience: int = 2  # recipients
     copies: int = 1  # of each event, at once
     at_once: int = 100  # deliveries
     per_second: float | None = None  # events; None is as fast as it goes
     patience: float = 0.0  # seconds in which an event that is to come again does so
+    tasks: Sequence[Mapping[str, str]] = ()  # of a large audience, each until it is done
     sweeps: bool = False  # afterwards, until nothing is left or the patience ends
     starts_on_go: bool = False  # says that it is ready, and waits for a line
     trap: Trap | None = None
@@ -126,12 +128,22 @@ class Traps:
 class TrappedLedger(Ledger):
     traps: Traps
 
-    async def claim(self, record: Record) -> Entry:
-        return await self.traps.around("claim", record.event_id, super().claim(record))
+    def chunks_of(self, record_id: str) -> "TrappedLedger":
+        chunks = TrappedLedger(self._client, super().chunks_of(record_id)._collection)
+        chunks.traps = self.traps
+        return chunks
 
-    async def change(self, entry: Entry, record: Record) -> Entry:
+    async def claim(self, record: Record, *beside: Any) -> Entry:
+        return await self.traps.around("claim", record.event_id, super().claim(record, *beside))
+
+    async def change(self, entry: Entry, record: Record, *beside: Any) -> Entry:
         step = "take up" if record.state is State.CLAIMED else "record"
-        return await self.traps.around(step, record.event_id, super().change(entry, record))
+        written = super().change(entry, record, *beside)
+        return await self.traps.around(step, record.event_id, written)
+
+    async def prepare(self, records: Iterable[Record]) -> list[str]:
+        records = list(records)
+        return await self.traps.around("prepare", records[0].event_id, super().prepare(records))
 
 
 class TrappedClient(BatchClient):
@@ -145,6 +157,15 @@ class TrappedClient(BatchClient):
         return reply
 
 
+class SaidTasks(Tasks):
+    """Says what Cloud Tasks would be given."""
+
+    async def enqueue(
+        self, function: str, data: Mapping[str, Any], at: datetime | None = None
+    ) -> None:
+        say("task", data=dict(data))
+
+
 class Worker:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -154,7 +175,8 @@ class Worker:
         )
         self.client = TrappedClient(settings(), timing, RestKeyCache(constant_key))
         self.ledger.traps = self.client.traps = traps
-        self.deliverer = Deliverer(self.ledger, self.client, Tasks(settings()), settings(), timing)
+        tasks = SaidTasks(settings())
+        self.deliverer = Deliverer(self.ledger, self.client, tasks, settings(), timing)
         self.free = asyncio.Semaphore(spec.at_once)
         self.ends_at = time.monotonic() + spec.patience
 
@@ -171,6 +193,8 @@ class Worker:
                 if self.spec.per_second:
                     say("came", event=event)
                     await asyncio.sleep(1 / self.spec.per_second)
+        for task in self.spec.tasks:
+            await self.see_through_task(task)
         if self.spec.sweeps:
             await self.sweep()
         await self.client.aclose()
@@ -183,16 +207,32 @@ class Worker:
                 return
             await asyncio.sleep(chance.uniform(0.1, 1) * REDELIVERY)
 
+    async def see_through_task(self, task: Mapping[str, str]) -> None:
+        while time.monotonic() < self.ends_at:
+            try:
+                await self.deliverer.send_chunk(**task)
+            except TryAgainLater:
+                await asyncio.sleep(REDELIVERY)
+            else:
+                return
+
     async def deliver(self, event: str) -> str:
         answer, reason = "done", None
         try:
-            await self.deliverer.deliver(self.change(event), handler)
+            await self.deliverer.deliver(self.change(event), self.handler)
         except TryAgainLater as error:
             answer, reason = "again", f"{type(error).__name__}: {error}"
         except Exception:
             answer, reason = "broken", traceback.format_exc()
         say("answered", event=event, answer=answer, reason=reason)
         return answer
+
+    async def handler(self, change: Change, look_up: LookUp) -> Push:
+        return Push(
+            group_id=change.id,
+            recipients=Recipients(custom_ids=people(self.spec.audience)),
+            message=Message("Hello"),
+        )
 
     def change(self, event: str) -> Change:
         written = created(f"torture/{event}", {"id": event})
@@ -208,12 +248,8 @@ class Worker:
             await asyncio.sleep(REDELIVERY)
 
 
-async def handler(change: Change, look_up: LookUp) -> Push:
-    return Push(
-        group_id=change.id,
-        recipients=Recipients(custom_ids=["ann", "bob"]),
-        message=Message("Hello"),
-    )
+def people(count: int) -> list[str]:
+    return [f"user-{number}" for number in range(count)]
 
 
 async def constant_key() -> RestKey:

@@ -1,0 +1,92 @@
+"""What waited: the function that put it off is called once more, with the documents as they are."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from batchpush.change import Change, Document, Late, path_params
+from batchpush.delivery import Deliverer, deliverer
+from batchpush.errors import DeliveryUnfinished, MalformedEvent
+from batchpush.ledger import Entry, Outrun
+from batchpush.logs import about, log
+from batchpush.lookup import look_up_for
+from batchpush.record import Record, State
+from batchpush.triggers import WATCHED
+
+MOST_LOOKS = 10  # at a burst to which others add at the same time
+SHORT_WAIT = 15.0  # seconds for which a task that comes early is kept rather than sent back
+
+
+async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
+    """One delivery that waits: `{"delivery": ID}`. Raises `TryAgainLater`."""
+    delivery = data.get("delivery")
+    if not isinstance(delivery, str):
+        raise MalformedEvent("the task names no delivery")
+    await wake(deliverer(), delivery)
+
+
+async def wake(made: Deliverer, delivery: str) -> None:
+    for _ in range(MOST_LOOKS):
+        entry = await made.ledger.read(delivery)
+        if entry is None:
+            log("ERROR", "delivery.missing", data={"delivery": delivery})
+            return
+        record = entry.record
+        with about(function=record.function, event_id=record.event_id, document=record.document):
+            if record.state is not State.WAITING:
+                await made.resume(entry)
+                return
+            await _until_its_time(made, record)
+            try:
+                await _taken_up(made, entry)
+                return
+            except Outrun:
+                await made.sleep(made.jitter())
+    raise DeliveryUnfinished("others add to its burst all the time")
+
+
+async def _until_its_time(made: Deliverer, record: Record) -> None:
+    assert record.not_before is not None
+    seconds = (record.not_before - made.now()).total_seconds()
+    if seconds > SHORT_WAIT:
+        raise DeliveryUnfinished("it has to wait still")
+    if seconds > 0:
+        await made.sleep(seconds)
+
+
+async def _taken_up(made: Deliverer, entry: Entry) -> None:
+    record = entry.record
+    watched = WATCHED.get(record.function)
+    if watched is None:
+        gone = f"main.py has no {record.function} any more"
+        await made.end(entry, _woken(made, record).ended(State.REFUSED, gone))
+        return
+    if made.now() >= record.best_before:
+        await made.end(entry, _woken(made, record).too_old(made.now()))
+        return
+    change = Change(
+        id=record.event_id,
+        source=record.source,
+        path=record.document,
+        params=path_params(watched.path, record.document) or {},
+        before=None,
+        after=None,
+        time=record.event_time,
+        database="firestore" if record.is_in_firestore else "database",
+        function=record.function,
+    )
+    burst = await made.ledger.read_burst(record.burst) if record.burst else None
+    joined = burst.burst.about.get(record.id, ()) if burst else ()
+    documents = await _read(change, record.document, *record.about, *joined)
+    late = Late(documents, entry, burst)
+    await watched.function(replace(change, after=documents[-1] if documents else None, late=late))
+
+
+def _woken(made: Deliverer, record: Record) -> Record:
+    return record.woken(record.owner, made.now())
+
+
+async def _read(change: Change, *paths: str) -> tuple[Document, ...]:
+    """Those of the documents that are there still."""
+    documents = await look_up_for(change).many(*dict.fromkeys(paths))
+    return tuple(document for document in documents if document is not None)

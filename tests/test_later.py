@@ -1,0 +1,483 @@
+"""What waits, on the real Firestore emulator: quiet hours, bursts, and all that may happen then."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import batchpush.lookup
+from batchpush import Change, Push
+from batchpush.delivery import Deliverer, Handler
+from batchpush.erasure import without
+from batchpush.errors import DeliveryUnfinished, LookUpFailed, MalformedEvent, TasksUnavailable
+from batchpush.later import SHORT_WAIT, send_waiting_delivery, wake
+from batchpush.lookup import LookUp
+from batchpush.record import Record, State, record_id
+from batchpush.triggers import WATCHED, Watched
+from emulators import batch
+from handlers import credit_limits, friend_requests, game_turns, messages
+from tests.deliveries import REST_KEY, Queue, Time, deliverer_for
+from tests.events import created
+
+pytestmark = pytest.mark.suite
+
+APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
+EVENING = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
+MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
+NIGHT = {"start": "22:00", "end": "07:00"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[batch.Batch]:
+    with batch.running(apps=APPS, rest_keys=[REST_KEY]) as server:
+        yield server
+
+
+class House:
+    """A deliverer, the documents that its handlers read, and a clock that stands at EVENING."""
+
+    def __init__(self, made: Deliverer, clock: Time, api: batch.Batch) -> None:
+        self.made, self.clock, self.api = made, clock, api
+        self.id = uuid.uuid4().hex[:12]
+
+    def path(self, path: str) -> str:
+        return f"house/{self.id}/{path}"
+
+    async def stores(self, path: str, fields: dict[str, Any] | None) -> None:
+        document = self.made.ledger._client().document(path)
+        await (document.delete() if fields is None else document.set(fields))
+
+    async def knows(self, user_id: str, **profile: Any) -> str:
+        user_id = f"{user_id}-{self.id}"
+        await self.stores(f"users/{user_id}", profile)
+        return user_id
+
+    async def happens(
+        self, handler: Handler, pattern: str, fields: dict[str, Any], **params: str
+    ) -> Change:
+        """Somebody writes a new document, and its event comes."""
+        path = self.path("/".join(each.format(**params) for each in pattern.split("/")))
+        await self.stores(path, fields)
+        function = f"{handler.__name__}_{self.id}"
+
+        async def watching(change: Change) -> None:
+            await self.made.deliver(change, handler)
+
+        WATCHED[function] = Watched(self.path(pattern), watching)
+        change = replace(
+            created(path, fields, **params),
+            id=uuid.uuid4().hex,
+            function=function,
+            time=self.clock.now(),
+        )
+        await watching(change)
+        return change
+
+    async def friend_request(self, user_id: str) -> Change:
+        return await self.happens(
+            friend_requests.friend_request,
+            "{user_id}/{sender_id}",
+            {"status": "pending"},
+            user_id=user_id,
+            sender_id="ann",
+        )
+
+    async def message(self, name: str, text: str, sender: str = "ann", **fields: Any) -> Change:
+        return await self.happens(
+            messages.new_message,
+            "{conversation_id}/{message_id}",
+            {"sender_id": sender, "text": text} | fields,
+            conversation_id=self.id,
+            message_id=name,
+        )
+
+    async def record(self, change: Change) -> Record:
+        entry = await self.made.ledger.read(record_id(change.function, change.source, change.id))
+        assert entry is not None
+        return entry.record
+
+    def tasks(self) -> list[tuple[str, datetime | None]]:
+        """The deliveries that tasks were made for, and when they are to be taken up."""
+        assert isinstance(self.made.tasks, Queue)
+        queue = self.made.tasks
+        made = [(data["delivery"], at) for (_, data), at in zip(queue.tasks, queue.times)]  # noqa: B905
+        assert {name for name, _ in queue.tasks} <= {"sendlater"}
+        queue.tasks, queue.times = [], []
+        return made
+
+    async def morning(self, at: datetime = MORNING) -> None:
+        self.clock.value = at
+        for delivery, _ in self.tasks():
+            await wake(self.made, delivery)
+
+    def told(self) -> list[tuple[str, str]]:
+        """Whom an app told what, in order."""
+        bodies = [call["body"] for call in self.api.calls() if call["app"] == "ios"]
+        return [
+            (user_id.partition("-")[0], body["message"]["body"])
+            for body in bodies
+            for user_id in body["recipients"]["custom_ids"]
+        ]
+
+
+@pytest.fixture
+async def house_for(
+    server: batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., House]]:
+    server.clear_faults()
+    server.clear()
+    made: list[Deliverer] = []
+
+    def build(**environment: str) -> House:
+        clock = Time()
+        clock.value = EVENING
+        made.append(deliverer_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
+        client = made[0].ledger._client()
+        monkeypatch.setattr(batchpush.lookup, "firestore_client", lambda database: client)
+        return House(made[0], clock, server)
+
+    yield build
+    for each in made:
+        await each.client.aclose()
+
+
+@pytest.fixture
+def house(house_for: Callable[..., House]) -> House:
+    return house_for()
+
+
+# Quiet hours
+
+
+async def test_who_sleeps_is_told_in_the_morning(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    change = await house.friend_request(bob)
+    record = await house.record(change)
+    assert (record.state, record.not_before) == (State.WAITING, MORNING)
+    assert (record.calls, house.told()) == ((), [])
+    assert house.tasks() == [(record.id, MORNING)]
+    house.clock.value = MORNING
+    await wake(house.made, record.id)
+    assert house.told() == [("bob", "Someone would like to be your friend")]
+    record = await house.record(change)
+    assert (record.state, record.not_before) == (State.SENT, None)
+
+
+async def test_who_is_awake_is_told_now_and_the_others_when_their_night_ends(house: House) -> None:
+    ann = await house.knows("ann")
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    zoe = await house.knows("zoe", quiet_hours=NIGHT, time_zone="America/New_York")
+    tom = await house.knows("tom", quiet_hours=NIGHT, time_zone="Asia/Tokyo")
+    tim = await house.knows("tim", quiet_hours=NIGHT, time_zone="Europe/Paris")
+    await house.stores(f"conversations/{house.id}", {"member_ids": [ann, bob, zoe, tom, tim]})
+    change = await house.message("m1", "Hello", sender=ann)
+    assert [who for who, _ in house.told()] == ["zoe", "tom"]  # 19:00 and 08:00 there
+    assert (await house.record(change)).state is State.SENT
+    assert sorted(at for _, at in house.tasks() if at) == [MORNING - timedelta(hours=2), MORNING]
+
+
+async def test_the_same_event_and_the_same_task_again_change_nothing(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    change = await house.friend_request(bob)
+    await WATCHED[change.function].function(change)
+    await house.morning()
+    record = await house.record(change)
+    await wake(house.made, record.id)
+    await WATCHED[change.function].function(change)
+    assert len(house.told()) == 1
+
+
+async def test_tasks_that_come_twice_at_once_send_once(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    record = await house.record(await house.friend_request(bob))
+    house.clock.value = MORNING
+    woken = [wake(house.made, record.id) for _ in range(8)]
+    await asyncio.gather(*woken, return_exceptions=True)
+    assert len(house.told()) == 1
+
+
+FRIEND, GAME, ACCOUNT = "{user_id}/{sender_id}", "games/{game_id}", "accounts/{user_id}"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "is_told"),
+    [
+        ({"status": "pending"}, True),
+        (None, False),
+        ({"status": "accepted"}, False),
+        ({"status": "declined"}, False),
+    ],
+)
+async def test_a_friend_request_that_was_taken_back_or_answered_is_not_pushed(
+    house: House, meanwhile: dict[str, Any] | None, is_told: bool
+) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    change = await house.friend_request(bob)
+    await house.stores(change.path, meanwhile)
+    await house.morning()
+    assert bool(house.told()) is is_told
+    assert (await house.record(change)).state is (State.SENT if is_told else State.OBSOLETE)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "told"),
+    [
+        ({}, "Hello"),
+        ({"text": "Hello again"}, "Hello again"),
+        ({"unread_message": True}, "Hello"),
+        ({"unread_message": False}, None),
+        (None, None),
+    ],
+)
+async def test_a_message_that_was_read_or_deleted_is_not_pushed_and_an_edited_one_is(
+    house: House, meanwhile: dict[str, Any] | None, told: str | None
+) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob]})
+    change = await house.message("m1", "Hello")
+    fields = dict(change.document) | meanwhile if meanwhile is not None else None
+    await house.stores(change.path, fields)
+    await house.morning()
+    assert house.told() == ([("bob", told)] if told else [])
+
+
+async def test_who_muted_or_left_the_conversation_meanwhile_is_not_told(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    zoe = await house.knows("zoe", quiet_hours=NIGHT)
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob, zoe]})
+    await house.message("m1", "Hello")
+    await house.knows("bob", quiet_hours=NIGHT, push_muted=True)
+    await house.morning()
+    assert house.told() == [("zoe", "Hello")]
+
+
+async def test_a_game_is_pushed_to_whoever_waits_if_it_is_their_turn_still(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    for meanwhile, told in ((bob, 1), ("zoe", 1), (None, 1)):
+        game = {"current_player_id": bob, "name": "Go"}
+        change = await house.happens(game_turns.game_turn, GAME, game, game_id=f"g{meanwhile}")
+        await house.stores(change.path, game | {"current_player_id": meanwhile})
+        await house.morning()
+        house.clock.value = EVENING
+        assert len(house.told()) == told
+
+
+async def test_a_limit_that_is_not_reached_any_more_is_not_pushed(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    account = {"spent": 10, "credit_limit": 10}
+    change = await house.happens(credit_limits.credit_limit, ACCOUNT, account, user_id=bob)
+    await house.stores(change.path, account | {"credit_limit": 100})
+    await house.morning()
+    assert house.told() == []
+
+
+async def test_quiet_hours_that_became_longer_are_kept(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    change = await house.friend_request(bob)
+    await house.knows("bob", quiet_hours={"start": "22:00", "end": "09:30"})
+    await house.morning()
+    assert house.told() == []
+    later = MORNING + timedelta(hours=2, minutes=30)
+    assert (await house.record(change)).not_before == later
+    await house.morning(later)
+    assert [who for who, _ in house.told()] == ["bob"]
+    assert (await house.record(change)).state is State.SENT
+
+
+async def test_a_task_that_comes_early_waits_or_comes_again(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    record = await house.record(await house.friend_request(bob))
+    house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT + 1)
+    with pytest.raises(DeliveryUnfinished, match="it has to wait still"):
+        await wake(house.made, record.id)
+    house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT)
+    await wake(house.made, record.id)
+    assert house.clock.slept[-1] == SHORT_WAIT
+    assert len(house.told()) == 1
+
+
+async def test_without_cloud_tasks_the_event_comes_again_and_nothing_is_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+
+    async def down(*_: object) -> None:
+        raise TasksUnavailable("Cloud Tasks: down")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(house.made.tasks, "enqueue", down)
+        with pytest.raises(TasksUnavailable):
+            await house.friend_request(bob)
+    (delivery,) = await house.made.ledger.overdue(MORNING + timedelta(1), limit=10)
+    assert house.tasks() == []
+    house.clock.value = MORNING + timedelta(seconds=899)
+    await house.made.sweep()
+    assert house.tasks() == [], "a task may come a little late"
+    house.clock.value = MORNING + timedelta(seconds=901)
+    await house.made.sweep()
+    assert [name for name, _ in house.tasks()] == [delivery]
+    await wake(house.made, delivery)
+    assert len(house.told()) == 1
+
+
+async def test_what_waited_far_too_long_is_not_sent(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    change = await house.friend_request(bob)
+    await house.morning(MORNING + timedelta(hours=2))
+    assert house.told() == []
+    assert (await house.record(change)).state is State.EXPIRED
+
+
+async def test_a_function_that_is_gone_by_the_morning_is_named(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    change = await house.friend_request(bob)
+    del WATCHED[change.function]
+    await house.morning()
+    record = await house.record(change)
+    assert record.state is State.REFUSED
+    assert record.reason == f"main.py has no {change.function} any more"
+
+
+async def test_a_look_up_that_fails_in_the_morning_is_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    record = await house.record(await house.friend_request(bob))
+    handler = WATCHED[record.function].function
+
+    async def blind(change: Change) -> None:
+        async def unread(change: Change, look_up: LookUp) -> Push:
+            raise LookUpFailed("Firestore: ServiceUnavailable")
+
+        await house.made.deliver(change, unread)
+
+    house.clock.value = MORNING
+    WATCHED[record.function] = replace(WATCHED[record.function], function=blind)
+    with pytest.raises(LookUpFailed):
+        await wake(house.made, record.id)
+    WATCHED[record.function] = replace(WATCHED[record.function], function=handler)
+    await wake(house.made, record.id)
+    assert len(house.told()) == 1
+
+
+async def test_a_person_who_is_erased_is_not_told_in_the_morning(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    zoe = await house.knows("zoe", quiet_hours=NIGHT)
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob, zoe]})
+    change = await house.message("m1", "Hello")
+    ledger = house.made.ledger
+    for person, state in ((bob, State.WAITING), (zoe, State.OBSOLETE)):
+        entry = await ledger.read((await house.record(change)).id)
+        assert entry is not None
+        await ledger.erase(entry, without(person, entry.record, house.clock.now()).record)
+        assert (await house.record(change)).state is state
+        assert not await ledger.overdue(MORNING + timedelta(1), 9) or state is State.WAITING
+    await house.morning()
+    assert house.told() == []
+
+
+@pytest.mark.parametrize("data", [{}, {"delivery": 5}])
+async def test_a_task_without_a_delivery_never_comes_again(data: dict[str, Any]) -> None:
+    with pytest.raises(MalformedEvent):
+        await send_waiting_delivery(data)
+
+
+async def test_a_task_whose_record_is_gone_is_done(house: House) -> None:
+    await wake(house.made, "0" * 64)
+
+
+# Bursts
+
+
+@pytest.fixture
+async def chat(house_for: Callable[..., House]) -> House:
+    """Bob and Zoé in a conversation, whose bursts are told together."""
+    house = house_for(COALESCE_SECONDS="30")
+    bob, zoe = await house.knows("bob"), await house.knows("zoe", language="fr")
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob, zoe]})
+    return house
+
+
+async def pass_window(house: House) -> None:
+    await house.morning(house.clock.now() + timedelta(seconds=30))
+
+
+async def test_of_a_burst_the_first_is_told_at_once_and_then_how_many(chat: House) -> None:
+    changes = [await chat.message(f"m{number}", f"Hello {number}") for number in range(4)]
+    assert chat.told() == [("bob", "Hello 0"), ("zoe", "Hello 0")]
+    states = [(await chat.record(change)).state for change in changes]
+    assert states == [State.SENT, State.WAITING, State.OBSOLETE, State.OBSOLETE]
+    assert len(chat.made.tasks.tasks) == 1  # type: ignore[attr-defined]
+    await pass_window(chat)
+    assert chat.told()[2:] == [("bob", "3 new messages"), ("zoe", "3 nouveaux messages")]
+    await chat.message("m5", "And you?")
+    assert chat.told()[4:] == [("bob", "And you?"), ("zoe", "And you?")]
+
+
+async def test_a_second_message_alone_is_told_in_its_own_words(chat: House) -> None:
+    await chat.message("m1", "Hello")
+    await chat.message("m2", "Are you there?")
+    await pass_window(chat)
+    assert chat.told()[2:] == [("bob", "Are you there?"), ("zoe", "Are you there?")]
+
+
+async def test_who_writes_in_a_burst_is_not_told_of_their_own(chat: House) -> None:
+    bob = f"bob-{chat.id}"
+    await chat.message("m1", "Hello")
+    await chat.message("m2", "Hi!", sender=bob)
+    await chat.message("m3", "Dinner?")
+    await pass_window(chat)
+    assert sorted(chat.told()[2:]) == [("bob", "Dinner?"), ("zoe", "2 nouveaux messages")]
+
+
+async def test_what_was_read_or_deleted_within_a_burst_is_not_counted(chat: House) -> None:
+    changes = [await chat.message(f"m{number}", f"Hello {number}") for number in range(5)]
+    await chat.stores(changes[1].path, None)
+    await chat.stores(changes[3].path, dict(changes[3].document) | {"unread_message": False})
+    await pass_window(chat)
+    assert ("bob", "2 new messages") in chat.told()
+
+
+async def test_in_quiet_hours_all_of_a_conversation_is_one_push_in_the_morning(
+    house_for: Callable[..., House],
+) -> None:
+    house = house_for(COALESCE_SECONDS="30")
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob]})
+    for number in range(3):
+        await house.message(f"m{number}", f"Hello {number}")
+        house.clock.forward(3600)
+    assert house.told() == []
+    await house.morning()
+    assert house.told() == [("bob", "3 new messages")]
+
+
+async def test_messages_that_come_all_at_once_are_told_once_each_or_counted(chat: House) -> None:
+    await asyncio.gather(*(chat.message(f"m{number}", f"Hello {number}") for number in range(6)))
+    first = [text for who, text in chat.told() if who == "bob"]
+    assert len(first) == 1
+    await pass_window(chat)
+    assert [text for who, text in chat.told() if who == "bob"][1:] == ["5 new messages"]
+
+
+async def test_a_message_that_joins_as_the_burst_is_told_is_told_as_well(chat: House) -> None:
+    for number in range(3):
+        await chat.message(f"m{number}", f"Hello {number}")
+    ((delivery, _),) = chat.tasks()
+    chat.clock.forward(30)
+    await asyncio.gather(wake(chat.made, delivery), chat.message("m3", "Hello 3"))
+    await chat.morning(chat.clock.now() + timedelta(seconds=31))
+    told = [text for who, text in chat.told() if who == "bob"]
+    assert sorted(told) in (["2 new messages", "Hello 0", "Hello 3"], ["3 new messages", "Hello 0"])
+
+
+async def test_different_conversations_are_different_bursts(chat: House) -> None:
+    await chat.message("m1", "Hello")
+    first, chat.id = chat.id, uuid.uuid4().hex[:12]
+    await chat.stores(f"conversations/{chat.id}", {"member_ids": [f"bob-{first}"]})
+    await chat.message("m1", "Hello from elsewhere")
+    assert ("bob", "Hello from elsewhere") in chat.told()

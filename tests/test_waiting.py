@@ -1,0 +1,153 @@
+"""Who waits: a table, and any story of pushes and wakings."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchpush import QuietHours, Recipients
+from batchpush.push import ID_LISTS
+from batchpush.waiting import Arrangement, Burst, Part, Window, arrange, name_of
+
+NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
+MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
+NIGHT = QuietHours(time(22), time(7), UTC)
+WINDOW = timedelta(seconds=60)
+
+
+def to(*custom_ids: str, quiet: QuietHours | None = None) -> Recipients:
+    return Recipients(custom_ids=custom_ids, reads="en", quiet=quiet)
+
+
+def ids(groups: Sequence[Recipients]) -> list[str]:
+    return [each for group in groups for name in ID_LISTS for each in getattr(group, name)]
+
+
+def arranged(*groups: Recipients, burst: Burst | None = None, now: datetime = NOW) -> Arrangement:
+    return arrange(groups, document="d", delivery="D", now=now, burst=burst, window=WINDOW)
+
+
+def later(arrangement: Arrangement) -> Mapping[datetime, list[str]]:
+    return {part.until: ids(part.recipients) for part in arrangement.later.values()}
+
+
+def test_without_quiet_hours_or_a_burst_all_are_told_now_as_they_came() -> None:
+    groups = (to("ann", "bob"), to("zoé"))
+    assert arranged(*groups) == Arrangement(now=list(groups), later={})
+
+
+def test_who_has_quiet_hours_is_told_when_they_end() -> None:
+    siesta = QuietHours(time(22, 30), time(23, 30), UTC)
+    found = arranged(to("ann"), to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
+    assert ids(found.now) == ["ann"]
+    assert later(found) == {MORNING: ["bob"], datetime(2026, 6, 10, 23, 30, tzinfo=UTC): ["zoé"]}
+
+
+def test_where_all_wait_the_delivery_itself_is_the_first_to_go() -> None:
+    siesta = QuietHours(time(22, 30), time(23, 30), UTC)
+    found = arranged(to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
+    assert ids(found.later["D"].recipients) == ["zoé"]
+    again = arranged(to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
+    assert list(again.later) == list(found.later), "the ids are the same each time"
+    assert "D" not in arranged(to("ann"), to("bob", quiet=NIGHT)).later
+
+
+BOB = name_of("custom_ids", "bob")
+
+
+@pytest.mark.parametrize(
+    ("window", "quiet", "now", "waits_until", "counted"),
+    [
+        (None, None, ["bob"], None, False),
+        (Window(NOW), None, ["bob"], None, False),  # it has just ended
+        (Window(NOW + WINDOW), None, [], NOW + WINDOW, False),
+        (Window(NOW + WINDOW, "W"), None, [], None, True),
+        (None, NIGHT, [], MORNING, False),
+        (Window(MORNING, "W"), NIGHT, [], None, True),
+        (Window(NOW + WINDOW), NIGHT, [], NOW + WINDOW, False),
+    ],
+)
+def test_a_burst(
+    window: Window | None,
+    quiet: QuietHours | None,
+    now: list[str],
+    waits_until: datetime | None,
+    counted: bool,
+) -> None:
+    burst = Burst({BOB: window} if window else {})
+    found = arranged(to("bob", quiet=quiet), burst=burst)
+    assert ids(found.now) == now
+    assert later(found) == ({waits_until: ["bob"]} if waits_until else {})
+    assert found.burst is not None
+    assert found.burst.about == ({"W": ("d",)} if counted else {})
+    (opened,) = found.burst.windows.values()
+    assert opened.until == (waits_until or (window.until if counted and window else NOW + WINDOW))
+    assert opened.delivery == ("D" if waits_until else "W" if counted else None)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("push"), st.sets(st.sampled_from("abc"), min_size=1)),
+        st.tuples(st.just("wake"), st.integers(0, 5)),
+        st.tuples(st.just("pass"), st.integers(0, 90)),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS, st.sets(st.sampled_from("abc")))
+def test_everybody_is_told_of_everything_exactly_once(
+    steps: list[tuple[str, object]], asleep: set[str]
+) -> None:
+    now, burst = NOW, Burst()
+    waiting: dict[str, tuple[Part, str]] = {}  # by delivery, with its own document
+    due: Counter[tuple[str, str]] = Counter()
+    told: Counter[tuple[str, str]] = Counter()
+
+    def wake(delivery: str) -> None:
+        nonlocal burst
+        part, document = waiting.pop(delivery)
+        documents = {document, *burst.about.get(delivery, ())}
+        burst = burst.without(delivery)
+        # The handler says who of them is told of what: those to whom it was addressed.
+        told.update(
+            (each, document)
+            for each in ids(part.recipients)
+            for document in documents
+            if (each, document) in due
+        )
+
+    for number, (what, value) in enumerate(steps):
+        if what == "pass":
+            now += timedelta(seconds=int(str(value)))
+        elif what == "wake":
+            ready = [name for name, (part, _) in waiting.items() if part.until <= now]
+            if ready:
+                wake(ready[int(str(value)) % len(ready)])
+        else:
+            document = f"d{number}"
+            people = sorted(value)  # type: ignore[call-overload]
+            due.update((each, document) for each in people)
+            groups = [to(each, quiet=NIGHT if each in asleep else None) for each in people]
+            found = arrange(
+                groups, document=document, delivery=document, now=now, burst=burst, window=WINDOW
+            )
+            told.update((each, document) for each in ids(found.now))
+            waiting |= {name: (part, document) for name, part in found.later.items()}
+            assert found.burst is not None
+            burst = found.burst
+    for delivery in list(waiting):
+        wake(delivery)
+    assert told == due
+    assert not burst.about
+
+
+def test_what_a_burst_says_of_people_cannot_be_read_as_their_ids() -> None:
+    found = arranged(replace(to("bob"), tokens=("t1",)), burst=Burst())
+    assert found.burst is not None
+    assert not {"bob", "t1"} & set(found.burst.windows)
+    assert len(found.burst.windows) == 2

@@ -1,6 +1,7 @@
 """Batch over HTTP."""
 
 import asyncio
+import logging
 
 import aiohttp
 import httpx
@@ -31,6 +32,8 @@ class BatchClient:
         transport = AiohttpTransport(
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEEP_ALIVE)
         )
+        # Its lines hold the address, and so the app key, and what a server says for a reason.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self._http = httpx.AsyncClient(
             transport=transport,
             timeout=httpx.Timeout(timing.call, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
@@ -62,7 +65,7 @@ class BatchClient:
                 try:
                     return Reply(
                         response.status_code,
-                        await _beginning(response),
+                        _masked(await _beginning(response), key),
                         retry_after=response.headers.get("retry-after"),
                     )
                 finally:
@@ -84,6 +87,13 @@ async def _beginning(response: httpx.Response) -> bytes:
         if len(body) >= MAX_REPLY:
             break
     return body[:MAX_REPLY]
+
+
+def _masked(body: bytes, key: str) -> bytes:
+    """The body without the key, which an error could quote; some JSON has `\\/` for a slash."""
+    for quoted in (key, key.replace("/", "\\/")):
+        body = body.replace(quoted.encode(), b"****")
+    return body
 
 
 def _never_connected(error: Exception) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from google.cloud.firestore import Client
 
 from emulators.batch import Batch
+from tests.figures import figure
 from tests.torture.worker import Spec
 
 ROOT = Path(__file__).parents[2]
@@ -202,5 +203,6 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def report(line: str) -> None:
-    """One line for whoever runs pytest with -s or -rP."""
-    print(line)  # noqa: T201
+    """`what happened: what came of it`, for the table."""
+    what, _, found = line.partition(": ")
+    figure(what, found)

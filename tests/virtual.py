@@ -54,10 +54,16 @@ class Platform:
         at_once: int,
         seed: int,
     ) -> None:
-        self._instances = [(each, asyncio.Semaphore(at_once)) for each in instances]
+        self._at_once = at_once
+        self._instances: list[tuple[Instance, asyncio.Semaphore]] = []
+        for each in instances:
+            self.starts(each)
         self._random = random.Random(seed)  # noqa: S311 - the same chance each time
         self.done_at: dict[Any, float] = {}
         self.deliveries = 0
+
+    def starts(self, instance: Instance) -> None:
+        self._instances.append((instance, asyncio.Semaphore(self._at_once)))
 
     async def brings(self, event: Any) -> None:
         backoff = FIRST_BACKOFF

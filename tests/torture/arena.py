@@ -72,8 +72,8 @@ class Worker:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    async def ends(self, status: int = 0) -> "Worker":
-        async with asyncio.timeout(DEADLINE):
+    async def ends(self, status: int = 0, within: float = DEADLINE) -> "Worker":
+        async with asyncio.timeout(within):
             await asyncio.shield(self._reader)
         assert self._process.returncode == status, self._log.read_text()
         broken = [line["reason"] for line in self.of("answered") if line["answer"] == "broken"]

@@ -110,7 +110,9 @@ class Arena:
             "LOG_LEVEL": "WARNING",
             "FIRESTORE_EMULATOR_HOST": firestore or os.environ["FIRESTORE_EMULATOR_HOST"],
         }
-        command = [sys.executable, "-m", "tests.torture.worker", spec.as_json()]
+        told = log.with_suffix(".json")
+        told.write_text(spec.as_json())
+        command = [sys.executable, "-m", "tests.torture.worker", str(told)]
         worker = Worker(command, environment, log)
         self._workers.append(worker)
         return worker

@@ -142,7 +142,7 @@ class Deliverer:
         """Have what waits taken up when its time has come."""
         tasks = (
             self.tasks.enqueue("sendlater", {"delivery": delivery}, at)
-            for delivery, at in record.later.items()
+            for delivery, at in record.later
         )
         await asyncio.gather(*tasks)
 
@@ -411,12 +411,12 @@ class Deliverer:
         if len(ids) < SWEEP_LIMIT:
             ids += await self.ledger.unsettled(after="0", limit=SWEEP_LIMIT - len(ids))
         ids = list(dict.fromkeys(ids))
-        await self._sweep_waiting()
         stop = self.now() + SWEEP_FOR
         for start in range(0, len(ids), SWEEP_AT_ONCE):
             if self.now() >= stop:
                 break  # what is under way must end before the platform ends the function
             await asyncio.gather(*map(self._swept, ids[start : start + SWEEP_AT_ONCE]))
+        await self._sweep_waiting()
 
     async def _sweep_waiting(self) -> None:
         """Make a task again for what should have been taken up long ago."""

@@ -278,6 +278,8 @@ def _stored(name: str, value: Any) -> Any:
         ]
     if name == "state":
         return value.value
+    if name == "later":
+        return dict(value)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -285,6 +287,7 @@ def _from_document(record_id: str, document: dict[str, Any]) -> Record:
     known = {each.name for each in fields(Record)}
     values = {name: value for name, value in document.items() if name in known}
     values["state"] = State(values["state"])
+    values["later"] = tuple(values.get("later", {}).items())
     for name in ("about", "bodies", "chunks"):
         values[name] = tuple(values.get(name, ()))
     values["calls"] = tuple(

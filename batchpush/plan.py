@@ -70,7 +70,7 @@ def plan(
     record = replace(
         record,
         lease_until=lease_until,
-        later={delivery: part.until for delivery, part in arranged.later.items()},
+        later=tuple((delivery, part.until) for delivery, part in arranged.later.items()),
     )
     large = None
     if arranged.now:

@@ -116,8 +116,9 @@ class Record:
 
     A record that waits, until `not_before`, has no calls either: its only body says to whom, and
     `about` are the paths of further documents that it is about. `burst` is the id of the burst
-    that it belongs to. `later` are the records that wait and were claimed with this one, which may
-    be among them, with their times; it is empty once their tasks are made.
+    that it belongs to. `later` are the ids and times of the records that wait and were claimed with
+    this one, which may be among them; once their tasks are made, an owner's record names them no
+    more.
     """
 
     id: str
@@ -140,7 +141,7 @@ class Record:
     not_before: datetime | None = None
     about: tuple[str, ...] = ()
     burst: str | None = None
-    later: Mapping[str, datetime] = field(default_factory=dict)
+    later: tuple[tuple[str, datetime], ...] = ()
     chunks: tuple[str, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
@@ -259,7 +260,7 @@ class Record:
 
     def after(self, calls: Iterable[CallRecord], now: datetime) -> "Record":
         """The record once its owner has done what it could."""
-        return self._next(calls, now, owner=self.owner)
+        return replace(self._next(calls, now, owner=self.owner), later=())
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
         """The record as a person has it sent again: what Batch has not accepted is pending.

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Any
 from google.cloud.firestore import Client
 
 from emulators.batch import Batch
+from emulators.suite import PROJECT, request
 
 WAIT_SECONDS = 30.0  # the first event starts the function's process
 
@@ -59,8 +61,60 @@ class Write:
     function: str
     to: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.path} {json.dumps(self.fields, ensure_ascii=False, default=str)}"
 
-WRITES = (
+    def happen(self, firestore: Client) -> None:
+        firestore.document(self.path).set(self.fields, merge=True)
+
+
+@dataclass(frozen=True)
+class AppCall:
+    """What an app asks `notify` for, as its signed-in user."""
+
+    says: str
+    user: str
+    data: Mapping[str, Any]
+    to: tuple[str, ...]
+    function: str = "notify"
+
+    def __str__(self) -> str:
+        return f"notify({json.dumps(self.data)})"
+
+    def happen(self, firestore: Client) -> None:
+        headers = {"Authorization": f"Bearer {signed_in(self.user)}"}
+        data = self.data | {"request_id": uuid.uuid4().hex}
+        posted("functions", f"/{PROJECT}/us-central1/notify", {"data": data}, headers)
+
+
+def signed_in(user: str) -> str:
+    """The ID token of a user of the Auth emulator, whose name is their user id."""
+    accounts = "/identitytoolkit.googleapis.com/v1"
+    account = {"email": f"{user}@example.com", "password": "local-only"}
+    posted(
+        "auth",
+        f"{accounts}/projects/{PROJECT}/accounts",
+        account | {"localId": user},
+        {"Authorization": "Bearer owner"},
+    )
+    path = f"{accounts}/accounts:signInWithPassword?key=local"
+    token: str = posted("auth", path, account | {"returnSecureToken": True})["idToken"]
+    return token
+
+
+def posted(
+    name: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] = {}
+) -> dict[str, Any]:
+    """What an emulator answers; raises `Missing` if it refuses."""
+    headers = {"Content-Type": "application/json", **headers}
+    status, answer = request(name, "POST", path, json.dumps(body), headers, timeout=WAIT_SECONDS)
+    if status != 200:
+        raise Missing(f"{name} answered {status}: {answer[:300]}")
+    read: dict[str, Any] = json.loads(answer)
+    return read
+
+
+EVENTS: tuple[Write | AppCall, ...] = (
     Write(
         "Ann writes to Bob and Zoé",
         "conversations/dinner/messages/1",
@@ -106,6 +160,12 @@ WRITES = (
         "outbox",
         ("ann",),
     ),
+    AppCall(
+        "Ann's app pokes Bob",
+        "ann",
+        {"to": "bob", "template": "poke", "params": {"conversation_id": "dinner"}},
+        ("bob",),
+    ),
 )
 
 
@@ -120,8 +180,8 @@ def main() -> int:
     for path, fields in BEFORE.items():
         firestore.document(path).set(fields)
     try:
-        for write in WRITES:
-            show(write, firestore, batch, apps)
+        for event in EVENTS:
+            show(event, firestore, batch, apps)
     except Missing as missing:
         print(f"  {missing}", file=sys.stderr)
         return 1
@@ -129,16 +189,15 @@ def main() -> int:
     return 0
 
 
-def show(write: Write, firestore: Client, batch: Batch, apps: list[str]) -> None:
-    """Write the document and print each app's push as it comes."""
-    fields = json.dumps(write.fields, ensure_ascii=False, default=datetime.isoformat)
-    print(f"\n{write.says}:\n  {write.path} {fields}")
+def show(event: Write | AppCall, firestore: Client, batch: Batch, apps: list[str]) -> None:
+    """Have it happen, and print each app's push as it comes."""
+    print(f"\n{event.says}:\n  {event}")
     batch.clear()
     log = Path(os.environ["SUITE_LOG"])
     log_before = log.stat().st_size
     started = time.monotonic()
-    firestore.document(write.path).set(write.fields, merge=True)
-    awaited = {(app, person) for app in apps for person in write.to}
+    event.happen(firestore)
+    awaited = {(app, person) for app in apps for person in event.to}
     for call in arriving(batch, started + WAIT_SECONDS):
         if call["accepted"]:
             milliseconds = (time.monotonic() - started) * 1000
@@ -149,7 +208,7 @@ def show(write: Write, firestore: Client, batch: Batch, apps: list[str]) -> None
     with log.open(encoding="utf-8", errors="replace") as file:
         file.seek(log_before)
         missing = sorted({app for app, _ in awaited})
-        raise Missing(what_did_not_happen(write, missing, batch.calls(), file.read()))
+        raise Missing(what_did_not_happen(event, missing, batch.calls(), file.read()))
 
 
 def arriving(batch: Batch, deadline: float) -> Iterator[dict[str, Any]]:
@@ -174,17 +233,17 @@ def words(body: Mapping[str, Any]) -> str:
 
 
 def what_did_not_happen(
-    write: Write, apps: list[str], calls: list[dict[str, Any]], log: str
+    event: Write | AppCall, apps: list[str], calls: list[dict[str, Any]], log: str
 ) -> str:
     """The first step on the way to the push for which there is no sign."""
     missing = f"no push for {', '.join(apps)} within {WAIT_SECONDS:g} s: "
     if refused := [call for call in calls if not call["accepted"]]:
         return missing + f"Batch answered {refused[-1]['reply']}"
-    if lines := [line for line in log.splitlines() if f'"function": "{write.function}"' in line]:
-        return missing + f"{write.function} was called and said {lines[-1].strip()}"
-    if write.function in log:
-        return missing + f"{write.function} was called and did not call Batch"
-    return missing + f"the write did not call {write.function}"
+    if lines := [line for line in log.splitlines() if f'"function": "{event.function}"' in line]:
+        return missing + f"{event.function} was called and said {lines[-1].strip()}"
+    if event.function in log:
+        return missing + f"{event.function} was called and did not call Batch"
+    return missing + f"the write did not call {event.function}"
 
 
 if __name__ == "__main__":

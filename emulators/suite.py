@@ -575,10 +575,15 @@ def load_errors(said: str) -> str:
 
 
 def request(
-    name: str, method: str, path: str, body: str | None = None, headers: Mapping[str, str] = {}
+    name: str,
+    method: str,
+    path: str,
+    body: str | None = None,
+    headers: Mapping[str, str] = {},
+    timeout: float = 5,
 ) -> tuple[int, str]:
     """Straight to the emulator: urllib would ask a proxy that the environment names."""
-    connection = http.client.HTTPConnection(HOST, PORTS[name], timeout=5)
+    connection = http.client.HTTPConnection(HOST, PORTS[name], timeout=timeout)
     try:
         connection.request(method, path, body, dict(headers))
         reply = connection.getresponse()

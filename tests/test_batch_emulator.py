@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulators.batch import Batch, create_app, rules, running
+from emulators.batch import Batch, create_app, running
 from emulators.batch.__main__ import parse_arguments
+from emulators.batch.checks import Posted
 from emulators.batch.rules import RULES, refusal
 from emulators.batch.stats import Sent, stats_reply
 from emulators.serving import in_background
@@ -221,9 +222,7 @@ def test_refuses(data: Any, error: tuple[int, int, str], field: str, when: bool)
 
 def test_every_rule_of_the_table_has_a_row_that_it_refuses_first() -> None:
     bodies = [row[1] for row in REFUSED if isinstance(row[1], dict)]
-    answering = [
-        next(rule for rule in RULES if rule.check(rules.Send(data, "ios"))) for data in bodies
-    ]
+    answering = [next(rule for rule in RULES if rule.check(Posted(data, "ios"))) for data in bodies]
     assert set(answering) == set(RULES)
 
 
@@ -317,7 +316,7 @@ def test_a_body_that_is_not_json_gets_32_and_is_journaled_as_text(
         pytest.param("GET", IOS, HEADERS, (404, 20), id="method"),
         pytest.param("POST", IOS.replace("1.1", "1.0"), HEADERS, (404, 20), id="version"),
         pytest.param("POST", IOS + "/", HEADERS, (404, 20), id="a slash too many"),
-        pytest.param("POST", "/1.1/IOSKEY/campaigns/create", HEADERS, (404, 20), id="campaigns"),
+        pytest.param("POST", "/1.1/IOSKEY/data/users", HEADERS, (404, 20), id="another API"),
         pytest.param("POST", "/", HEADERS, (404, 20), id="the root"),
     ],
 )
@@ -412,8 +411,44 @@ def test_statistics_questions(
     assert stats_reply(app_key, "like", given_only, SENT_TWICE, TODAY).status == status
 
 
+def test_statistics_of_a_group_can_be_scripted(
+    batch: Batch, send: Send, http: httpx.Client
+) -> None:
+    send()
+    today = datetime.now(UTC).date()
+    batch.script_stats("like", [{"date": str(today), "direct_open": 1, "influenced_open": 2}])
+    since = today - timedelta(days=1)
+    url = f"{batch.url}/1.1/IOSKEY/transactional/stats/like?since={since}"
+    empty = {"sent": 0, "direct_open": 0, "influenced_open": 0, "reengaged": 0, "errors": 0}
+    opened = empty | {"sent": 1, "direct_open": 1, "influenced_open": 2}
+    detail = http.get(url, headers=HEADERS).json()["detail"]
+    assert detail == [{"date": str(since), **empty}, {"date": str(today), **opened}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ({}, "list"),
+        ([[]], "object"),
+        ([{"sent": 1}], "date"),
+        ([{"date": "2026-02-30"}], "date"),
+        ([{"date": "2026-02-01", "opened": 1}], "opened"),
+        ([{"date": "2026-02-01", "sent": -1}], "sent"),
+        ([{"date": "2026-02-01", "errors": True}], "errors"),
+    ],
+    ids=str,
+)
+def test_scripted_statistics_that_cannot_be_meant_are_refused(
+    rows: Any, named: str, batch: Batch
+) -> None:
+    with pytest.raises(ValueError, match=f"400.*{named}"):
+        batch.script_stats("like", rows)
+
+
 def test_statistics_count_what_was_taken(http: httpx.Client) -> None:
-    with in_background(create_app(APPS, [REST_KEY], today=lambda: TODAY)) as url:
+    with in_background(
+        create_app(APPS, [REST_KEY], now=lambda: datetime(2026, 7, 31, tzinfo=UTC))
+    ) as url:
         for data in (VALID, body(recipients={"tokens": ["a", "b"]}), body(sound=1)):
             http.post(url + IOS, json=data, headers=HEADERS)
         stats = f"{url}/1.1/IOSKEY/transactional/stats/like?since=2026-07-30"
@@ -430,6 +465,7 @@ def test_the_journal_holds_what_came_in_order(batch: Batch, send: Send) -> None:
     assert calls[0] == {
         "app_key": "IOSKEY",
         "app": "ios",
+        "route": "transactional/send",
         "method": "POST",
         "path": IOS,
         "body": VALID,
@@ -715,6 +751,7 @@ def test_remaining_faults_are_listed_with_the_times_that_are_left(
         ({"status": 200, "headers": {"A": "b\r\nc: d"}}, "headers"),
         ({"status": 200, "body": 7}, "body"),
         ({"app": "ios"}, "needs one of"),
+        ({"route": "send", "status": 500}, "route"),
         ({"reset": True, "hang": True}, "exclude"),
     ],
     ids=str,

@@ -447,6 +447,23 @@ async def test_a_limit_holds_exactly_however_many_come_at_once(
 
 
 @pytest.mark.suite
+async def test_of_a_thousand_calls_in_a_minute_five_pass_and_few_are_written(
+    firestore_of_this_loop: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ledger_for("unused")
+    monkeypatch.setattr(batchpush.callables, "firestore_client", lambda _: ledger._client())
+    ours = limits(most=5)
+    with rpcs(ledger) as made:
+        passed = [
+            each
+            for _ in range(50)
+            for each in await asyncio.gather(*(passes(ours, NOW) for _ in range(20)))
+        ]
+    assert (len(passed), passed.count(True)) == (1000, 5)
+    assert len(made) <= 20
+
+
+@pytest.mark.suite
 async def test_a_call_is_counted_with_one_write_and_no_read(
     firestore_of_this_loop: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

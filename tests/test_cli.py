@@ -276,6 +276,11 @@ class Case:
     document: str = "conversations/c1/messages/m1"
 
 
+def waiting(*custom_ids: str, **fields: Any) -> Record:
+    morning, lists = NOW + timedelta(hours=8), {"custom_ids": custom_ids}
+    return a_record(State.WAITING, **fields).waiting(morning, lists, timedelta(hours=1))
+
+
 IOS, ANDROID = CallRecord("ios", 0), CallRecord("android", 1)
 STILL = "the id is in what is still to be sent: run this again once it is settled"
 ERASURES = (
@@ -358,6 +363,20 @@ ERASURES = (
         calls=(P,),
         bodies=(body("bob", "zoé"),),
         document="users/ann/x/y",
+    ),
+    Case(
+        "what waits does not wait to tell the person",
+        waiting("ann", "bob"),
+        ("taken out of the recipients",),
+        State.WAITING,
+        bodies=('{"recipients":{"custom_ids":["bob"]}}',),
+    ),
+    Case(
+        "what waits to tell nobody else is dropped",
+        waiting("ann", document="users/ann/friend_requests/b"),
+        ("taken out of the recipients", "bodies dropped", "id replaced"),
+        State.OBSOLETE,
+        document="users/(erased)/friend_requests/b",
     ),
     Case(
         "what somebody is sending is left alone",
@@ -508,7 +527,9 @@ def test_deliveries_are_listed_newest_first_without_the_sent(operator: Operator)
     code, lines, _ = operator.run("deliveries")
     assert code == 0
     assert [line.split()[:2] for line in lines[:-1]] == [
-        [records[state].id[:12], state.value] for state in State if state is not State.SENT
+        [records[state].id[:12], state.value]
+        for state in State
+        if state not in (State.SENT, State.OBSOLETE)
     ]
     assert lines[-1] == "5 deliveries"
     refused = next(line for line in lines if "REFUSED" in line)

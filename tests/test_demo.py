@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from emulators.demo import WRITES, what_did_not_happen
+from emulators.demo import EVENTS, what_did_not_happen
 
-MESSAGE = WRITES[0]
+MESSAGE = EVENTS[0]
 CALLED = 'i  functions: Beginning execution of "us-central1-new_message"'
 SAID = '>  {"severity": "ERROR", "message": "event.refused", "function": "new_message"}'
 REFUSED = {"accepted": False, "reply": {"status": 401, "body": {"code": 10}}}

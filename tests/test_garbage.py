@@ -31,7 +31,7 @@ from tests.figures import figure
 from tests.firestore import Memory
 from tests.garbage import Garbage, headers_for
 
-EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "4000"))
+EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "2000"))
 SEED = int(os.environ.get("TORTURE_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 NOW = datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
 

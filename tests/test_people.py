@@ -54,6 +54,11 @@ def test_a_person_as_the_profile_says() -> None:
         {"time_zone": "Mars/Olympus", "push_muted": "true"},
         {"time_zone": "../../etc/passwd"},
         {"time_zone": "America"},
+        {"quiet_hours": None},
+        {"quiet_hours": "22:00"},
+        {"quiet_hours": {"start": "22:00"}},
+        {"quiet_hours": {"start": "22:00", "end": "24:00"}},
+        {"quiet_hours": {"start": "10pm", "end": 7}},
         {"batch": {"custom_ids": "ann", "tokens": {"0": "t"}, "install_ids": []}},
         {"batch": {"custom_ids": ["", " ", 5, None, "\ud800", "a\nb", "a" * 1024]}},
     ],
@@ -61,7 +66,12 @@ def test_a_person_as_the_profile_says() -> None:
 def test_what_a_profile_lacks_or_has_wrong_counts_as_absent(profile: Any) -> None:
     ann = person("ann", None if profile is None else Document("users/ann", profile))
     assert ann == Person(
-        name=None, language="en", zone=None, is_muted=False, batch={"custom_ids": ("ann",)}
+        name=None,
+        language="en",
+        zone=None,
+        is_muted=False,
+        quiet=None,
+        batch={"custom_ids": ("ann",)},
     )
 
 

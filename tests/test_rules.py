@@ -98,6 +98,7 @@ STORED: dict[str, dict[str, Any]] = {
     "pushes/p/delivery/state": {"state": "SENT"},
     "batch_deliveries/d": {"state": "SENT"},
     "batch_deliveries/d/batch_delivery_parts/0": {"bodies": ["{}"]},
+    "batch_bursts/b": {"about": {}},
     "batch_limits/l": {"count": 1},
     "batch_stats/s": {"sent": 1},
 }

@@ -239,21 +239,69 @@ def about_it(fields: dict[str, Any], unique: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("function", KINDS)
-def test_every_kind_of_write_is_one_call_per_app(
+def test_every_kind_of_write_is_pushed_as_it_becomes_so_and_never_else(
     firestore: Client, batch: Batch, unique: str, function: str
 ) -> None:
     path, before, after, said = KINDS[function]
     document = firestore.document(path.format(unique))
     if before:
         document.set(before)
+        document.update({"unrelated": 0})
     document.set(about_it(after, unique))
     until("push", lambda: len(calls_about(batch, unique)) == 3)
     document.update({"unrelated": 1})
+    document.set(about_it(after, unique))
+    document.delete()
+    # Another one, whose push comes after any that these might still cause.
+    another = f"{unique[::-1]}-another"
+    if before:
+        firestore.document(path.format(another)).set(before)
+    firestore.document(path.format(another)).set(about_it(after, another))
+    until("another push", lambda: len(calls_about(batch, another)) == 3)
+
     (record,) = until("record", lambda: settled_records(firestore, document.path))
     assert (record["function"], record["state"]) == (function, "SENT")
     calls = calls_about(batch, unique)
     assert sorted(call["app"] for call in calls) == APPS
     assert {said in str(call["body"]["message"]) for call in calls} == {True}, calls
+
+
+@pytest.mark.parametrize("function", KINDS.keys() - {"outbox"})
+def test_what_is_created_as_it_is_to_become_is_pushed_where_that_makes_sense(
+    firestore: Client, batch: Batch, unique: str, function: str
+) -> None:
+    path, _, after, said = KINDS[function]
+    firestore.document(path.format(unique)).set(after)
+    until("push", lambda: len(calls_about(batch, unique)) == 3)
+    calls = calls_about(batch, unique)
+    # A message that is unread from the start is a new message.
+    expected = "Hello" if function == "message_unread" else said
+    assert {expected in str(call["body"]["message"]) for call in calls} == {True}, calls
+    assert {"Still" in str(call["body"]["message"]) for call in calls} == {False}
+
+
+def test_in_quiet_hours_a_push_waits_until_a_task_finds_that_they_are_over(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    now = datetime.now(UTC)
+    hours = {
+        "start": f"{now - timedelta(hours=1):%H:00}",
+        "end": f"{now + timedelta(hours=2):%H:00}",
+    }
+    firestore.document(f"users/{unique}").set({"quiet_hours": hours, "display_name": "Sleeper"})
+    firestore.document(f"users/{unique}/friend_requests/ann").set({"status": "pending"})
+    query = firestore.collection("batch_deliveries").where(
+        filter=FieldFilter("document", "==", f"users/{unique}/friend_requests/ann")
+    )
+    (record,) = until("record", query.get)
+    assert record.get("state") == "WAITING"
+    assert record.get("not_before").minute == 0
+    assert calls_about(batch, unique) == []
+    # The emulator's queue brings the task at once, and again after ten seconds.
+    firestore.document(f"users/{unique}").update({"quiet_hours": None})
+    record.reference.update({"not_before": datetime.now(UTC)})
+    until("push", lambda: len(calls_about(batch, unique)) == 3)
+    until("end", lambda: record.reference.get().get("state") == "SENT")
 
 
 def test_what_became_of_a_push_is_written_beside_it(
@@ -396,13 +444,26 @@ def test_a_friend_request_in_the_realtime_database_is_one_call_per_app(
 
 
 @pytest.mark.parametrize("function", KINDS)
-def test_every_kind_of_value_is_one_call_per_app(
+def test_every_kind_of_value_is_pushed_as_it_becomes_so_and_never_else(
     database: Callable[..., None], batch: Batch, unique: str, function: str
 ) -> None:
-    path, before, after, said = KINDS[function]
+    path, fields_before, fields_after, said = KINDS[function]
     path = path.format(unique).replace("conversations/", "").replace("/messages/", "/")
     path = f"messages/{path}" if function == "message_unread" else path
-    database(f"{function}_rtdb", path, in_json(about_it(after, unique)), in_json(before))
+    before, after = in_json(fields_before), in_json(about_it(fields_after, unique))
+
+    def write(value: Any, before: Any) -> None:
+        if function != "outbox" or (value and not before):  # it is told of new values only
+            database(f"{function}_rtdb", path, value, before)
+
+    # In any order: what came after the push is told before it, and again.
+    write(after | {"unrelated": 1}, after)
+    write(None, after)
+    assert calls_about(batch, unique) == []
+    write(after, before)
+    write(after | {"unrelated": 1}, after)
+    write(after, after)
+    write(before, before)
     until("push", lambda: len(calls_about(batch, unique)) == 3)
     calls = calls_about(batch, unique)
     assert sorted(call["app"] for call in calls) == APPS

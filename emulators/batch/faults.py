@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from emulators import faults
-from emulators.batch.journal import Call
+from emulators.batch.journal import ROUTES, Call
 from emulators.batch.replies import Reply, reply_for_status
 
 
@@ -19,6 +19,7 @@ from emulators.batch.replies import Reply, reply_for_status
 class Fault(faults.Fault):
     # which calls it meets
     app: str | None = None
+    route: str | None = None
     group_id: str | None = None
     # what happens to them, in this order
     delay: float = 0.0
@@ -42,11 +43,14 @@ class Fault(faults.Fault):
         return self.status is None or 200 <= self.status < 300
 
     def meets(self, call: Call) -> bool:
-        is_app = self.app is None or self.app in (call.app, call.address.app_key)
-        return is_app and (self.group_id is None or self.group_id == call.group_id)
+        return (
+            (self.app is None or self.app in (call.app, call.address.app_key))
+            and (self.route is None or self.route == call.address.route)
+            and (self.group_id is None or self.group_id == call.group_id)
+        )
 
     def reply(self, otherwise: Reply) -> Reply:
-        reply = otherwise if self.status is None else reply_for_status(self.status)
+        reply = otherwise if self.status is None else reply_for_status(self.status, otherwise)
         body = reply.body if self.body is None else self.body
         return Reply(reply.status, body, self.headers or {})
 
@@ -60,8 +64,13 @@ def _are_headers(value: Any) -> bool:
     )
 
 
+def _is_route(value: Any) -> bool:
+    return isinstance(value, str) and value in ROUTES
+
+
 KNOWN = {
     "app": faults.TEXT,
+    "route": faults.Field(f"one of {', '.join(ROUTES)}", _is_route),
     "group_id": faults.TEXT,
     "times": faults.TIMES,
     "status": faults.STATUS,

@@ -17,6 +17,27 @@ class Batch(Handle):
         """From now on these REST keys and no others; none given means any."""
         self._request("PUT", "/__rest_keys", list(keys))
 
+    def campaigns(self) -> list[dict[str, Any]]:
+        """Every campaign, oldest first, deleted ones too; a due one has been sent."""
+        campaigns: list[dict[str, Any]] = self._request("GET", "/__campaigns")
+        return campaigns
+
+    def add_dashboard_campaign(self, app_key: str, body: dict[str, Any]) -> str:
+        """A campaign that somebody makes in Batch's dashboard; its token."""
+        token: str = self._request("POST", f"/__campaigns/{app_key}", body)["campaign_token"]
+        return token
+
+    def clear_campaigns(self) -> None:
+        self._request("DELETE", "/__campaigns")
+
+    def script_stats(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """What a campaign token, or a group_id in every app, shows from now until `clear()`.
+
+        A row has a `date` and counters. One that is left out is 0; a group's `sent` is then what
+        was taken on that day.
+        """
+        self._request("PUT", f"/__stats/{name}", rows)
+
     def wait_for_calls(self, count: int, timeout: float = 10) -> list[dict[str, Any]]:
         """The journal, once it holds this many calls; an AssertionError shows what came."""
         deadline = time.monotonic() + timeout

@@ -10,14 +10,32 @@ from aiohttp import web
 
 from emulators.batch.replies import Reply
 
+APP = r"/1\.1/(?P<app_key>[^/]+)"
+
+# The first that fits is meant: a campaign's view would fit the list as well.
 ROUTES = {
-    "send": ("POST", re.compile(r"/1\.1/(?P<app_key>[^/]+)/transactional/send")),
-    "stats": ("GET", re.compile(r"/1\.1/(?P<app_key>[^/]+)/transactional/stats/(?P<group>[^/]+)")),
+    name: (method, re.compile(APP + path))
+    for name, method, path in (
+        ("transactional/send", "POST", r"/transactional/send"),
+        ("transactional/stats", "GET", r"/transactional/stats/(?P<group_id>[^/]+)"),
+        ("campaigns/create", "POST", r"/campaigns/create"),
+        ("campaigns/update", "POST", r"/campaigns/update/(?P<token>[^/]+)"),
+        ("campaigns/delete", "POST", r"/campaigns/delete/(?P<token>[^/]+)"),
+        ("campaigns/list", "GET", r"/campaigns/list"),
+        ("campaigns/stats", "GET", r"/campaigns/stats/(?P<token>[^/]+)"),
+        ("campaigns/view", "GET", r"/campaigns/(?P<token>[^/]+)"),
+    )
 }
+
+WITH_BODY = ("transactional/send", "campaigns/create", "campaigns/update")
 
 JOURNALED_HEADERS = ("x-authorization", "content-type", "user-agent")
 
 NOT_JSON = object()
+
+
+def is_dev(app_key: str) -> bool:
+    return app_key.startswith("DEV")
 
 
 @dataclass(frozen=True)
@@ -27,12 +45,14 @@ class Address:
     app_key: str | None
     route: str | None = None
     group_id: str | None = None
+    token: str = ""
+    """A campaign's."""
 
     @classmethod
     def of(cls, method: str, path: str) -> "Address":
         for route, (expected_method, pattern) in ROUTES.items():
             if method == expected_method and (match := pattern.fullmatch(path)):
-                return cls(match["app_key"], route, match.groupdict().get("group"))
+                return cls(route=route, **match.groupdict())
         segments = path.split("/")
         return cls(segments[2] if len(segments) > 3 else None)
 
@@ -64,6 +84,7 @@ class Call:
         return {
             "app_key": self.address.app_key,
             "app": self.app,
+            "route": self.address.route,
             "method": self.method,
             "path": self.path,
             "body": self.text if self.body is NOT_JSON else self.body,

@@ -1,10 +1,12 @@
 """The page at `/`: the newest calls, for a person who watches what an app would get."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import islice
 from typing import Any
 
+from emulators.batch.campaigns import Campaign
 from emulators.batch.journal import Call, as_rfc3339
 
 ROWS = 200
@@ -32,12 +34,30 @@ th, td {{ text-align: left; padding: .4em .8em; border-bottom: 1px solid #ddd }}
 """
 
 
-def page(calls: Sequence[Call]) -> str:
+def page(calls: Sequence[Call], campaigns: Iterable[Campaign]) -> str:
+    rows = [(call.received_at, _row(call)) for call in calls[-ROWS:]]
+    rows += [(each.sent_at, _campaign_row(each)) for each in campaigns if each.sent_at]
+    rows.sort(key=lambda row: row[0])
     return PAGE.format(
         count=len(calls),
         heads="".join(f"<th>{name}</th>" for name in COLUMNS),
-        rows="\n".join(_row(call) for call in islice(reversed(calls), ROWS)),
+        rows="\n".join(row for _, row in islice(reversed(rows), ROWS)),
     )
+
+
+def _campaign_row(campaign: Campaign) -> str:
+    targeting = campaign.body.get("targeting")
+    first = campaign.body["messages"][0]
+    cells = (
+        campaign.sent_at and as_rfc3339(campaign.sent_at),
+        campaign.app_key,
+        first.get("title"),
+        first["body"],
+        campaign.body.get("deeplink"),
+        json.dumps(targeting) if targeting else "everybody",
+        f"campaign {campaign.body['name']}",
+    )
+    return '<tr class="accepted">' + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>"
 
 
 def _row(call: Call) -> str:

@@ -73,10 +73,10 @@ def taken() -> Reply:
     return Reply(201, {"token": str(uuid.uuid4())})
 
 
-def reply_for_status(status: int) -> Reply:
-    """What Batch, or the gateway in front of it, would send with this status."""
+def reply_for_status(status: int, otherwise: Reply) -> Reply:
+    """What Batch, or the gateway in front of it, would send with this status instead."""
     if 200 <= status < 300:
-        return Reply(status, taken().body)
+        return Reply(status, otherwise.body)
     if status in ERROR_FOR_STATUS:
         return ERROR_FOR_STATUS[status].reply("scripted fault")
     return Reply(status, _gateway_page(status))

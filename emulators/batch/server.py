@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from emulators.batch import faults
-from emulators.batch.journal import NOT_JSON, Address, Call, journaled_headers, parse
+from emulators.batch.campaign_rules import campaign_refusal
+from emulators.batch.campaigns import Campaigns, campaign_reply, new_token
+from emulators.batch.journal import NOT_JSON, WITH_BODY, Address, Call, journaled_headers, parse
 from emulators.batch.page import page
 from emulators.batch.replies import (
     AUTHENTICATION_INVALID,
@@ -24,21 +26,21 @@ from emulators.faults import BadFault, FaultQueue
 from emulators.serving import LARGEST_BODY
 
 
-def today_utc() -> date:
-    return datetime.now(UTC).date()
+def now_utc() -> datetime:
+    return datetime.now(UTC)
 
 
 def create_app(
     apps: Mapping[str, str],
     rest_keys: Collection[str],
     lenient: bool = False,
-    today: Callable[[], date] = today_utc,
+    now: Callable[[], datetime] = now_utc,
 ) -> web.Application:
     """`apps` maps a name such as ios or android_driver to its API key.
 
     Without apps any API key is taken, and without REST keys any that is not empty.
     """
-    batch = BatchServer(apps, rest_keys, lenient, today)
+    batch = BatchServer(apps, rest_keys, lenient, now)
     app = web.Application(client_max_size=LARGEST_BODY)
     app.add_routes(
         [
@@ -51,6 +53,10 @@ def create_app(
             web.post("/__faults", batch.add_faults),
             web.delete("/__faults", batch.clear_faults),
             web.put("/__rest_keys", batch.replace_rest_keys),
+            web.get("/__campaigns", batch.list_campaigns),
+            web.post("/__campaigns/{app_key}", batch.add_campaign),
+            web.delete("/__campaigns", batch.clear_campaigns),
+            web.put("/__stats/{name}", batch.script_stats),
             web.route("*", "/__{path:.*}", batch.no_such_control),
             web.route("*", "/{path:.*}", batch.receive),
         ]
@@ -65,14 +71,15 @@ class BatchServer:
         apps: Mapping[str, str],
         rest_keys: Collection[str],
         lenient: bool,
-        today: Callable[[], date],
+        now: Callable[[], datetime],
     ) -> None:
         self.app_names = {key: name for name, key in apps.items()}
         self.rest_keys = frozenset(rest_keys)
         self.lenient = lenient
-        self.today = today
+        self.now = now
         self.journal: list[Call] = []
         self.sent = Sent()
+        self.campaigns = Campaigns()
         self.faults: FaultQueue[faults.Fault] = FaultQueue()
         self.released = asyncio.Event()
 
@@ -82,12 +89,13 @@ class BatchServer:
         """Judge the call, put it in the journal, and answer as Batch would or as scripted."""
         call, unreadable = await self._read(request)
         self.journal.append(call)
+        self.campaigns.send_due(self.now())
         verdict = unreadable or self._judge(call, request.query)
         fault = self._fault_for(call, verdict)
         if fault is None:
-            self._settle(call, accepted=verdict.ok)
+            self._settle(call, verdict, accepted=verdict.ok)
             return _send(call, verdict)
-        self._settle(call, accepted=fault.accepts)
+        self._settle(call, verdict, accepted=fault.accepts)
         return await self._misbehave(request, call, fault, fault.reply(verdict))
 
     async def _read(self, request: web.Request) -> tuple[Call, Reply | None]:
@@ -120,11 +128,13 @@ class BatchServer:
         if self.app_names and call.app is None:
             # Batch may answer 404 here as well; which of the two is not documented.
             return AUTHENTICATION_INVALID.reply("the API key in the path is not known")
-        if address.route == "stats":
-            group_id = address.group_id or ""
-            return stats_reply(address.app_key, group_id, query, self.sent, self.today())
-        if call.body is NOT_JSON:
+        if address.route == "transactional/stats":
+            group_id, today = address.group_id or "", self.now().date()
+            return stats_reply(address.app_key, group_id, query, self.sent, today)
+        if address.route in WITH_BODY and call.body is NOT_JSON:
             return MALFORMED_JSON_BODY.reply("the body is not JSON")
+        if address.route != "transactional/send":
+            return campaign_reply(call, query, self.campaigns, self.sent, self.lenient)
         platform = call.app and call.app.lower().partition("_")[0]
         return refusal(call.body, platform, self.lenient) or taken()
 
@@ -142,12 +152,22 @@ class BatchServer:
         self.faults.consume(fault)
         return fault
 
-    def _settle(self, call: Call, accepted: bool) -> None:
+    def _settle(self, call: Call, verdict: Reply, accepted: bool) -> None:
+        """Do what the call asks for, whatever its sender will hear of it."""
         call.accepted = accepted
-        address = call.address
-        if accepted and address.route == "send" and address.app_key is not None:
-            count = recipient_count(call.body)
-            self.sent.add(address.app_key, call.group_id, self.today(), count)
+        if not accepted:
+            return
+        app_key, token, now = call.address.app_key or "", call.address.token, self.now()
+        match call.address.route:
+            case "transactional/send":
+                count = recipient_count(call.body)
+                self.sent.add(app_key, call.group_id, now.date(), count)
+            case "campaigns/create":
+                self.campaigns.create(app_key, verdict.body["campaign_token"], call.body, now)
+            case "campaigns/update":
+                self.campaigns.update(token, call.body, now)
+            case "campaigns/delete":
+                self.campaigns.delete(token)
 
     async def _misbehave(
         self, request: web.Request, call: Call, fault: faults.Fault, reply: Reply
@@ -167,7 +187,8 @@ class BatchServer:
 
     async def show_page(self, request: web.Request) -> web.Response:
         # Undecodable characters in a push must not hide the others.
-        html = page(self.journal).encode("utf-8", "replace")
+        self.campaigns.send_due(self.now())
+        html = page(self.journal, self.campaigns).encode("utf-8", "replace")
         return web.Response(body=html, content_type="text/html", charset="utf-8")
 
     async def ready(self, request: web.Request) -> web.Response:
@@ -210,6 +231,38 @@ class BatchServer:
         if not isinstance(keys, list) or not all(isinstance(key, str) and key for key in keys):
             return web.json_response({"message": "a list of non-empty strings"}, status=400)
         self.rest_keys = frozenset(keys)
+        return web.Response(status=204)
+
+    async def list_campaigns(self, request: web.Request) -> web.Response:
+        self.campaigns.send_due(self.now())
+        return web.json_response(
+            [
+                {"app": self.app_names.get(campaign.app_key)} | campaign.as_json()
+                for campaign in self.campaigns
+            ]
+        )
+
+    async def add_campaign(self, request: web.Request) -> web.Response:
+        """One that somebody makes in Batch's dashboard."""
+        body = await _json(request)
+        refused = campaign_refusal(body, self.lenient)
+        if refused is not None:
+            return web.json_response(refused.body, status=400)
+        token = new_token()
+        self.campaigns.create(
+            request.match_info["app_key"], token, body, self.now(), from_api=False
+        )
+        return web.json_response({"campaign_token": token}, status=201)
+
+    async def clear_campaigns(self, request: web.Request) -> web.Response:
+        self.campaigns.clear()
+        return web.Response(status=204)
+
+    async def script_stats(self, request: web.Request) -> web.Response:
+        try:
+            self.sent.script(request.match_info["name"], await _json(request))
+        except ValueError as error:
+            return web.json_response({"message": str(error)}, status=400)
         return web.Response(status=204)
 
     async def no_such_control(self, request: web.Request) -> web.Response:

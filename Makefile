@@ -3,7 +3,7 @@ BIN := venv/bin
 FIREBASE ?= emulators/node_modules/.bin/firebase
 SUITE := $(BIN)/python -m emulators.suite
 
-.PHONY: help setup demo dev check unit suite test torture bench deploy lock clean
+.PHONY: help setup demo dev check unit suite test torture bench audit deploy lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,8 +41,11 @@ suite: setup
 
 test: check unit suite ## Everything: checks, unit tests, the whole path on the emulators
 
-torture: setup ## Hours in minutes: 500 kills, outages of 30 seconds
-	TORTURE_KILLS=500 TORTURE_OUTAGE=30 $(SUITE) -- $(BIN)/pytest -rP tests/torture
+torture: setup ## Hours in minutes: outages, storms, kills, garbage; ends with a table of figures
+	TORTURE_EVENTS_PER_SECOND=20 TORTURE_EXAMPLES=100000 $(BIN)/pytest -q --figures \
+		tests/test_outage.py tests/test_rotation.py tests/test_garbage.py
+	TORTURE_KILLS=500 TORTURE_OUTAGE=300 TORTURE_STORM=10000 \
+		$(SUITE) -- $(BIN)/pytest -q --figures tests/torture
 
 bench: setup ## What a large audience costs
 	$(SUITE) -- $(BIN)/python -m benchmarks.audience
@@ -51,11 +54,14 @@ deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an ali
 	$(BIN)/python -m batchpush check $(if $(PROJECT),--project $(PROJECT))
 	$(FIREBASE) deploy --only functions,firestore:indexes $(if $(PROJECT),--project $(PROJECT))
 
+audit: setup ## Look for known vulnerabilities in what is installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/audit.py
+
 lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \
-		--no-emit-index-url --no-emit-find-links requirements.in -o requirements.txt
+		--no-emit-index-url --no-emit-find-links --generate-hashes requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \
-		--no-emit-index-url --no-emit-find-links requirements-dev.in -o requirements-dev.txt
+		--no-emit-index-url --no-emit-find-links --generate-hashes requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove what setup made
 	rm -rf venv emulators/node_modules

@@ -19,12 +19,16 @@ class Breaker:
 
     def admits(self, now: datetime) -> bool:
         """Whether a call may go, as far as the failures before it are concerned."""
-        if self._failures < FAILURES:
-            return True
-        if self._open_until and now < self._open_until:
+        if self.is_open(now):
             return False
         self._open_until = now + OPEN  # this one tries; the others wait for what comes of it
         return True
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether calls are turned away; unlike `admits`, asking changes nothing."""
+        return (
+            self._failures >= FAILURES and self._open_until is not None and now < self._open_until
+        )
 
     def pause(self, now: datetime) -> float:
         """Seconds that the server has asked to wait still."""

@@ -228,18 +228,19 @@ def _document(path: str, document: Any) -> Document | None:
     if not document.name:
         return None
     database = document.name.partition("/documents/")[0]
-    return Document(path, {k: _value(v, database) for k, v in document.fields.items()})
+    return Document(path, {k: plain(v, database) for k, v in document.fields.items()})
 
 
-def _value(value: Any, database: str) -> Any:
+def plain(value: Any, database: str) -> Any:
+    """A `Value` of Firestore as Python's own; `database` is `projects/P/databases/D`."""
     kind = value.WhichOneof("value_type")
     match kind:
         case None | "null_value":
             return None
         case "map_value":
-            return {k: _value(v, database) for k, v in value.map_value.fields.items()}
+            return {k: plain(v, database) for k, v in value.map_value.fields.items()}
         case "array_value":
-            return [_value(v, database) for v in value.array_value.values]
+            return [plain(v, database) for v in value.array_value.values]
         case "timestamp_value":
             stamp = value.timestamp_value
             return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)

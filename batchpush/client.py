@@ -1,6 +1,7 @@
 """Batch over HTTP."""
 
 import asyncio
+import logging
 
 import aiohttp
 import httpx
@@ -32,6 +33,8 @@ class BatchClient:
         transport = AiohttpTransport(
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEEP_ALIVE)
         )
+        # Its lines hold the address, and so the app key, and what a server says for a reason.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self._http = httpx.AsyncClient(
             transport=transport,
             timeout=httpx.Timeout(timing.call, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
@@ -73,7 +76,10 @@ class BatchClient:
                 try:
                     return Reply(
                         response.status_code,
-                        await _beginning(response, MAX_LIST if method == "GET" else MAX_REPLY),
+                        _masked(
+                            await _beginning(response, MAX_LIST if method == "GET" else MAX_REPLY),
+                            key,
+                        ),
                         retry_after=response.headers.get("retry-after"),
                     )
                 finally:
@@ -95,6 +101,13 @@ async def _beginning(response: httpx.Response, most: int) -> bytes:
         if len(body) >= most:
             break
     return body[:most]
+
+
+def _masked(body: bytes, key: str) -> bytes:
+    """The body without the key, which an error could quote; some JSON has `\\/` for a slash."""
+    for quoted in (key, key.replace("/", "\\/")):
+        body = body.replace(quoted.encode(), b"****")
+    return body
 
 
 def _never_connected(error: Exception) -> bool:

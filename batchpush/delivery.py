@@ -50,7 +50,7 @@ SWEEP_LIMIT = 500  # records in one run
 SWEEP_AT_ONCE = 20
 SWEEP_FOR = timedelta(seconds=420)
 REPLAY_WITHIN = timedelta(hours=1)
-GIVE_UP_READING = timedelta(hours=6)  # on what a handler depends on
+UNRECORDED_FOR = timedelta(hours=6)  # an event may fail before its claim
 MOST_CLAIMS = 10  # of a push to whose burst others add at the same time
 
 
@@ -110,6 +110,7 @@ class Deliverer:
             planned = await self._plan(change, handler)
             if planned is None:
                 return
+            self._turn_away(planned.record)
             try:
                 entry = await self._claim(planned, change, report_to)
             except Outrun:
@@ -173,7 +174,7 @@ class Deliverer:
                 return Plan(record.ended(State.OBSOLETE, "nobody is left to be told"))
             return None
         except TryAgainLater as error:
-            if self.now() < since + GIVE_UP_READING:
+            if self.now() < since + UNRECORDED_FOR:
                 raise
             return Plan(record.ended(State.EXPIRED, str(error)))
         except Exception as error:
@@ -190,6 +191,16 @@ class Deliverer:
             return self._record(change), change.time
         waited = change.late.entry.record
         return waited.woken(owner=secrets.token_hex(8), now=self.now()), waited.not_before
+
+    def _turn_away(self, record: Record) -> None:
+        """Have an event come again, at no cost, while Batch seems to be down for all its apps.
+
+        For some hours only: the platform gives up after a day, and by then there is a record.
+        """
+        apps = {call.app for call in record.calls if call.is_pending}
+        is_down = bool(apps) and all(self.breakers[app].is_open(self.now()) for app in apps)
+        if is_down and self.now() < record.event_time + UNRECORDED_FOR:
+            raise DeliveryUnfinished("Batch does not answer")
 
     async def _push(self, change: Change, handler: Handler) -> Push | None:
         """What the handler says; of a late change, only to those who wait for it."""

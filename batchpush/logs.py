@@ -1,7 +1,8 @@
 """Logs: one event, one line of JSON, one write.
 
 Cloud Logging reads `severity` and `message`; the other names are fixed and can be queried.
-What users wrote stands only under `data`, so that it cannot pass for a field of ours.
+What users wrote stands only under `data`, so that it cannot pass for a field of ours, and in the
+path of the `document`, of which apps may choose the ids.
 """
 
 import json
@@ -16,13 +17,17 @@ from typing import Any
 
 from batchpush.settings import LOG_LEVELS, settings
 
+MOST_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
+MOST_ABOUT = 2_000  # of the event's id, and of the document's path
+
 _about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=MappingProxyType({}))
 
 
 @contextmanager
 def about(*, function: str, event_id: str | None, document: str | None) -> Iterator[None]:
     """Name the event in every line that is logged inside, in other tasks too."""
-    token = _about.set({"function": function, "event_id": event_id, "document": document})
+    names = {"function": function, "event_id": event_id, "document": document}
+    token = _about.set({name: text and text[:MOST_ABOUT] for name, text in names.items()})
     try:
         yield
     finally:
@@ -43,18 +48,24 @@ def log(
     """
     if LOG_LEVELS.index(severity) < LOG_LEVELS.index(settings().log_level):
         return
+    of_error = {"error": str(error), "raised_at": raised_at(error)} if error else {}
     entry = {
         "severity": severity,
         "message": event,
         **_about.get(),
         "app": app,
         "error": type(error).__name__ if error else None,
-        "data": dict(data or {})
-        | ({"error": str(error), "raised_at": raised_at(error)} if error else {}),
+        "data": _bounded({**(data or {}), **of_error}),
     }
     line = json.dumps({k: v for k, v in entry.items() if v not in (None, {})}, default=_plain)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _bounded(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data, or how it begins: a longer line would be split, and no JSON any more."""
+    text = json.dumps(data, default=_plain)
+    return data if len(text) <= MOST_DATA else {"cut": text[:MOST_DATA]}
 
 
 def raised_at(error: BaseException) -> str | None:

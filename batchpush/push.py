@@ -12,6 +12,7 @@ from datetime import timedelta
 from json.encoder import encode_basestring
 from typing import Any, Literal
 
+from batchpush.addresses import is_deep_link, is_media_address
 from batchpush.change import is_unicode
 from batchpush.errors import InvalidPush
 from batchpush.quiet_hours import QuietHours
@@ -353,7 +354,7 @@ def _are_apps(value: object) -> bool:
 
 def _is_media(value: Media) -> bool:
     urls = without_nones(vars(value)).values()
-    return bool(urls) and all(is_text(url) and url.startswith("https://") for url in urls)
+    return bool(urls) and all(is_text(url) and is_media_address(url) for url in urls)
 
 
 def _is_payload(value: object) -> bool:
@@ -380,8 +381,12 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9_-]+", v)),
         "must be letters, digits, _ and - only",
     ),
-    ("deeplink", is_text, "must be a string that is not blank"),
-    ("media", _is_media, "must hold https:// addresses, at least one"),
+    (
+        "deeplink",
+        lambda v: is_text(v) and is_deep_link(v),
+        "must be a link: https://, or the scheme of an app such as myapp://",
+    ),
+    ("media", _is_media, "must hold https:// addresses of public hosts, at least one"),
     (
         "gcm_collapse_key",
         lambda v: isinstance(v, CollapseKey) and is_text(v.key) and type(v.enabled) is bool,

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from batchpush.addresses import is_deep_link
 from batchpush.errors import ConfigurationError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -75,7 +76,7 @@ def _language(text: str) -> str:
 
 
 def _deeplink_base(text: str) -> str:
-    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s]*", text):
+    if text and not is_deep_link(text):
         raise ValueError("expected the start of a link, such as myapp:// or https://example.com/")
     return text
 

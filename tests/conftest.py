@@ -20,6 +20,18 @@ os.environ |= {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", action="store_true", help="show what was found in a table")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from tests.figures import as_table
+
+    if terminalreporter.config.getoption("--figures"):
+        terminalreporter.write_sep("=", "figures")
+        terminalreporter.write_line(as_table())
+
+
 @pytest.fixture(scope="session")
 def service_account(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a service account's key file, as Google's clients find their credentials."""

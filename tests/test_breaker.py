@@ -14,6 +14,7 @@ def tripped() -> Breaker:
 
 
 def test_after_some_failures_in_a_row_calls_are_turned_away() -> None:
+    assert tripped().is_open(NOW)
     assert not tripped().admits(NOW)
 
 

@@ -247,7 +247,7 @@ def test_what_is_no_database_event_is_said_to_be_malformed(body: bytes) -> None:
 
 
 def test_a_value_nested_too_deeply_is_said_to_be_malformed() -> None:
-    body = b'{"data":null,"delta":' + b'{"a":' * 600 + b"1" + b"}" * 601
+    body = b'{"data":null,"delta":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001
     with pytest.raises(MalformedEvent):
         from_database("f", "messages/{c}/{m}", database_headers("messages/c/m"), body)
 

@@ -621,8 +621,13 @@ async def test_an_outage_does_not_burn_the_instance(
     deliverer: Deliverer, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(status=503, times=None)
-    for _ in range(10):
+    while calls_per_app(api)["ios"] < FAILURES:
         await delivered(deliverer, change_at(clock))
+    with rpcs(deliverer.ledger) as made:
+        for _ in range(10):
+            with pytest.raises(DeliveryUnfinished, match="does not answer"):
+                await deliverer.deliver(change_at(clock), greet)
+    assert made == []
     assert calls_per_app(api) == {"ios": FAILURES, "android": FAILURES}
     assert sum(clock.slept) < 60
     api.clear_faults()

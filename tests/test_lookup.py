@@ -9,6 +9,7 @@ from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.firebase import firebase_app
 from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
 from tests.events import DATABASE, FIRESTORE, created
+from tests.firestore import Memory
 
 
 def refused(*_: object) -> None:
@@ -56,3 +57,20 @@ def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.Monke
     batchpush.firebase._made_app.cache_clear()
     assert len(apps) == 16
     assert len(set(map(id, apps))) == 1
+
+
+async def test_a_reference_into_another_database_does_not_keep_a_document_from_being_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = Memory()
+    client = memory.client()
+    monkeypatch.setattr(batchpush.lookup, "firestore_client", lambda database: client)
+    batch = client.batch()
+    batch.set(client.document("users/ann"), {"display_name": "Ann", "likes": "x"})
+    await batch.commit()
+    (stored,) = memory.documents.values()
+    elsewhere = "projects/other/databases/d/documents/a/b"
+    stored.fields["likes"].reference_value = elsewhere
+    ann, bob = await FirestoreLookUp(FIRESTORE).many("users/ann", "users/bob")
+    assert ann == {"display_name": "Ann", "likes": elsewhere}
+    assert bob is None

@@ -87,6 +87,8 @@ def test_the_readme_shows_the_table_that_decides() -> None:
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
         ("Mon, 04 May 2026 10:01:00", 60.0),
+        ("9" * 8, 99_999_999.0),
+        ("9" * 9, None),
         ("9" * 400, None),
     ],
 )
@@ -102,9 +104,17 @@ def test_the_backoff_has_full_jitter_and_a_limit(attempt: int, chance: float) ->
     assert 0 <= wait <= min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
 
 
+@pytest.mark.parametrize(("status", "least"), [(503, 0.0), (429, 5.0)])
+def test_each_wait_may_be_twice_as_long_as_the_one_before(status: int, least: float) -> None:
+    waits = [wait_before(attempt, Reply(status), NOW, lambda: 1.0) for attempt in range(1, 7)]
+    assert waits == [least + backoff for backoff in (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)]
+
+
 def test_the_servers_word_goes_before_the_backoff() -> None:
     assert wait_before(5, Reply(503, retry_after="30"), NOW, lambda: 0.5) == 30.0
     assert wait_before(1, Reply(429, retry_after="1"), NOW, lambda: 0.5) == 1.0
+    at = format_datetime(NOW + timedelta(seconds=20), usegmt=True)
+    assert wait_before(1, Reply(503, retry_after=at), NOW, lambda: 0.5) == 20.0
 
 
 def test_a_429_without_a_word_waits_as_batch_asks_for() -> None:

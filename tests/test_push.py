@@ -69,6 +69,11 @@ def test_every_field_arrives_under_batchs_name() -> None:
     ]
 
 
+def test_the_longest_time_to_live_is_28_days() -> None:
+    (body,) = bodies(push(time_to_live=28 * 24 * 3600))
+    assert body["time_to_live"] == 2_419_200
+
+
 def test_a_silent_push_has_no_message() -> None:
     (body,) = bodies(push(message=None, push_type="background"))
     assert "message" not in body

@@ -34,6 +34,7 @@ def settings(**environment: str) -> Settings:
         ("SOURCES", "firestore,mysql"),
         ("DEFAULT_LANGUAGE", "english!"),
         ("DEEPLINK_BASE", "myapp"),
+        ("DEEPLINK_BASE", "http://example.com/"),
         ("CONCURRENCY", "0"),
         ("CONCURRENCY", "many"),
         ("LOG_LEVEL", "LOUD"),

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from google.cloud.firestore import Client
 
 from emulators.batch import Batch
+from tests.figures import figure
 from tests.torture.worker import Spec
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +72,8 @@ class Worker:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    async def ends(self, status: int = 0) -> "Worker":
-        async with asyncio.timeout(DEADLINE):
+    async def ends(self, status: int = 0, within: float = DEADLINE) -> "Worker":
+        async with asyncio.timeout(within):
             await asyncio.shield(self._reader)
         assert self._process.returncode == status, self._log.read_text()
         broken = [line["reason"] for line in self.of("answered") if line["answer"] == "broken"]
@@ -109,7 +110,9 @@ class Arena:
             "LOG_LEVEL": "WARNING",
             "FIRESTORE_EMULATOR_HOST": firestore or os.environ["FIRESTORE_EMULATOR_HOST"],
         }
-        command = [sys.executable, "-m", "tests.torture.worker", spec.as_json()]
+        told = log.with_suffix(".json")
+        told.write_text(spec.as_json())
+        command = [sys.executable, "-m", "tests.torture.worker", str(told)]
         worker = Worker(command, environment, log)
         self._workers.append(worker)
         return worker
@@ -202,5 +205,6 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def report(line: str) -> None:
-    """One line for whoever runs pytest with -s or -rP."""
-    print(line)  # noqa: T201
+    """`what happened: what came of it`, for the table."""
+    what, _, found = line.partition(": ")
+    figure(what, found)

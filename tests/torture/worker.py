@@ -1,9 +1,9 @@
 """A process that delivers events as a function's instance does, and can be made to die at it.
 
-    python -m tests.torture.worker '{"events": ["e1"]}'
+    python -m tests.torture.worker spec.json
 
-The settings are in the environment, what to do is in a `Spec`. What happens is said on standard
-output, one JSON object per line; the logs of batchpush go to standard error.
+The settings are in the environment, what to do is in a `Spec`: `{"events": ["e1"]}`. What happens
+is said on standard output, one JSON object per line; the logs of batchpush go to standard error.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import batchpush.delivery
@@ -274,4 +275,4 @@ async def main(spec: Spec) -> None:
 
 if __name__ == "__main__":
     sys.stdout = sys.stderr
-    asyncio.run(main(Spec.from_json(sys.argv[1])))
+    asyncio.run(main(Spec.from_json(Path(sys.argv[1]).read_text())))

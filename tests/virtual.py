@@ -1,0 +1,83 @@
+"""Hours in seconds: an event loop on which nothing waits, and the platform's redeliveries on it."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from batchpush.errors import TryAgainLater
+
+START = datetime(2026, 5, 4, tzinfo=UTC)
+FIRST_BACKOFF, LONGEST_BACKOFF = 10.0, 600.0  # seconds, Eventarc's
+
+T = TypeVar("T")
+Instance = Callable[[Any], Coroutine[Any, Any, None]]
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Where everything waits for the clock, the clock moves on to the next who does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        self._selector.select = self._moved_on  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self._seconds
+
+    def _moved_on(self, timeout: float | None) -> list[Any]:
+        assert timeout is not None, "everything waits for something that cannot come"
+        self._seconds += timeout
+        return []
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(work)
+
+
+def seconds() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def now() -> datetime:
+    return START + timedelta(seconds=seconds())
+
+
+class Platform:
+    """Brings every event to one of the instances, and again until it is done."""
+
+    def __init__(
+        self,
+        instances: Sequence[Callable[[Any], Coroutine[Any, Any, None]]],
+        at_once: int,
+        seed: int,
+    ) -> None:
+        self._at_once = at_once
+        self._instances: list[tuple[Instance, asyncio.Semaphore]] = []
+        for each in instances:
+            self.starts(each)
+        self._random = random.Random(seed)  # noqa: S311 - the same chance each time
+        self.done_at: dict[Any, float] = {}
+        self.deliveries = 0
+
+    def starts(self, instance: Instance) -> None:
+        self._instances.append((instance, asyncio.Semaphore(self._at_once)))
+
+    async def brings(self, event: Any) -> None:
+        backoff = FIRST_BACKOFF
+        while not await self._delivered(event):
+            await asyncio.sleep(backoff * self._random.uniform(0.9, 1.1))
+            backoff = min(backoff * 2, LONGEST_BACKOFF)
+        self.done_at[event] = seconds()
+
+    async def _delivered(self, event: Any) -> bool:
+        instance, is_free = self._random.choice(self._instances)
+        self.deliveries += 1
+        async with is_free:
+            try:
+                await instance(event)
+            except TryAgainLater:
+                return False
+        return True

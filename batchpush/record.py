@@ -63,8 +63,12 @@ class CallRecord:
 
     def after(self, outcome: Outcome, reply: Reply, most_resends: int) -> "CallRecord":
         """The call after one more try."""
+        problem = reply.problem or reply.said()
         tried = replace(
-            self, tries=self.tries + 1, status=reply.status, problem=reply.problem or reply.said()
+            self,
+            tries=self.tries + 1,
+            status=reply.status,
+            problem=problem and storable(problem),
         )
         if outcome is Outcome.UNKNOWN:
             return tried.doubted(most_resends)
@@ -194,7 +198,7 @@ class Record:
 
     def ended(self, state: State, reason: str) -> "Record":
         """The record of a push of which there is nothing to send."""
-        return replace(self, state=state, reason=reason[:1000], lease_until=None)
+        return replace(self, state=state, reason=storable(reason[:1000]), lease_until=None)
 
     def with_chunks(self, states: Mapping[str, State], now: datetime) -> "Record":
         """The record of a large audience, in the state of its least finished chunk."""
@@ -303,6 +307,11 @@ def state_of(calls: Iterable[CallRecord]) -> State:
         (state for call_state, state in STATE_OF_CALLS if call_state in states),
         State.RETRY,  # a large audience, whose chunks are not all settled
     )
+
+
+def storable(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can carry and Firestore cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def record_id(function: str, source: str, event_id: str) -> str:

@@ -235,4 +235,5 @@ async def deliveries(deliverer: Deliverer, witness: Witness, clock: Time) -> Non
 
 async def operate(*arguments: str) -> None:
     """The operator's command line, without its start and end."""
-    await (chosen := cli.parser().parse_args(arguments)).command(chosen, cli.deliverer())
+    chosen = cli.parser().parse_args(arguments)
+    await getattr(cli, arguments[0])(chosen, cli.deliverer())

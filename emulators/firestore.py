@@ -5,9 +5,8 @@ was stored is read as its text.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
-
-TIMESTAMP = "$timestamp"
 
 
 def to_fields(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -15,6 +14,7 @@ def to_fields(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_value(value: Any) -> dict[str, Any]:
+    """Raises ValueError for what is no time."""
     match value:
         case None:
             return {"nullValue": None}
@@ -29,10 +29,19 @@ def to_value(value: Any) -> dict[str, Any]:
         case list():
             return {"arrayValue": {"values": [to_value(each) for each in value]}}
         case {"$timestamp": text, **others} if not others:
-            return {"timestampValue": text}
+            return {"timestampValue": _time(text)}
         case dict():
             return {"mapValue": {"fields": to_fields(value)}}
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _time(text: Any) -> str:
+    try:
+        if (time := datetime.fromisoformat(text)).tzinfo:
+            return time.isoformat()
+    except (TypeError, ValueError):
+        pass
+    raise ValueError("$timestamp must be a time with its zone, such as 2030-06-01T09:30:00Z")
 
 
 def from_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

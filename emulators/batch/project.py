@@ -90,7 +90,11 @@ class Project:
         names = path.split("/")
         if len(names) % 2 or not all(names):
             raise CannotDo("the path of a document is collection/id, any number of times")
-        await self._firestore("PATCH", f"/{quote(path)}", {"fields": to_fields(document)})
+        try:
+            fields = to_fields(document)
+        except ValueError as error:
+            raise CannotDo(str(error)) from None
+        await self._firestore("PATCH", f"/{quote(path)}", {"fields": fields})
 
     async def _firestore(self, method: str, path: str, data: Any = None) -> Any:
         host = self.environ["FIRESTORE_EMULATOR_HOST"]
@@ -134,7 +138,7 @@ class Project:
             {"id": each["name"].rpartition("/")[2]} | from_fields(each["fields"]) for each in found
         ]
         await asyncio.gather(*(self._learn_bodies(record["id"]) for record in records))
-        return [record | {"called_at": self._called_at(record)} for record in records]
+        return [record | {"called_at": self.called_at(record)} for record in records]
 
     async def _learn_bodies(self, record_id: str) -> None:
         """Once, since they never change and may be long."""
@@ -162,7 +166,7 @@ class Project:
             for each in record["calls"]
         )
 
-    def _called_at(self, record: Mapping[str, Any]) -> str | None:
+    def called_at(self, record: Mapping[str, Any]) -> str | None:
         """When the function was called for it; None when it could be one of several times."""
         since, until = (datetime.fromisoformat(record[at]) for at in ("event_time", "created_at"))
         times = [
@@ -178,10 +182,10 @@ class Project:
             with suppress(aiohttp.ClientError):
                 async with self.session.ws_connect(self.environ["LOGGING_EMULATOR_URL"]) as lines:
                     async for line in lines:
-                        self._remember_beginnings(line.json())
+                        self.remember_beginning(line.json())
             await asyncio.sleep(LOG_AGAIN_SECONDS)
 
-    def _remember_beginnings(self, line: Mapping[str, Any]) -> None:
+    def remember_beginning(self, line: Mapping[str, Any]) -> None:
         if found := BEGINNING.search(line.get("message", "")):
             at = datetime.fromtimestamp(line["timestamp"] / 1000, UTC)
             self.beginnings.append((found[1], at))

@@ -3,7 +3,7 @@
 import { clock, draw, h } from "./dom.js";
 import { badge, reason } from "./timeline.js";
 
-const COLUMNS = ["State", "Function", "Document", "Apps", "Since", "Do"];
+const COLUMNS = ["State", "Function", "Document", "Apps", "Claimed", "Actions"];
 
 export function drawDeliveries(container, { deliveries, selected, busy, select, replay }) {
   draw(container, { deliveries, selected, busy }, () => {
@@ -27,7 +27,7 @@ function row(delivery, selected, busy, select, replay) {
     "tr",
     { role: "row", "data-id": delivery.id, class: selected === delivery.id ? "selected" : null },
     cell(badge(delivery.state)),
-    cell(delivery.function),
+    h("td", { role: "cell", class: "short" }, delivery.function),
     cell(h("code", {}, delivery.document)),
     cell(h("span", {}, perApp(delivery.calls)), delivery.state !== "SENT" && h("small", {}, reason(delivery))),
     cell(h("time", { datetime: delivery.created_at }, clock(delivery.created_at))),
@@ -63,13 +63,24 @@ function row(delivery, selected, busy, select, replay) {
   );
 }
 
-/** `ios accepted, android pending (2 tries, 503)` */
+/** `ios 2 accepted, android pending (2 tries, 503)` */
 function perApp(calls) {
-  return calls
-    .map((call) => {
-      const tries = `${call.tries} ${call.tries === 1 ? "try" : "tries"}`;
-      const told = [call.tries && tries, call.status].filter(Boolean).join(", ");
-      return `${call.app} ${call.state}${call.state === "accepted" || !told ? "" : ` (${told})`}`;
+  const counts = new Map();
+  for (const call of calls) {
+    const words = `${call.state}${call.state === "accepted" ? "" : tries(call)}`;
+    const key = JSON.stringify([call.app, words]);
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts]
+    .map(([key, count]) => {
+      const [app, words] = JSON.parse(key);
+      return `${app} ${count > 1 ? `${count} ` : ""}${words}`;
     })
     .join(", ");
+}
+
+function tries(call) {
+  const words = [call.tries && `${call.tries} ${call.tries === 1 ? "try" : "tries"}`, call.status];
+  const told = words.filter(Boolean).join(", ");
+  return told && ` (${told})`;
 }

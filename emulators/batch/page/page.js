@@ -7,8 +7,8 @@ import { drawPhones, pushesOfCampaign, pushOf } from "./phones.js";
 import { drawTimeline } from "./timeline.js";
 
 const FAULTS = [
-  ["503", "is down for maintenance (503)", { status: 503 }],
-  ["429", "has too many requests (429)", { status: 429 }],
+  ["503", "is down (503)", { status: 503 }],
+  ["429", "has too many calls (429)", { status: 429 }],
   ["504", "loses the answer (504)", { status: 504 }],
   ["reset", "resets the connection", { reset: true }],
   ["hang", "does not answer", { hang: true, accept: false }],
@@ -119,6 +119,7 @@ async function followCampaigns() {
 /** Carry it out, and say how it went. */
 async function saying(place, work) {
   place.classList.remove("wrong");
+  place.textContent = "";
   try {
     place.textContent = (await work()) ?? "";
   } catch (error) {
@@ -197,7 +198,7 @@ $("end-outage").addEventListener("click", () => saying($("troubled"), () => ask(
 $("rotate").addEventListener("click", () =>
   saying($("troubled"), async () => {
     await ask("POST", "/__rest_keys/rotate");
-    return "Batch takes a new key, and Secret Manager holds it. The next push finds out.";
+    return "Batch takes a new key only, and Secret Manager holds it. A function that has just read the old one leaves its push to the redelivery.";
   }),
 );
 $("sweep").addEventListener("click", () =>

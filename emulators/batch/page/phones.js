@@ -5,6 +5,7 @@ import { clock, draw, h } from "./dom.js";
 const PLATFORMS = { ios: "iOS", android: "Android", web: "Web" };
 const TOLD = 3; // recipients that are named
 
+const seen = new Set(); // pushes that are on the screens already
 const unreachable = new Set(); // pictures that did not come
 
 /** What an accepted call puts on a phone. */
@@ -52,6 +53,7 @@ export function drawPhones(container, { apps, pushes, selected, select }) {
   draw(container, { apps, pushes, selected }, () =>
     apps.map((app) => phone(app, pushes.filter((push) => push.app === app), selected, select)),
   );
+  for (const push of pushes) seen.add(push.key);
 }
 
 function phone(app, pushes, selected, select) {
@@ -65,10 +67,14 @@ function phone(app, pushes, selected, select) {
     h("h3", {}, name, name.toLowerCase() !== app && h("span", {}, app)),
     h(
       "div",
-      { class: "glass", tabindex: "0", role: "group", "aria-label": `Screen of ${app}`, "data-key": `glass-${app}` },
-      pushes.length
-        ? h("ol", {}, groups.map((group) => h("li", {}, ...shown(group, selected, select))))
-        : h("p", { class: "empty" }, "No pushes yet"),
+      { class: "case" },
+      h(
+        "div",
+        { class: "screen", tabindex: "0", role: "group", "aria-label": `Screen of ${app}`, "data-key": `screen-${app}` },
+        pushes.length
+          ? h("ol", {}, groups.map((group) => h("li", {}, ...shown(group, selected, select))))
+          : h("p", { class: "empty" }, "No pushes yet"),
+      ),
     ),
   );
 }
@@ -90,7 +96,7 @@ function shown([newest, ...earlier], selected, select) {
       h(
         "details",
         { class: "replaced", "data-key": `replaced-${newest.collapse}-${newest.to}` },
-        h("summary", {}, `${earlier.length} replaced by it`),
+        h("summary", { "data-key": `earlier-${newest.collapse}-${newest.to}` }, `${earlier.length} replaced by it`),
         earlier.map((push) => card(push, selected, select)),
       ),
     );
@@ -99,12 +105,13 @@ function shown([newest, ...earlier], selected, select) {
 }
 
 function card(push, selected, select) {
+  const classes = ["push", push.isSilent && "silent", !seen.has(push.key) && "new"];
   const isSelected = selected !== null && (push.delivery ?? push.number) === selected;
   return h(
     "button",
     {
       type: "button",
-      class: `push${push.isSilent ? " silent" : ""}`,
+      class: classes.filter(Boolean).join(" "),
       "aria-pressed": String(isSelected),
       "data-key": push.key,
       onclick: () => select(push.delivery ?? push.number ?? null),
@@ -132,8 +139,14 @@ function card(push, selected, select) {
 
 function recipients(push) {
   if (push.campaign !== undefined) return `campaign ${push.campaign}, in ${push.language}`;
-  const more = push.count - TOLD;
-  return `to ${push.to.slice(0, TOLD).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  return `to ${named(push.to, push.count)}`;
+}
+
+/** `ann, bob, zoe and 9,997 more` */
+export function named(people, count) {
+  const more = count - Math.min(people.length, TOLD);
+  const names = people.slice(0, TOLD).join(", ");
+  return more > 0 ? `${names} and ${more.toLocaleString("en")} more` : names;
 }
 
 /** A picture from elsewhere, or its address where it cannot be had. */

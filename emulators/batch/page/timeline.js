@@ -1,13 +1,14 @@
 // What happened to one event: from the document to the record, and each call in full.
 
 import { clock, draw, h, inJson, milliseconds } from "./dom.js";
+import { named } from "./phones.js";
 
 export function drawTimeline(container, { delivery, calls }) {
   draw(container, { delivery, calls }, () => {
     if (!delivery && !calls.length) {
       return [h("p", { class: "empty" }, "Write a document, and see here what becomes of it.")];
     }
-    return [heading(delivery, calls), steps(delivery, calls), ...calls.map(inFull)];
+    return [heading(delivery, calls), steps(delivery, calls), h("div", { class: "calls" }, calls.map(inFull))];
   });
 }
 
@@ -30,14 +31,12 @@ export function badge(state) {
 function steps(delivery, calls) {
   const rows = [];
   if (delivery) {
-    rows.push([delivery.event_time, "Document written", delivery.document]);
-    if (delivery.called_at) rows.push([delivery.called_at, "Function called", delivery.function]);
+    rows.push([delivery.event_time, "Document written", ""]);
+    if (delivery.called_at) rows.push([delivery.called_at, "Function called", ""]);
     rows.push([delivery.created_at, "Claimed", "the record is there, with the calls in it"]);
   }
-  const tries = {};
   for (const call of calls) {
-    const number = (tries[call.app] = (tries[call.app] ?? 0) + 1);
-    rows.push([call.received_at, `${name(call)} called`, number > 1 ? `try ${number}` : ""]);
+    rows.push([call.received_at, `${name(call)} called`, `for ${named(recipients(call), total(call))}`]);
     if (call.answered_at) rows.push([call.answered_at, `${name(call)} answered`, replied(call)]);
   }
   if (delivery && delivery.state !== "CLAIMED") {
@@ -72,9 +71,16 @@ function replied(call) {
   return said ? `${call.reply.status}, ${said}` : String(call.reply.status);
 }
 
+function recipients(call) {
+  return Object.values(call.body?.recipients ?? {}).flat();
+}
+
+function total(call) {
+  return Object.values(call.recipients).reduce((sum, each) => sum + each, 0);
+}
+
 function inFull(call) {
-  const total = Object.values(call.recipients).reduce((sum, each) => sum + each, 0);
-  const shown = Object.values(call.body?.recipients ?? {}).flat().length;
+  const shown = recipients(call).length;
   const ended = call.reply ? call.reply.status : "no answer";
   const taken = call.answered_at ? `${milliseconds(call.received_at, call.answered_at)} ms` : "";
   return h(
@@ -84,12 +90,12 @@ function inFull(call) {
       "summary",
       { "data-key": `summary-${call.number}` },
       h("span", { class: `dot ${call.accepted ? "accepted" : "refused"}` }),
-      `${name(call)} · ${ended}`,
+      `${name(call)} for ${named(recipients(call), total(call))}: ${ended}`,
       h("span", { class: "detail" }, `${clock(call.received_at)} ${taken}`),
     ),
     h("h3", {}, "The call"),
     h("p", { class: "request" }, h("code", {}, `${call.method} ${call.path}`)),
-    total > shown && h("p", { class: "note" }, `The first ${shown} of ${total} recipients.`),
+    total(call) > shown && h("p", { class: "note" }, `The first ${shown} of ${total(call)} recipients.`),
     json(call.body, `The call to ${name(call)}`),
     h("h3", {}, call.accepted ? "The reply: Batch took it" : "The reply: Batch did not take it"),
     call.reply ? json(call.reply.body, `The reply to ${name(call)}`) : h("p", { class: "note" }, "There was none."),

@@ -51,7 +51,7 @@ deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an ali
 	$(BIN)/python -m batchpush check $(if $(PROJECT),--project $(PROJECT))
 	$(FIREBASE) deploy --only functions,firestore:indexes $(if $(PROJECT),--project $(PROJECT))
 
-screenshots: setup ## Make docs/*.png anew, with Chromium
+screenshots: setup ## Make the README's picture anew, with Chromium
 	$(SUITE) -- $(BIN)/python -m emulators.screenshots
 
 lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name

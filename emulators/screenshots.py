@@ -1,4 +1,4 @@
-"""`make screenshots`: the pictures of the page in docs/, made on the emulator suite."""
+"""`make screenshots`: the README's picture of the page, made on the emulator suite."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 from emulators.batch import Batch
 from emulators.browser import chromium, find_chromium
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-SIZE = {"width": 1440, "height": 960}
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "page.png"
+SIZE = {"width": 1440, "height": 1000}
 STORY = ("Order delivered", "Flight delayed", "Push of another back end", "New message")
 
 
@@ -32,10 +32,7 @@ def main() -> int:
         page.get_by_text("Batch loses the answer").wait_for()
         page.get_by_role("button", name="Write it").click()
         rows.get_by_text("RETRY", exact=True).wait_for()
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=DOCS / f"page-{scheme}.png")
-    print(f"docs/page-light.png and docs/page-dark.png are made from {batch.url}")
+        page.screenshot(path=PICTURE, full_page=True)
     return 0
 
 

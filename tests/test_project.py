@@ -21,41 +21,53 @@ def call(text: str, app: str = "ios", received: int = 100) -> Call:
 
 @pytest.fixture
 def project() -> Project:
-    """Two deliveries of the same words, and one of others; the newest first."""
-    project = Project.around(dict.fromkeys(NEEDED, "x"))
-    assert project is not None
-    for name, claimed, body in (
-        ("other", 90, "others"),
-        ("late", 80, "words"),
-        ("early", 10, "words"),
-    ):
-        calls = [{"app": "ios", "body": 0}]
-        record = {"id": name, "created_at": as_rfc3339(at(claimed)), "calls": calls}
-        project.records.append(record)
-        project.bodies[name] = [body]
-    return project
+    found = Project.around(dict.fromkeys(NEEDED, "x"))
+    assert found is not None
+    return found
+
+
+def record(name: str, claimed: int, recorded: int) -> dict[str, Any]:
+    """Of one call to ios."""
+    return {
+        "id": name,
+        "function": "greet",
+        "event_time": as_rfc3339(at(10)),
+        "created_at": as_rfc3339(at(claimed)),
+        "updated_at": as_rfc3339(at(recorded)),
+        "calls": [{"app": "ios", "body": 0}],
+    }
 
 
 @pytest.mark.parametrize(
     ("one", "delivery"),
     [
-        (call("words"), "late"),
-        (call("words", received=79), "early"),
+        (call("words", received=85), "sent"),
+        (call("words", received=95), "claimed"),  # still being sent
+        (call("words", received=25), "retried"),
+        (call("words", received=65), "retried"),  # a replay, recorded at 70
         (call("words", received=9), None),
         (call("words", app="android"), None),
         (call("others"), "other"),
+        (call("erased"), None),
         (call("unheard"), None),
     ],
 )
-def test_a_call_is_of_the_newest_delivery_before_it_that_says_the_same(
+def test_a_call_is_of_the_delivery_that_sent_these_words_at_the_time(
     project: Project, one: Call, delivery: str | None
 ) -> None:
+    bodies = {"claimed": "words", "erased": None, "sent": "words", "other": "others"}
+    for name, body in (bodies | {"retried": "words"}).items():
+        project.bodies[name] = [body] if body else []
+    project.remember(
+        [
+            record("claimed", 90, 90),
+            record("erased", 90, 90),
+            record("sent", 80, 88),
+            record("other", 60, 62),
+            record("retried", 20, 70),
+        ]
+    )
     assert project.delivery_of(one) == delivery
-
-
-def test_a_delivery_whose_bodies_were_erased_has_no_calls(project: Project) -> None:
-    project.bodies["other"] = []
-    assert project.delivery_of(call("others")) is None
 
 
 @pytest.mark.parametrize(
@@ -76,12 +88,9 @@ def test_when_a_function_was_called_is_told_only_if_it_is_certain(
             "timestamp": at(milliseconds).timestamp() * 1000,
         }
         project.remember_beginning(line)
-    record: dict[str, Any] = {
-        "function": "greet",
-        "event_time": as_rfc3339(at(10)),
-        "created_at": as_rfc3339(at(50)),
-    }
-    assert project.called_at(record) == (None if called_at is None else as_rfc3339(at(called_at)))
+    assert project.called_at(record("one", 50, 50)) == (
+        None if called_at is None else as_rfc3339(at(called_at))
+    )
 
 
 @pytest.mark.parametrize("missing", NEEDED)

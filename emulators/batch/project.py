@@ -7,7 +7,7 @@ import asyncio
 import re
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -66,8 +66,9 @@ class Project:
         self.id = environ["GCLOUD_PROJECT"]
         self.collection = environ.get("DELIVERIES_COLLECTION", "batch_deliveries")
         self.records: list[dict[str, Any]] = []
-        self.listed_at = 0.0
+        self.senders: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         self.bodies: dict[str, list[str]] = {}
+        self.listed_at = 0.0
         self.beginnings: deque[tuple[str, datetime]] = deque(maxlen=1000)
 
     @classmethod
@@ -121,7 +122,7 @@ class Project:
         """The newest first; as they last were, while Firestore does not answer."""
         if time.monotonic() >= self.listed_at + LISTED_EVERY:
             with suppress(CannotDo):
-                self.records = await self._list()
+                self.remember(await self._list())
             self.listed_at = time.monotonic()
         return self.records
 
@@ -138,7 +139,7 @@ class Project:
             {"id": each["name"].rpartition("/")[2]} | from_fields(each["fields"]) for each in found
         ]
         await asyncio.gather(*(self._learn_bodies(record["id"]) for record in records))
-        return [record | {"called_at": self.called_at(record)} for record in records]
+        return records
 
     async def _learn_bodies(self, record_id: str) -> None:
         """Once, since they never change and may be long."""
@@ -147,28 +148,34 @@ class Project:
             document = await self._firestore("GET", path)
             self.bodies[record_id] = from_fields(document["fields"])["bodies"]
 
-    def delivery_of(self, call: Call) -> str | None:
-        """The record that a call belongs to: the newest claimed before it, of the same words."""
-        return next(
-            (
-                record["id"]
-                for record in self.records
-                if datetime.fromisoformat(record["created_at"]) <= call.received_at
-                and self._is_sender(record, call)
-            ),
-            None,
-        )
+    def remember(self, records: list[dict[str, Any]]) -> None:
+        self.records = [record | {"called_at": self.called_at(record)} for record in records]
+        self.senders.clear()
+        for record in records:
+            bodies = self.bodies[record["id"]]
+            if bodies:  # not erased
+                for app, text in {(each["app"], bodies[each["body"]]) for each in record["calls"]}:
+                    self.senders[app, text].append(record)
 
-    def _is_sender(self, record: Mapping[str, Any], call: Call) -> bool:
-        bodies = self.bodies[record["id"]]
-        return any(
-            each["app"] == call.app and bodies[each["body"] : each["body"] + 1] == [call.text]
-            for each in record["calls"]
-        )
+    def delivery_of(self, call: Call) -> str | None:
+        """The record that a call belongs to, which nothing in the call says.
+
+        Of those that send these words to this app, it is the one in whose time the call came,
+        else the newest before it, which is still being sent.
+        """
+        if call.app is None:
+            return None
+        before = [
+            record
+            for record in self.senders.get((call.app, call.text), ())
+            if time_of(record, "created_at") <= call.received_at
+        ]
+        in_time = [each for each in before if call.received_at <= time_of(each, "updated_at")]
+        return next((each["id"] for each in in_time + before), None)
 
     def called_at(self, record: Mapping[str, Any]) -> str | None:
         """When the function was called for it; None when it could be one of several times."""
-        since, until = (datetime.fromisoformat(record[at]) for at in ("event_time", "created_at"))
+        since, until = time_of(record, "event_time"), time_of(record, "created_at")
         times = [
             at
             for function, at in self.beginnings
@@ -222,3 +229,7 @@ class Project:
         secrets = SecretManager(self.environ["SECRET_MANAGER_EMULATOR_URL"])
         project, secret = secret_place(self.environ["BATCH_REST_KEY_SECRET"], self.id)
         await asyncio.to_thread(secrets.add_version, project, secret, key)
+
+
+def time_of(record: Mapping[str, Any], field: str) -> datetime:
+    return datetime.fromisoformat(record[field])

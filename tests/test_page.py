@@ -76,10 +76,13 @@ def send(batch: Batch, app: str = "ios", **changes: Any) -> int:
         "message": {"title": "Hello", "body": "Bob likes you"},
     }
     body = {name: value for name, value in (body | changes).items() if value is not None}
-    url = f"{batch.url}/1.1/{APPS.get(app, app)}/transactional/send"
-    headers = {"X-Authorization": "secret-key", "Content-Type": "application/json"}
-    reply = httpx.post(url, content=json.dumps(body), headers=headers, trust_env=False)
-    return reply.status_code
+    return post(batch, app, "transactional/send", body)
+
+
+def post(batch: Batch, app: str, route: str, body: Any) -> int:
+    url = f"{batch.url}/1.1/{APPS.get(app, app)}/{route}"
+    headers = {"X-Authorization": "secret-key"}
+    return httpx.post(url, json=body, headers=headers, trust_env=False).status_code
 
 
 def phone(page: "Page", name: str) -> "Locator":
@@ -146,10 +149,38 @@ def test_a_silent_push_and_a_refused_call_show_nothing(
     batch: Batch, open_page: "Callable[..., Page]"
 ) -> None:
     page = open_page(batch.url)
+    for body in ([1], "text", None, {"recipients": [None]}, {"recipients": {"custom_ids": 5}}):
+        assert post(batch, "ios", "transactional/send", body) == 400
     assert send(batch, group_id="no group", message={"body": "refused"}) == 400
     assert send(batch, push_type="background", message=None) == 201
     pushes(page, "iOS").get_by_text("Silent: wakes the app, shows nothing").wait_for()
     assert pushes(page, "iOS").count() == 1
+
+
+def test_a_campaign_that_was_sent_is_a_push_in_each_of_its_languages(
+    batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(batch.url)
+    campaign = {
+        "name": "Summer sale",
+        "live": True,
+        "push_time": "now",
+        "messages": [
+            {"language": "en", "title": "Sale", "body": "Everything must go"},
+            {"language": "fr", "title": "Soldes", "body": "Tout doit disparaître"},
+        ],
+    }
+    aimed = {"name": "Aimed", "targeting": {"segments": ["DORMANT"]}}
+    draft = {"name": "A draft", "live": False}
+    for body in (campaign, campaign | draft, campaign | aimed):
+        assert post(batch, "ios", "campaigns/create", body) == 201
+    screen = phone(page, "iOS")
+    screen.get_by_text('campaign Aimed, in en, to {"segments":["DORMANT"]}').wait_for()
+    assert screen.get_by_text("campaign Summer sale, in fr, to everybody").is_visible()
+    assert screen.get_by_text("Tout doit disparaître").count() == 2
+    assert pushes(page, "iOS").count() == 4
+    pushes(page, "iOS").filter(has_text="campaign Aimed, in en").click()
+    assert "/1.1/IOSKEY/campaigns/create" in page.locator("#timeline").inner_text()
 
 
 def test_only_the_pushes_of_one_person_are_shown_on_demand(

@@ -19,7 +19,7 @@ from emulators.faults import FaultQueue
 
 FILES = {file.name: file for file in (Path(__file__).parent / "page").iterdir()}
 
-SHOWN = 100  # calls, the newest
+SHOWN = 100  # calls and campaigns, the newest
 LONGEST_LIST = 100  # recipients that are shown of a call
 TICK_SECONDS = 0.1
 
@@ -65,12 +65,14 @@ class Page:
         apps: Sequence[str],
         journal: Sequence[Call],
         faults: FaultQueue[Fault],
+        campaigns: Callable[[], list[dict[str, Any]]],
         accept_only: Callable[[str], None],
         project: Project | None,
     ) -> None:
         self.apps = apps
         self.journal = journal
         self.faults = faults
+        self.campaigns = campaigns
         self.accept_only = accept_only
         self.project = project
 
@@ -100,21 +102,21 @@ class Page:
         sent = None
         with suppress(ConnectionResetError):  # the page was closed
             while True:
-                view = json.dumps(await self._view(request.app))
+                view = json.dumps(await self._view())
                 if view != sent:
                     await response.write(f"data: {view}\n\n".encode())
                     sent = view
                 await asyncio.sleep(TICK_SECONDS)
         return response
 
-    async def _view(self, app: web.Application) -> dict[str, Any]:
+    async def _view(self) -> dict[str, Any]:
         deliveries = await self.project.deliveries() if self.project else None
         return {
             "apps": self.apps,
             "calls": [self._shown(call) for call in self.journal[-SHOWN:]],
             "deliveries": deliveries,
             "faults": self.faults.as_json(),
-            "has_campaigns": any(r.canonical == "/__campaigns" for r in app.router.resources()),
+            "campaigns": [each for each in self.campaigns() if each["sent_at"]][-SHOWN:],
         }
 
     def _shown(self, call: Call) -> dict[str, Any]:

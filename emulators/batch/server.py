@@ -44,7 +44,9 @@ def create_app(
     what the page writes documents to.
     """
     batch = BatchServer(apps, rest_keys, lenient, now)
-    page = Page(list(apps), batch, project)
+    page = Page(
+        list(apps), batch.journal, batch.faults, batch.all_campaigns, batch.accept_only, project
+    )
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[refuse_other_sites])
     app.add_routes(page.routes())
     app.add_routes(

@@ -14,11 +14,10 @@ const FAULTS = [
   ["hang", "does not answer", { hang: true, accept: false }],
   ["400", "refuses the call (400)", { status: 400 }],
 ];
-const CAMPAIGNS_EVERY = 1000; // milliseconds
 
 const $ = (id) => document.getElementById(id);
 
-const page = { view: null, campaigns: [], selected: null, isFollowing: true, busy: [], arrived: null };
+const page = { view: null, selected: null, isFollowing: true, busy: [], arrived: null };
 
 // --- What there is
 
@@ -26,8 +25,9 @@ function render() {
   const { view } = page;
   if (!view) return;
   const isAlone = view.deliveries === null;
-  const sends = view.calls.filter((call) => call.route === "send");
-  const pushes = [...sends.filter((call) => call.accepted).map(pushOf), ...page.campaigns.flatMap(pushesOfCampaign)];
+  const sends = view.calls.filter((call) => call.route === "transactional/send");
+  const ofCampaigns = view.campaigns.flatMap((each) => pushesOfCampaign(each, view.calls));
+  const pushes = [...sends.filter((call) => call.accepted).map(pushOf), ...ofCampaigns];
   pushes.sort((one, other) => new Date(other.at) - new Date(one.at));
   announce(pushes);
 
@@ -55,7 +55,7 @@ function render() {
 /** The delivery or the call that began last. */
 function newest() {
   const delivery = page.view.deliveries?.[0];
-  const call = page.view.calls.findLast((each) => each.route === "send" && !each.delivery);
+  const call = page.view.calls.findLast((each) => each.method === "POST" && !each.delivery);
   if (!delivery || !call) return delivery?.id ?? call?.number ?? null;
   return new Date(call.received_at) > new Date(delivery.created_at) ? call.number : delivery.id;
 }
@@ -103,15 +103,6 @@ function listen() {
     page.view = JSON.parse(event.data);
     render();
   };
-}
-
-async function followCampaigns() {
-  if (page.view?.has_campaigns) {
-    const campaigns = await ask("GET", "/__campaigns").catch(() => page.campaigns);
-    page.campaigns = campaigns.filter((each) => each.sent_at);
-    render();
-  }
-  setTimeout(followCampaigns, CAMPAIGNS_EVERY);
 }
 
 // --- What is asked
@@ -210,4 +201,3 @@ $("sweep").addEventListener("click", () =>
 onSubmit($("write"), $("written"), write);
 onSubmit($("trouble"), $("troubled"), order);
 listen();
-followCampaigns();

@@ -30,11 +30,14 @@ export function pushOf(call) {
 }
 
 /** What a campaign puts on a phone: a push in each of its languages. */
-export function pushesOfCampaign(campaign) {
+export function pushesOfCampaign(campaign, calls) {
   const body = campaign.body ?? {};
+  const created = calls.find((call) => call.reply?.body?.campaign_token === campaign.campaign_token);
   return (body.messages ?? []).map((message, index) => ({
-    key: `campaign-${campaign.app}-${campaign.sent_at}-${body.name}-${index}`,
-    app: campaign.app,
+    key: `${campaign.campaign_token}-${index}`,
+    app: campaign.app ?? campaign.app_key,
+    delivery: created?.delivery,
+    number: created?.number,
     at: campaign.sent_at,
     title: message.title,
     body: message.body,
@@ -45,6 +48,7 @@ export function pushesOfCampaign(campaign) {
     collapse: null,
     campaign: body.name,
     language: message.language,
+    targeting: body.targeting,
     to: [],
   }));
 }
@@ -138,7 +142,10 @@ function card(push, selected, select) {
 }
 
 function recipients(push) {
-  if (push.campaign !== undefined) return `campaign ${push.campaign}, in ${push.language}`;
+  if (push.campaign !== undefined) {
+    const whom = push.targeting ? JSON.stringify(push.targeting) : "everybody";
+    return `campaign ${push.campaign}, in ${push.language ?? "any language"}, to ${whom}`;
+  }
   return `to ${named(push.to, push.count)}`;
 }
 

@@ -36,7 +36,7 @@ function steps(delivery, calls) {
     rows.push([delivery.created_at, "Claimed", "the record is there, with the calls in it"]);
   }
   for (const call of calls) {
-    rows.push([call.received_at, `${name(call)} called`, `for ${named(recipients(call), total(call))}`]);
+    rows.push([call.received_at, `${name(call)} called`, forWhom(call)]);
     if (call.answered_at) rows.push([call.answered_at, `${name(call)} answered`, replied(call)]);
   }
   if (delivery && delivery.state !== "CLAIMED") {
@@ -79,6 +79,10 @@ function total(call) {
   return Object.values(call.recipients).reduce((sum, each) => sum + each, 0);
 }
 
+function forWhom(call) {
+  return total(call) ? `for ${named(recipients(call), total(call))}` : call.path;
+}
+
 function inFull(call) {
   const shown = recipients(call).length;
   const ended = call.reply ? call.reply.status : "no answer";
@@ -90,7 +94,7 @@ function inFull(call) {
       "summary",
       { "data-key": `summary-${call.number}` },
       h("span", { class: `dot ${call.accepted ? "accepted" : "refused"}` }),
-      `${name(call)} for ${named(recipients(call), total(call))}: ${ended}`,
+      `${name(call)} ${forWhom(call)}: ${ended}`,
       h("span", { class: "detail" }, `${clock(call.received_at)} ${taken}`),
     ),
     h("h3", {}, "The call"),

@@ -480,7 +480,7 @@ EXAMPLES = {
 
 
 @pytest.mark.suite
-def test_every_example_becomes_a_delivery(
+def test_every_example_becomes_a_push_or_a_campaign(
     suite_batch: Batch, open_page: "Callable[..., Page]"
 ) -> None:
     page = open_page(suite_batch.url)
@@ -490,6 +490,11 @@ def test_every_example_becomes_a_delivery(
     for example, function in EXAMPLES.items():
         row = delivery(page, write(page, example), "SENT")
         assert function in row.first.inner_text()
+    write(page, "Campaign")
+    for app in APPS:
+        phone(page, app).get_by_text("Tout doit disparaître").first.wait_for()
+    _, _, article_id = write(page, "Article published").partition("/")
+    page.locator("#timeline pre", has_text=article_id).first.wait_for(state="attached")
 
 
 @pytest.mark.suite

@@ -108,5 +108,11 @@ export const EXAMPLES = [
       },
     },
   },
+  {
+    name: "Article published",
+    before: {},
+    path: "articles/{id}",
+    fields: { title: "The river rises", topics: ["city"], published: true },
+  },
   { name: "Any document", before: {}, path: "", fields: {} },
 ];

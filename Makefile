@@ -3,10 +3,10 @@ BIN := venv/bin
 FIREBASE ?= emulators/node_modules/.bin/firebase
 SUITE := $(BIN)/python -m emulators.suite
 
-.PHONY: help setup demo dev check unit suite test torture bench audit deploy lock clean
+.PHONY: help setup demo dev check unit suite test torture bench audit deploy screenshots lock clean
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: venv/.installed emulators/node_modules/.installed ## Install what everything below needs
 
@@ -56,6 +56,9 @@ deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an ali
 
 audit: setup ## Look for known vulnerabilities in what is installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/audit.py
+
+screenshots: setup ## Make the README's picture anew, with Chromium
+	$(SUITE) -- $(BIN)/python -m emulators.screenshots
 
 lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

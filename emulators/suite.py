@@ -12,7 +12,6 @@ process; Batch and Secret Manager are this folder's stand-ins. All listen on loo
 """
 
 import argparse
-import base64
 import http.client
 import json
 import os
@@ -28,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,6 +35,7 @@ from dotenv import dotenv_values
 
 from batchpush.errors import ConfigurationError
 from batchpush.settings import Settings
+from emulators.secret_manager import SecretManager, secret_place
 from emulators.tools import CannotStart, Tools, find_tools, write_runnable_jar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,6 +184,7 @@ class Suite:
                 "CLOUD_TASKS_EMULATOR_HOST": address("tasks"),
                 "FIREBASE_DATABASE_EMULATOR_HOST": DATABASE,
                 "FUNCTIONS_EMULATOR_URL": url("functions"),
+                "LOGGING_EMULATOR_URL": url("logging"),
                 "BATCH_EMULATOR_URL": url("batch"),
                 "SECRET_MANAGER_EMULATOR_URL": url("secret_manager"),
                 "GCLOUD_PROJECT": PROJECT,
@@ -240,7 +241,7 @@ class Suite:
 
     def table(self) -> str:
         rows = {
-            "batch": "the pushes; open it to see the phones",
+            "batch": "the page of phones; open it in a browser",
             "secret_manager": "the REST key, a new one for each run",
             "functions": "main.py; reloads when a file changes",
             "firestore": "write here",
@@ -316,7 +317,9 @@ class Part:
 
 def batch_part(suite: Suite, rest_key: str) -> Part:
     apps = suite.settings["BATCH_APPS"]
-    return stand_in(suite, "batch", "--apps", apps, "--rest-key", rest_key)
+    part = stand_in(suite, "batch", "--apps", apps, "--rest-key", rest_key)
+    # Its page writes documents and replays deliveries.
+    return replace(part, environment=suite.environment)
 
 
 def secret_manager_part(suite: Suite) -> Part:
@@ -471,21 +474,12 @@ def env_text(settings: Mapping[str, str]) -> str:
 
 
 def store_rest_key(secret: str, rest_key: str) -> None:
-    """Creates the secret that the functions read; a full resource name is taken apart."""
-    found = re.fullmatch(r"(?:projects/([^/]+)/secrets/)?([^/]+)(?:/versions/[^/]+)?", secret)
-    if not found:
-        raise DidNotStart(f"BATCH_REST_KEY_SECRET is no secret's name: {secret}")
-    secrets_url = f"/v1/projects/{found[1] or PROJECT}/secrets"
-    data = base64.b64encode(rest_key.encode()).decode()
-    post_secret(f"{secrets_url}?secretId={found[2]}", {"replication": {"automatic": {}}})
-    post_secret(f"{secrets_url}/{found[2]}:addVersion", {"payload": {"data": data}})
-
-
-def post_secret(path: str, body: Mapping[str, Any]) -> None:
-    headers = {"Authorization": "Bearer local", "Content-Type": "application/json"}
-    status, reply = request("secret_manager", "POST", path, json.dumps(body), headers)
-    if status != 200:
-        raise DidNotStart(f"secret_manager answered {status} to POST {path}: {reply[:200]}")
+    """Creates the secret that the functions read."""
+    try:
+        project, secret_id = secret_place(secret, PROJECT)
+        SecretManager(url("secret_manager")).add_version(project, secret_id, rest_key)
+    except ValueError as error:
+        raise DidNotStart(f"BATCH_REST_KEY_SECRET: {error}") from None
 
 
 def write_service_account(path: Path) -> None:

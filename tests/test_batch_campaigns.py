@@ -16,7 +16,6 @@ from emulators.batch import Batch, create_app
 from emulators.batch.campaign_rules import CAMPAIGN_RULES, campaign_refusal
 from emulators.batch.campaigns import Campaigns
 from emulators.batch.checks import DELIVERY_RULES, Posted
-from emulators.batch.page import page
 from emulators.serving import in_background
 
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "test": "DEVKEY"}
@@ -243,7 +242,6 @@ def test_whatever_is_taken_can_be_shown(data: dict[str, Any]) -> None:
         campaigns.create("IOSKEY", "0" * 32, data, START)
         [campaign] = campaigns
         json.dumps([campaign.as_json(), campaign.row()])
-        page([], campaigns)
 
 
 # --- update and delete
@@ -427,20 +425,6 @@ def test_an_update_comes_too_late_for_what_was_due(clock: Clock, batch: Batch, i
     clock.advance(hours=2)
     ios.post(f"update/{token}", {"live": False})
     assert states(batch) == ["completed"]
-
-
-def test_the_page_shows_what_was_sent_and_to_whom(
-    batch: Batch, ios: Api, http: httpx.Client
-) -> None:
-    ios.create()
-    ios.create(targeting={"segments": ["DORMANT"]}, messages=[{"language": "en", "body": "<b>"}])
-    ios.create(messages=[{"language": "en", "body": "Tomorrow"}], **LATER)
-    html = http.get(batch.url).text
-    assert "<td>The river rises</td>" in html
-    assert "<td>everybody</td>" in html
-    assert "DORMANT" in html
-    assert "&lt;b&gt;" in html
-    assert "Tomorrow" not in html
 
 
 # --- statistics

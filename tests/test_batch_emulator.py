@@ -475,11 +475,13 @@ def test_the_journal_holds_what_came_in_order(batch: Batch, send: Send) -> None:
             "user-agent": calls[0]["headers"]["user-agent"],
         },
         "received_at": calls[0]["received_at"],
+        "answered_at": calls[0]["answered_at"],
         "accepted": True,
         "reply": {"status": 201, "body": first.json()},
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", calls[0]["received_at"])
     assert datetime.fromisoformat(calls[0]["received_at"]).tzinfo is not None
+    assert calls[0]["received_at"] <= calls[0]["answered_at"]
     assert calls[1]["app"] == "android"
     assert calls[1]["reply"]["body"] == second.json()
     batch.clear()
@@ -492,18 +494,81 @@ def test_waiting_in_vain_shows_what_came(batch: Batch, send: Send) -> None:
         batch.wait_for_calls(2, timeout=0.03)
 
 
-def test_the_page_shows_the_newest_first_and_escapes(
+# --- the page, see also test_page.py
+
+
+def shown(batch: Batch, http: httpx.Client) -> Any:
+    """The first that the page's stream says."""
+    with http.stream("GET", f"{batch.url}/__events") as events:
+        line = next(events.iter_lines())
+    return json.loads(line.removeprefix("data: "))
+
+
+def test_the_page_is_served_from_here_alone(batch: Batch, http: httpx.Client) -> None:
+    page = http.get(batch.url)
+    assert "default-src 'none'; script-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["referrer-policy"] == "no-referrer"
+    files = re.findall(r'(?:href|src)="([^"#]+)"', page.text)
+    assert len(files) >= 3
+    for file in files:
+        assert http.get(f"{batch.url}{file}").status_code == 200
+    assert http.get(f"{batch.url}/__page/nothing.js").status_code == 404
+
+
+def test_the_stream_has_calls_of_any_shape_and_no_rest_key(
     batch: Batch, send: Send, http: httpx.Client
 ) -> None:
-    send(body(message={"title": "older", "body": "b"}, deeplink="app://x"))
-    send(body(message={"title": "<script>newer", "body": "b"}))
-    send([{"any": "shape"}])
-    html = http.get(batch.url).text
-    assert "<script>" not in html
-    assert html.index("400 the body must be") < html.index("&lt;script&gt;newer")
-    assert html.index("&lt;script&gt;newer") < html.index("older")
-    assert "app://x" in html
-    assert 'http-equiv="refresh" content="2"' in html
+    for sent in ([1], {"recipients": "ann"}, {"recipients": {"custom_ids": "ann"}}, "x"):
+        assert send(sent).status_code == 400
+    assert send(body(recipients={"custom_ids": [str(n) for n in range(250)]})).status_code == 201
+    view = shown(batch, http)
+    assert REST_KEY not in json.dumps(view)
+    *_, last = view["calls"]
+    assert len(view["calls"]) == 5
+    assert last["recipients"] == {"custom_ids": 250}
+    assert len(last["body"]["recipients"]["custom_ids"]) == 100
+    assert view["deliveries"] is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:4010", "Origin": "http://localhost:4010"}, 200),
+        ({"Host": "[::1]:4010"}, 200),
+        ({"Host": "evil.example"}, 403),  # a name that was made to point here
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:4010", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:4010", "Origin": "http://localhost:3000"}, 403),
+        ({"Host": "localhost:4010", "Origin": "null"}, 403),
+        ({"Host": "["}, 403),
+    ],
+)
+def test_pages_of_other_sites_can_order_nothing(
+    batch: Batch, http: httpx.Client, headers: dict[str, str], status: int
+) -> None:
+    for path in ("/", "/__calls"):
+        assert http.get(f"{batch.url}{path}", headers=headers).status_code == status
+    reply = http.post(f"{batch.url}/__faults", json={"status": 503}, headers=headers)
+    assert reply.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/__documents/orders/7"),
+        ("POST", f"/__deliveries/{'0' * 64}/replay"),
+        ("POST", "/__sweep"),
+        ("POST", "/__rest_keys/rotate"),
+    ],
+)
+def test_alone_there_is_nothing_to_write_to(
+    batch: Batch, http: httpx.Client, method: str, path: str
+) -> None:
+    reply = http.request(method, f"{batch.url}{path}", json={})
+    assert reply.status_code == 503
+    assert "runs alone" in reply.json()["message"]
 
 
 # --- faults

@@ -145,9 +145,10 @@ def test_every_link_between_the_pages_leads_somewhere(page: str) -> None:
     for target, _, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)(#?)([^)]*)\)", PAGES[page]):
         file = Path(page).parent / target if target else Path(page)
         assert file.is_file(), target
-        headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.MULTILINE)
-        slugs = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
-        assert not anchor or anchor in slugs, anchor
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+            assert anchor in slugs
 
 
 def test_the_handler_for_mail_works() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values
 
-from emulators import suite, tools
+from emulators import secret_manager, suite, tools
 from emulators.suite import CannotStart, DidNotStart, Part
 
 # --- What must be installed ---------------------------------------------------------------------
@@ -284,24 +284,22 @@ def test_functions_that_do_not_load_are_reported_with_their_error(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("secret", "paths"),
+    ("secret", "name"),
     [
-        ("my-key", ("demo-batchpush", "my-key")),
-        ("projects/p/secrets/my-key", ("p", "my-key")),
-        ("projects/p/secrets/my-key/versions/latest", ("p", "my-key")),
+        ("my-key", "projects/demo-batchpush/secrets/my-key"),
+        ("projects/p/secrets/my-key", "projects/p/secrets/my-key"),
+        ("projects/p/secrets/my-key/versions/latest", "projects/p/secrets/my-key"),
     ],
 )
 def test_the_rest_key_is_stored_under_the_name_that_the_functions_read(
-    monkeypatch: pytest.MonkeyPatch, secret: str, paths: tuple[str, str]
+    monkeypatch: pytest.MonkeyPatch, secret: str, name: str
 ) -> None:
-    posted: list[str] = []
-    monkeypatch.setattr(suite, "post_secret", lambda path, body: posted.append(path))
-    suite.store_rest_key(secret, "0123")
-    project, name = paths
-    assert posted == [
-        f"/v1/projects/{project}/secrets?secretId={name}",
-        f"/v1/projects/{project}/secrets/{name}:addVersion",
-    ]
+    with secret_manager.running() as manager:
+        monkeypatch.setattr(suite, "url", lambda part: manager.url)
+        suite.store_rest_key(secret, "0123")
+        assert manager.calls()[-1] == {"method": "AddSecretVersion", "name": name}
+    with pytest.raises(DidNotStart, match="BATCH_REST_KEY_SECRET: a/b is no secret's name"):
+        suite.store_rest_key("a/b", "0123")
 
 
 # --- Leaving nothing behind -----------------------------------------------------------------------

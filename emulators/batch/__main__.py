@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 
+from emulators.batch.project import Project
 from emulators.batch.server import create_app
 from emulators.serving import serve_forever
 
@@ -48,9 +49,9 @@ def main() -> None:
     options = parse_arguments(None, os.environ)
     mode = "lenient" if options.lenient else "strict"
     print(f"Batch emulator ({mode}) on http://{options.host}:{options.port}", flush=True)
-    serve_forever(
-        create_app(options.apps, options.rest_key, options.lenient), options.host, options.port
-    )
+    project = Project.around(os.environ)
+    app = create_app(options.apps, options.rest_key, options.lenient, project=project)
+    serve_forever(app, options.host, options.port)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One call as the stand-in received it, and what became of it."""
 
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Call:
     accepted: bool = False
     reply: Reply | None = None
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    answered_at: datetime | None = None
+    number: int = field(default_factory=itertools.count(1).__next__)
 
     def __post_init__(self) -> None:
         self.body = parse(self.text)
@@ -78,6 +81,9 @@ class Call:
     def group_id(self) -> Any:
         sent = self.body.get("group_id") if isinstance(self.body, dict) else None
         return self.address.group_id or sent
+
+    def answer(self, reply: Reply) -> None:
+        self.reply, self.answered_at = reply, datetime.now(UTC)
 
     def as_json(self) -> dict[str, Any]:
         reply = self.reply and {"status": self.reply.status, "body": self.reply.body}
@@ -90,6 +96,7 @@ class Call:
             "body": self.text if self.body is NOT_JSON else self.body,
             "headers": self.headers,
             "received_at": as_rfc3339(self.received_at),
+            "answered_at": self.answered_at and as_rfc3339(self.answered_at),
             "accepted": self.accepted,
             "reply": reply,
         }

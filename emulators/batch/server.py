@@ -11,7 +11,8 @@ from emulators.batch import faults
 from emulators.batch.campaign_rules import campaign_refusal
 from emulators.batch.campaigns import Campaigns, campaign_reply, new_token
 from emulators.batch.journal import NOT_JSON, WITH_BODY, Address, Call, journaled_headers, parse
-from emulators.batch.page import page
+from emulators.batch.live import Page, refuse_other_sites
+from emulators.batch.project import Project
 from emulators.batch.replies import (
     AUTHENTICATION_INVALID,
     MALFORMED_JSON_BODY,
@@ -35,16 +36,21 @@ def create_app(
     rest_keys: Collection[str],
     lenient: bool = False,
     now: Callable[[], datetime] = now_utc,
+    project: Project | None = None,
 ) -> web.Application:
     """`apps` maps a name such as ios or android_driver to its API key.
 
-    Without apps any API key is taken, and without REST keys any that is not empty.
+    Without apps any API key is taken, and without REST keys any that is not empty. `project` is
+    what the page writes documents to.
     """
     batch = BatchServer(apps, rest_keys, lenient, now)
-    app = web.Application(client_max_size=LARGEST_BODY)
+    page = Page(
+        list(apps), batch.journal, batch.faults, batch.all_campaigns, batch.accept_only, project
+    )
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[refuse_other_sites])
+    app.add_routes(page.routes())
     app.add_routes(
         [
-            web.get("/", batch.show_page),
             web.get("/__ready", batch.ready),
             web.get("/__calls", batch.list_calls),
             web.get("/__calls/count", batch.count_calls),
@@ -62,6 +68,8 @@ def create_app(
         ]
     )
     app.on_shutdown.append(batch.release)
+    if project is not None:
+        app.cleanup_ctx.append(project.opened)
     return app
 
 
@@ -179,17 +187,11 @@ class BatchServer:
         if fault.reset:
             return faults.reset(request)
         if fault.cut or fault.drip:
-            call.reply = reply
+            call.answer(reply)
             return await faults.send_in_part(request, reply, fault.cut, fault.drip)
         return _send(call, reply)
 
     # --- the stand-in's own routes
-
-    async def show_page(self, request: web.Request) -> web.Response:
-        # Undecodable characters in a push must not hide the others.
-        self.campaigns.send_due(self.now())
-        html = page(self.journal, self.campaigns).encode("utf-8", "replace")
-        return web.Response(body=html, content_type="text/html", charset="utf-8")
 
     async def ready(self, request: web.Request) -> web.Response:
         return web.json_response({"ready": True})
@@ -226,21 +228,25 @@ class BatchServer:
         self.released.set()
         self.released = asyncio.Event()
 
+    def accept_only(self, *rest_keys: str) -> None:
+        self.rest_keys = frozenset(rest_keys)
+
     async def replace_rest_keys(self, request: web.Request) -> web.Response:
         keys = await _json(request)
         if not isinstance(keys, list) or not all(isinstance(key, str) and key for key in keys):
             return web.json_response({"message": "a list of non-empty strings"}, status=400)
-        self.rest_keys = frozenset(keys)
+        self.accept_only(*keys)
         return web.Response(status=204)
 
     async def list_campaigns(self, request: web.Request) -> web.Response:
+        return web.json_response(self.all_campaigns())
+
+    def all_campaigns(self) -> list[dict[str, Any]]:
         self.campaigns.send_due(self.now())
-        return web.json_response(
-            [
-                {"app": self.app_names.get(campaign.app_key)} | campaign.as_json()
-                for campaign in self.campaigns
-            ]
-        )
+        return [
+            {"app": self.app_names.get(campaign.app_key)} | campaign.as_json()
+            for campaign in self.campaigns
+        ]
 
     async def add_campaign(self, request: web.Request) -> web.Response:
         """One that somebody makes in Batch's dashboard."""
@@ -274,5 +280,5 @@ async def _json(request: web.Request) -> Any:
 
 
 def _send(call: Call, reply: Reply) -> web.Response:
-    call.reply = reply
+    call.answer(reply)
     return web.Response(status=reply.status, headers=reply.all_headers(), body=reply.payload())

@@ -1,5 +1,6 @@
 """How a test starts the stand-in, fills it and asks what was read."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,14 @@ class SecretManager(Handle):
 
     def _post(self, path: str, data: dict[str, Any]) -> Any:
         return self._request("POST", path, data, CREDENTIAL)
+
+
+def secret_place(name: str, project: str) -> tuple[str, str]:
+    """The project and the id of a secret that is named by its id, or in full; raises ValueError."""
+    found = re.fullmatch(r"(?:projects/([^/]+)/secrets/)?([^/]+)(?:/versions/[^/]+)?", name)
+    if found is None:
+        raise ValueError(f"{name} is no secret's name")
+    return found[1] or project, found[2]
 
 
 @contextmanager

@@ -1,0 +1,186 @@
+"""The page of phones at `/`: its files, the stream that it shows, and what it can order."""
+
+import asyncio
+import ipaddress
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from yarl import URL
+
+from emulators.batch.faults import Fault
+from emulators.batch.journal import Call, parse
+from emulators.batch.project import CannotDo, Project
+from emulators.faults import FaultQueue
+
+FILES = {file.name: file for file in (Path(__file__).parent / "page").iterdir()}
+
+SHOWN = 100  # calls and campaigns, the newest
+LONGEST_LIST = 100  # recipients that are shown of a call
+TICK_SECONDS = 0.1
+
+HEADERS = {
+    # A push holds what anybody wrote, and pictures from anywhere.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Any site can have a browser send something here; only our own page may order anything.
+
+    Host tells a site that gave its own name our address (DNS rebinding), Origin all others.
+    """
+    host = request.headers.get("Host", "localhost")
+    is_ours = request.headers.get("Origin") in (None, f"http://{host}")
+    is_control = request.path == "/" or request.path.startswith("/__")
+    if is_control and not (is_ours and is_address(host)):
+        return web.json_response({"message": "only for pages of this address"}, status=403)
+    return await handler(request)
+
+
+def is_address(host: str) -> bool:
+    """Whether it is no name that somebody could have registered."""
+    try:
+        name = URL(f"http://{host}").host or ""
+        return name == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
+class Page:
+    def __init__(
+        self,
+        apps: Sequence[str],
+        journal: Sequence[Call],
+        faults: FaultQueue[Fault],
+        campaigns: Callable[[], list[dict[str, Any]]],
+        accept_only: Callable[[str], None],
+        project: Project | None,
+    ) -> None:
+        self.apps = apps
+        self.journal = journal
+        self.faults = faults
+        self.campaigns = campaigns
+        self.accept_only = accept_only
+        self.project = project
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.show),
+            web.get("/__page/{file}", self.show),
+            web.get("/__events", self.stream),
+            web.put("/__documents/{path:.*}", self.asked(self.write)),
+            web.post("/__deliveries/{id:[0-9a-f]{64}}/replay", self.asked(self.replay)),
+            web.post("/__sweep", self.asked(self.sweep)),
+            web.post("/__rest_keys/rotate", self.asked(self.rotate)),
+        ]
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        file = FILES.get(request.match_info.get("file", "index.html"))
+        if file is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(file, headers=HEADERS)
+
+    # --- what it shows
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """All that the page shows, sent anew whenever something of it is new."""
+        response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        sent = None
+        with suppress(ConnectionResetError):  # the page was closed
+            while True:
+                view = json.dumps(await self._view())
+                if view != sent:
+                    await response.write(f"data: {view}\n\n".encode())
+                    sent = view
+                await asyncio.sleep(TICK_SECONDS)
+        return response
+
+    async def _view(self) -> dict[str, Any]:
+        deliveries = await self.project.deliveries() if self.project else None
+        return {
+            "apps": self.apps,
+            "calls": [self._shown(call) for call in self.journal[-SHOWN:]],
+            "deliveries": deliveries,
+            "faults": self.faults.as_json(),
+            "campaigns": [each for each in self.campaigns() if each["sent_at"]][-SHOWN:],
+        }
+
+    def _shown(self, call: Call) -> dict[str, Any]:
+        shown = call.as_json()
+        del shown["headers"]  # the REST key is in them
+        return shown | {
+            "number": call.number,
+            "route": call.address.route,
+            "body": shorter(shown["body"]),
+            "recipients": {kind: len(ids) for kind, ids in recipient_lists(call.body).items()},
+            "delivery": self.project and self.project.delivery_of(call),
+        }
+
+    # --- what it orders
+
+    def asked(
+        self, carry_out: Callable[[Project, web.Request], Awaitable[Mapping[str, Any]]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """What all orders share: they need the project, and say why they could not be done."""
+
+        async def handle(request: web.Request) -> web.Response:
+            if self.project is None:
+                alone = "the stand-in runs alone; `make dev` starts everything"
+                return web.json_response({"message": alone}, status=503)
+            try:
+                return web.json_response(await carry_out(self.project, request))
+            except CannotDo as error:
+                return web.json_response({"message": str(error)}, status=400)
+
+        return handle
+
+    async def write(self, project: Project, request: web.Request) -> Mapping[str, Any]:
+        document = parse((await request.read()).decode("utf-8", "replace"))
+        if not isinstance(document, dict):
+            raise CannotDo("a document is a JSON object")
+        path = request.match_info["path"]
+        await project.write(path, document)
+        return {"path": path}
+
+    async def replay(self, project: Project, request: web.Request) -> Mapping[str, Any]:
+        return {"said": await project.replay(request.match_info["id"])}
+
+    async def sweep(self, project: Project, request: web.Request) -> Mapping[str, Any]:
+        await project.sweep()
+        return {}
+
+    async def rotate(self, project: Project, request: web.Request) -> Mapping[str, Any]:
+        """As one should: first the new version of the secret, then the old key is refused."""
+        key = secrets.token_hex(16)
+        await project.store_rest_key(key)
+        self.accept_only(key)
+        return {}
+
+
+def recipient_lists(body: Any) -> dict[str, list[Any]]:
+    # The journal also holds what was refused, which may have any shape.
+    lists = body.get("recipients") if isinstance(body, dict) else None
+    lists = lists if isinstance(lists, dict) else {}
+    return {kind: ids for kind, ids in lists.items() if isinstance(ids, list)}
+
+
+def shorter(body: Any) -> Any:
+    """The body with the first of many recipients."""
+    if not (lists := recipient_lists(body)):
+        return body
+    first = {kind: ids[:LONGEST_LIST] for kind, ids in lists.items()}
+    return body | {"recipients": body["recipients"] | first}

@@ -1,0 +1,99 @@
+"""What the stand-in finds out about the project around it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from emulators.batch.journal import Address, Call, as_rfc3339
+from emulators.batch.project import NEEDED, Project
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def at(milliseconds: int) -> datetime:
+    return START + timedelta(milliseconds=milliseconds)
+
+
+def call(text: str, app: str = "ios", received: int = 100) -> Call:
+    return Call(Address(None), app, "POST", "/", text, {}, received_at=at(received))
+
+
+@pytest.fixture
+def project() -> Project:
+    found = Project.around(dict.fromkeys(NEEDED, "x"))
+    assert found is not None
+    return found
+
+
+def record(name: str, claimed: int, recorded: int) -> dict[str, Any]:
+    """Of one call to ios."""
+    return {
+        "id": name,
+        "function": "greet",
+        "event_time": as_rfc3339(at(10)),
+        "created_at": as_rfc3339(at(claimed)),
+        "updated_at": as_rfc3339(at(recorded)),
+        "calls": [{"app": "ios", "body": 0}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "delivery"),
+    [
+        (call("words", received=85), "sent"),
+        (call("words", received=95), "claimed"),  # still being sent
+        (call("words", received=25), "retried"),
+        (call("words", received=65), "retried"),  # a replay, recorded at 70
+        (call("words", received=9), None),
+        (call("words", app="android"), None),
+        (call("others"), "other"),
+        (call("erased"), None),
+        (call("unheard"), None),
+    ],
+)
+def test_a_call_is_of_the_delivery_that_sent_these_words_at_the_time(
+    project: Project, one: Call, delivery: str | None
+) -> None:
+    bodies = {"claimed": "words", "erased": None, "sent": "words", "other": "others"}
+    for name, body in (bodies | {"retried": "words"}).items():
+        project.bodies[name] = [body] if body else []
+    project.remember(
+        [
+            record("claimed", 90, 90),
+            record("erased", 90, 90),
+            record("sent", 80, 88),
+            record("other", 60, 62),
+            record("retried", 20, 70),
+        ]
+    )
+    assert project.delivery_of(one) == delivery
+
+
+@pytest.mark.parametrize(
+    ("beginnings", "called_at"),
+    [
+        ([], None),
+        ([("greet", 30)], 30),
+        ([("greet", 5), ("greet", 30), ("other", 31), ("greet", 60)], 30),
+        ([("greet", 30), ("greet", 31)], None),  # one of two, nobody knows which
+    ],
+)
+def test_when_a_function_was_called_is_told_only_if_it_is_certain(
+    project: Project, beginnings: list[tuple[str, int]], called_at: int | None
+) -> None:
+    for function, milliseconds in beginnings:
+        line = {
+            "message": f'Beginning execution of "us-central1-{function}"',
+            "timestamp": at(milliseconds).timestamp() * 1000,
+        }
+        project.remember_beginning(line)
+    assert project.called_at(record("one", 50, 50)) == (
+        None if called_at is None else as_rfc3339(at(called_at))
+    )
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_without_all_of_the_suite_there_is_no_project(missing: str) -> None:
+    environ = {name: "x" for name in NEEDED if name != missing}
+    assert Project.around(environ) is None

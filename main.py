@@ -14,8 +14,8 @@ from batchpush import (
     callable_function,
     deliver,
     deliver_call,
-    deliver_untouched,
     document_created,
+    document_untouched,
     document_updated,
     document_written,
     every,
@@ -138,6 +138,11 @@ async def outbox_rtdb(change: Change) -> None:
     await deliver(change, pushes.outbox, report_to="delivery/state")
 
 
+@document_untouched("carts/{user_id}", carts.UNTOUCHED_FOR, look="every 15 minutes")
+async def abandoned_cart(change: Change) -> None:
+    await deliver(change, carts.abandoned_cart)
+
+
 @document_written("campaigns/{campaign_id}")
 async def campaign(change: Change) -> None:
     await publish(change, campaigns.campaign)
@@ -166,11 +171,6 @@ async def sendlater(data: Mapping[str, Any]) -> None:
 @every("every 60 minutes")
 async def pull_stats() -> None:
     await pull_results()
-
-
-@every("every 15 minutes")
-async def abandoned_cart() -> None:
-    await deliver_untouched("carts/{user_id}", carts.untouched_for(), carts.abandoned_cart)
 
 
 @every("every 10 minutes")

@@ -22,7 +22,7 @@ from batchpush.triggers import (
     value_updated,
     value_written,
 )
-from batchpush.untouched import deliver_untouched
+from batchpush.untouched import document_untouched
 
 __all__ = [
     "BatchpushError",
@@ -46,8 +46,8 @@ __all__ = [
     "callable_function",
     "deliver",
     "deliver_call",
-    "deliver_untouched",
     "document_created",
+    "document_untouched",
     "document_updated",
     "document_written",
     "every",

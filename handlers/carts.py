@@ -7,19 +7,19 @@ from datetime import timedelta
 
 from batchpush import Change, CollapseKey, LookUp, Push
 from batchpush.settings import settings
+from handlers.fields import moment
 from handlers.links import deeplink
 from handlers.people import people, recipients
 from handlers.texts import say
 
-
-def untouched_for() -> timedelta:
-    """After so long a cart is left alone."""
-    return timedelta(hours=settings().cart_hours)
+UNTOUCHED_FOR = timedelta(hours=settings().cart_hours)
 
 
 async def abandoned_cart(cart: Change, look_up: LookUp) -> Push | None:
     """What somebody has put into their cart and not ordered, to remind them."""
-    if not cart.document.get("items"):
+    touched = moment(cart.document, "updated_at")
+    is_left_alone = touched is not None and touched + UNTOUCHED_FOR <= cart.time
+    if not is_left_alone or not cart.document.get("items"):
         return None
     user_id = cart.params["user_id"]
     (owner,) = await people(look_up, user_id)

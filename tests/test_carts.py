@@ -1,12 +1,15 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from handlers.carts import abandoned_cart
+from handlers.carts import UNTOUCHED_FOR, abandoned_cart
 from tests.events import Stored, created
 from tests.pushes import only_body
 
-CART = {"items": ["shoes"], "updated_at": "yesterday"}
+NOW = created("carts/ann", {}).time
+CART = {"items": ["shoes"], "updated_at": NOW - UNTOUCHED_FOR}
+TOUCHED_SINCE = CART | {"updated_at": NOW - UNTOUCHED_FOR + timedelta(seconds=1)}
 
 
 async def test_the_owner_is_reminded_in_their_language() -> None:
@@ -22,7 +25,14 @@ async def test_the_owner_is_reminded_in_their_language() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cart", "owner"), [({"items": []}, {}), ({}, {}), (CART, {"push_muted": True})]
+    ("cart", "owner"),
+    [
+        (CART | {"items": []}, {}),
+        ({}, {}),
+        ({"items": ["shoes"]}, {}),
+        (TOUCHED_SINCE, {}),  # while the push waited for the end of quiet hours
+        (CART, {"push_muted": True}),
+    ],
 )
 async def test_nobody_is_reminded_of_nothing_nor_against_their_wish(
     cart: dict[str, Any], owner: dict[str, Any]

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,11 @@ import yaml
 MANIFEST = """
 from firebase_functions.private.serving import functions_as_yaml, get_functions
 print(functions_as_yaml(get_functions()))
+"""
+WOKEN = """
+import json, main
+from batchpush.triggers import WATCHED
+print(json.dumps(list(WATCHED)))
 """
 IMPORTED = """
 import json, sys
@@ -116,6 +123,17 @@ def test_what_has_to_be_looked_for_is_deployed_on_a_schedule(function: str, sche
     assert sweep["region"] == ["europe-west1"]
     assert (sweep["concurrency"], sweep["timeoutSeconds"]) == (1, 540)
     assert "cloudscheduler.googleapis.com" in {needed["api"] for needed in read["requiredAPIs"]}
+
+
+def test_whatever_waits_finds_its_function_again() -> None:
+    """A push that waited is asked for once more, in another process."""
+    code = Path("main.py").read_text(encoding="utf-8")
+    delivering = set(re.findall(r"async def (\w+)\(change: Change\).*\n +await deliver\(", code))
+    woken = json.loads(python(WOKEN, FUNCTION_TARGET="sendlater"))
+    assert delivering <= set(woken)
+    assert delivering == FIRESTORE.keys() - {"campaign", "article"} | DATABASE.keys() | {
+        "abandoned_cart"
+    }
 
 
 def test_chunks_are_sent_by_a_queue_that_tries_for_a_day() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import batchpush.untouched
+from batchpush.change import Change
 from batchpush.errors import LookUpFailed
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
@@ -59,16 +60,19 @@ class Shop:
                 best_before=timedelta(hours=6),
             )
 
-        remind.__name__ = f"remind_{self.collection}"
-        self.handler = remind
+        async def reminded(cart: Change) -> None:
+            await self.deliverer.deliver(cart, remind)
+
+        reminded.__name__ = f"remind_{self.collection}"
+        self.function = reminded
 
     async def touch(self, user_id: str, ago: timedelta = timedelta(0)) -> None:
         cart = {"items": ["hat"], "updated_at": self.clock.now() - ago}
         await self.client.collection(self.collection).document(user_id).set(cart)
 
     async def look(self) -> None:
-        untouched = Untouched(lambda: self.client, self.deliverer)
-        await untouched.deliver(f"{self.collection}/{{user_id}}", DAY, self.handler)
+        untouched = Untouched(lambda: self.client, self.clock.now)
+        await untouched.call(self.function, f"{self.collection}/{{user_id}}", DAY)
 
 
 @pytest.fixture

@@ -1,16 +1,25 @@
 """One call to Batch, tried until it is settled or its time is up."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from batchpush.breaker import Breaker
 from batchpush.client import BatchClient
 from batchpush.errors import RestKeyUnavailable
-from batchpush.outcome import Outcome, Reply, Then, judge, retry_after, wait_before
+from batchpush.outcome import (
+    Outcome,
+    Reply,
+    Rule,
+    Then,
+    has_token,
+    judge,
+    retry_after,
+    wait_before,
+)
 
-MOST_TRIES = 5
+MOST_TRIES = 5  # of one call in one delivery
 
 
 @dataclass(frozen=True)
@@ -35,24 +44,40 @@ class Caller:
 
     async def call(self, app: str, request: Request, stop: datetime) -> tuple[Outcome, Reply]:
         """What came of the last try; none begins at `stop` or later."""
-        breaker, pause = self.breakers[app], 0.0
         last = Outcome.NOT_SENT, Reply(sent=False, problem="Batch does not answer at present")
+
+        def ask() -> Awaitable[Reply]:
+            return self.client.request(app, request.method, request.route, request.body)
+
+        async for rule, reply in self.tries(app, ask, stop, request.is_proof):
+            last = rule.outcome, reply
+        return last
+
+    async def tries(
+        self,
+        app: str,
+        ask: Callable[[], Awaitable[Reply]],
+        stop: datetime,
+        is_proof: Callable[[Reply], bool] = has_token,
+    ) -> AsyncIterator[tuple[Rule, Reply]]:
+        """Every answer and what it means, until one settles it, or its time is up."""
+        breaker, pause = self.breakers[app], 0.0
         for attempt in range(1, MOST_TRIES + 1):
             if not await self._turn_comes(breaker, pause, stop):
                 break
-            reply = await self._reply(app, request)
-            rule = judge(reply, request.is_proof)
-            last = rule.outcome, reply
+            reply = await _reply(ask)
+            rule = judge(reply, is_proof)
             if rule.then is Then.DONE:
                 breaker.answered()
-                break
-            breaker.failed(self.now(), retry_after(reply, self.now()))
+            else:
+                breaker.failed(self.now(), retry_after(reply, self.now()))
+            yield rule, reply
             if rule.then is not Then.AGAIN:
                 break
             pause = wait_before(attempt, reply, self.now(), self.jitter)
-        return last
 
     async def _turn_comes(self, breaker: Breaker, pause: float, stop: datetime) -> bool:
+        """Wait until a call may go; False when its time is up first, or Batch seems to be down."""
         while wait := max(pause, breaker.pause(self.now())):
             if self.now() + timedelta(seconds=wait) >= stop:
                 return False
@@ -61,8 +86,9 @@ class Caller:
         # Looked at last: a process that was frozen wakes up here, long after its lease.
         return breaker.admits(self.now()) and self.now() < stop
 
-    async def _reply(self, app: str, request: Request) -> Reply:
-        try:
-            return await self.client.request(app, request.method, request.route, request.body)
-        except RestKeyUnavailable as error:
-            return Reply(sent=False, problem=str(error))
+
+async def _reply(ask: Callable[[], Awaitable[Reply]]) -> Reply:
+    try:
+        return await ask()
+    except RestKeyUnavailable as error:
+        return Reply(sent=False, problem=str(error))

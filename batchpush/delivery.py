@@ -19,20 +19,20 @@ from itertools import groupby
 from typing import Any
 
 from batchpush.breaker import Breaker
+from batchpush.calls import Caller
 from batchpush.change import Change
 from batchpush.client import BatchClient
 from batchpush.errors import (
     BatchpushError,
     DeliveryUnfinished,
     MalformedEvent,
-    RestKeyUnavailable,
     TryAgainLater,
 )
 from batchpush.firebase import firestore_client
 from batchpush.ledger import Entry, Ledger, Outrun
 from batchpush.logs import about, log, raised_at
 from batchpush.lookup import LookUp, look_up_for
-from batchpush.outcome import Outcome, Reply, Then, judge, retry_after, wait_before
+from batchpush.outcome import Outcome
 from batchpush.plan import Plan, plan
 from batchpush.push import Push
 from batchpush.record import SETTLED, CallRecord, Record, State, record_id
@@ -45,7 +45,6 @@ from batchpush.waiting import burst_id
 Handler = Callable[[Change, LookUp], Awaitable[Push | None]]
 Deliver = Callable[[Change, Handler, str | None], Awaitable[None]]
 
-MOST_TRIES = 5  # of one call in one delivery
 SWEEP_LIMIT = 500  # records in one run
 SWEEP_AT_ONCE = 20
 SWEEP_FOR = timedelta(seconds=420)
@@ -103,6 +102,10 @@ class Deliverer:
     jitter: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.client, self.now, self.jitter, self.sleep, self.breakers)
 
     async def deliver(self, change: Change, handler: Handler, report_to: str | None = None) -> None:
         """Raises `Outrun` for a late change that somebody else took up, or added to."""
@@ -293,45 +296,17 @@ class Deliverer:
             return call
         if call.app not in self.settings.batch_apps:
             return call.refused(f"BATCH_APPS has no {call.app} any more")
-        body = record.bodies[call.body].encode()
-        stop, breaker, pause = self._stop(record), self.breakers[call.app], 0.0
-        for attempt in range(1, MOST_TRIES + 1):
-            if not await self._turn_comes(breaker, pause, stop):
-                break
-            reply = await self._reply(call.app, body)
-            rule = judge(reply)
+        send = functools.partial(self.client.send, call.app, record.bodies[call.body].encode())
+        async for rule, reply in self.caller.tries(call.app, send, self._stop(record)):
             call = call.after(rule.outcome, reply, self.settings.max_ambiguous_resends)
             _log_try(call, rule.outcome)
-            if rule.then is Then.DONE:
-                breaker.answered()
-                break
-            breaker.failed(self.now(), retry_after(reply, self.now()))
-            if rule.then is not Then.AGAIN:
-                break
-            pause = wait_before(attempt, reply, self.now(), self.jitter)
         return call
-
-    async def _turn_comes(self, breaker: Breaker, pause: float, stop: datetime) -> bool:
-        """Wait until a call may go; False when its time is up first, or Batch seems to be down."""
-        while wait := max(pause, breaker.pause(self.now())):
-            if self.now() + timedelta(seconds=wait) >= stop:
-                return False
-            await self.sleep(wait)
-            pause = 0.0
-        # Looked at last: a process that was frozen wakes up here, long after its lease.
-        return breaker.admits(self.now()) and self.now() < stop
 
     def _stop(self, record: Record) -> datetime:
         """When no call may begin any more; one that has begun ends before the lease does."""
         assert record.lease_until is not None
         begun = record.lease_until - timedelta(seconds=self.timing.lease)
         return min(begun + timedelta(seconds=self.timing.budget), record.best_before)
-
-    async def _reply(self, app: str, body: bytes) -> Reply:
-        try:
-            return await self.client.send(app, body)
-        except RestKeyUnavailable as error:
-            return Reply(sent=False, problem=str(error))
 
     # A large audience: its chunks are records of their own, sent by tasks
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from batchpush.calls import Caller, Request
 from batchpush.campaign import Campaign
 from batchpush.change import Change, Document
-from batchpush.delivery import Deliverer, deliverer
+from batchpush.delivery import deliverer
 from batchpush.errors import BatchpushError, DeliveryUnfinished, TryAgainLater
 from batchpush.firebase import firestore_client
 from batchpush.ledger import Outrun
@@ -240,14 +240,9 @@ def _log_end(known: Known, publication: Publication) -> None:
     log(SEVERITY.get(state, "INFO"), f"campaign.{state.name.lower()}", app=known.app, data=data)
 
 
-def caller_of(made: Deliverer) -> Caller:
-    """On the same connections, and with the same pauses while an app does not answer."""
-    return Caller(made.client, made.now, made.jitter, made.sleep, made.breakers)
-
-
 @functools.cache
 def publisher() -> Publisher:
     """The one of this worker, made on first use."""
     made = deliverer()
     publications = Publications(lambda: firestore_client("(default)"))
-    return Publisher(publications, caller_of(made), made.settings, made.timing)
+    return Publisher(publications, made.caller, made.settings, made.timing)

@@ -22,7 +22,6 @@ from batchpush.ledger import Outrun, asked
 from batchpush.logs import log
 from batchpush.outcome import Outcome, Reply
 from batchpush.publications import Known, Publications, queried
-from batchpush.publisher import caller_of
 from batchpush.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
 from batchpush.settings import Settings
 
@@ -45,7 +44,7 @@ def new_pull(made: Deliverer, since: date | None = None) -> "Pull":
         return firestore_client("(default)")
 
     results = Results(client, made.settings.deliveries_collection)
-    return Pull(results, Publications(client), caller_of(made), made.settings, since)
+    return Pull(results, Publications(client), made.caller, made.settings, since)
 
 
 @dataclass

@@ -23,7 +23,8 @@ from google.api_core.exceptions import (
 )
 from google.auth.exceptions import RefreshError
 
-from batchpush.delivery import MOST_TRIES, Deliverer
+from batchpush.calls import MOST_TRIES
+from batchpush.delivery import Deliverer
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
 from batchpush.ledger import Ledger
 from batchpush.outcome import Outcome, Reply

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import batchpush.calls
 import batchpush.delivery
 import batchpush.ledger
 from batchpush.change import Change
@@ -267,7 +268,7 @@ _said = sys.stdout
 
 async def main(spec: Spec) -> None:
     if spec.most_tries is not None:
-        batchpush.delivery.MOST_TRIES = spec.most_tries
+        batchpush.calls.MOST_TRIES = spec.most_tries
     if spec.ledger_timeout is not None:
         batchpush.ledger.TIMEOUT = spec.ledger_timeout
     await Worker(spec).run()

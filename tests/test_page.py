@@ -400,6 +400,7 @@ def test_all_text_stands_out_from_its_background(
 def suite_batch() -> Batch:
     batch = Batch(os.environ["BATCH_EMULATOR_URL"])
     batch.clear_faults()
+    batch.clear_campaigns()
     batch.clear()
     return batch
 

@@ -1,0 +1,82 @@
+"""As somebody writes it who has measured once: own decoding, one client of each kind, threads."""
+
+import functools
+import hashlib
+import json
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import functions_framework
+import httpx
+from google.cloud import firestore
+from google.events.cloud.firestore import DocumentEventData
+
+APPS = {"ios": os.environ["IOS_KEY"], "android": os.environ["ANDROID_KEY"]}
+
+
+@functools.cache
+def http() -> httpx.Client:
+    return httpx.Client(
+        base_url=os.environ["BATCH_API_URL"],
+        headers={"Content-Type": "application/json", "X-Authorization": os.environ["REST_KEY"]},
+        limits=httpx.Limits(max_connections=160, max_keepalive_connections=160),
+        timeout=10,
+    )
+
+
+@functools.cache
+def database() -> firestore.Client:
+    return firestore.Client()
+
+
+@functions_framework.cloud_event
+def outbox(event: Any) -> None:
+    document = DocumentEventData.pb().FromString(event.data).value
+    body = json.dumps(plain(document.fields))
+    now = datetime.now(UTC)
+    name = hashlib.sha256(f"outbox\n{event['source']}\n{event['id']}".encode()).hexdigest()
+    record = database().collection("peer_shared").document(name)
+    claim = record.create(
+        {
+            "function": "outbox",
+            "source": event["source"],
+            "event_id": event["id"],
+            "document": event["document"],
+            "state": "CLAIMED",
+            "owner": secrets.token_hex(8),
+            "created_at": now,
+            "lease_until": now + timedelta(seconds=60),
+            "expire_at": now + timedelta(days=30),
+            "bodies": [body],
+            "calls": [{"app": app, "state": "pending"} for app in APPS],
+        }
+    )
+    calls = [send(app, key, body) for app, key in APPS.items()]
+    state = "SENT" if all(call["state"] == "accepted" for call in calls) else "RETRY"
+    record.update(
+        {"state": state, "calls": calls, "updated_at": datetime.now(UTC)},
+        option=database().write_option(last_update_time=claim.update_time),
+    )
+    if state != "SENT":
+        raise RuntimeError("not every call is accepted yet")
+
+
+def send(app: str, key: str, body: str) -> dict[str, Any]:
+    reply = http().post(f"/1.1/{key}/transactional/send", content=body)
+    state = "accepted" if reply.status_code == 201 else "pending"
+    return {"app": app, "state": state, "status": reply.status_code}
+
+
+def plain(fields: Any) -> dict[str, Any]:
+    return {name: plain_value(value) for name, value in fields.items()}
+
+
+def plain_value(value: Any) -> Any:
+    kind = value.WhichOneof("value_type")
+    if kind == "map_value":
+        return plain(value.map_value.fields)
+    if kind == "array_value":
+        return [plain_value(item) for item in value.array_value.values]
+    return getattr(value, kind)

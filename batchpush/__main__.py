@@ -30,7 +30,8 @@ from batchpush import send_test as testing
 from batchpush.delivery import REPLAY_WITHIN, Deliverer, deliverer
 from batchpush.erasure import Erasure, names, without
 from batchpush.errors import ConfigurationError, DeliveryUnfinished, TryAgainLater
-from batchpush.ledger import Entry, Ledger, Outrun
+from batchpush.firestore import Outrun
+from batchpush.ledger import Entry, Ledger
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.results import as_csv, as_json_lines, as_table
 from batchpush.stats import new_pull

@@ -12,8 +12,8 @@ from typing import Any
 
 from batchpush.change import Change, Document
 from batchpush.errors import DeliveryUnfinished, InvalidDocument
-from batchpush.firebase import firestore_client
-from batchpush.ledger import Outrun, asked
+from batchpush.firebase import asked, firestore_client
+from batchpush.firestore import Outrun
 from batchpush.logs import log
 from batchpush.settings import Settings, settings
 

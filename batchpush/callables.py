@@ -25,7 +25,8 @@ from typing import Any, Literal, TypeVar
 from batchpush.change import EPOCH, Change, Document, is_document_id
 from batchpush.delivery import deliver, deliverer
 from batchpush.errors import BatchpushError, LookUpFailed, TryAgainLater
-from batchpush.firebase import TIMEOUT, firebase_app, firestore_client
+from batchpush.firebase import firebase_app, firestore
+from batchpush.firestore import FirestoreUnavailable
 from batchpush.logs import about, log, raised_at
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
@@ -175,19 +176,13 @@ async def count(limits: Sequence[Limit], now: datetime) -> None:
 
 async def _counted(windows: Sequence[tuple[str, datetime]]) -> list[int]:
     """How often each was counted, this time included; the write itself says so."""
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.api_core.retry import AsyncRetry
-    from google.cloud.firestore import Increment
-
-    client = firestore_client("(default)")
-    batch = client.batch()
-    for name, end in windows:
-        counter = {"calls": Increment(1), "expire_at": end}
-        batch.set(client.collection(LIMITS).document(name), counter, merge=True)
     try:
-        results = await batch.commit(timeout=TIMEOUT, retry=AsyncRetry(timeout=TIMEOUT))
-    except (GoogleAPICallError, RetryError) as error:
-        raise LookUpFailed(f"Firestore: {type(error).__name__}") from None
+        database = firestore("(default)")
+        results = await database.commit(
+            database.count(f"{LIMITS}/{name}", "calls", {"expire_at": end}) for name, end in windows
+        )
+    except FirestoreUnavailable as error:
+        raise LookUpFailed(f"Firestore: {error}") from None
     return [result.transform_results[0].integer_value for result in results]
 
 

@@ -28,8 +28,9 @@ from batchpush.errors import (
     MalformedEvent,
     TryAgainLater,
 )
-from batchpush.firebase import firestore_client
-from batchpush.ledger import Entry, Ledger, Outrun
+from batchpush.firebase import firestore
+from batchpush.firestore import Outrun
+from batchpush.ledger import Entry, Ledger
 from batchpush.logs import about, log, raised_at
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.outcome import Outcome
@@ -452,5 +453,5 @@ def _log_end(record: Record) -> None:
 def deliverer() -> Deliverer:
     """The one of this worker, made on first use."""
     chosen, timing = settings(), Timing()
-    ledger = Ledger(lambda: firestore_client("(default)"), chosen.deliveries_collection)
+    ledger = Ledger(lambda: firestore("(default)"), chosen.deliveries_collection)
     return Deliverer(ledger, BatchClient(chosen, timing), Tasks(chosen), chosen, timing)

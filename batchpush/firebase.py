@@ -5,17 +5,57 @@ Not at import: a gRPC channel made before the server forks its worker can hang f
 
 import functools
 import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-TIMEOUT = 10.0  # seconds for one look-up, the client's own retries included
+from batchpush.errors import LedgerUnavailable
+from batchpush.firestore import Firestore, Outrun
+
+TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
+
+
+@functools.cache
+def firestore(database: str) -> Firestore:
+    """A Firestore database, with one connection for all events."""
+    return Firestore(database)
 
 
 @functools.cache
 def firestore_client(database: str) -> Any:
-    """The `AsyncClient` of a Firestore database, with one connection for all events."""
+    """The same by Google's `AsyncClient`, for what runs seldom and asks for more."""
     from google.cloud.firestore import AsyncClient
 
     return AsyncClient(database=database)
+
+
+async def asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+    """Carry it out within `TIMEOUT`."""
+    from google.api_core.retry import AsyncRetry
+
+    with _translated():
+        return await operation({"timeout": TIMEOUT, "retry": AsyncRetry(timeout=TIMEOUT)})
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """That another write came first is for the caller to know; the rest is Firestore's trouble."""
+    from google.api_core.exceptions import (
+        AlreadyExists,
+        FailedPrecondition,
+        GoogleAPICallError,
+        RetryError,
+    )
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (AlreadyExists, FailedPrecondition):
+        raise Outrun from None
+    except RetryError as error:
+        raise LedgerUnavailable(f"Firestore: {type(error.cause).__name__}") from None
+    except (GoogleAPICallError, GoogleAuthError) as error:
+        raise LedgerUnavailable(f"Firestore: {type(error).__name__}") from None
 
 
 def database_reference(source: str, path: str) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 from batchpush.change import Change, Document, Late, path_params
 from batchpush.delivery import Deliverer, deliverer
 from batchpush.errors import DeliveryUnfinished, MalformedEvent
-from batchpush.ledger import Entry, Outrun
+from batchpush.firestore import Outrun
+from batchpush.ledger import Entry
 from batchpush.logs import about, log
 from batchpush.lookup import look_up_for
 from batchpush.record import Record, State

@@ -4,26 +4,32 @@ Two writes and no read when all goes well, and no transactions: `create()` has o
 has an update that names the version it was made from.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from batchpush.errors import LedgerUnavailable
+from batchpush.firestore import (
+    GONE,
+    IN,
+    LESS_THAN,
+    Firestore,
+    FirestoreUnavailable,
+    Outrun,
+    Query,
+    Stored,
+)
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.waiting import Burst, StoredBurst, Window
 
-TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
 INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
 COMMIT = 3_000_000  # bytes of records in one commit; the emulator takes 4 MiB, Firestore 10
+PAGE = 50  # records in one answer, with their bodies; the largest are almost 1 MiB
 CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
 BURSTS = "batch_bursts"  # the collection of the bursts
 KEEP_BURST = timedelta(days=1)  # after its last window has ended
-
-
-class Outrun(Exception):
-    """Somebody else wrote the record first."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,8 @@ class Entry:
 class Ledger:
     """Raises `LedgerUnavailable` when Firestore does not do what it is asked."""
 
-    def __init__(self, client: Callable[[], Any], collection: str) -> None:
-        """`client` gives the `AsyncClient`; it is called on first use, in the worker."""
+    def __init__(self, client: Callable[[], Firestore], collection: str) -> None:
+        """`client` gives the database; it is called on first use, in the worker."""
         self._client = client
         self._collection = collection
 
@@ -55,13 +61,9 @@ class Ledger:
         it had lost. Records that wait are created with it, and the burst becomes what it is given
         as; raises `Outrun` where that was changed since.
         """
-        batch = self._client().batch()
-        for each in (record, *later):
-            batch.create(self._reference(each.id), _to_document(each))
-        self._report(batch, record)
-        self._store(batch, burst)
+        creates = [self._create(each) for each in (record, *later)]
         try:
-            results = await self._commit(batch)
+            version = await self._commit([*creates, *self._beside(record, burst)])
         except Outrun:
             found = await self.read(record.id)
             if found is None and burst:
@@ -69,25 +71,23 @@ class Ledger:
             if found is None:
                 raise LedgerUnavailable("the record was there and is gone") from None
             return found
-        return Entry(record, results[0].update_time)
+        return Entry(record, version)
 
     async def prepare(self, records: Iterable[Record]) -> list[str]:
         """Write records that nobody knows of yet, in a few commits; returns their ids."""
         ids: list[str] = []
-        batch, size = self._client().batch(), 0
+        writes: list[Any] = []
+        size = 0
         for record in records:
             length = sum(len(body.encode()) for body in record.bodies)
             if size and size + length > COMMIT:
-                await self._commit(batch)
-                batch, size = self._client().batch(), 0
-            batch.set(self._reference(record.id), _to_document(record))
+                await self._commit(writes)
+                writes, size = [], 0
+            writes.append(self._firestore.put(self._path(record.id), _to_document(record)))
             ids.append(record.id)
             size += length
-        await self._commit(batch)
+        await self._commit(writes)
         return ids
-
-    async def _commit(self, batch: Any) -> Any:
-        return await asked(lambda options: batch.commit(**options))
 
     async def change(
         self,
@@ -100,144 +100,123 @@ class Ledger:
 
         `later` and `burst` are as in `claim`.
         """
-        client = self._client()
-        batch = client.batch()
-        option = client.write_option(last_update_time=entry.version)
-        batch.update(self._reference(record.id), _changes(entry.record, record), option=option)
-        for each in later:
-            batch.create(self._reference(each.id), _to_document(each))
-        self._report(batch, record)
-        self._store(batch, burst)
+        writes = [self._update(entry, record), *map(self._create, later)]
         try:
-            results = await self._commit(batch)
+            version = await self._commit([*writes, *self._beside(record, burst)])
         except Outrun:
             found = await self.read(record.id)
             if found is None or not _is_same(found.record, record):
                 raise
             return found
-        return Entry(record, results[0].update_time)
-
-    async def read(self, record_id: str) -> Entry | None:
-        """The record with its bodies."""
-        snapshot = await asked(lambda options: self._reference(record_id).get(**options))
-        if not snapshot.exists:
-            return None
-        return Entry(_from_document(snapshot.id, snapshot.to_dict()), snapshot.update_time)
-
-    async def states(self) -> dict[str, State]:
-        """The state of every record, by id."""
-        query = self._records().select(["state"])
-        snapshots = await asked(lambda options: query.get(**options))
-        return {snapshot.id: State(snapshot.get("state")) for snapshot in snapshots}
-
-    async def unsettled(self, after: str, limit: int) -> list[str]:
-        """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
-        query = _in_states(self._records(), (State.CLAIMED, State.RETRY)).order_by("__name__")
-        return await self._ids(query.start_after({"__name__": after}).limit(limit))
-
-    async def overdue(self, before: datetime, limit: int) -> list[str]:
-        """Ids of records whose wait was to end before this time; the first ones first."""
-        from google.cloud.firestore_v1.base_query import FieldFilter
-
-        query = self._records().where(filter=FieldFilter("not_before", "<", before))
-        return await self._ids(query.order_by("not_before").limit(limit))
-
-    async def read_burst(self, burst_id: str) -> StoredBurst:
-        """The burst; an empty one where there is none yet."""
-        reference = self._client().collection(BURSTS).document(burst_id)
-        snapshot = await asked(lambda options: reference.get(**options))
-        if not snapshot.exists:
-            return StoredBurst(burst_id, Burst(), None)
-        return StoredBurst(burst_id, _to_burst(snapshot.to_dict()), snapshot.update_time)
-
-    def _store(self, batch: Any, stored: StoredBurst | None) -> None:
-        """Write the burst, unless it was changed since it was read."""
-        if stored is None:
-            return
-        client = self._client()
-        reference = client.collection(BURSTS).document(stored.id)
-        if stored.version is None:
-            batch.create(reference, _from_burst(stored.burst))
-        else:
-            option = client.write_option(last_update_time=stored.version)
-            batch.update(reference, _from_burst(stored.burst), option=option)
-
-    async def beginning_with(self, beginning: str, limit: int) -> list[str]:
-        """Ids that begin so."""
-        query = self._records().order_by("__name__").start_at({"__name__": beginning})
-        ids = await self._ids(query.limit(limit))
-        return [each for each in ids if each.startswith(beginning)]
-
-    async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
-        """Every record in one of the states."""
-        from google.api_core.retry import AsyncRetry
-
-        query = _in_states(self._records(), states)
-        with _translated():
-            # A read of everything may take long; only to begin it must not.
-            async for snapshot in query.stream(timeout=600.0, retry=AsyncRetry(timeout=TIMEOUT)):
-                yield _from_document(snapshot.id, snapshot.to_dict())
-
-    async def _ids(self, query: Any) -> list[str]:
-        snapshots = await asked(lambda options: query.select([]).get(**options))
-        return [snapshot.id for snapshot in snapshots]
-
-    def _records(self) -> Any:
-        return self._client().collection(self._collection)
-
-    def _reference(self, record_id: str) -> Any:
-        return self._records().document(record_id)
-
-    def _report(self, batch: Any, record: Record) -> None:
-        """Write the summary in the same commit, so that it says what the record says."""
-        if record.report_to and record.is_settled and record.is_in_firestore:
-            batch.set(self._client().document(record.report_to), record.summary())
+        return Entry(record, version)
 
     async def erase(self, entry: Entry, record: Record) -> None:
         """Write a later revision with fewer bodies; raises `Outrun` if it was changed since.
 
         Nothing is reported: the path of the document may be what was erased.
         """
-        client = self._client()
-        batch = client.batch()
-        option = client.write_option(last_update_time=entry.version)
-        batch.update(self._reference(record.id), _changes(entry.record, record), option=option)
-        await self._commit(batch)
+        await self._commit([self._update(entry, record)])
 
+    async def _commit(self, writes: Sequence[Any]) -> Any:
+        """The version of what was written first."""
+        with _translated():
+            results = await self._firestore.commit(writes)
+        return results[0].update_time
 
-async def asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
-    """Carry it out within `TIMEOUT`."""
-    from google.api_core.retry import AsyncRetry
+    # What is written in one commit
 
-    with _translated():
-        return await operation({"timeout": TIMEOUT, "retry": AsyncRetry(timeout=TIMEOUT)})
+    def _create(self, record: Record) -> Any:
+        return self._firestore.create(self._path(record.id), _to_document(record))
+
+    def _update(self, entry: Entry, record: Record) -> Any:
+        changes = _changes(entry.record, record)
+        return self._firestore.update(self._path(record.id), changes, entry.version)
+
+    def _beside(self, record: Record, burst: StoredBurst | None) -> Iterator[Any]:
+        """The summary, so that it says what the record says; the burst, if nobody changed it."""
+        if record.report_to and record.is_settled and record.is_in_firestore:
+            yield self._firestore.put(record.report_to, record.summary())
+        if burst is None:
+            return
+        path, document = f"{BURSTS}/{burst.id}", _from_burst(burst.burst)
+        if burst.version is None:
+            yield self._firestore.create(path, document)
+        else:
+            yield self._firestore.update(path, document, burst.version)
+
+    # Reads
+
+    async def read(self, record_id: str) -> Entry | None:
+        """The record with its bodies."""
+        stored = await self._read(self._path(record_id))
+        return Entry(_from_document(stored.id, stored.fields), stored.version) if stored else None
+
+    async def read_burst(self, burst_id: str) -> StoredBurst:
+        """The burst; an empty one where there is none yet."""
+        stored = await self._read(f"{BURSTS}/{burst_id}")
+        if stored is None:
+            return StoredBurst(burst_id, Burst(), None)
+        return StoredBurst(burst_id, _to_burst(stored.fields), stored.version)
+
+    async def states(self) -> dict[str, State]:
+        """The state of every record, by id."""
+        found = await self._find(Query(self._collection, fields=["state"]))
+        return {stored.id: State(stored.fields["state"]) for stored in found}
+
+    async def unsettled(self, after: str, limit: int) -> list[str]:
+        """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
+        where = ("state", IN, [State.CLAIMED.value, State.RETRY.value])
+        query = Query(self._collection, where, begins_at=after, itself=False, limit=limit)
+        return [stored.id for stored in await self._find(query)]
+
+    async def overdue(self, before: datetime, limit: int) -> list[str]:
+        """Ids of records whose wait was to end before this time; the first ones first."""
+        where = ("not_before", LESS_THAN, before)
+        query = Query(self._collection, where, order_by="not_before", limit=limit)
+        return [stored.id for stored in await self._find(query)]
+
+    async def beginning_with(self, beginning: str, limit: int) -> list[str]:
+        """Ids that begin so."""
+        query = Query(self._collection, begins_at=beginning, limit=limit)
+        found = [stored.id for stored in await self._find(query)]
+        return [each for each in found if each.startswith(beginning)]
+
+    async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
+        """Every record in one of the states, in the order of their ids."""
+        where, last = ("state", IN, [state.value for state in states]), None
+        while True:
+            page = await self._find(
+                Query(self._collection, where, begins_at=last, itself=False, limit=PAGE, fields=())
+            )
+            for stored in page:
+                yield _from_document(stored.id, stored.fields)
+            if len(page) < PAGE:
+                return
+            last = page[-1].id
+
+    async def _read(self, path: str) -> Stored | None:
+        with _translated():
+            return (await self._firestore.read(path)).get(path)
+
+    async def _find(self, query: Query) -> list[Stored]:
+        with _translated():
+            return await self._firestore.find(query)
+
+    @property
+    def _firestore(self) -> Firestore:
+        with _translated():
+            return self._client()
+
+    def _path(self, record_id: str) -> str:
+        return f"{self._collection}/{record_id}"
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """That another write came first is for the caller to know; the rest is Firestore's trouble."""
-    from google.api_core.exceptions import (
-        AlreadyExists,
-        FailedPrecondition,
-        GoogleAPICallError,
-        RetryError,
-    )
-    from google.auth.exceptions import GoogleAuthError
-
     try:
         yield
-    except (AlreadyExists, FailedPrecondition):
-        raise Outrun from None
-    except RetryError as error:
-        raise LedgerUnavailable(f"Firestore: {type(error.cause).__name__}") from None
-    except (GoogleAPICallError, GoogleAuthError) as error:
-        raise LedgerUnavailable(f"Firestore: {type(error).__name__}") from None
-
-
-def _in_states(query: Any, states: Iterable[State]) -> Any:
-    from google.cloud.firestore_v1.base_query import FieldFilter
-
-    return query.where(filter=FieldFilter("state", "in", [state.value for state in states]))
+    except FirestoreUnavailable as error:
+        raise LedgerUnavailable(f"Firestore: {error}") from None
 
 
 def _is_same(found: Record, written: Record) -> bool:
@@ -260,12 +239,10 @@ def _to_document(record: Record) -> dict[str, Any]:
 
 def _changes(before: Record, after: Record) -> dict[str, Any]:
     """The fields that a later revision has to write."""
-    from google.cloud.firestore import DELETE_FIELD
-
     names = [name for name in STORED if getattr(before, name) != getattr(after, name)]
     changes = {name: _stored(name, getattr(after, name)) for name in names}
     if "not_before" in changes and after.not_before is None:
-        changes["not_before"] = DELETE_FIELD
+        changes["not_before"] = GONE
     return changes
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from batchpush.change import Change, Document, plain
+from batchpush.change import Change, Document
 from batchpush.errors import InvalidDocument, LookUpFailed
-from batchpush.firebase import TIMEOUT, database_reference, firestore_client
+from batchpush.firebase import database_reference, firestore
+from batchpush.firestore import FirestoreUnavailable
 
 
 class LookUp(Protocol):
@@ -42,33 +43,11 @@ class FirestoreLookUp:
         return document
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
-        from google.api_core.exceptions import GoogleAPICallError, RetryError
-        from google.auth.exceptions import GoogleAuthError
-
         try:
-            found = await self._found(paths, fields)
-        except (GoogleAPICallError, GoogleAuthError, RetryError) as error:
-            raise LookUpFailed(f"Firestore: {type(error).__name__}") from None
-        return [found.get(path) for path in paths]
-
-    async def _found(self, paths: Sequence[str], fields: Sequence[str]) -> dict[str, Document]:
-        """As `get_all` does it, which raises where one document refers to another database."""
-        client = firestore_client(self._database)
-        request: dict[str, Any] = {
-            "database": client._database_string,
-            "documents": [client.document(path)._document_path for path in paths],
-            "mask": {"field_paths": list(fields)} if fields else None,
-        }
-        replies = await client._firestore_api.batch_get_documents(
-            request=request, metadata=client._rpc_metadata, timeout=TIMEOUT
-        )
-        return dict([_named(reply.found) async for reply in replies if "found" in reply])
-
-
-def _named(document: Any) -> tuple[str, Document]:
-    pb = type(document).pb(document)
-    database, _, path = pb.name.partition("/documents/")
-    return path, Document(path, {name: plain(each, database) for name, each in pb.fields.items()})
+            found = await firestore(self._database).read(*paths, fields=fields)
+        except FirestoreUnavailable as error:
+            raise LookUpFailed(f"Firestore: {error}") from None
+        return [Document(path, found[path].fields) if path in found else None for path in paths]
 
 
 class DatabaseLookUp:

@@ -11,7 +11,8 @@ from typing import Any
 
 from batchpush.change import Document
 from batchpush.errors import LedgerUnavailable
-from batchpush.ledger import Outrun, asked
+from batchpush.firebase import asked
+from batchpush.firestore import Outrun
 from batchpush.publication import UNFINISHED, Doubt, Publication, State
 
 CAMPAIGNS = "campaigns"

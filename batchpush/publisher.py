@@ -19,7 +19,7 @@ from batchpush.change import Change, Document
 from batchpush.delivery import deliverer
 from batchpush.errors import BatchpushError, DeliveryUnfinished, TryAgainLater
 from batchpush.firebase import firestore_client
-from batchpush.ledger import Outrun
+from batchpush.firestore import Outrun
 from batchpush.logs import about, log, raised_at
 from batchpush.outcome import Outcome, Reply
 from batchpush.publication import (

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from batchpush.calls import Caller, Request
 from batchpush.delivery import Deliverer, deliverer
-from batchpush.firebase import firestore_client
-from batchpush.ledger import Outrun, asked
+from batchpush.firebase import asked, firestore_client
+from batchpush.firestore import Outrun
 from batchpush.logs import log
 from batchpush.outcome import Outcome, Reply
 from batchpush.publications import Known, Publications, queried

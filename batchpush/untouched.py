@@ -13,8 +13,7 @@ from typing import Any
 
 from batchpush.change import EPOCH, Change, Document, path_params
 from batchpush.errors import DeliveryUnfinished, TryAgainLater
-from batchpush.firebase import firestore_client
-from batchpush.ledger import asked
+from batchpush.firebase import asked, firestore_client
 from batchpush.logs import about, log
 from batchpush.publications import queried
 from batchpush.settings import project_id

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,9 +56,9 @@ class Counting(Ledger):
     def chunks_of(self, record_id: str) -> "Counting":
         return Counting(self._client, super().chunks_of(record_id)._collection)
 
-    async def _commit(self, batch: Any) -> Any:
-        Counting.writes += len(batch._write_pbs)
-        return await super()._commit(batch)
+    async def _commit(self, writes: Sequence[Any]) -> Any:
+        Counting.writes += len(writes)
+        return await super()._commit(writes)
 
 
 async def deliver(size: int) -> dict[str, float]:

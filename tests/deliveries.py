@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.cloud.firestore import AsyncClient
-
 from batchpush.change import Change
 from batchpush.client import BatchClient
 from batchpush.delivery import Deliverer
+from batchpush.firestore import Firestore
 from batchpush.ledger import Ledger
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
@@ -24,9 +23,6 @@ from tests.events import created
 
 REST_KEY = "key-1"
 TIMING = Timing(call=1.0)
-
-
-FIRESTORE_METHODS = ("commit", "batch_get_documents", "run_query", "begin_transaction")
 
 
 class Queue(Tasks):
@@ -67,8 +63,8 @@ async def _read_key() -> RestKey:
 
 
 def ledger_for(collection: str) -> Ledger:
-    client = AsyncClient(project="demo-batchpush")
-    return Ledger(lambda: client, collection)
+    firestore = Firestore()
+    return Ledger(lambda: firestore, collection)
 
 
 def deliverer_for(url: str, collection: str, time: Time, **environment: str) -> Deliverer:
@@ -123,20 +119,19 @@ def claimed(owner: str = "first", **fields: Any) -> Record:
 @contextmanager
 def rpcs(ledger: Ledger) -> Iterator[list[str]]:
     """The names of the calls to Firestore that are made meanwhile."""
-    transport = ledger._client()._firestore_api.transport
+    methods = ledger._client()._methods
+    before = dict(methods)
     made: list[str] = []
-    methods = dict(transport._wrapped_methods)
-    names = {getattr(transport, name): name for name in FIRESTORE_METHODS}
 
-    def counted(stub: Any) -> Callable[..., Any]:
+    def counted(name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            made.append(names.get(stub, "another"))
-            return methods[stub](*args, **kwargs)
+            made.append(name)
+            return before[name](*args, **kwargs)
 
         return call
 
-    transport._wrapped_methods.update({stub: counted(stub) for stub in methods})
+    methods.update({name: counted(name) for name in methods})
     try:
         yield made
     finally:
-        transport._wrapped_methods.update(methods)
+        methods.update(before)

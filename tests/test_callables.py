@@ -18,10 +18,11 @@ from typing import Any
 
 import httpx
 import pytest
-from google.cloud.firestore import AsyncClient, Client
+from google.cloud.firestore import Client
 
 import batchpush.callables
 from batchpush.callables import LIMITS, MAX_BODY, CallRefused, Limit, count, read_call, run
+from batchpush.firestore import Firestore
 from batchpush.record import record_id
 from batchpush.settings import Settings
 from emulators.batch import Batch
@@ -415,9 +416,9 @@ def test_the_server_takes_as_many_calls_at_once_as_it_is_sent() -> None:
 
 
 @pytest.fixture
-async def firestore_of_this_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncClient:
-    client = AsyncClient(project=PROJECT)
-    monkeypatch.setattr(batchpush.callables, "firestore_client", lambda database: client)
+async def firestore_of_this_loop(monkeypatch: pytest.MonkeyPatch) -> Firestore:
+    client = Firestore()
+    monkeypatch.setattr(batchpush.callables, "firestore", lambda database: client)
     return client
 
 
@@ -436,7 +437,7 @@ async def passes(limits: Sequence[Limit], now: datetime) -> bool:
 
 @pytest.mark.suite
 async def test_a_limit_holds_exactly_however_many_come_at_once(
-    firestore_of_this_loop: AsyncClient,
+    firestore_of_this_loop: Firestore,
 ) -> None:
     ours = limits(most=5)
     passed = await asyncio.gather(*(passes(ours, NOW) for _ in range(20)))
@@ -448,10 +449,10 @@ async def test_a_limit_holds_exactly_however_many_come_at_once(
 
 @pytest.mark.suite
 async def test_of_a_thousand_calls_in_a_minute_five_pass_and_few_are_written(
-    firestore_of_this_loop: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    firestore_of_this_loop: Firestore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = ledger_for("unused")
-    monkeypatch.setattr(batchpush.callables, "firestore_client", lambda _: ledger._client())
+    monkeypatch.setattr(batchpush.callables, "firestore", lambda _: ledger._client())
     ours = limits(most=5)
     with rpcs(ledger) as made:
         passed = [
@@ -465,20 +466,20 @@ async def test_of_a_thousand_calls_in_a_minute_five_pass_and_few_are_written(
 
 @pytest.mark.suite
 async def test_a_call_is_counted_with_one_write_and_no_read(
-    firestore_of_this_loop: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    firestore_of_this_loop: Firestore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = ledger_for("unused")
     client = ledger._client()
-    monkeypatch.setattr(batchpush.callables, "firestore_client", lambda database: client)
+    monkeypatch.setattr(batchpush.callables, "firestore", lambda database: client)
     ours = limits(most=1)
     with rpcs(ledger) as made:
         assert await passes(ours, NOW)
         assert not await passes(ours, NOW)
         assert not await passes(ours, NOW)
-    assert made == ["commit", "commit"]  # a counter that is over is not written again
+    assert made == ["Commit", "Commit"]  # a counter that is over is not written again
     name, end = ours[1].window(NOW)
-    counter = (await client.document(f"{LIMITS}/{name}").get()).to_dict()
-    assert counter == {"calls": 2, "expire_at": end}
+    path = f"{LIMITS}/{name}"
+    assert (await client.read(path))[path].fields == {"calls": 2, "expire_at": end}
     assert end == datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.cloud.firestore import AsyncClient
 
 import batchpush.ledger
 from batchpush import __main__ as cli
 from batchpush.delivery import deliverer
 from batchpush.erasure import body_names, without
-from batchpush.firebase import firestore_client
+from batchpush.firebase import firestore, firestore_client
+from batchpush.firestore import Firestore
 from batchpush.ledger import Entry, Ledger
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.settings import settings
@@ -467,15 +467,15 @@ class Operator:
 
     def asked(self, question: Callable[[Ledger], Awaitable[Any]]) -> Any:
         async def ask() -> Any:
-            client = AsyncClient(project="demo-batchpush")
-            return await question(Ledger(lambda: client, self.collection))
+            firestore = Firestore()
+            return await question(Ledger(lambda: firestore, self.collection))
 
         return asyncio.run(ask())
 
 
 def forget_clients() -> None:
     """The package's clients are bound to the event loop that they were made in."""
-    for made in (settings, deliverer, firestore_client):
+    for made in (settings, deliverer, firestore, firestore_client):
         made.cache_clear()
 
 

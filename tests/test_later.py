@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from google.cloud.firestore import AsyncClient
 
 import batchpush.lookup
 from batchpush import Change, Push
@@ -48,7 +49,7 @@ class House:
         return f"house/{self.id}/{path}"
 
     async def stores(self, path: str, fields: dict[str, Any] | None) -> None:
-        document = self.made.ledger._client().document(path)
+        document = AsyncClient(project="demo-batchpush").document(path)
         await (document.delete() if fields is None else document.set(fields))
 
     async def knows(self, user_id: str, **profile: Any) -> str:
@@ -137,7 +138,7 @@ async def house_for(
         clock.value = EVENING
         made.append(deliverer_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
         client = made[0].ledger._client()
-        monkeypatch.setattr(batchpush.lookup, "firestore_client", lambda database: client)
+        monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
         return House(made[0], clock, server)
 
     yield build

@@ -7,16 +7,18 @@ import uuid
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
-from google.api_core.exceptions import AlreadyExists, FailedPrecondition, ServiceUnavailable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import batchpush.callables
 import batchpush.ledger
 from batchpush.errors import LedgerUnavailable
-from batchpush.ledger import Entry, Ledger, Outrun
+from batchpush.firestore import Firestore, Outrun
+from batchpush.ledger import Entry, Ledger
 from batchpush.outcome import Outcome, Reply
 from batchpush.record import CallRecord, Record, State
 from tests.deliveries import claimed, ledger_for, rpcs
@@ -62,7 +64,7 @@ async def test_a_good_delivery_takes_two_writes_and_no_read(ledger: Ledger) -> N
     with rpcs(ledger) as made:
         entry = await ledger.claim(record)
         await ledger.change(entry, sent(record))
-    assert made == ["commit", "commit"]
+    assert made == ["Commit", "Commit"]
 
 
 @suite
@@ -111,25 +113,29 @@ async def test_a_change_that_changes_nothing_fences_all_the_same(ledger: Ledger)
 
 
 @suite
-@pytest.mark.parametrize("error", [AlreadyExists("lost"), FailedPrecondition("lost")])
 async def test_a_write_whose_answer_was_lost_is_known_as_ours(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ledger: Ledger,
 ) -> None:
-    """The client repeats a commit whose answer it lost, and is told that it came second."""
-    from google.cloud.firestore_v1.async_batch import AsyncWriteBatch
+    """The commit is repeated, and told that it came second."""
+    firestore = ledger._client()
+    commit = firestore._methods["Commit"]
 
-    commit = AsyncWriteBatch.commit
-
-    async def committed_twice(batch: AsyncWriteBatch, **options: object) -> None:
-        await commit(batch, **options)
-        raise error
+    async def committed_and_lost(*args: Any, **options: Any) -> None:
+        await commit(*args, **options)
+        firestore._methods["Commit"] = commit
+        raise trouble(grpc.StatusCode.UNAVAILABLE)
 
     record = claimed()
-    monkeypatch.setattr(AsyncWriteBatch, "commit", committed_twice)
+    firestore._methods["Commit"] = committed_and_lost
     entry = await ledger.claim(record)
     assert entry.record == record
+    firestore._methods["Commit"] = committed_and_lost
     changed = await ledger.change(entry, sent(record))
     assert changed.record.state is State.SENT
+
+
+def trouble(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
 @suite
@@ -152,28 +158,27 @@ async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
 @suite
 async def test_when_asked_the_outcome_is_written_under_the_document(ledger: Ledger) -> None:
     document = f"rooms/{uuid.uuid4().hex}"
-    client = ledger._client()
-    summary = client.document(f"{document}/deliveries/d1")
-    record = claimed(document=document, report_to=summary.path)
+    firestore, summary = ledger._client(), f"{document}/deliveries/d1"
+    record = claimed(document=document, report_to=summary)
     entry = await ledger.claim(record)
-    assert not (await summary.get()).exists
+    assert not await firestore.read(summary)
     with rpcs(ledger) as made:
         await ledger.change(entry, sent(record))
-    assert made == ["commit"]
-    written = (await summary.get()).to_dict()
+    assert made == ["Commit"]
+    written = (await firestore.read(summary))[summary].fields
     assert (written["state"], written["apps"]) == (
         "SENT",
         {"ios": ["accepted"], "android": ["accepted"]},
     )
-    assert not (await client.document(document).get()).exists
+    assert not await firestore.read(document)
 
 
 async def test_a_firestore_that_is_not_there_is_said_to_be_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
-    monkeypatch.setattr(batchpush.ledger, "TIMEOUT", 0.3)
-    ledger = ledger_for("t")
+    firestore = Firestore(seconds=0.3)
+    ledger = Ledger(lambda: firestore, "t")
     record = claimed()
     for operation in (ledger.claim(record), ledger.read(record.id), ledger.unsettled("0", 1)):
         with pytest.raises(LedgerUnavailable):
@@ -181,21 +186,16 @@ async def test_a_firestore_that_is_not_there_is_said_to_be_unavailable(
 
 
 @suite
-async def test_a_trouble_in_passing_is_sat_out(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api = ledger._client()._firestore_api
-    commit, troubles = api.commit, [ServiceUnavailable("passing")] * 2
+async def test_a_trouble_in_passing_is_sat_out(ledger: Ledger) -> None:
+    methods = ledger._client()._methods
+    commit, troubles = methods["Commit"], [trouble(grpc.StatusCode.UNAVAILABLE)] * 2
 
-    async def troubled(*args: object, retry: object, **kwargs: object) -> object:
-        async def once() -> object:
-            if troubles:
-                raise troubles.pop()
-            return await commit(*args, retry=None, **kwargs)
+    async def troubled(*args: Any, **options: Any) -> Any:
+        if troubles:
+            raise troubles.pop()
+        return await commit(*args, **options)
 
-        return await retry(once)()  # type: ignore[operator]
-
-    monkeypatch.setattr(api, "commit", troubled)
+    methods["Commit"] = troubled
     assert (await ledger.claim(claimed())).record.owner == "first"
     assert troubles == []
 

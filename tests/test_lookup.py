@@ -6,7 +6,7 @@ from google.auth.exceptions import DefaultCredentialsError
 import batchpush.firebase
 import batchpush.lookup
 from batchpush.errors import InvalidDocument, LookUpFailed
-from batchpush.firebase import firebase_app
+from batchpush.firebase import firebase_app, firestore
 from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
 from tests.events import DATABASE, FIRESTORE, created
 from tests.firestore import Memory
@@ -19,7 +19,9 @@ def refused(*_: object) -> None:
 async def test_trouble_with_credentials_is_no_reason_to_give_an_event_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batchpush.lookup, "firestore_client", refused)
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
+    monkeypatch.setattr("google.auth.default", lambda **_: refused())
+    firestore.cache_clear()
     monkeypatch.setattr(batchpush.lookup, "database_reference", refused)
     for look_up in (FirestoreLookUp(FIRESTORE), DatabaseLookUp(DATABASE)):
         with pytest.raises(LookUpFailed, match="DefaultCredentialsError"):

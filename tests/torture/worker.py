@@ -28,7 +28,7 @@ from batchpush.change import Change
 from batchpush.client import BatchClient
 from batchpush.delivery import Deliverer
 from batchpush.errors import TryAgainLater
-from batchpush.firebase import firestore_client
+from batchpush.firebase import firestore
 from batchpush.ledger import Entry, Ledger
 from batchpush.lookup import LookUp
 from batchpush.outcome import Reply
@@ -173,7 +173,7 @@ class Worker:
         self.spec = spec
         timing, traps = Timing(**spec.timing), Traps(spec.trap)
         self.ledger = TrappedLedger(
-            lambda: firestore_client("(default)"), settings().deliveries_collection
+            lambda: firestore("(default)"), settings().deliveries_collection
         )
         self.client = TrappedClient(settings(), timing, RestKeyCache(constant_key))
         self.ledger.traps = self.client.traps = traps

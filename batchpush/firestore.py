@@ -1,0 +1,376 @@
+"""Firestore over gRPC: the few calls that a delivery needs, in the messages of its own protocol.
+
+Google's client is half of a cold start to import, and wraps every message and every value of it
+in objects of its own; `make bench` shows the difference. What stays as it is there: a call is
+repeated while the trouble may pass, and all of it ends within `TIMEOUT`.
+"""
+
+import asyncio
+import functools
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from google.events.cloud.firestore import Document as EventDocument
+from google.events.cloud.firestore import Value as EventValue
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.wrappers_pb2 import Int32Value
+
+from batchpush.change import plain
+from batchpush.settings import project_id
+
+HOST = "firestore.googleapis.com"
+SCOPE = "https://www.googleapis.com/auth/datastore"
+TIMEOUT = 10.0  # seconds for one operation, all its tries included
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
+
+Version = Any  # Firestore's update time of a document, to the nanosecond
+
+
+class Outrun(Exception):
+    """Somebody else wrote the document first."""
+
+
+class FirestoreUnavailable(Exception):
+    """Firestore did not do what it was asked; the message is the name of the trouble."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A document as it was read."""
+
+    path: str
+    fields: dict[str, Any]
+    version: Version
+
+    @property
+    def id(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Query:
+    """Documents of a collection, in the order of their ids unless `order_by` names a field.
+
+    `where` is a field, one of `OPERATORS` and a value. In the order of ids, `begins_at` is the
+    first of them, or with `itself=False` the one before it.
+    """
+
+    collection: str
+    where: tuple[str, int, Any] | None = None
+    order_by: str = "__name__"
+    begins_at: str | None = None
+    itself: bool = True
+    limit: int | None = None
+    fields: Sequence[str] = ("__name__",)
+
+
+GONE = object()  # the value of a field that an update removes
+LESS_THAN, IN = 1, 8  # operators of a query, as the protocol numbers them
+ASCENDING = 1
+
+
+class Firestore:
+    """One database, on one connection; made in the worker, used on one event loop.
+
+    Its operations raise `FirestoreUnavailable`, and `Outrun` where a write came too late.
+    """
+
+    def __init__(self, database: str = "(default)", seconds: float = TIMEOUT) -> None:
+        """Raises `FirestoreUnavailable` where there are no credentials."""
+        self._seconds = seconds
+        self._emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
+        self._credentials: Any
+        self._credentials, project = (None, None) if self._emulator else _credentials()
+        self._database = f"projects/{project_id() or project}/databases/{database}"
+        self._refreshing = asyncio.Lock()
+
+    # Writes, to be committed together
+
+    def create(self, path: str, fields: Mapping[str, Any]) -> Any:
+        """A document that must not be there yet."""
+        write = self.put(path, fields)
+        write.current_document.exists = False
+        return write
+
+    def put(self, path: str, fields: Mapping[str, Any]) -> Any:
+        """A document, whatever was there."""
+        write = messages()["Write"]()
+        write.update.name = self._name(path)
+        for field, value in fields.items():
+            _encode(value, write.update.fields[field])
+        return write
+
+    def update(self, path: str, fields: Mapping[str, Any], version: Version) -> Any:
+        """Some fields of a document that nobody wrote since; a field that is `GONE` is removed."""
+        kept = {field: value for field, value in fields.items() if value is not GONE}
+        write = self.put(path, kept)
+        write.update_mask.field_paths.extend(fields)
+        write.current_document.update_time.CopyFrom(version)
+        return write
+
+    def count(self, path: str, counter: str, fields: Mapping[str, Any]) -> Any:
+        """Some fields, and one more in a counter; the result says what it counts then."""
+        write = self.put(path, fields)
+        write.update_mask.field_paths.extend(fields)
+        write.update_transforms.add(field_path=counter).increment.integer_value = 1
+        return write
+
+    async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
+        """All of them or none; each result has `update_time`, the document's version."""
+        request = messages()["CommitRequest"](database=self._database, writes=writes)
+
+        async def committed(seconds: float) -> Any:
+            return await self._called("Commit", request, seconds)
+
+        results: Sequence[Any] = (await _tried(committed, self._seconds)).write_results
+        return results
+
+    # Reads
+
+    async def read(self, *paths: str, fields: Iterable[str] = ()) -> dict[str, Stored]:
+        """Those of the documents that are there, by their paths; only these fields, if any."""
+        request = messages()["BatchGetDocumentsRequest"](
+            database=self._database,
+            documents=map(self._name, paths),
+            mask={"field_paths": fields} if fields else None,
+        )
+
+        async def answered(seconds: float) -> list[Any]:
+            answers = await self._called("BatchGetDocuments", request, seconds)
+            return [answer.found async for answer in answers if answer.HasField("found")]
+
+        found = [self._stored(document) for document in await _tried(answered, self._seconds)]
+        return {document.path: document for document in found}
+
+    async def find(self, query: Query) -> list[Stored]:
+        """The documents of a query."""
+        request = self._request(query)
+
+        async def answered(seconds: float) -> list[Any]:
+            answers = await self._called("RunQuery", request, seconds)
+            return [answer.document async for answer in answers if answer.HasField("document")]
+
+        return [self._stored(document) for document in await _tried(answered, self._seconds)]
+
+    def _request(self, query: Query) -> Any:
+        above, _, collection = query.collection.rpartition("/")
+        parent = f"{self._database}/documents/{above}".rstrip("/")
+        request = messages()["RunQueryRequest"](parent=parent)
+        asked = request.structured_query
+        asked.from_.add(collection_id=collection)
+        asked.order_by.add(direction=ASCENDING).field.field_path = query.order_by
+        if query.where:
+            condition = asked.where.field_filter
+            condition.field.field_path, condition.op, value = query.where
+            _encode(value, condition.value)
+        if query.begins_at:
+            reference = self._name(f"{query.collection}/{query.begins_at}")
+            asked.start_at.values.add(reference_value=reference)
+            asked.start_at.before = query.itself
+        if query.limit:
+            asked.limit.value = query.limit
+        for field in query.fields:
+            asked.select.fields.add(field_path=field)
+        return request
+
+    def _name(self, path: str) -> str:
+        segments = path.split("/")
+        if len(segments) % 2 or "" in segments:
+            raise ValueError(f"{path} is not the path of a document")
+        return f"{self._database}/documents/{path}"
+
+    def _stored(self, document: Any) -> Stored:
+        path = document.name.partition("/documents/")[2]
+        fields = {name: plain(each, self._database) for name, each in document.fields.items()}
+        return Stored(path, fields, document.update_time)
+
+    # The connection
+
+    async def _called(self, method: str, request: Any, seconds: float) -> Any:
+        metadata = [("google-cloud-resource-prefix", self._database), *await self._signed()]
+        call = self._methods[method](request, timeout=seconds, metadata=metadata)
+        return await call if method == "Commit" else call
+
+    async def _signed(self) -> list[tuple[str, str]]:
+        """Who we are; the token is fetched when the one at hand ends, not for every call."""
+        if self._credentials is None:
+            return [("authorization", "Bearer owner")]
+        async with self._refreshing:
+            if not self._credentials.valid:
+                await asyncio.to_thread(_refresh, self._credentials)
+        headers: dict[str, str] = {}
+        self._credentials.apply(headers)
+        return list(headers.items())
+
+    @functools.cached_property
+    def _methods(self) -> dict[str, Any]:
+        import grpc.aio
+
+        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        channel = (
+            grpc.aio.insecure_channel(self._emulator, options)
+            if self._emulator
+            else grpc.aio.secure_channel(HOST, grpc.ssl_channel_credentials(), options)
+        )
+        kinds = messages()
+        made = {
+            "Commit": channel.unary_unary,
+            "BatchGetDocuments": channel.unary_stream,
+            "RunQuery": channel.unary_stream,
+        }
+        return {
+            name: make(
+                f"/google.firestore.v1.Firestore/{name}",
+                request_serializer=kinds[f"{name}Request"].SerializeToString,
+                response_deserializer=kinds[f"{name}Response"].FromString,
+            )
+            for name, make in made.items()
+        }
+
+
+async def _tried(operation: Callable[[float], Awaitable[Any]], seconds: float) -> Any:
+    """Carry it out, again and again while the trouble may pass and there is time."""
+    import grpc
+    from google.auth.exceptions import GoogleAuthError
+
+    code = grpc.StatusCode
+    end, pause = time.monotonic() + seconds, FIRST_PAUSE
+    while True:
+        try:
+            return await operation(end - time.monotonic())
+        except GoogleAuthError as error:
+            raise FirestoreUnavailable(type(error).__name__) from None
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (code.ALREADY_EXISTS, code.FAILED_PRECONDITION):
+                raise Outrun from None
+            may_pass = error.code() in (code.UNAVAILABLE, code.INTERNAL, code.RESOURCE_EXHAUSTED)
+            if not may_pass or time.monotonic() + pause >= end:
+                raise FirestoreUnavailable(error.code().name) from None
+        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _credentials() -> tuple[Any, str | None]:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        found: tuple[Any, str | None] = google.auth.default(scopes=[SCOPE])
+    except GoogleAuthError as error:
+        raise FirestoreUnavailable(type(error).__name__) from None
+    return found
+
+
+def _refresh(credentials: Any) -> None:
+    from google.auth.transport.requests import Request
+
+    credentials.refresh(Request())
+
+
+def _encode(value: Any, into: Any) -> None:
+    """Fill a message of the kind Value."""
+    if value is None:
+        into.null_value = 0
+    elif isinstance(value, str):
+        into.string_value = value
+    elif isinstance(value, bool):
+        into.boolean_value = value
+    elif isinstance(value, int):
+        into.integer_value = value
+    elif isinstance(value, float):
+        into.double_value = value
+    elif isinstance(value, datetime):
+        into.timestamp_value.FromDatetime(value)
+    elif isinstance(value, Mapping):
+        into.map_value.SetInParent()
+        for key, item in value.items():
+            _encode(item, into.map_value.fields[key])
+    else:
+        into.array_value.SetInParent()
+        for item in value:
+            _encode(item, into.array_value.values.add())
+
+
+# The protocol: of google/firestore/v1/*.proto, the messages and fields that are used here. A
+# document and a value are those of the events, which are the same on the wire.
+
+PROTOCOL = """
+DocumentMask: repeated string field_paths = 1
+Precondition: bool exists = 1, Timestamp update_time = 2
+FieldTransform: string field_path = 1, Value increment = 3
+Write: Document update = 1, DocumentMask update_mask = 3, Precondition current_document = 4, \
+    repeated FieldTransform update_transforms = 7
+CommitRequest: string database = 1, repeated Write writes = 2
+WriteResult: Timestamp update_time = 1, repeated Value transform_results = 2
+CommitResponse: repeated WriteResult write_results = 1
+BatchGetDocumentsRequest: string database = 1, repeated string documents = 2, DocumentMask mask = 3
+BatchGetDocumentsResponse: Document found = 1
+FieldReference: string field_path = 2
+Projection: repeated FieldReference fields = 2
+CollectionSelector: string collection_id = 2
+FieldFilter: FieldReference field = 1, int32 op = 2, Value value = 3
+Filter: FieldFilter field_filter = 2
+Order: FieldReference field = 1, int32 direction = 2
+Cursor: repeated Value values = 1, bool before = 2
+StructuredQuery: Projection select = 1, repeated CollectionSelector from_ = 2, Filter where = 3, \
+    repeated Order order_by = 4, Int32Value limit = 5, Cursor start_at = 7
+RunQueryRequest: string parent = 1, StructuredQuery structured_query = 2
+RunQueryResponse: Document document = 1
+"""
+PACKAGE = "batchpush.firestore"
+BORROWED = {
+    "Document": EventDocument.pb().DESCRIPTOR,
+    "Value": EventValue.pb().DESCRIPTOR,
+    "Timestamp": Timestamp.DESCRIPTOR,
+    "Int32Value": Int32Value.DESCRIPTOR,
+}
+PLAIN = {
+    "string": FieldDescriptorProto.TYPE_STRING,
+    "bool": FieldDescriptorProto.TYPE_BOOL,
+    "int32": FieldDescriptorProto.TYPE_INT32,
+}
+LABELS = FieldDescriptorProto.LABEL_OPTIONAL, FieldDescriptorProto.LABEL_REPEATED
+
+
+@functools.cache
+def messages() -> dict[str, Any]:
+    """The classes of the protocol's messages, by their names."""
+    file = FileDescriptorProto(
+        name="batchpush/firestore.proto",
+        package=PACKAGE,
+        syntax="proto2",  # in which a `false` that is set is sent
+        dependency={borrowed.file.name for borrowed in BORROWED.values()},
+    )
+    for line in PROTOCOL.replace("\\\n", "").strip().splitlines():
+        name, _, fields = line.partition(":")
+        message = file.message_type.add(name=name)
+        for field in fields.split(","):
+            *label, kind, field_name, _, number = field.split()
+            message.field.add(
+                name=field_name,
+                number=int(number),
+                label=FieldDescriptorProto.LABEL_REPEATED
+                if label
+                else FieldDescriptorProto.LABEL_OPTIONAL,
+                type=PLAIN.get(kind, FieldDescriptorProto.TYPE_MESSAGE),
+                type_name=None if kind in PLAIN else _full_name(kind),
+            )
+    pool = descriptor_pool.Default()
+    pool.Add(file)
+    return {
+        message.name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"{PACKAGE}.{message.name}")
+        )
+        for message in file.message_type
+    }
+
+
+def _full_name(kind: str) -> str:
+    return f".{BORROWED[kind].full_name if kind in BORROWED else f'{PACKAGE}.{kind}'}"

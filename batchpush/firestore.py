@@ -83,7 +83,7 @@ class Firestore:
     """
 
     def __init__(self, database: str = "(default)", seconds: float = TIMEOUT) -> None:
-        """Raises `FirestoreUnavailable` where there are no credentials."""
+        """Raises `GoogleAuthError` where there are no credentials."""
         self._seconds = seconds
         self._emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
         self._credentials: Any
@@ -259,12 +259,8 @@ async def _tried(operation: Callable[[float], Awaitable[Any]], seconds: float) -
 
 def _credentials() -> tuple[Any, str | None]:
     import google.auth
-    from google.auth.exceptions import GoogleAuthError
 
-    try:
-        found: tuple[Any, str | None] = google.auth.default(scopes=[SCOPE])
-    except GoogleAuthError as error:
-        raise FirestoreUnavailable(type(error).__name__) from None
+    found: tuple[Any, str | None] = google.auth.default(scopes=[SCOPE])
     return found
 
 

@@ -204,8 +204,7 @@ class Ledger:
 
     @property
     def _firestore(self) -> Firestore:
-        with _translated():
-            return self._client()
+        return self._client()
 
     def _path(self, record_id: str) -> str:
         return f"{self._collection}/{record_id}"

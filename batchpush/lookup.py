@@ -43,10 +43,14 @@ class FirestoreLookUp:
         return document
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        from google.auth.exceptions import GoogleAuthError
+
         try:
             found = await firestore(self._database).read(*paths, fields=fields)
         except FirestoreUnavailable as error:
             raise LookUpFailed(f"Firestore: {error}") from None
+        except GoogleAuthError as error:
+            raise LookUpFailed(f"Firestore: {type(error).__name__}") from None
         return [Document(path, found[path].fields) if path in found else None for path in paths]
 
 

@@ -5,7 +5,6 @@ from concurrent import futures
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import google.auth
 import grpc
 import pytest
 from google.cloud.firestore_v1._helpers import encode_value
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 from batchpush.change import plain
 from batchpush.firestore import (
     Firestore,
-    FirestoreUnavailable,
     _encode,
     messages,
 )
@@ -115,16 +113,6 @@ async def test_one_token_serves_all_calls_until_it_ends(monkeypatch: pytest.Monk
     assert commits.callers[-1] == "Bearer token-2"
     assert credentials.fetched == 2
     server.stop(None)
-
-
-def test_without_credentials_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(**_: object) -> None:
-        raise google.auth.exceptions.DefaultCredentialsError("none")
-
-    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
-    monkeypatch.setattr(google.auth, "default", none)
-    with pytest.raises(FirestoreUnavailable, match="DefaultCredentialsError"):
-        Firestore()
 
 
 @pytest.mark.parametrize("path", ["users", "users/ann/friends", "users//x", "", "users/"])

@@ -47,7 +47,12 @@ torture: setup ## Hours in minutes: outages, storms, kills, garbage; ends with a
 	TORTURE_KILLS=500 TORTURE_OUTAGE=300 TORTURE_STORM=10000 \
 		$(SUITE) -- $(BIN)/pytest -q --figures tests/torture
 
-bench: setup ## What a large audience costs
+benchmarks/peers/node_modules/.installed: benchmarks/peers/package.json benchmarks/peers/package-lock.json
+	npm ci --prefix benchmarks/peers --no-audit --no-fund --loglevel=error
+	@touch $@
+
+bench: setup benchmarks/peers/node_modules/.installed ## Ours beside its peers, and large audiences
+	$(SUITE) -- $(BIN)/python -m benchmarks $(if $(WRITE),--write)
 	$(SUITE) -- $(BIN)/python -m benchmarks.audience
 
 deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an alias
@@ -67,4 +72,4 @@ lock: setup ## Pin the newest versions of what requirements.in and requirements-
 		--no-emit-index-url --no-emit-find-links --generate-hashes requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove what setup made
-	rm -rf venv emulators/node_modules
+	rm -rf venv emulators/node_modules benchmarks/peers/node_modules

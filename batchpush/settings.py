@@ -139,6 +139,7 @@ class Settings:
     cart_hours: int = _setting(_whole_number(1, 720), "24")
     enforce_app_check: bool = _setting(_switch, "false")
     concurrency: int = _setting(_whole_number(1, 1000), "80")
+    min_instances: int = _setting(_whole_number(0, 1000), "0")
     log_level: str = _setting(_one_of(*LOG_LEVELS), "INFO")
 
     @classmethod

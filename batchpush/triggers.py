@@ -6,6 +6,7 @@ answered with an error only when it is to be delivered again.
 """
 
 import functools
+import gc
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -168,7 +169,9 @@ def _served(
     async def posted(request: Any) -> Answer:
         if request.method != "POST":  # somebody looks whether we are there
             return "only POST is answered", 405
-        return await serve(request)
+        answer = await serve(request)
+        _settle_in()
+        return answer
 
     functools.update_wrapper(posted, function)
     if not _is_serving() and (by_sdk := described()):
@@ -178,6 +181,12 @@ def _served(
             endpoint.eventTrigger["retry"] = True
         vars(posted).update(vars(by_sdk))
     return functions_framework.aio.http(posted)
+
+
+@functools.cache
+def _settle_in() -> None:
+    """Once everything is imported and connected, let it be: the collector need not look at it."""
+    gc.freeze()
 
 
 def _is_serving() -> bool:
@@ -191,9 +200,10 @@ def _is_serving() -> bool:
 def _by_sdk(database: Database, path: str, name: str) -> Any:
     from firebase_functions import db_fn, firestore_fn
 
+    options = deployed_with() | {"min_instances": settings().min_instances}
     if database == "firestore":
-        return getattr(firestore_fn, name)(document=path, **deployed_with())
-    return getattr(db_fn, name)(reference=path, **deployed_with())
+        return getattr(firestore_fn, name)(document=path, **options)
+    return getattr(db_fn, name)(reference=path, **options)
 
 
 def _scheduled(schedule: str) -> Any:

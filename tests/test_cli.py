@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-import batchpush.ledger
+import batchpush.firebase
 from batchpush import __main__ as cli
 from batchpush.delivery import deliverer
 from batchpush.erasure import body_names, without
@@ -814,7 +815,8 @@ def test_a_firestore_that_does_not_answer_is_one_line(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
-    environment.setattr(batchpush.ledger, "TIMEOUT", 0.5)
+    hurried = functools.partial(Firestore, seconds=0.5)
+    environment.setattr(batchpush.firebase, "Firestore", hurried)
     for arguments in (["deliveries"], ["show", "a" * 8], ["erase", "--user", "ann"]):
         forget_clients()
         assert cli.main(arguments) == 2

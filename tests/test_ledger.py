@@ -25,6 +25,8 @@ from tests.deliveries import claimed, ledger_for, rpcs
 
 suite = pytest.mark.suite
 
+MOST_BYTES = {"claim": 1200, "outcome": 650}
+
 
 @pytest.fixture
 async def ledger() -> Ledger:
@@ -35,6 +37,18 @@ def sent(record: Record, outcome: Outcome = Outcome.ACCEPTED) -> Record:
     """The record once all its calls had this outcome."""
     calls = [call.after(outcome, Reply(), 1) for call in record.calls]
     return record.after(calls, record.created_at)
+
+
+def test_a_record_is_small_beside_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both writes of a delivery to two apps, in bytes; their sizes differ with nothing but ids."""
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
+    firestore, record = Firestore(), claimed()
+    ledger = Ledger(lambda: firestore, "batch_deliveries")
+    body = sum(map(len, record.bodies))
+    claim = ledger._create(record)
+    outcome = ledger._update(Entry(record, claim.update.update_time), sent(record))
+    assert claim.ByteSize() - body <= MOST_BYTES["claim"]
+    assert outcome.ByteSize() <= MOST_BYTES["outcome"]
 
 
 def test_only_what_is_searched_is_in_the_indexes() -> None:

@@ -20,6 +20,29 @@ import json, main
 from batchpush.triggers import WATCHED
 print(json.dumps(list(WATCHED)))
 """
+IN_USE = """
+import asyncio, json, sys
+import main
+from batchpush.client import BatchClient
+from batchpush.firestore import Firestore, FirestoreUnavailable
+from batchpush.rest_key import RestKey, RestKeyCache
+from batchpush.settings import settings
+from batchpush.timing import Timing
+
+async def key():
+    return RestKey("key")
+
+async def use():
+    try:
+        await Firestore(seconds=0.1).read("users/ann")
+    except FirestoreUnavailable:
+        client = BatchClient(settings(), Timing(), RestKeyCache(key))
+        await client.send("ios", b"{}")
+        await client.aclose()
+
+asyncio.run(use())
+print(json.dumps(sorted(sys.modules)))
+"""
 IMPORTED = """
 import json, sys
 import main
@@ -85,7 +108,7 @@ def test_the_sources_decide_which_functions_are_deployed(sources: str, functions
 
 def test_every_function_is_deployed_with_retries_on_its_path() -> None:
     sources = "firestore,database"
-    read = manifest(SOURCES=sources, REGION="europe-west1", CONCURRENCY="40")
+    read = manifest(SOURCES=sources, REGION="europe-west1", CONCURRENCY="40", MIN_INSTANCES="2")
     endpoints = read["endpoints"]
     for name, (write, path) in (FIRESTORE | DATABASE).items():
         endpoint = endpoints[name]
@@ -105,6 +128,7 @@ def test_every_function_is_deployed_with_retries_on_its_path() -> None:
         assert endpoint["cpu"] == 1
         assert endpoint["availableMemoryMb"] == 512
         assert endpoint["timeoutSeconds"] == 120
+        assert endpoint["minInstances"] == 2
 
 
 @pytest.mark.parametrize(
@@ -151,7 +175,23 @@ def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:
         "google.cloud.firestore",
         "google.cloud.secretmanager_v1",
         "grpc",
+        "httpx",
         "regex",
+        "requests",
+    }
+
+
+def test_the_first_event_imports_none_of_google_s_heavy_clients() -> None:
+    nowhere = {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:9", "BATCH_API_URL": "http://127.0.0.1:9"}
+    modules = set(json.loads(python(IN_USE, FUNCTION_TARGET="new_message", **nowhere)))
+    assert "grpc" in modules
+    assert not modules & {
+        "firebase_admin",
+        "firebase_functions",
+        "google.api_core",
+        "google.cloud.firestore",
+        "httpx",
+        "requests",
     }
 
 

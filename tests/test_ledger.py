@@ -25,7 +25,7 @@ from tests.deliveries import claimed, ledger_for, rpcs
 
 suite = pytest.mark.suite
 
-MOST_BYTES = {"claim": 1200, "outcome": 650}
+MOST_BYTES = {"claim": 900, "outcome": 500}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from google.events.cloud.firestore import Document as EventDocument
 from google.events.cloud.firestore import Value as EventValue
@@ -58,7 +59,7 @@ class Stored:
 class Query:
     """Documents of a collection, in the order of their ids unless `order_by` names a field.
 
-    `where` is a field, one of `OPERATORS` and a value. In the order of ids, `begins_at` is the
+    `where` is a field, `LESS_THAN` or `IN`, and a value. In the order of ids, `begins_at` is the
     first of them, or with `itself=False` the one before it.
     """
 
@@ -125,11 +126,8 @@ class Firestore:
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """All of them or none; each result has `update_time`, the document's version."""
         request = messages()["CommitRequest"](database=self._database, writes=writes)
-
-        async def committed(seconds: float) -> Any:
-            return await self._called("Commit", request, seconds)
-
-        results: Sequence[Any] = (await _tried(committed, self._seconds)).write_results
+        (answer,) = await self._asked("Commit", request)
+        results: Sequence[Any] = answer.write_results
         return results
 
     # Reads
@@ -141,23 +139,14 @@ class Firestore:
             documents=map(self._name, paths),
             mask={"field_paths": fields} if fields else None,
         )
-
-        async def answered(seconds: float) -> list[Any]:
-            answers = await self._called("BatchGetDocuments", request, seconds)
-            return [answer.found async for answer in answers if answer.HasField("found")]
-
-        found = [self._stored(document) for document in await _tried(answered, self._seconds)]
+        answers = await self._asked("BatchGetDocuments", request)
+        found = [self._stored(each.found) for each in answers if each.HasField("found")]
         return {document.path: document for document in found}
 
     async def find(self, query: Query) -> list[Stored]:
         """The documents of a query."""
-        request = self._request(query)
-
-        async def answered(seconds: float) -> list[Any]:
-            answers = await self._called("RunQuery", request, seconds)
-            return [answer.document async for answer in answers if answer.HasField("document")]
-
-        return [self._stored(document) for document in await _tried(answered, self._seconds)]
+        answers = await self._asked("RunQuery", self._request(query))
+        return [self._stored(each.document) for each in answers if each.HasField("document")]
 
     def _request(self, query: Query) -> Any:
         above, _, collection = query.collection.rpartition("/")
@@ -193,10 +182,25 @@ class Firestore:
 
     # The connection
 
-    async def _called(self, method: str, request: Any, seconds: float) -> Any:
-        metadata = [("google-cloud-resource-prefix", self._database), *await self._signed()]
-        call = self._methods[method](request, timeout=seconds, metadata=metadata)
-        return await call if method == "Commit" else call
+    async def _asked(self, method: str, request: Any) -> list[Any]:
+        """The answers; there is one, or for a read as many as there are documents."""
+
+        async def once(seconds: float) -> list[Any]:
+            metadata = [*self._routed(request), *await self._signed()]
+            call = self._methods[method](request, timeout=seconds, metadata=metadata)
+            return [await call] if method == "Commit" else [each async for each in call]
+
+        answers: list[Any] = await _tried(once, self._seconds)
+        return answers
+
+    def _routed(self, request: Any) -> list[tuple[str, str]]:
+        """Where it belongs: without these, Google knows of no database but the default one."""
+        field = "parent" if request.DESCRIPTOR.name == "RunQueryRequest" else "database"
+        routing = f"{field}={quote(getattr(request, field), safe='')}"
+        return [
+            ("google-cloud-resource-prefix", self._database),
+            ("x-goog-request-params", routing),
+        ]
 
     async def _signed(self) -> list[tuple[str, str]]:
         """Who we are; the token is fetched when the one at hand ends, not for every call."""
@@ -243,8 +247,12 @@ async def _tried(operation: Callable[[float], Awaitable[Any]], seconds: float) -
     code = grpc.StatusCode
     end, pause = time.monotonic() + seconds, FIRST_PAUSE
     while True:
+        left = end - time.monotonic()
         try:
-            return await operation(end - time.monotonic())
+            async with asyncio.timeout(left):
+                return await operation(left)
+        except TimeoutError:
+            raise FirestoreUnavailable(code.DEADLINE_EXCEEDED.name) from None
         except GoogleAuthError as error:
             raise FirestoreUnavailable(type(error).__name__) from None
         except grpc.aio.AioRpcError as error:
@@ -352,9 +360,7 @@ def messages() -> dict[str, Any]:
             message.field.add(
                 name=field_name,
                 number=int(number),
-                label=FieldDescriptorProto.LABEL_REPEATED
-                if label
-                else FieldDescriptorProto.LABEL_OPTIONAL,
+                label=LABELS[bool(label)],
                 type=PLAIN.get(kind, FieldDescriptorProto.TYPE_MESSAGE),
                 type_name=None if kind in PLAIN else _full_name(kind),
             )

@@ -1,20 +1,13 @@
-"""Firestore in memory, below Google's own client: what a commit and a read do, and how they fail.
+"""Firestore in memory, below our client: what a commit and a read do, and how they fail.
 
 The client encodes and decodes as it does for the real one, so what it would choke on, it does.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
-from google.auth.credentials import AnonymousCredentials
-from google.cloud.firestore import AsyncClient
-from google.cloud.firestore_v1.types import (
-    BatchGetDocumentsResponse,
-    CommitResponse,
-    RunQueryResponse,
-)
+from batchpush.firestore import Firestore, FirestoreUnavailable, Outrun, messages
 
 Operation = Callable[[], Any]
 
@@ -32,54 +25,40 @@ class Memory:
         self.strike: Callable[[str, Operation], Awaitable[Any]] | None = None
         self._versions = itertools.count(1)
 
-    def client(self) -> AsyncClient:
-        client = AsyncClient(project="demo-batchpush", credentials=AnonymousCredentials())
-        client._firestore_api_internal = self
-        return client
+    def client(self) -> Firestore:
+        return InMemory(self)
 
     async def _do(self, name: str, operation: Operation) -> Any:
         self.operations.append(name)
         return await self.strike(name, operation) if self.strike else operation()
 
-    # As `FirestoreAsyncClient` has them
+    async def asked(self, method: str, request: Any) -> list[Any]:
+        if method == "Commit":
+            writes = request.writes
+            return await self._do(_step(writes[0]), lambda: [self._committed(writes)])
+        if method == "BatchGetDocuments":
+            return await self._do("read", lambda: list(map(self._found, request.documents)))
+        # Whatever is asked for: every document of the collection, by name.
+        folder = f"{request.parent}/{request.structured_query.from_[0].collection_id}/"
+        return await self._do("query", lambda: list(self._documents(folder)))
 
-    async def commit(self, request: Mapping[str, Any], **_: Any) -> CommitResponse:
-        writes = [type(write).pb(write) for write in request["writes"]]
-        return await self._do(_step(writes[0]), lambda: self._committed(writes))
-
-    async def batch_get_documents(
-        self, request: Mapping[str, Any], **_: Any
-    ) -> AsyncIterator[BatchGetDocumentsResponse]:
-        found = await self._do("read", lambda: list(map(self._found, request["documents"])))
-        return _each(found)
-
-    async def run_query(
-        self, request: Mapping[str, Any], **_: Any
-    ) -> AsyncIterator[RunQueryResponse]:
-        """Whatever is asked for: every document of the collection, by name."""
-        query = request["structured_query"]
-        folder = f"{request['parent']}/{query.from_[0].collection_id}/"
-        return _each(await self._do("query", lambda: list(self._documents(folder))))
-
-    def _committed(self, writes: list[Any]) -> CommitResponse:
+    def _committed(self, writes: Iterable[Any]) -> Any:
         for write in writes:
             self._check(write)
-        response = CommitResponse()
-        pb = CommitResponse.pb(response)
+        response = messages()["CommitResponse"]()
         for write in writes:
-            pb.write_results.add().update_time.CopyFrom(self._write(write))
+            response.write_results.add().update_time.CopyFrom(self._write(write))
         return response
 
     def _check(self, write: Any) -> None:
         stored, condition = self.documents.get(write.update.name), write.current_document
-        kind = condition.WhichOneof("condition_type")
-        if kind == "exists" and not condition.exists and stored is not None:
-            raise AlreadyExists("it is there")
-        if kind == "update_time":
+        if condition.HasField("exists") and not condition.exists and stored is not None:
+            raise Outrun("it is there")
+        if condition.HasField("update_time"):
             if stored is None:
-                raise NotFound("it is not there")
+                raise FirestoreUnavailable("NOT_FOUND")
             if stored.update_time != condition.update_time:
-                raise FailedPrecondition("it was changed")
+                raise Outrun("it was changed")
 
     def _write(self, write: Any) -> Any:
         document = type(write.update)()
@@ -92,22 +71,24 @@ class Memory:
         self.documents[document.name] = document
         return document.update_time
 
-    def _found(self, name: str) -> BatchGetDocumentsResponse:
-        response = BatchGetDocumentsResponse()
-        pb = BatchGetDocumentsResponse.pb(response)
-        if name in self.documents:
-            pb.found.CopyFrom(self.documents[name])
-        else:
-            pb.missing = name
-        pb.read_time.seconds = 1
-        return response
+    def _found(self, name: str) -> Any:
+        return messages()["BatchGetDocumentsResponse"](found=self.documents.get(name))
 
-    def _documents(self, folder: str) -> Iterator[RunQueryResponse]:
+    def _documents(self, folder: str) -> Iterator[Any]:
         for name in sorted(self.documents):
             if name.startswith(folder) and "/" not in name.removeprefix(folder):
-                response = RunQueryResponse()
-                RunQueryResponse.pb(response).document.CopyFrom(self.documents[name])
-                yield response
+                yield messages()["RunQueryResponse"](document=self.documents[name])
+
+
+class InMemory(Firestore):
+    """A client of a memory, which nothing leaves."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._database = "projects/demo-batchpush/databases/(default)"
+        self._memory = memory
+
+    async def _asked(self, method: str, request: Any) -> list[Any]:
+        return await self._memory.asked(method, request)
 
 
 def _step(write: Any) -> str:
@@ -115,8 +96,3 @@ def _step(write: Any) -> str:
     if not write.HasField("update_mask"):
         return "claim"
     return "take up" if write.update.fields["state"].string_value == "CLAIMED" else "record"
-
-
-async def _each(items: list[Any]) -> AsyncIterator[Any]:
-    for item in items:
-        yield item

@@ -15,17 +15,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import (
-    DeadlineExceeded,
-    PermissionDenied,
-    RetryError,
-    ServiceUnavailable,
-)
-from google.auth.exceptions import RefreshError
 
 from batchpush.calls import MOST_TRIES
 from batchpush.delivery import Deliverer
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
+from batchpush.firestore import FirestoreUnavailable
 from batchpush.ledger import Ledger
 from batchpush.outcome import Outcome, Reply
 from batchpush.record import CallRecord, CallState, Record, State, record_id
@@ -178,24 +172,24 @@ class Cell:
 
 
 async def unavailable(cell: Cell, operation: Operation) -> Any:
-    raise ServiceUnavailable("down")
+    raise FirestoreUnavailable("UNAVAILABLE")
 
 
 async def given_up(cell: Cell, operation: Operation) -> Any:
-    raise RetryError("timed out", cause=ServiceUnavailable("down"))
+    raise FirestoreUnavailable("DEADLINE_EXCEEDED")
 
 
 async def denied(cell: Cell, operation: Operation) -> Any:
-    raise PermissionDenied("no role")
+    raise FirestoreUnavailable("PERMISSION_DENIED")
 
 
 async def no_credentials(cell: Cell, operation: Operation) -> Any:
-    raise RefreshError("the metadata server is down")
+    raise FirestoreUnavailable("RefreshError")
 
 
 async def answer_lost(cell: Cell, operation: Operation) -> Any:
     operation()
-    raise DeadlineExceeded("timed out")
+    raise FirestoreUnavailable("DEADLINE_EXCEEDED")
 
 
 async def repeated(cell: Cell, operation: Operation) -> Any:

@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from google.cloud.firestore_v1.types import BatchGetDocumentsResponse
 
 import main
 from batchpush import delivery, lookup, report
+from batchpush.firestore import messages
 from batchpush.ledger import Ledger
 from batchpush.outcome import Reply
 from batchpush.settings import Settings
@@ -109,12 +109,11 @@ class Garbled(Memory):
         if not path.startswith(("users/", "conversations/")):
             return super()._found(name)
         likely = PROFILE if path.startswith("users/") else {"member_ids": PEOPLE}
-        response = BatchGetDocumentsResponse()
-        found = BatchGetDocumentsResponse.pb(response)
+        found = messages()["BatchGetDocumentsResponse"]()
         document = self._garbage.firestore_document(path, self._garbage.document(likely))
         found.found.ParseFromString(document.SerializeToString())
-        found.found.update_time.seconds = found.read_time.seconds = 1
-        return response
+        found.found.update_time.seconds = 1
+        return found
 
 
 @pytest.fixture
@@ -136,7 +135,7 @@ def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
         now=lambda: NOW,
     )
     monkeypatch.setattr(delivery, "deliverer", lambda: made)
-    monkeypatch.setattr(lookup, "firestore_client", lambda database: firestore)
+    monkeypatch.setattr(lookup, "firestore", lambda database: firestore)
     for module in (lookup, report):
         monkeypatch.setattr(module, "database_reference", lambda _, path: Place(garbage, path))
     return memory

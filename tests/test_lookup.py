@@ -66,10 +66,8 @@ async def test_a_reference_into_another_database_does_not_keep_a_document_from_b
 ) -> None:
     memory = Memory()
     client = memory.client()
-    monkeypatch.setattr(batchpush.lookup, "firestore_client", lambda database: client)
-    batch = client.batch()
-    batch.set(client.document("users/ann"), {"display_name": "Ann", "likes": "x"})
-    await batch.commit()
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    await client.commit([client.put("users/ann", {"display_name": "Ann", "likes": "x"})])
     (stored,) = memory.documents.values()
     elsewhere = "projects/other/databases/d/documents/a/b"
     stored.fields["likes"].reference_value = elsewhere

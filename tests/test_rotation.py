@@ -5,12 +5,12 @@ import itertools
 from dataclasses import replace
 from datetime import timedelta
 
-import httpx
 import pytest
 
 from batchpush.client import BatchClient
 from batchpush.delivery import Deliverer
 from batchpush.ledger import Ledger
+from batchpush.outcome import Reply
 from batchpush.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
 from batchpush.settings import Settings
 from batchpush.timing import Timing
@@ -42,12 +42,11 @@ class World:
         self.reads: list[list[float]] = []
         self.calls: list[tuple[float, str, int]] = []
 
-    async def asked(self, request: httpx.Request) -> httpx.Response:
-        key = request.headers["x-authorization"]
+    async def asked(self, key: str) -> Reply:
         await asyncio.sleep(0.05)
         status = 201 if key == ("old" if seconds() < CHANGED else "new") else 401
         self.calls.append((seconds(), key, status))
-        return httpx.Response(status, stream=httpx.ByteStream(ANSWERS[status]))
+        return Reply(status, ANSWERS[status])
 
     def instance(self) -> Instance:
         reads: list[float] = []
@@ -60,8 +59,7 @@ class World:
                 return RestKey("old")
             return RestKey("wrong" if seconds() < self._right_at else "new")
 
-        client = BatchClient(SETTINGS, Timing(), RestKeyCache(read, clock=seconds))
-        client._http = httpx.AsyncClient(transport=httpx.MockTransport(self.asked))
+        client = Client(self, RestKeyCache(read, clock=seconds))
         firestore = self.memory.client()
         ledger, queue = Ledger(lambda: firestore, "d"), Queue(SETTINGS)
         deliverer = Deliverer(ledger, client, queue, SETTINGS, now=now)
@@ -84,6 +82,17 @@ class World:
         async with asyncio.timeout(quiet_after):
             await asyncio.gather(*work)
         return platform
+
+
+class Client(BatchClient):
+    """One whose calls go to the world and not over a line."""
+
+    def __init__(self, world: World, rest_key: RestKeyCache) -> None:
+        super().__init__(SETTINGS, Timing(), rest_key)
+        self._world = world
+
+    async def _asked(self, app: str, method: str, route: str, body: object, key: str) -> Reply:
+        return await self._world.asked(key)
 
 
 @pytest.mark.parametrize("minutes_wrong", [0, 10])

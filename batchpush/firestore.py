@@ -1,6 +1,6 @@
 """Firestore over gRPC: the few calls that a delivery needs, in the messages of its own protocol.
 
-Google's client is half of a cold start to import, and wraps every message and every value of it
+Google's client takes long to import in a cold start, and wraps every message and every value of it
 in objects of its own; `make bench` shows the difference. What stays as it is there: a call is
 repeated while the trouble may pass, and all of it ends within `TIMEOUT`.
 """

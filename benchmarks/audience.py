@@ -21,7 +21,7 @@ from typing import Any
 from batchpush.change import Change, Document
 from batchpush.client import BatchClient
 from batchpush.delivery import Deliverer
-from batchpush.firebase import firestore_client
+from batchpush.firebase import firestore
 from batchpush.ledger import Ledger
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
@@ -64,7 +64,7 @@ class Counting(Ledger):
 async def deliver(size: int) -> dict[str, float]:
     settings = Settings.from_environment(os.environ | {"BATCH_APPS": "ios=I,android=A"})
     client = BatchClient(settings, Timing(), RestKeyCache(read_key))
-    ledger = Counting(lambda: firestore_client("(default)"), f"bench{uuid.uuid4().hex}")
+    ledger = Counting(lambda: firestore("(default)"), f"bench{uuid.uuid4().hex}")
     tasks = Queue(settings)
     deliverer = Deliverer(ledger, client, tasks, settings)
     change = Change(

@@ -6,15 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.cloud.firestore import AsyncClient
 
 import batchpush.untouched
 from batchpush.change import Change
 from batchpush.errors import LookUpFailed
 from batchpush.lookup import LookUp
+from batchpush.publications import queried
 from batchpush.push import Message, Push, Recipients
 from batchpush.untouched import Untouched
 from emulators import batch
-from tests.deliveries import REST_KEY, Time, deliverer_for, rpcs
+from tests.deliveries import REST_KEY, Time, deliverer_for
 
 pytestmark = pytest.mark.suite
 
@@ -46,7 +48,7 @@ class Shop:
         self.clock = clock
         self.deliverer = deliverer_for(url, f"t{uuid.uuid4().hex}", clock, BATCH_APPS="ios=IOSKEY")
         self.ledger = self.deliverer.ledger
-        self.client: Any = self.ledger._client()
+        self.client = AsyncClient(project="demo-batchpush")
         self.collection = f"c{uuid.uuid4().hex}"
         self.broken = False
 
@@ -156,11 +158,19 @@ async def test_more_than_a_page_is_told_oldest_first(
     assert sorted(told(api)) == [f"user{number}" for number in range(5)]
 
 
-async def test_a_look_that_finds_nothing_reads_and_writes_no_cart(shop: Shop) -> None:
+async def test_a_look_that_finds_nothing_reads_no_cart(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await shop.touch("ann")
-    with rpcs(shop.ledger) as made:
-        await shop.look()
-    assert made == ["batch_get_documents", "run_query"]
+    found: list[list[Any]] = []
+
+    async def counted(query: Any) -> list[Any]:
+        found.append(await queried(query))
+        return found[-1]
+
+    monkeypatch.setattr(batchpush.untouched, "queried", counted)
+    await shop.look()
+    assert found == [[]]
 
 
 async def test_a_cart_from_long_before_the_first_look_is_left_alone(

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from emulators.firestore import to_fields, to_value
+
 RULES = Path("firestore.rules").read_text(encoding="utf-8")
 DATABASE_RULES = Path("database.rules.json").read_text(encoding="utf-8")
 MAIN = Path("main.py").read_text(encoding="utf-8")
@@ -466,7 +468,7 @@ class Firestore:
         admin = {"Authorization": "Bearer owner"}
         self.http.delete(f"/emulator/v1/{self.root}", headers=admin).raise_for_status()
         writes = [
-            {"update": {"name": f"{self.root}/{path}", "fields": encoded(fields)}}
+            {"update": {"name": f"{self.root}/{path}", "fields": to_fields(fields)}}
             for path, fields in documents.items()
         ]
         self.http.post(
@@ -483,7 +485,7 @@ class Firestore:
         url = f"/v1/{self.root}/{row.path}"
         deleted = {name for name, value in row.fields.items() if value is None}
         kept = row.fields.keys() - (deleted if row.does == "update" else set())
-        body = {"fields": encoded({name: row.fields[name] for name in kept})}
+        body = {"fields": to_fields({name: row.fields[name] for name in kept})}
         match row.does:
             case "get" | "delete":
                 return self.http.build_request(row.does.upper(), url, headers=headers)
@@ -519,26 +521,6 @@ def unsigned(user_id: str) -> str:
     return ".".join(text.rstrip("=") for text in texts) + "."
 
 
-def encoded(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: encoded_value(value) for name, value in fields.items()}
-
-
-def encoded_value(value: Any) -> dict[str, Any]:
-    match value:
-        case None:
-            return {"nullValue": None}
-        case bool():
-            return {"booleanValue": value}
-        case int():
-            return {"integerValue": str(value)}
-        case str():
-            return {"stringValue": value}
-        case list():
-            return {"arrayValue": {"values": [encoded_value(item) for item in value]}}
-        case _:
-            return {"mapValue": {"fields": encoded(value)}}
-
-
 def query(collection: str, everywhere: bool, equal: Mapping[str, str]) -> dict[str, Any]:
     asked: dict[str, Any] = {"from": [{"collectionId": collection, "allDescendants": everywhere}]}
     for field, value in equal.items():
@@ -546,7 +528,7 @@ def query(collection: str, everywhere: bool, equal: Mapping[str, str]) -> dict[s
             "fieldFilter": {
                 "field": {"fieldPath": field},
                 "op": "ARRAY_CONTAINS" if field.endswith("_ids") else "EQUAL",
-                "value": encoded_value(value),
+                "value": to_value(value),
             }
         }
     return asked

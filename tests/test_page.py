@@ -413,7 +413,7 @@ def write(page: "Page", example: str) -> str:
     return said.removeprefix("Written: ")
 
 
-def delivery(page: "Page", document: str, state: str) -> "Locator":
+def delivery(page: "Page", document: str, state: "str | re.Pattern[str]") -> "Locator":
     """Its row, once it is in the state."""
     row = page.get_by_role("row").filter(has=page.get_by_text(document, exact=True))
     row.get_by_text(state, exact=True).wait_for()
@@ -525,10 +525,11 @@ def test_a_rotated_key_is_found_out_and_never_shown(
     key = suite_batch.calls()[-1]["headers"]["x-authorization"]
     page.get_by_role("button", name="Rotate the REST key").click()
     page.get_by_text("Batch takes a new key only").wait_for()
-    # The function read the old one less than half a minute ago, and does not ask again so soon.
-    row = delivery(page, write(page, "Order delivered"), "RETRY")
-    row.get_by_role("button", name="Replay").click()
-    page.get_by_text("now SENT").wait_for()
+    # A function that read the old one less than half a minute ago does not ask again so soon.
+    row = delivery(page, write(page, "Order delivered"), re.compile("^(RETRY|SENT)$"))
+    if row.get_by_text("RETRY", exact=True).count():
+        row.get_by_role("button", name="Replay").click()
+        page.get_by_text("now SENT").wait_for()
     new_key = suite_batch.calls()[-1]["headers"]["x-authorization"]
     suite_batch.accept_rest_keys(key, new_key)  # for the tests that come after
     assert new_key != key

@@ -12,7 +12,7 @@ from typing import Any
 
 from batchpush.change import Change, Document
 from batchpush.errors import DeliveryUnfinished, InvalidDocument
-from batchpush.firebase import asked, firestore_client
+from batchpush.firebase import asked, firestore_client, read_all
 from batchpush.firestore import Outrun
 from batchpush.logs import log
 from batchpush.settings import Settings, settings
@@ -71,14 +71,7 @@ class Newsroom:
         return push_time == "now" or (isinstance(push_time, datetime) and push_time <= self.now())
 
     async def _read(self, *paths: str) -> list[Any]:
-        client = self.client()
-        references = [client.document(path) for path in paths]
-
-        async def read(options: Mapping[str, Any]) -> dict[str, Any]:
-            found = client.get_all(references, **options)
-            return {snapshot.reference.path: snapshot async for snapshot in found}
-
-        found = await asked(read)
+        found = await read_all(self.client(), paths)
         return [found[path] for path in paths]
 
     async def _write(self, campaign: Any, fields: Mapping[str, Any]) -> None:

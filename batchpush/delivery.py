@@ -23,7 +23,6 @@ from batchpush.calls import Caller
 from batchpush.change import Change
 from batchpush.client import BatchClient
 from batchpush.errors import (
-    BatchpushError,
     DeliveryUnfinished,
     MalformedEvent,
     TryAgainLater,
@@ -31,7 +30,7 @@ from batchpush.errors import (
 from batchpush.firebase import firestore
 from batchpush.firestore import Outrun
 from batchpush.ledger import Entry, Ledger
-from batchpush.logs import about, log, raised_at
+from batchpush.logs import about, log, reason_of
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.outcome import Outcome
 from batchpush.plan import Plan, plan
@@ -183,11 +182,8 @@ class Deliverer:
             return Plan(record.ended(State.EXPIRED, str(error)))
         except Exception as error:
             # Also a mistake in a handler: it fails the same way each time, and the platform
-            # would bring the event back for a day. Of somebody else's error only its kind and
-            # place: its text may hold anything.
-            is_ours = isinstance(error, BatchpushError)
-            reason = str(error) if is_ours else f"{type(error).__name__} at {raised_at(error)}"
-            return Plan(record.ended(State.REFUSED, reason))
+            # would bring the event back for a day.
+            return Plan(record.ended(State.REFUSED, reason_of(error)))
 
     def _begun(self, change: Change) -> tuple[Record, datetime]:
         """A new record, or the one that waited; and since when its push is fresh."""

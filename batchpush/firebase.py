@@ -5,7 +5,7 @@ Not at import: a gRPC channel made before the server forks its worker can hang f
 
 import functools
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,6 +35,25 @@ async def asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
 
     with _translated():
         return await operation({"timeout": TIMEOUT, "retry": AsyncRetry(timeout=TIMEOUT)})
+
+
+async def read_all(client: Any, paths: Collection[str]) -> dict[str, Any]:
+    """The documents at the paths, in one batched read: what was found, by path."""
+    references = [client.document(path) for path in paths]
+
+    async def read(options: dict[str, Any]) -> dict[str, Any]:
+        found = client.get_all(references, **options)
+        return {snapshot.reference.path: snapshot async for snapshot in found}
+
+    return await asked(read)  # type: ignore[no-any-return]
+
+
+async def queried(query: Any) -> list[Any]:
+    """What a query finds."""
+    try:
+        return await asked(lambda options: query.get(**options))  # type: ignore[no-any-return]
+    except Outrun:  # it has another meaning here
+        raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
 
 
 @contextmanager

@@ -73,7 +73,7 @@ async def _taken_up(made: Deliverer, entry: Entry) -> None:
         before=None,
         after=None,
         time=record.event_time,
-        database="firestore" if record.is_in_firestore else "database",
+        database="database" if record.is_in_database else "firestore",
         function=record.function,
     )
     burst = await made.ledger.read_burst(record.burst) if record.burst else None

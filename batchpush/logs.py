@@ -15,6 +15,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from batchpush.errors import BatchpushError
 from batchpush.settings import LOG_LEVELS, settings
 
 MOST_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
@@ -66,6 +67,16 @@ def _bounded(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The data, or how it begins: a longer line would be split, and no JSON any more."""
     text = json.dumps(data, default=_plain)
     return data if len(text) <= MOST_DATA else {"cut": text[:MOST_DATA]}
+
+
+def reason_of(error: Exception) -> str:
+    """What may be recorded of an error: of somebody else's only its kind and place.
+
+    Its text may hold anything.
+    """
+    if isinstance(error, BatchpushError):
+        return str(error)
+    return f"{type(error).__name__} at {raised_at(error)}"
 
 
 def raised_at(error: BaseException) -> str | None:

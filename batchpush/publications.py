@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from batchpush.change import Document
-from batchpush.errors import LedgerUnavailable
-from batchpush.firebase import asked
+from batchpush.firebase import asked, queried, read_all
 from batchpush.firestore import Outrun
 from batchpush.publication import UNFINISHED, Doubt, Publication, State
 
@@ -59,7 +58,7 @@ class Publications:
     async def look(self, campaign: str, apps: Collection[str]) -> Seen:
         """Read the campaign at the path, and its state in each app, at once."""
         paths = [campaign, *(f"{campaign}/{STATES}/{app}" for app in apps)]
-        found = {snapshot.reference.path: snapshot for snapshot in await self._read(paths)}
+        found = await read_all(self._client(), paths)
         document = found[campaign]
         return Seen(
             Document(campaign, document.to_dict()) if document.exists else None,
@@ -69,8 +68,8 @@ class Publications:
 
     async def version(self, campaign: str) -> str:
         """That of the document at the path as it is now."""
-        (snapshot,) = await self._read([campaign])
-        return _version(snapshot)
+        found = await read_all(self._client(), [campaign])
+        return _version(found[campaign])
 
     async def write(self, known: Known, publication: Publication) -> Known:
         """Write what takes the place of `known`; raises `Outrun` if somebody else did before."""
@@ -85,8 +84,8 @@ class Publications:
         try:
             results = await asked(lambda options: batch.commit(**options))
         except Outrun:
-            (snapshot,) = await self._read([known.path])
-            found = _known(snapshot)
+            read = await read_all(client, [known.path])
+            found = _known(read[known.path])
             if not _is_same(found.publication, publication):
                 raise
             return found
@@ -115,23 +114,6 @@ class Publications:
         snapshots = await queried(query)
         # Another collection of that name is somebody else's.
         return [_known(each) for each in snapshots if each.reference.path.startswith(CAMPAIGNS)]
-
-    async def _read(self, paths: Sequence[str]) -> list[Any]:
-        client = self._client()
-        references = [client.document(path) for path in paths]
-
-        async def read(options: Mapping[str, Any]) -> list[Any]:
-            return [snapshot async for snapshot in client.get_all(references, **options)]
-
-        return await asked(read)  # type: ignore[no-any-return]
-
-
-async def queried(query: Any) -> list[Any]:
-    """What a query finds."""
-    try:
-        return await asked(lambda options: query.get(**options))  # type: ignore[no-any-return]
-    except Outrun:  # it has another meaning here
-        raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
 
 
 def _version(snapshot: Any) -> str:

@@ -17,10 +17,10 @@ from batchpush.calls import Caller, Request
 from batchpush.campaign import Campaign
 from batchpush.change import Change, Document
 from batchpush.delivery import deliverer
-from batchpush.errors import BatchpushError, DeliveryUnfinished, TryAgainLater
+from batchpush.errors import DeliveryUnfinished, TryAgainLater
 from batchpush.firebase import firestore_client
 from batchpush.firestore import Outrun
-from batchpush.logs import about, log, raised_at
+from batchpush.logs import about, log, reason_of
 from batchpush.outcome import Outcome, Reply
 from batchpush.publication import (
     SKEW,
@@ -93,10 +93,7 @@ class Publisher:
             campaign = handler(seen.document) if seen.document else None
             bodies = campaign.bodies(apps) if campaign else {}
         except Exception as error:
-            # Of somebody else's error only its kind and place: its text may hold anything.
-            is_ours = isinstance(error, BatchpushError)
-            problem = str(error) if is_ours else f"{type(error).__name__} at {raised_at(error)}"
-            return dict.fromkeys(apps, Wish(seen.version, problem=problem[:1000]))
+            return dict.fromkeys(apps, Wish(seen.version, problem=reason_of(error)[:1000]))
         due = campaign.due(self._now()) if campaign else None
         return {app: Wish(seen.version, bodies.get(app), due) for app in apps}
 

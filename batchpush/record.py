@@ -221,6 +221,11 @@ class Record:
         return self.source.startswith("//firestore.") and self.source.endswith("/(default)")
 
     @property
+    def is_in_database(self) -> bool:
+        """Whether the document is in a Realtime Database."""
+        return self.source.startswith("//firebasedatabase.")
+
+    @property
     def is_settled(self) -> bool:
         return self.state in SETTLED
 

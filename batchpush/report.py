@@ -13,8 +13,7 @@ from batchpush.record import Record
 
 async def report(record: Record) -> None:
     """Write the summary of a settled delivery; a failure is logged and not tried again."""
-    is_there = record.source.startswith("//firebasedatabase.")
-    if not (record.report_to and record.is_settled and is_there):
+    if not (record.report_to and record.is_settled and record.is_in_database):
         return
     summary = {
         name: value.isoformat() if isinstance(value, datetime) else value

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 from batchpush.calls import Caller, Request
 from batchpush.delivery import Deliverer, deliverer
-from batchpush.firebase import asked, firestore_client
+from batchpush.firebase import asked, firestore_client, queried, read_all
 from batchpush.firestore import Outrun
 from batchpush.logs import log
 from batchpush.outcome import Outcome, Reply
-from batchpush.publications import Known, Publications, queried
+from batchpush.publications import Known, Publications
 from batchpush.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
 from batchpush.settings import Settings
 
@@ -158,16 +158,10 @@ class Results:
         if not rows:
             return
         client = self._client()
-        references = [client.document(path) for path in rows]
-
-        async def read(options: Mapping[str, Any]) -> dict[str, Any]:
-            found = client.get_all(references, **options)
-            return {each.reference.path: each.to_dict() async for each in found}
-
-        known = await asked(read)
+        known = await read_all(client, rows)
         batch = client.batch()
         for path, row in rows.items():
-            if known[path] != row:
+            if known[path].to_dict() != row:
                 batch.set(client.document(path), dict(row))
         if len(batch):
             await asked(lambda options: batch.commit(**options))

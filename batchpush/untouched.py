@@ -13,9 +13,8 @@ from typing import Any
 
 from batchpush.change import EPOCH, Change, Document, path_params
 from batchpush.errors import DeliveryUnfinished, TryAgainLater
-from batchpush.firebase import asked, firestore_client
+from batchpush.firebase import asked, firestore_client, queried
 from batchpush.logs import about, log
-from batchpush.publications import queried
 from batchpush.settings import project_id
 from batchpush.triggers import WATCHED, Function, Watched, every
 

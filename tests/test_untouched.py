@@ -11,8 +11,8 @@ from google.cloud.firestore import AsyncClient
 import batchpush.untouched
 from batchpush.change import Change
 from batchpush.errors import LookUpFailed
+from batchpush.firebase import queried
 from batchpush.lookup import LookUp
-from batchpush.publications import queried
 from batchpush.push import Message, Push, Recipients
 from batchpush.untouched import Untouched
 from emulators import batch

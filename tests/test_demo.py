@@ -23,5 +23,5 @@ def test_the_step_that_did_not_happen_is_named(
     calls: list[dict[str, Any]], log: str, step: str
 ) -> None:
     said = what_did_not_happen(MESSAGE, ["ios"], calls, log)
-    assert said.startswith("no push for ios within 30 s: ")
+    assert said.startswith("no push for ios within 60 s: ")
     assert step in said

@@ -25,7 +25,7 @@ from tests.events import database_body, database_headers
 pytestmark = pytest.mark.suite
 
 APPS = ["android", "ios", "web"]
-DEADLINE = 30.0  # seconds; the first event starts the function's process
+DEADLINE = 120.0  # seconds; the first event starts the function's process
 
 
 def until(what: str, found: Callable[[], Any]) -> Any:

@@ -38,7 +38,7 @@ class Batch(Handle):
         """
         self._request("PUT", f"/__stats/{name}", rows)
 
-    def wait_for_calls(self, count: int, timeout: float = 10) -> list[dict[str, Any]]:
+    def wait_for_calls(self, count: int, timeout: float = 60) -> list[dict[str, Any]]:
         """The journal, once it holds this many calls; an AssertionError shows what came."""
         deadline = time.monotonic() + timeout
         while self._request("GET", "/__calls/count")["count"] < count:

@@ -110,12 +110,12 @@ class Deliverer:
     async def deliver(self, change: Change, handler: Handler, report_to: str | None = None) -> None:
         """Raises `Outrun` for a late change that somebody else took up, or added to."""
         for _ in range(MOST_CLAIMS):
-            planned = await self._plan(change, handler)
+            planned = await self._plan(change, handler, report_to)
             if planned is None:
                 return
             self._turn_away(planned.record)
             try:
-                entry = await self._claim(planned, change, report_to)
+                entry = await self._claim(planned, change)
             except Outrun:
                 if change.late:
                     raise
@@ -166,9 +166,9 @@ class Deliverer:
 
     # From the change to a record
 
-    async def _plan(self, change: Change, handler: Handler) -> Plan | None:
+    async def _plan(self, change: Change, handler: Handler, report_to: str | None) -> Plan | None:
         """What to claim: the handler's push, or why there can be none."""
-        record, since = self._begun(change)
+        record, since = self._begun(change, report_to)
         try:
             push = await self._push(change, handler)
             if push is not None:
@@ -185,10 +185,10 @@ class Deliverer:
             # would bring the event back for a day.
             return Plan(record.ended(State.REFUSED, reason_of(error)))
 
-    def _begun(self, change: Change) -> tuple[Record, datetime]:
+    def _begun(self, change: Change, report_to: str | None) -> tuple[Record, datetime]:
         """A new record, or the one that waited; and since when its push is fresh."""
         if change.late is None:
-            return self._record(change), change.time
+            return self._record(change, report_to), change.time
         waited = change.late.entry.record
         return waited.woken(owner=secrets.token_hex(8), now=self.now()), waited.not_before
 
@@ -227,10 +227,8 @@ class Deliverer:
             about=[each.path for each in others if each.path != record.document],
         )
 
-    async def _claim(self, planned: Plan, change: Change, report_to: str | None) -> Entry:
+    async def _claim(self, planned: Plan, change: Change) -> Entry:
         late, record = change.late, planned.record
-        if late is None:
-            record = replace(record, report_to=self._report_path(record, report_to))
         if planned.large:
             if late is None and (found := await self.ledger.read(record.id)):
                 return found
@@ -240,9 +238,9 @@ class Deliverer:
         burst = late.burst and late.burst.without(record.id)
         return await self.ledger.change(late.entry, record, planned.later, burst)
 
-    def _record(self, change: Change) -> Record:
+    def _record(self, change: Change, report_to: str | None) -> Record:
         now = self.now()
-        return Record(
+        record = Record(
             id=record_id(change.function, change.source, change.id),
             function=change.function,
             source=change.source,
@@ -256,6 +254,9 @@ class Deliverer:
             expire_at=now + timedelta(days=self.settings.keep_deliveries_days),
             owner=secrets.token_hex(8),
         )
+        if self.settings.mirror_deliveries and not report_to and record.is_in_firestore:
+            report_to = f"deliveries/{record.id}"
+        return replace(record, report_to=f"{change.path}/{report_to}") if report_to else record
 
     def _taken_up(self, record: Record) -> Record:
         return record.taken_up(
@@ -264,11 +265,6 @@ class Deliverer:
             lease_until=self._lease_until(),
             most_resends=self.settings.max_ambiguous_resends,
         )
-
-    def _report_path(self, record: Record, report_to: str | None) -> str | None:
-        if self.settings.mirror_deliveries and not report_to and record.is_in_firestore:
-            report_to = f"deliveries/{record.id}"
-        return f"{record.document}/{report_to}" if report_to else None
 
     def _lease_until(self) -> datetime:
         return self.now() + timedelta(seconds=self.timing.lease)

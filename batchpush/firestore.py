@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -23,13 +23,15 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value
 
-from batchpush.change import plain
+from batchpush.change import EPOCH, plain
 from batchpush.settings import project_id
 
 HOST = "firestore.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/datastore"
 TIMEOUT = 10.0  # seconds for one operation, all its tries included
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
+
+SECOND = timedelta(seconds=1)
 
 Version = Any  # Firestore's update time of a document, to the nanosecond
 
@@ -196,7 +198,7 @@ class Firestore:
     def _routed(self, request: Any) -> list[tuple[str, str]]:
         """Where it belongs: without these, Google knows of no database but the default one."""
         field = "parent" if request.DESCRIPTOR.name == "RunQueryRequest" else "database"
-        routing = f"{field}={quote(getattr(request, field), safe='')}"
+        routing = f"{field}={_quoted(getattr(request, field))}"
         return [
             ("google-cloud-resource-prefix", self._database),
             ("x-goog-request-params", routing),
@@ -237,6 +239,11 @@ class Firestore:
             )
             for name, make in made.items()
         }
+
+
+@functools.lru_cache
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 async def _tried(operation: Callable[[float], Awaitable[Any]], seconds: float) -> Any:
@@ -291,8 +298,10 @@ def _encode(value: Any, into: Any) -> None:
     elif isinstance(value, float):
         into.double_value = value
     elif isinstance(value, datetime):
-        into.timestamp_value.FromDatetime(value)
-    elif isinstance(value, Mapping):
+        since = value - EPOCH
+        into.timestamp_value.seconds = since // SECOND
+        into.timestamp_value.nanos = since.microseconds * 1000
+    elif isinstance(value, dict):
         into.map_value.SetInParent()
         for key, item in value.items():
             _encode(item, into.map_value.fields[key])

@@ -223,35 +223,33 @@ def _is_same(found: Record, written: Record) -> bool:
     return (found.owner, found.revision) == (written.owner, written.revision)
 
 
-# As a document. Only `state` is indexed, and `not_before` of what waits: see
-# firestore.indexes.json.
+# As a document, without what is as it is by default: every field costs time and bytes. Only `state`
+# is indexed, and `not_before` of what waits: see firestore.indexes.json.
 
-STORED = tuple(each.name for each in fields(Record) if each.name != "id")
+DEFAULTS = {each.name: each.default for each in fields(Record) if each.name != "id"}
+DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if each.name != "state"}
 
 
 def _to_document(record: Record) -> dict[str, Any]:
-    document = {name: _stored(name, getattr(record, name)) for name in STORED}
-    if record.not_before is None:
-        del document["not_before"]
-    return document
+    return {
+        name: _stored(name, value)
+        for name, default in DEFAULTS.items()
+        if (value := getattr(record, name)) != default
+    }
 
 
 def _changes(before: Record, after: Record) -> dict[str, Any]:
     """The fields that a later revision has to write."""
-    names = [name for name in STORED if getattr(before, name) != getattr(after, name)]
-    changes = {name: _stored(name, getattr(after, name)) for name in names}
-    if "not_before" in changes and after.not_before is None:
-        changes["not_before"] = GONE
-    return changes
+    return {
+        name: GONE if value == default else _stored(name, value)
+        for name, default in DEFAULTS.items()
+        if (value := getattr(after, name)) != getattr(before, name)
+    }
 
 
 def _stored(name: str, value: Any) -> Any:
     if name == "calls":
-        return [
-            {each.name: getattr(call, each.name) for each in fields(call)}
-            | {"state": call.state.value}
-            for call in value
-        ]
+        return [_from_call(call) for call in value]
     if name == "state":
         return value.value
     if name == "later":
@@ -259,15 +257,23 @@ def _stored(name: str, value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _from_call(call: CallRecord) -> dict[str, Any]:
+    kept = {
+        name: value
+        for name, default in DEFAULTS_OF_CALL.items()
+        if (value := getattr(call, name)) != default
+    }
+    return kept | {"state": call.state.value}
+
+
 def _from_document(record_id: str, document: dict[str, Any]) -> Record:
-    known = {each.name for each in fields(Record)}
-    values = {name: value for name, value in document.items() if name in known}
+    values = {name: value for name, value in document.items() if name in DEFAULTS}
     values["state"] = State(values["state"])
     values["later"] = tuple(values.get("later", {}).items())
     for name in ("about", "bodies", "chunks"):
         values[name] = tuple(values.get(name, ()))
     values["calls"] = tuple(
-        CallRecord(**call | {"state": CallState(call["state"])}) for call in values["calls"]
+        CallRecord(**call | {"state": CallState(call["state"])}) for call in values.get("calls", ())
     )
     return Record(id=record_id, **values)
 

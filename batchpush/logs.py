@@ -56,17 +56,18 @@ def log(
         **_about.get(),
         "app": app,
         "error": type(error).__name__ if error else None,
-        "data": _bounded({**(data or {}), **of_error}),
     }
-    line = json.dumps({k: v for k, v in entry.items() if v not in (None, {})}, default=_plain)
+    line = json.dumps({name: value for name, value in entry.items() if value is not None})
+    if data or of_error:
+        line = f'{line[:-1]}, "data": {_bounded({**(data or {}), **of_error})}}}'
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def _bounded(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The data, or how it begins: a longer line would be split, and no JSON any more."""
+def _bounded(data: Mapping[str, Any]) -> str:
+    """The data as JSON, or how it begins: a longer line would be split, and no JSON any more."""
     text = json.dumps(data, default=_plain)
-    return data if len(text) <= MOST_DATA else {"cut": text[:MOST_DATA]}
+    return text if len(text) <= MOST_DATA else json.dumps({"cut": text[:MOST_DATA]})
 
 
 def reason_of(error: Exception) -> str:

@@ -52,6 +52,7 @@ def plan(
         group_id=push.group_id,
         best_before=since + push.best_before,
         burst=burst.id if burst else None,
+        lease_until=lease_until,
     )
     if now >= record.best_before:
         return Plan(_claimed(record, push, apps)[0].too_old(now))
@@ -67,14 +68,13 @@ def plan(
         delivery: _waiting(replace(record, id=delivery, about=tuple(about)), part, push.best_before)
         for delivery, part in arranged.later.items()
     }
-    record = replace(
-        record,
-        lease_until=lease_until,
-        later=tuple((delivery, part.until) for delivery, part in arranged.later.items()),
-    )
+    if later:
+        waits = tuple((delivery, part.until) for delivery, part in arranged.later.items())
+        record = replace(record, later=waits)
     large = None
     if arranged.now:
-        record, large = _claimed(record, replace(push, recipients=arranged.now), apps)
+        at_once = replace(push, recipients=arranged.now) if later or burst else push
+        record, large = _claimed(record, at_once, apps)
     elif first := later.pop(record.id, None):
         record = replace(first, report_to=record.report_to, later=record.later)
     else:

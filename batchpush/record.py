@@ -69,10 +69,9 @@ class CallRecord:
             tries=self.tries + 1,
             status=reply.status,
             problem=problem and storable(problem),
+            state=STATE_AFTER.get(outcome, self.state),
         )
-        if outcome is Outcome.UNKNOWN:
-            return tried.doubted(most_resends)
-        return replace(tried, state=STATE_AFTER[outcome])
+        return tried.doubted(most_resends) if outcome is Outcome.UNKNOWN else tried
 
     def doubted(self, most_resends: int) -> "CallRecord":
         """The call after a send of which nobody knows whether Batch took it."""
@@ -271,7 +270,7 @@ class Record:
 
     def after(self, calls: Iterable[CallRecord], now: datetime) -> "Record":
         """The record once its owner has done what it could."""
-        return replace(self._next(calls, now, owner=self.owner), later=())
+        return self._next(calls, now, later=())
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
         """The record as a person has it sent again: what Batch has not accepted is pending.
@@ -285,9 +284,9 @@ class Record:
             for call in self.calls
         ]
         fresh = replace(self, best_before=best_before, reason=None)
-        return fresh._next(calls, now, owner=self.owner)
+        return fresh._next(calls, now)
 
-    def _next(self, calls: Iterable[CallRecord], now: datetime, owner: str) -> "Record":
+    def _next(self, calls: Iterable[CallRecord], now: datetime, **changes: Any) -> "Record":
         calls = tuple(calls)
         if now >= self.best_before:
             calls = tuple(
@@ -298,10 +297,10 @@ class Record:
             self,
             state=state_of(calls),
             calls=calls,
-            owner=owner,
             lease_until=None,
             revision=self.revision + 1,
             updated_at=now,
+            **changes,
         )
 
 

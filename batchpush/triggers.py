@@ -23,6 +23,7 @@ from batchpush.timing import FUNCTION_TIMEOUT
 
 MEMORY_MB = 512
 SCHEDULED_TIMEOUT = 540  # seconds
+GARBAGE = 20_000  # objects, some megabytes; what the collector finds are tasks that ended
 
 Answer = tuple[str, int]
 Function = Callable[[Change], Awaitable[None]]
@@ -185,8 +186,9 @@ def _served(
 
 @functools.cache
 def _settle_in() -> None:
-    """Once everything is imported and connected, let it be: the collector need not look at it."""
+    """Once everything is imported and connected, the collector need not look at it, nor often."""
     gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def _is_serving() -> bool:

@@ -1,5 +1,18 @@
 """Database writes become push notifications, through Batch's Transactional and Campaigns APIs."""
 
+# First: it keeps the collector of garbage out of the other imports.
+from batchpush.triggers import (
+    document_created,
+    document_updated,
+    document_written,
+    every,
+    task,
+    value_created,
+    value_updated,
+    value_written,
+)
+
+# isort: split
 from batchpush.articles import announce
 from batchpush.callables import Call, CallRefused, Limit, callable_function, deliver_call
 from batchpush.campaign import Campaign
@@ -12,16 +25,6 @@ from batchpush.publisher import publish, sweep_campaigns
 from batchpush.push import CollapseKey, Media, Message, Push, Recipients
 from batchpush.quiet_hours import QuietHours
 from batchpush.stats import pull_results
-from batchpush.triggers import (
-    document_created,
-    document_updated,
-    document_written,
-    every,
-    task,
-    value_created,
-    value_updated,
-    value_written,
-)
 from batchpush.untouched import document_untouched
 
 __all__ = [

@@ -60,7 +60,12 @@ async def deliver(change: Change, handler: Handler, report_to: str | None = None
     `TryAgainLater` when the event is to come again. Whatever else happens is in the delivery
     record.
     """
-    await (_instead.get() or deliverer().deliver)(change, handler, report_to)
+    if instead := _instead.get():
+        await instead(change, handler, report_to)
+        return
+    made = deliverer()
+    made.client.warm_up()
+    await made.deliver(change, handler, report_to)
 
 
 _instead: ContextVar[Deliver | None] = ContextVar("instead", default=None)

@@ -23,7 +23,7 @@ from batchpush.timing import FUNCTION_TIMEOUT
 
 MEMORY_MB = 512
 SCHEDULED_TIMEOUT = 540  # seconds
-GARBAGE = 20_000  # objects, some megabytes; what the collector finds are tasks that ended
+GARBAGE = 20_000  # new objects, some megabytes, until the collector looks; Python has 700
 
 Answer = tuple[str, int]
 Function = Callable[[Change], Awaitable[None]]
@@ -186,9 +186,8 @@ def _served(
 
 @functools.cache
 def _settle_in() -> None:
-    """Once everything is imported and connected, the collector need not look at it, nor often."""
+    """Once everything is imported and connected, let it be: the collector need not look at it."""
     gc.freeze()
-    gc.set_threshold(GARBAGE)
 
 
 def _is_serving() -> bool:
@@ -197,6 +196,10 @@ def _is_serving() -> bool:
     The answer needs the Firebase SDK, whose import would be most of a cold start.
     """
     return "FUNCTION_TARGET" in os.environ
+
+
+if _is_serving():
+    gc.set_threshold(GARBAGE)  # by then, a cold start has only begun
 
 
 def _by_sdk(database: Database, path: str, name: str) -> Any:

@@ -30,9 +30,13 @@ class Keys:
     def __init__(self, *values: str) -> None:
         self.values = list(values)
         self.now = 0.0
+        self.reads = 0
+        self.was_read = asyncio.Event()
         self.cache = RestKeyCache(self.read, clock=lambda: self.now)
 
     async def read(self) -> RestKey:
+        self.reads += 1
+        self.was_read.set()
         if not self.values:
             raise RestKeyUnavailable("none")
         return RestKey(self.values.pop(0) if len(self.values) > 1 else self.values[0])
@@ -105,6 +109,28 @@ async def test_without_a_key_nothing_is_sent(
     with pytest.raises(RestKeyUnavailable):
         await client.send("ios", BODY)
     assert api.calls() == []
+
+
+async def test_a_worker_reads_the_key_before_the_first_call_asks_for_it(
+    client: BatchClient, keys: Keys
+) -> None:
+    client.warm_up()
+    async with asyncio.timeout(60):
+        await keys.was_read.wait()
+    assert (await client.send("ios", BODY)).status == 201
+    client.warm_up()
+    assert keys.reads == 1
+
+
+async def test_a_key_that_cannot_be_had_yet_fails_the_call_and_nothing_before_it(
+    client: BatchClient, keys: Keys
+) -> None:
+    good, keys.values = keys.values, []
+    client.warm_up()
+    with pytest.raises(RestKeyUnavailable):
+        await client.send("ios", BODY)
+    keys.values = good
+    assert (await client.send("ios", BODY)).status == 201
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,9 @@ class Request:
 
 
 class Batch:
+    def warm_up(self) -> None:
+        pass
+
     async def send(self, app: str, body: bytes) -> Reply:
         json.loads(body)
         return Reply(201, b'{"token": "t"}')

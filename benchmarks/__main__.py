@@ -4,10 +4,10 @@
     make bench WRITE=1       and puts it into README.md
 
 Every function does the same: a Firestore event comes in, is claimed in Firestore, goes to Batch
-for two apps, and what came of it is recorded. Ours is `outbox`, since it is the one that reads no
-other documents, and so does what a peer does. It does more of it: it validates the push, reads its
-key from Secret Manager, writes its log, and tells the outcome to the app. The functions take turns,
-so that a busy moment of the machine meets them all; a ratio is the median of those of each round.
+for two apps, and what came of it is recorded, and told to whoever wrote the document. Ours is
+`outbox`, the one that reads no other documents. It does more: it validates the push, reads its key
+from Secret Manager, and writes its log. The functions take turns, so that a busy moment of the
+machine meets them all; a ratio is the median of those of each round.
 """
 
 import argparse

@@ -6,7 +6,8 @@ const { getFirestore } = require("firebase-admin/firestore");
 const { onDocumentCreated } = require("firebase-functions/firestore");
 
 initializeApp();
-const records = getFirestore().collection("peer_fetch");
+const database = getFirestore();
+const records = database.collection("peer_fetch");
 const apps = Object.entries({ ios: process.env.IOS_KEY, android: process.env.ANDROID_KEY });
 
 exports.outbox = onDocumentCreated({ document: "pushes/{push_id}", retry: true }, async (event) => {
@@ -29,7 +30,13 @@ exports.outbox = onDocumentCreated({ document: "pushes/{push_id}", retry: true }
   });
   const calls = await Promise.all(apps.map(([app, key]) => send(app, key, body)));
   const state = calls.every((call) => call.state === "accepted") ? "SENT" : "RETRY";
-  await record.update({ state, calls, updated_at: new Date() }, { lastUpdateTime: claim.writeTime });
+  const end = { state, calls, updated_at: new Date() };
+  const told = { function: "outbox", state, apps: calls, updated_at: end.updated_at };
+  await database
+    .batch()
+    .update(record, end, { lastUpdateTime: claim.writeTime })
+    .set(database.doc(`${event.document}/delivery/state`), told)
+    .commit();
   if (state !== "SENT") throw new Error("not every call is accepted yet");
 });
 

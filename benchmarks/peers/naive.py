@@ -50,9 +50,11 @@ def outbox(event: Any) -> None:
         state = "accepted" if reply.status_code == 201 else "pending"
         calls.append({"app": app, "state": state, "status": reply.status_code})
     state = "SENT" if all(call["state"] == "accepted" for call in calls) else "RETRY"
-    record.update(
-        {"state": state, "calls": calls, "updated_at": datetime.now(UTC)},
-        option=client.write_option(last_update_time=claim.update_time),
-    )
+    end = {"state": state, "calls": calls, "updated_at": datetime.now(UTC)}
+    told = {"function": "outbox", "state": state, "apps": calls, "updated_at": end["updated_at"]}
+    batch = client.batch()
+    batch.update(record, end, option=client.write_option(last_update_time=claim.update_time))
+    batch.set(client.document(f"{event.document}/delivery/state"), told)
+    batch.commit()
     if state != "SENT":
         raise RuntimeError("not every call is accepted yet")

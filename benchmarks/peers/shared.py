@@ -55,10 +55,13 @@ def outbox(event: Any) -> None:
     )
     calls = [send(app, key, body) for app, key in APPS.items()]
     state = "SENT" if all(call["state"] == "accepted" for call in calls) else "RETRY"
-    record.update(
-        {"state": state, "calls": calls, "updated_at": datetime.now(UTC)},
-        option=database().write_option(last_update_time=claim.update_time),
-    )
+    end = {"state": state, "calls": calls, "updated_at": datetime.now(UTC)}
+    told = {"function": "outbox", "state": state, "apps": calls, "updated_at": end["updated_at"]}
+    batch = database().batch()
+    option = database().write_option(last_update_time=claim.update_time)
+    batch.update(record, end, option=option)
+    batch.set(database().document(f"{event['document']}/delivery/state"), told)
+    batch.commit()
     if state != "SENT":
         raise RuntimeError("not every call is accepted yet")
 

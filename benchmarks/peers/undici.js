@@ -9,7 +9,8 @@ const { Pool } = require("undici");
 const protos = require("./node_modules/firebase-functions/protos/compiledFirestore.js");
 const { DocumentEventData } = protos.google.events.cloud.firestore.v1;
 
-const records = new Firestore().collection("peer_undici");
+const database = new Firestore();
+const records = database.collection("peer_undici");
 const pool = new Pool(process.env.BATCH_API_URL, { connections: 160, bodyTimeout: 10_000 });
 const apps = Object.entries({ ios: process.env.IOS_KEY, android: process.env.ANDROID_KEY });
 
@@ -34,7 +35,13 @@ functions.cloudEvent("outbox", async (event) => {
   });
   const calls = await Promise.all(apps.map(([app, key]) => send(app, key, body)));
   const state = calls.every((call) => call.state === "accepted") ? "SENT" : "RETRY";
-  await record.update({ state, calls, updated_at: new Date() }, { lastUpdateTime: claim.writeTime });
+  const end = { state, calls, updated_at: new Date() };
+  const told = { function: "outbox", state, apps: calls, updated_at: end.updated_at };
+  await database
+    .batch()
+    .update(record, end, { lastUpdateTime: claim.writeTime })
+    .set(database.doc(`${event.document}/delivery/state`), told)
+    .commit();
   if (state !== "SENT") throw new Error("not every call is accepted yet");
 });
 

@@ -3,7 +3,7 @@ BIN := venv/bin
 FIREBASE ?= emulators/node_modules/.bin/firebase
 SUITE := $(BIN)/python -m emulators.suite
 
-.PHONY: help setup demo dev check unit suite test torture bench audit deploy screenshots lock clean
+.PHONY: help setup demo dev check unit suite test torture mutants bench audit deploy screenshots lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -47,6 +47,10 @@ torture: setup ## Hours in minutes: outages, storms, kills, garbage; ends with a
 	TORTURE_KILLS=500 TORTURE_OUTAGE=300 TORTURE_STORM=10000 \
 		$(SUITE) -- $(BIN)/pytest -q --figures tests/torture
 
+mutants: setup ## Change one thing in the code, a thousand times; fail where no test notices
+	rm -rf mutants
+	$(BIN)/python .ci/mutants.py
+
 benchmarks/peers/node_modules/.installed: benchmarks/peers/package.json benchmarks/peers/package-lock.json
 	npm ci --prefix benchmarks/peers --no-audit --no-fund --loglevel=error
 	@touch $@
@@ -72,4 +76,4 @@ lock: setup ## Pin the newest versions of what requirements.in and requirements-
 		--no-emit-index-url --no-emit-find-links --generate-hashes requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove what setup made
-	rm -rf venv emulators/node_modules benchmarks/peers/node_modules
+	rm -rf venv emulators/node_modules benchmarks/peers/node_modules mutants

@@ -1,9 +1,10 @@
 """A pause per app, so that an outage of Batch does not burn the instance."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 FAILURES = 10  # in a row, over all events of the instance
 OPEN = timedelta(seconds=5)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Breaker:
@@ -14,8 +15,8 @@ class Breaker:
 
     def __init__(self) -> None:
         self._failures = 0
-        self._open_until: datetime | None = None
-        self._not_before: datetime | None = None
+        self._open_until = LONG_AGO
+        self._not_before = LONG_AGO
 
     def admits(self, now: datetime) -> bool:
         """Whether a call may go, as far as the failures before it are concerned."""
@@ -26,13 +27,11 @@ class Breaker:
 
     def is_open(self, now: datetime) -> bool:
         """Whether calls are turned away; unlike `admits`, asking changes nothing."""
-        return (
-            self._failures >= FAILURES and self._open_until is not None and now < self._open_until
-        )
+        return self._failures >= FAILURES and now < self._open_until
 
     def pause(self, now: datetime) -> float:
         """Seconds that the server has asked to wait still."""
-        return max(0.0, (self._not_before - now).total_seconds()) if self._not_before else 0.0
+        return max(0.0, (self._not_before - now).total_seconds())
 
     def answered(self) -> None:
         self._failures = 0
@@ -42,5 +41,4 @@ class Breaker:
         if self._failures >= FAILURES:
             self._open_until = now + OPEN
         if retry_after:
-            until = now + timedelta(seconds=retry_after)
-            self._not_before = max(until, self._not_before or until)
+            self._not_before = max(self._not_before, now + timedelta(seconds=retry_after))

@@ -254,7 +254,7 @@ def _stored(name: str, value: Any) -> Any:
         return value.value
     if name == "later":
         return dict(value)
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 def _from_call(call: CallRecord) -> dict[str, Any]:

@@ -85,10 +85,6 @@ def has_token(reply: Reply) -> bool:
     return reply.is_success and "token" in reply.json()
 
 
-def _status(*statuses: int) -> Callable[[Reply], bool]:
-    return lambda reply: reply.status in statuses
-
-
 RULES = (
     Rule(
         "201, or another 2xx, with a token",
@@ -97,8 +93,8 @@ RULES = (
         Then.DONE,
     ),
     Rule("no connection", lambda r: r.status is None and not r.sent, Outcome.NOT_SENT, Then.AGAIN),
-    Rule("429", _status(429), Outcome.NOT_SENT, Then.AGAIN),
-    Rule("503", _status(503), Outcome.NOT_SENT, Then.AGAIN),
+    Rule("429", lambda r: r.status == 429, Outcome.NOT_SENT, Then.AGAIN),
+    Rule("503", lambda r: r.status == 503, Outcome.NOT_SENT, Then.AGAIN),
     Rule(
         "500 with Batch's own error body",
         lambda r: r.status == 500 and r.said() is not None,
@@ -107,7 +103,7 @@ RULES = (
     ),
     Rule(
         "401, also with the key read anew",
-        _status(401),
+        lambda r: r.status == 401,
         Outcome.NOT_SENT,
         Then.REDELIVERY,
     ),

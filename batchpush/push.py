@@ -40,6 +40,7 @@ PLAIN_FIELDS = (  # of a Push, sent as they are
     "wp_template",
 )
 ID_LISTS = ("custom_ids", "install_ids", "tokens", "advertising_ids")
+AROUND_IDS = len(json.dumps({"recipients": {name: [] for name in ID_LISTS}}))  # bytes
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,8 @@ class Recipients:
 
     def with_ids(self, lists: Mapping[str, Sequence[str]]) -> "Recipients":
         """Others who read the same at the same hours."""
-        return Recipients(
-            custom_ids=lists.get("custom_ids", ()),
-            install_ids=lists.get("install_ids", ()),
-            tokens=lists.get("tokens", ()),
-            advertising_ids=lists.get("advertising_ids", ()),
-            reads=self.reads,
-            quiet=self.quiet,
-        )
+        named: dict[str, Any] = {name: lists.get(name, ()) for name in ID_LISTS}
+        return replace(self, **named)
 
 
 @dataclass(frozen=True)
@@ -238,7 +233,7 @@ def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[d
     size_of_frame = len(encoded(frame))
     if size_of_frame > MAX_FRAME:
         raise InvalidPush("body", f"is larger than {MAX_FRAME} bytes without its recipients")
-    room = most - size_of_frame - len('"recipients":{}') - 20 * len(ID_LISTS)
+    room = most - size_of_frame - AROUND_IDS
     recipients: dict[str, list[str]] = {}
     count = size = 0
     for name, identifier in ids:

@@ -201,10 +201,10 @@ class Record:
 
     def with_chunks(self, states: Mapping[str, State], now: datetime) -> "Record":
         """The record of a large audience, in the state of its least finished chunk."""
-        of_chunks = {states.get(chunk, State.RETRY) for chunk in self.chunks}
+        of_chunks = {states.get(chunk) for chunk in self.chunks}
         ends = (State.HELD, State.EXPIRED, State.REFUSED, State.SENT)
-        state = next((state for state in ends if state in of_chunks), State.RETRY)
-        return self._ended(state if of_chunks <= SETTLED else State.RETRY, now)
+        settled = ends if of_chunks <= SETTLED else ()
+        return self._ended(next((end for end in settled if end in of_chunks), State.RETRY), now)
 
     def too_old(self, now: datetime) -> "Record":
         """The record as one that nobody began to send in time."""

@@ -7,7 +7,10 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-from batchpush.firestore import Firestore, FirestoreUnavailable, Outrun, messages
+from batchpush.change import plain
+from batchpush.firestore import IN, Firestore, FirestoreUnavailable, Outrun, messages
+
+DATABASE = "projects/demo-batchpush/databases/(default)"
 
 Operation = Callable[[], Any]
 
@@ -38,9 +41,7 @@ class Memory:
             return await self._do(_step(writes[0]), lambda: [self._committed(writes)])
         if method == "BatchGetDocuments":
             return await self._do("read", lambda: list(map(self._found, request.documents)))
-        # Whatever is asked for: every document of the collection, by name.
-        folder = f"{request.parent}/{request.structured_query.from_[0].collection_id}/"
-        return await self._do("query", lambda: list(self._documents(folder)))
+        return await self._do("query", lambda: list(self._answers(request)))
 
     def _committed(self, writes: Iterable[Any]) -> Any:
         for write in writes:
@@ -66,7 +67,9 @@ class Memory:
         if write.HasField("update_mask"):
             document.CopyFrom(self.documents[write.update.name])
             for name in write.update_mask.field_paths:
-                document.fields[name].CopyFrom(write.update.fields[name])
+                document.fields.pop(name, None)
+                if name in write.update.fields:
+                    document.fields[name].CopyFrom(write.update.fields[name])
         document.update_time.seconds = next(self._versions)
         self.documents[document.name] = document
         return document.update_time
@@ -74,17 +77,51 @@ class Memory:
     def _found(self, name: str) -> Any:
         return messages()["BatchGetDocumentsResponse"](found=self.documents.get(name))
 
+    def _answers(self, request: Any) -> Iterator[Any]:
+        query = request.structured_query
+        folder = f"{request.parent}/{query.from_[0].collection_id}/"
+        field = query.order_by[0].field.field_path
+        names = {select.field_path for select in query.select.fields}
+        found = [each for each in self._documents(folder) if _is_asked_for(each, query)]
+        if field != "__name__":
+            found.sort(key=lambda each: _plain(each.fields[field]))
+        for each in found[: query.limit.value if query.HasField("limit") else None]:
+            document = type(each)()
+            document.CopyFrom(each)
+            for name in set(each.fields) - names if names else ():
+                del document.fields[name]
+            yield messages()["RunQueryResponse"](document=document)
+
     def _documents(self, folder: str) -> Iterator[Any]:
         for name in sorted(self.documents):
             if name.startswith(folder) and "/" not in name.removeprefix(folder):
-                yield messages()["RunQueryResponse"](document=self.documents[name])
+                yield self.documents[name]
+
+
+def _is_asked_for(document: Any, query: Any) -> bool:
+    if query.HasField("start_at"):
+        first = query.start_at.values[0].reference_value
+        if document.name < first or (document.name == first and not query.start_at.before):
+            return False
+    if not query.HasField("where"):
+        return True
+    condition = query.where.field_filter
+    field = condition.field.field_path
+    if field not in document.fields:
+        return False
+    found, value = _plain(document.fields[field]), _plain(condition.value)
+    return found in value if condition.op == IN else found < value
+
+
+def _plain(value: Any) -> Any:
+    return plain(value, DATABASE)
 
 
 class InMemory(Firestore):
     """A client of a memory, which nothing leaves."""
 
     def __init__(self, memory: Memory) -> None:
-        self._database = "projects/demo-batchpush/databases/(default)"
+        self._database = DATABASE
         self._memory = memory
 
     async def _asked(self, method: str, request: Any) -> list[Any]:

@@ -3,12 +3,14 @@ from datetime import UTC, datetime, timedelta
 from batchpush.breaker import FAILURES, OPEN, Breaker
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
+A_CALL = 2 * OPEN
 
 
 def tripped() -> Breaker:
+    """Its calls failed just now, and took their time."""
     breaker = Breaker()
     for _ in range(FAILURES):
-        assert breaker.admits(NOW)
+        assert breaker.admits(NOW - A_CALL)
         breaker.failed(NOW, None)
     return breaker
 
@@ -20,10 +22,11 @@ def test_after_some_failures_in_a_row_calls_are_turned_away() -> None:
 
 def test_an_answer_in_between_begins_the_row_anew() -> None:
     breaker = Breaker()
-    for _ in range(FAILURES * 3):
-        breaker.failed(NOW, None)
+    for _ in range(3):
+        for _ in range(FAILURES - 1):
+            breaker.failed(NOW, None)
+        assert breaker.admits(NOW)
         breaker.answered()
-    assert breaker.admits(NOW)
 
 
 def test_now_and_then_one_call_tries_for_the_others() -> None:
@@ -39,6 +42,8 @@ def test_now_and_then_one_call_tries_for_the_others() -> None:
 
 def test_a_retry_after_is_for_every_call_and_the_latest_end_counts() -> None:
     breaker = Breaker()
+    breaker.failed(NOW, None)
+    assert breaker.pause(NOW) == 0.0
     breaker.failed(NOW, 30.0)
     breaker.failed(NOW, 10.0)
     assert breaker.pause(NOW + timedelta(seconds=20)) == 10.0

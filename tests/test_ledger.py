@@ -1,11 +1,11 @@
-"""The delivery record on the real Firestore emulator."""
+"""The delivery record in Firestore: on the real emulator, and the same in memory."""
 
 import asyncio
 import contextlib
 import json
 import uuid
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from batchpush.errors import LedgerUnavailable
 from batchpush.firestore import Firestore, Outrun
 from batchpush.ledger import Entry, Ledger
 from batchpush.outcome import Outcome, Reply
-from batchpush.record import CallRecord, Record, State
+from batchpush.record import CallRecord, CallState, Record, State
+from batchpush.waiting import Burst, StoredBurst, Window
 from tests.deliveries import claimed, ledger_for, rpcs
+from tests.firestore import Memory, Operation
 
 suite = pytest.mark.suite
 
@@ -29,8 +31,26 @@ MOST_BYTES = {"claim": 900, "outcome": 500}
 
 
 @pytest.fixture
-async def ledger() -> Ledger:
+async def emulated() -> Ledger:
     return ledger_for(f"t{uuid.uuid4().hex}")
+
+
+WHERE = ["memory", pytest.param("emulator", marks=suite)]
+
+
+def ledger_in(where: str) -> Ledger:
+    return ledger_for(f"t{uuid.uuid4().hex}") if where == "emulator" else ledger_of(Memory())
+
+
+def ledger_of(memory: Memory) -> Ledger:
+    client = memory.client()
+    return Ledger(lambda: client, "t")
+
+
+@pytest.fixture(params=WHERE)
+async def ledger(request: pytest.FixtureRequest) -> Ledger:
+    """On the emulator, and in memory; what holds in one holds in the other."""
+    return ledger_in(request.param)
 
 
 def sent(record: Record, outcome: Outcome = Outcome.ACCEPTED) -> Record:
@@ -73,17 +93,33 @@ def test_only_what_is_searched_is_in_the_indexes() -> None:
 
 
 @suite
-async def test_a_good_delivery_takes_two_writes_and_no_read(ledger: Ledger) -> None:
+async def test_a_good_delivery_takes_two_writes_and_no_read(emulated: Ledger) -> None:
     record = claimed()
-    with rpcs(ledger) as made:
-        entry = await ledger.claim(record)
-        await ledger.change(entry, sent(record))
+    with rpcs(emulated) as made:
+        entry = await emulated.claim(record)
+        await emulated.change(entry, sent(record))
     assert made == ["Commit", "Commit"]
 
 
-@suite
-async def test_a_record_comes_back_as_it_was_written(ledger: Ledger) -> None:
-    record = claimed()
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+WITH_EVERYTHING: dict[str, Any] = {
+    "group_id": "g",
+    "reason": "some reason",
+    "report_to": "users/ann/deliveries/d1",
+    "not_before": NOW,
+    "waited_until": NOW,
+    "about": ("users/ann", "users/bob"),
+    "burst": "b",
+    "later": (("d2", NOW),),
+    "chunks": ("c1", "c2"),
+    "calls": (CallRecord("ios", 0, CallState.REFUSED, 1, 0, 400, "31 INVALID: é"),),
+    "bodies": ("{}", '{"é":1}'),
+}
+
+
+@pytest.mark.parametrize("more", [{}, WITH_EVERYTHING])
+async def test_a_record_comes_back_as_it_was_written(ledger: Ledger, more: dict[str, Any]) -> None:
+    record = claimed(**more)
     entry = await ledger.claim(record)
     assert await ledger.read(record.id) == entry
     changed = await ledger.change(entry, sent(record))
@@ -92,7 +128,18 @@ async def test_a_record_comes_back_as_it_was_written(ledger: Ledger) -> None:
     assert await ledger.read("0" * 64) is None
 
 
-@suite
+async def test_records_of_other_versions_can_be_read(ledger: Ledger) -> None:
+    """A deployment, and its taking back, finds the records of the one before it."""
+    record, firestore = claimed(), ledger._client()
+    path, document = f"{ledger._collection}/{record.id}", batchpush.ledger._to_document(record)
+    older = {name: document[name] for name in document.keys() - {"later", "about", "burst"}}
+    for each in (older, document | {"new": 1}):
+        await firestore.commit([firestore.put(path, each)])
+        entry = await ledger.read(record.id)
+        assert entry is not None
+        assert entry.record == record
+
+
 async def test_of_many_claims_at_once_one_wins_and_the_others_see_it(ledger: Ledger) -> None:
     record = claimed()
     claims = [replace(record, owner=str(number)) for number in range(32)]
@@ -102,7 +149,6 @@ async def test_of_many_claims_at_once_one_wins_and_the_others_see_it(ledger: Led
     assert sum(e.record.owner == c.owner for e, c in zip(entries, claims, strict=True)) == 1
 
 
-@suite
 async def test_of_many_changes_at_once_one_wins_and_the_others_are_told(ledger: Ledger) -> None:
     record = claimed()
     entry = await ledger.claim(record)
@@ -117,7 +163,6 @@ async def test_of_many_changes_at_once_one_wins_and_the_others_are_told(ledger: 
     assert sum(await asyncio.gather(*(change(str(number)) for number in range(32)))) == 1
 
 
-@suite
 async def test_a_change_that_changes_nothing_fences_all_the_same(ledger: Ledger) -> None:
     record = claimed()
     entry = await ledger.claim(record)
@@ -128,10 +173,10 @@ async def test_a_change_that_changes_nothing_fences_all_the_same(ledger: Ledger)
 
 @suite
 async def test_a_write_whose_answer_was_lost_is_known_as_ours(
-    ledger: Ledger,
+    emulated: Ledger,
 ) -> None:
     """The commit is repeated, and told that it came second."""
-    firestore = ledger._client()
+    firestore = emulated._client()
     commit = firestore._methods["Commit"]
 
     async def committed_and_lost(*args: Any, **options: Any) -> None:
@@ -141,10 +186,10 @@ async def test_a_write_whose_answer_was_lost_is_known_as_ours(
 
     record = claimed()
     firestore._methods["Commit"] = committed_and_lost
-    entry = await ledger.claim(record)
+    entry = await emulated.claim(record)
     assert entry.record == record
     firestore._methods["Commit"] = committed_and_lost
-    changed = await ledger.change(entry, sent(record))
+    changed = await emulated.change(entry, sent(record))
     assert changed.record.state is State.SENT
 
 
@@ -152,7 +197,6 @@ def trouble(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
-@suite
 async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
     states = [State.CLAIMED, State.RETRY, State.SENT, State.HELD, State.REFUSED, State.EXPIRED]
     ids: dict[State, set[str]] = {state: set() for state in states}
@@ -161,7 +205,8 @@ async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
         entry = await ledger.claim(claimed(state=state))
         ids[state].add(entry.record.id)
     found, after = [], "0"
-    while page := await ledger.unsettled(after=after, limit=2):
+    while len(found) < 18 and (page := await ledger.unsettled(after=after, limit=2)):
+        assert len(page) <= 2
         found += page
         after = page[-1]
     assert found == sorted(ids[State.CLAIMED] | ids[State.RETRY])
@@ -169,15 +214,230 @@ async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
     assert held == ids[State.HELD] | ids[State.SENT]
 
 
+async def test_every_record_is_read_once_whatever_the_number_of_pages(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that is in them, in the order of their ids."""
+    monkeypatch.setattr(batchpush.ledger, "PAGE", 3)
+    written: list[Record] = []
+    for _ in range(7):
+        written.append((await ledger.claim(claimed(state=State.HELD))).record)
+        read: list[Record] = []
+        async for record in ledger.each([State.HELD]):
+            read.append(record)
+            assert len(read) <= len(written)
+        assert read == sorted(written, key=lambda record: record.id)
+
+
+async def test_no_answer_holds_more_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of the largest records is 50 MB."""
+    monkeypatch.setattr(batchpush.ledger, "PAGE", 3)
+    memory = Memory()
+    for _ in range(7):
+        await ledger_of(memory).claim(claimed())
+    read = 0
+    async for _ in ledger_of(memory).each([State.CLAIMED]):
+        read += 1
+        assert read <= 7
+    assert read == 7
+    assert memory.operations.count("query") == 3
+
+
+async def test_a_delivery_is_found_by_the_beginning_of_its_id(ledger: Ledger) -> None:
+    for name in ("a1", "a2", "a3", "b1"):
+        await ledger.claim(claimed(id=name))
+    assert await ledger.beginning_with("a", limit=2) == ["a1", "a2"]
+    assert await ledger.beginning_with("a3", limit=2) == ["a3"]
+    assert await ledger.beginning_with("c", limit=2) == []
+
+
+# What waits
+
+
+def waiting(until: datetime, **fields: Any) -> Record:
+    return claimed(**fields).waiting(until, {"custom_ids": ["bob"]}, timedelta(hours=1))
+
+
+async def test_what_waits_too_long_is_found_the_first_ones_first(ledger: Ledger) -> None:
+    late = [waiting(NOW + timedelta(hours=hours)) for hours in (3, 1, 2)]
+    on_time, awake = waiting(NOW + timedelta(hours=4)), claimed()
+    entries = [await ledger.claim(record) for record in (*late, on_time, awake)]
+    before = NOW + timedelta(hours=4)
+    assert await ledger.overdue(before, 2) == [late[1].id, late[2].id]
+    woken = entries[1].record.woken("second", NOW)
+    await ledger.change(entries[1], woken)
+    assert await ledger.overdue(before, 9) == [late[2].id, late[0].id]
+
+
+BURST = Burst({"ann": Window(NOW, "d1"), "bob": Window(NOW + timedelta(hours=1))}, {"d1": ("a/b",)})
+
+
+async def test_what_waits_and_its_burst_are_written_with_the_claim_or_not_at_all(
+    ledger: Ledger,
+) -> None:
+    burst_id = uuid.uuid4().hex
+    new = await ledger.read_burst(burst_id)
+    assert new == StoredBurst(burst_id, Burst(), None)
+    first, later = claimed(), waiting(NOW)
+    await ledger.claim(first, [later], replace(new, burst=BURST))
+    assert await ledger.read(later.id) is not None
+    stored = await ledger.read_burst(burst_id)
+    assert stored.burst == Burst(BURST.windows, {"d1": ["a/b"]})
+
+    too_late, its_later = claimed(), waiting(NOW)
+    with pytest.raises(Outrun):  # the burst is not as new as it was
+        await ledger.claim(too_late, [its_later], replace(new, burst=BURST))
+    assert await ledger.read(too_late.id) is None
+    assert await ledger.read(its_later.id) is None
+
+    await ledger.claim(too_late, [its_later], stored.without("d1"))
+    assert (await ledger.read_burst(burst_id)).burst == BURST.without("d1")
+
+
+async def test_what_waits_and_its_burst_are_written_with_a_change_or_not_at_all(
+    ledger: Ledger,
+) -> None:
+    burst_id = uuid.uuid4().hex
+    entry = await ledger.claim(waiting(NOW), burst=StoredBurst(burst_id, BURST, None))
+    stored = await ledger.read_burst(burst_id)
+    woken, later = entry.record.woken("second", NOW), waiting(NOW)
+    await ledger.change(entry, woken, [later], stored.without("d1"))
+    assert await ledger.read(later.id) is not None
+    assert (await ledger.read_burst(burst_id)).burst == BURST.without("d1")
+
+    entry = await ledger.claim(waiting(NOW))
+    with pytest.raises(Outrun):
+        await ledger.change(entry, entry.record.woken("second", NOW), [], stored)
+    assert await ledger.read(entry.record.id) == entry
+
+
+async def test_an_event_that_comes_again_leaves_the_burst_alone(ledger: Ledger) -> None:
+    burst_id = uuid.uuid4().hex
+    entry = await ledger.claim(claimed())
+    again = replace(entry.record, owner="second")
+    assert await ledger.claim(again, [], StoredBurst(burst_id, BURST, None)) == entry
+    assert (await ledger.read_burst(burst_id)).version is None
+
+
+async def test_a_burst_is_removed_a_day_after_its_last_window(ledger: Ledger) -> None:
+    """Firestore does it by itself, at `expire_at`."""
+    burst_id = uuid.uuid4().hex
+    await ledger.claim(claimed(), burst=StoredBurst(burst_id, BURST, None))
+    path = f"batch_bursts/{burst_id}"
+    fields = (await ledger._client().read(path))[path].fields
+    assert fields["expire_at"] == NOW + timedelta(days=1, hours=1)
+
+
+# A large audience
+
+
+async def test_the_chunks_of_an_audience_are_records_below_its_own(ledger: Ledger) -> None:
+    audiences = [(await ledger.claim(claimed())).record for _ in range(2)]
+    for audience in audiences:
+        names = [f"{audience.owner}-{number}" for number in range(3)]
+        chunks = [claimed(id=name, state=State.RETRY) for name in names]
+        below = ledger.chunks_of(audience.id)
+        assert await below.prepare(chunks) == names
+        for chunk in chunks:
+            entry = await below.read(chunk.id)
+            assert entry is not None
+            assert entry.record == chunk
+        await below.change(entry, sent(entry.record))
+        assert await below.states() == {
+            names[0]: State.RETRY,
+            names[1]: State.RETRY,
+            names[2]: State.SENT,
+        }
+    assert await ledger.states() == {audience.id: State.CLAIMED for audience in audiences}
+
+
+@pytest.mark.parametrize(("commit", "commits"), [(25, 3), (20, 3), (19, 5), (50, 1), (49, 2)])
+async def test_no_commit_of_chunks_is_larger_than_firestore_takes(
+    monkeypatch: pytest.MonkeyPatch, commit: int, commits: int
+) -> None:
+    monkeypatch.setattr(batchpush.ledger, "COMMIT", commit)
+    memory = Memory()
+    ids = [str(number) for number in range(5)]
+    ten_bytes = ("é" * 3, "1234")
+    records = [claimed(id=name, bodies=ten_bytes) for name in ids]
+    assert await ledger_of(memory).prepare(records) == ids
+    assert len(memory.operations) == commits
+    assert list(await ledger_of(memory).states()) == ids
+
+
+# What the app reads, and what is erased
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome", "is_written"),
+    [
+        ("//firestore.googleapis.com/projects/p/databases/(default)", Outcome.ACCEPTED, True),
+        ("//firestore.googleapis.com/projects/p/databases/(default)", Outcome.NOT_SENT, False),
+        ("//firestore.googleapis.com/projects/p/databases/other", Outcome.ACCEPTED, False),
+        ("//firebasedatabase.googleapis.com/projects/_/x", Outcome.ACCEPTED, False),
+    ],
+)
+async def test_the_summary_is_written_with_the_outcome_where_the_record_is(
+    ledger: Ledger, source: str, outcome: Outcome, is_written: bool
+) -> None:
+    summary = f"users/{uuid.uuid4().hex}/deliveries/d1"
+    record = claimed(source=source, report_to=summary)
+    await ledger.change(await ledger.claim(record), sent(record, outcome))
+    assert (summary in await ledger._client().read(summary)) is is_written
+
+
+async def test_what_is_erased_is_gone_and_nothing_is_told_of_it(ledger: Ledger) -> None:
+    summary = f"users/{uuid.uuid4().hex}/deliveries/d1"
+    entry = await ledger.claim(claimed(report_to=summary, state=State.RETRY))
+    erased = replace(sent(entry.record), bodies=())
+    await ledger.erase(entry, erased)
+    found = await ledger.read(erased.id)
+    assert found is not None
+    assert found.record == erased
+    assert not await ledger._client().read(summary)
+    with pytest.raises(Outrun):
+        await ledger.erase(entry, erased)
+
+
+# Trouble
+
+
+async def test_a_write_that_the_client_repeats_is_known_as_ours() -> None:
+    memory, record = Memory(), claimed()
+
+    async def repeated(name: str, operation: Operation) -> Any:
+        return operation() if name == "read" else (operation(), operation())[1]
+
+    memory.strike = repeated
+    entry = await ledger_of(memory).claim(record)
+    assert entry.record == record
+    changed = await ledger_of(memory).change(entry, sent(record))
+    assert changed == await ledger_of(memory).read(record.id)
+    assert changed.record == sent(record)
+
+
+async def test_a_record_that_expires_as_its_event_comes_again_lets_it_come_again() -> None:
+    memory = Memory()
+
+    async def expired(name: str, operation: Operation) -> Any:
+        if name == "claim":
+            raise Outrun
+        return operation()
+
+    memory.strike = expired
+    with pytest.raises(LedgerUnavailable, match=r"^the record was there and is gone$"):
+        await ledger_of(memory).claim(claimed())
+
+
 @suite
-async def test_when_asked_the_outcome_is_written_under_the_document(ledger: Ledger) -> None:
+async def test_when_asked_the_outcome_is_written_under_the_document(emulated: Ledger) -> None:
     document = f"rooms/{uuid.uuid4().hex}"
-    firestore, summary = ledger._client(), f"{document}/deliveries/d1"
+    firestore, summary = emulated._client(), f"{document}/deliveries/d1"
     record = claimed(document=document, report_to=summary)
-    entry = await ledger.claim(record)
+    entry = await emulated.claim(record)
     assert not await firestore.read(summary)
-    with rpcs(ledger) as made:
-        await ledger.change(entry, sent(record))
+    with rpcs(emulated) as made:
+        await emulated.change(entry, sent(record))
     assert made == ["Commit"]
     written = (await firestore.read(summary))[summary].fields
     assert (written["state"], written["apps"]) == (
@@ -195,13 +455,13 @@ async def test_a_firestore_that_is_not_there_is_said_to_be_unavailable(
     ledger = Ledger(lambda: firestore, "t")
     record = claimed()
     for operation in (ledger.claim(record), ledger.read(record.id), ledger.unsettled("0", 1)):
-        with pytest.raises(LedgerUnavailable):
+        with pytest.raises(LedgerUnavailable, match=r"Firestore: [A-Z]+"):
             await operation
 
 
 @suite
-async def test_a_trouble_in_passing_is_sat_out(ledger: Ledger) -> None:
-    methods = ledger._client()._methods
+async def test_a_trouble_in_passing_is_sat_out(emulated: Ledger) -> None:
+    methods = emulated._client()._methods
     commit, troubles = methods["Commit"], [trouble(grpc.StatusCode.UNAVAILABLE)] * 2
 
     async def troubled(*args: Any, **options: Any) -> Any:
@@ -210,11 +470,11 @@ async def test_a_trouble_in_passing_is_sat_out(ledger: Ledger) -> None:
         return await commit(*args, **options)
 
     methods["Commit"] = troubled
-    assert (await ledger.claim(claimed())).record.owner == "first"
+    assert (await emulated.claim(claimed())).record.owner == "first"
     assert troubles == []
 
 
-# Random interleavings, on the real thing
+# Random interleavings
 
 STEPS = st.lists(
     st.tuples(
@@ -290,11 +550,11 @@ class Actors:
         return entry.record
 
 
-@suite
 @pytest.mark.parametrize("most_resends", [0, 1])
-def test_in_whatever_order_deliveries_act_the_promise_holds(most_resends: int) -> None:
+@pytest.mark.parametrize("where", WHERE)
+def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, most_resends: int) -> None:
     with asyncio.Runner() as runner:
-        ledger = ledger_for(f"t{uuid.uuid4().hex}")
+        ledger = ledger_in(where)
 
         async def play(steps: list[tuple[int, str]]) -> None:
             actors = Actors(ledger, most_resends)

@@ -1,6 +1,7 @@
 import json
 from collections import Counter
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, time, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 
 import batchpush.push
 from batchpush.errors import InvalidPush
-from batchpush.push import CollapseKey, Media, Message, Push, Recipients
+from batchpush.push import (
+    AROUND_IDS,
+    ID_LISTS,
+    CollapseKey,
+    Media,
+    Message,
+    Push,
+    Recipients,
+)
+from batchpush.quiet_hours import QuietHours
 from emulators.batch.rules import refusal
 
 ANN = Recipients(custom_ids=["ann"])
@@ -69,6 +79,12 @@ def test_every_field_arrives_under_batchs_name() -> None:
     ]
 
 
+def test_the_longest_ids_are_as_long_as_batch_takes_them() -> None:
+    longest = {"custom_ids": ["x" * 1023], "tokens": ["x" * 4096]}
+    (body,) = bodies(push(recipients=Recipients(**longest)))
+    assert body["recipients"] == longest
+
+
 def test_the_longest_time_to_live_is_28_days() -> None:
     (body,) = bodies(push(time_to_live=28 * 24 * 3600))
     assert body["time_to_live"] == 2_419_200
@@ -77,6 +93,12 @@ def test_the_longest_time_to_live_is_28_days() -> None:
 def test_a_silent_push_has_no_message() -> None:
     (body,) = bodies(push(message=None, push_type="background"))
     assert "message" not in body
+
+
+def test_texts_may_be_given_as_batch_takes_them() -> None:
+    texts = [{"language": "en", "body": "Hello"}]
+    (body,) = bodies(push(message=None, extra={"messages": texts}))
+    assert body["messages"] == texts
 
 
 def test_a_payload_may_be_json_already() -> None:
@@ -164,12 +186,51 @@ def test_two_bodies_of_a_chunk_fit_into_one_record() -> None:
     icon = Media(icon="https://example.com/i.png")
     calls = list(push(recipients=many, media=icon).calls(("ios", "android")))
     assert max(len(call.body) for call in calls) <= batchpush.push.MAX_BODY // 2
+    assert {call.chunk for call in calls} == {0, 1, 2}
+    assert len(bodies(push(recipients=many))) == 2, "a chunk's only body may be twice as large"
+
+
+def test_a_call_is_as_full_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the room: of ids as short as can be, in lists of all names."""
+    lists = {name: [f"{number}" for number in range(30)] for name in ID_LISTS}
+    for room in range(250, 400):
+        monkeypatch.setattr(batchpush.push, "MAX_BODY", room)
+        *full, last = push(recipients=Recipients(**lists)).calls(("android",))
+        assert full
+        assert all(room - AROUND_IDS < len(call.body) <= room for call in full)
+        assert len(last.body) <= room
+
+
+def test_all_but_the_recipients_may_be_100_000_bytes() -> None:
+    rest = 100_000 - len('{"group_id":"g","message":{"body":""}}')
+    assert bodies(push(message=Message("x" * rest)))
+    with pytest.raises(InvalidPush, match="is larger than 100000 bytes without its recipients"):
+        bodies(push(message=Message("x" * (rest + 1))))
 
 
 def test_ten_thousand_and_one_recipients_are_two_calls() -> None:
     many = Recipients(custom_ids=[str(number) for number in range(10_001)])
     sizes = [len(body["recipients"]["custom_ids"]) for body in bodies(push(recipients=many))]
     assert sizes == [10_000, 1]
+
+
+def test_a_push_that_waited_goes_to_those_who_still_want_it_as_it_was() -> None:
+    night = QuietHours(time(22), time(7), UTC)
+    lists = {name: (f"{name}-1", f"{name}-2", f"{name}-3") for name in ID_LISTS}
+    groups = [
+        Recipients(**lists, reads="en", quiet=night),
+        Recipients(custom_ids=["zoé"], reads="fr"),
+    ]
+    words = {"en": Message("Hello"), "fr": Message("Bonjour")}
+    some = {name: (f"{name}-1", f"{name}-3") for name in ID_LISTS}
+    sent = push(recipients=groups, message=words, **EVERYTHING)
+    assert sent.only_to({name: [*reversed(ids), "eve"] for name, ids in some.items()}) == replace(
+        sent, recipients=[Recipients(**some, reads="en", quiet=night)]
+    )
+    assert sent.only_to({"custom_ids": ["zoé"]}) == replace(
+        sent, recipients=[Recipients(custom_ids=("zoé",), reads="fr")]
+    )
+    assert sent.only_to({"tokens": ["zoé"]}) is None
 
 
 @pytest.mark.parametrize(
@@ -225,6 +286,38 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
     with pytest.raises(InvalidPush) as raised:
         list(push(**fields).calls(("ios",)))
     assert raised.value.field == named
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"group_id": "a group"}, "group_id must be letters, digits, _ and - only"),
+        ({"recipients": Recipients()}, "recipients is empty"),
+        (
+            {"recipients": Recipients(tokens=[" "])},
+            "recipients.tokens must be a list of strings, none of them blank",
+        ),
+        (
+            {"recipients": Recipients(tokens=["x" * 4097])},
+            "recipients.tokens must be at most 4096 characters each",
+        ),
+        (
+            {"recipients": Recipients(custom_ids=["x" * 1024])},
+            "recipients.custom_ids must be one line under 1024 characters each",
+        ),
+        ({"apps": ["tv"]}, "apps names apps that BATCH_APPS does not: ['tv']"),
+        ({"message": None}, "message is missing"),
+        ({"message": {"fr": Message("Bonjour")}}, "message has no text for those who read None"),
+        ({"message": Message("")}, "message.body must be a string that is not blank"),
+        ({"message": Message("Hi", "")}, "message.title must be a string that is not blank"),
+        ({"extra": {"new": {1}}}, "body holds a value that JSON cannot"),
+        ({"extra": {"new": "\ud83d"}}, "body is not valid Unicode"),
+    ],
+)
+def test_the_record_says_in_words_what_is_wrong(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidPush) as raised:
+        bodies(push(**fields))
+    assert str(raised.value) == said
 
 
 doubtful_only = {

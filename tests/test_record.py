@@ -10,6 +10,7 @@ from batchpush.timing import Timing
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=60)
+MUCH_LATER = NOW + timedelta(days=1)
 P, A, R, H, E = (
     CallState.PENDING,
     CallState.ACCEPTED,
@@ -60,6 +61,7 @@ def taken_up(record: Record, now: datetime = LATER, most_resends: int = 1) -> Re
         ([R, E, H], State.HELD),
         ([A, P], State.RETRY),
         ([R, E, H, P], State.RETRY),
+        ([], State.RETRY),
     ],
 )
 def test_the_state_of_a_delivery_is_that_of_its_least_finished_call(
@@ -85,6 +87,35 @@ def test_a_call_after_a_try(
 ) -> None:
     call = CallRecord("ios", 0, unknown=unknown).after(outcome, Reply(503), most_resends)
     assert (call.state, call.unknown, call.tries) == (state, unknown_after, 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        (Reply(400, b'{"code": 31, "type": "T", "message": "m"}'), "31 T: m"),
+        (Reply(400, b'{"code": 31, "type": "T", "message": "\\ud83d"}'), "31 T: ?"),
+        (Reply(502, b"<html>"), None),
+        (Reply(problem="no answer"), "no answer"),
+    ],
+)
+def test_a_call_says_what_it_was_answered(reply: Reply, problem: str | None) -> None:
+    call = CallRecord("ios", 0).after(Outcome.REFUSED, reply, most_resends=1)
+    assert (call.status, call.problem) == (reply.status, problem)
+
+
+def test_a_call_that_cannot_be_sent_says_why_and_keeps_no_older_answer() -> None:
+    call = CallRecord("tv", 0, tries=2, status=503)
+    assert call.refused("BATCH_APPS has no tv any more") == CallRecord(
+        "tv", 0, R, tries=2, problem="BATCH_APPS has no tv any more"
+    )
+
+
+def test_what_an_owner_did_is_all_that_changes_in_its_record() -> None:
+    claimed = replace(record(State.CLAIMED, P), later=(("d2", LATER),))
+    accepted = replace(claimed.calls[0], state=A)
+    assert claimed.after([accepted], LATER) == replace(
+        record(State.SENT, A), revision=1, updated_at=LATER
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,10 +172,125 @@ def test_what_a_person_may_have_sent_again(
     call: CallState, unknown: int, resend_unknown: bool, after: CallState
 ) -> None:
     again = record(State.HELD, call, unknown=unknown).replayed(
-        now=LATER, best_before=LATER + timedelta(hours=1), resend_unknown=resend_unknown
+        now=MUCH_LATER,
+        best_before=MUCH_LATER + timedelta(hours=1),
+        resend_unknown=resend_unknown,
     )
     assert again.calls[0].state is after
     assert after is not P or again.calls[0].unknown == 0
+
+
+def test_what_is_sent_again_is_not_what_it_was_refused_for_any_more() -> None:
+    refused = replace(record(State.REFUSED, R), reason="group_id must be letters")
+    again = refused.replayed(now=LATER, best_before=MUCH_LATER, resend_unknown=False)
+    assert again == replace(
+        record(State.RETRY, P), best_before=MUCH_LATER, revision=1, updated_at=LATER
+    )
+
+
+# What waits
+
+
+def test_what_waits_holds_to_whom_it_goes_and_nothing_to_be_sent() -> None:
+    waiting = record(State.CLAIMED, P).waiting(LATER, {"custom_ids": ["zoé"]}, timedelta(hours=1))
+    assert waiting == replace(
+        record(State.WAITING),
+        not_before=LATER,
+        best_before=LATER + timedelta(hours=1),
+        bodies=('{"recipients":{"custom_ids":["zoé"]}}',),
+    )
+    assert waiting.waits_for == {"custom_ids": ["zoé"]}
+
+
+def test_once_the_wait_is_over_it_is_a_new_owners_and_waits_for_nothing() -> None:
+    waiting = record(State.CLAIMED).waiting(LATER, {"custom_ids": ["ann"]}, timedelta(hours=1))
+    woken = replace(waiting, about=("users/bob",), burst="b").woken("second", MUCH_LATER)
+    assert woken == replace(
+        record(State.CLAIMED),
+        owner="second",
+        lease_until=None,
+        waited_until=LATER,
+        best_before=waiting.best_before,
+        bodies=(),
+        revision=1,
+        updated_at=MUCH_LATER,
+    )
+
+
+# Ends
+
+
+def test_a_push_of_which_nothing_is_sent_says_why_in_1000_characters_at_most() -> None:
+    ended = record(State.CLAIMED).ended(State.REFUSED, "é" * 2000)
+    assert ended == replace(record(State.REFUSED), reason="é" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("calls", "after", "state"),
+    [
+        ([P, A], [E, A], State.EXPIRED),
+        ([A, R], [A, R], State.REFUSED),
+        ([], [], State.EXPIRED),
+    ],
+)
+def test_what_nobody_began_to_send_in_time_is_expired(
+    calls: list[CallState], after: list[CallState], state: State
+) -> None:
+    assert record(State.CLAIMED, *calls).too_old(MUCH_LATER) == replace(
+        record(state, *after), revision=1, updated_at=MUCH_LATER
+    )
+
+
+@pytest.mark.parametrize(
+    ("chunks", "state"),
+    [
+        ([State.SENT, State.SENT], State.SENT),
+        ([State.SENT, State.REFUSED], State.REFUSED),
+        ([State.REFUSED, State.EXPIRED], State.EXPIRED),
+        ([State.EXPIRED, State.HELD], State.HELD),
+        ([State.HELD, State.CLAIMED], State.RETRY),
+        ([State.SENT, State.RETRY], State.RETRY),
+        ([State.SENT], State.RETRY),  # nothing is known of the other yet
+    ],
+)
+def test_the_state_of_a_large_audience_is_that_of_its_least_finished_chunk(
+    chunks: list[State], state: State
+) -> None:
+    large = replace(record(State.CLAIMED), chunks=("0", "1"))
+    states = {str(number): chunk for number, chunk in enumerate(chunks)}
+    assert large.with_chunks(states, LATER) == replace(
+        large, state=state, lease_until=None, revision=1, updated_at=LATER
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "own_reason", "problems", "reason"),
+    [
+        (State.REFUSED, "group_id must be letters", [None], "group_id must be letters"),
+        (State.REFUSED, None, [None, "31 T: m", "32 T: n"], "31 T: m"),
+        (State.EXPIRED, None, [None], None),
+        (State.SENT, None, ["2 MAINTENANCE_ERROR: later"], None),
+    ],
+)
+def test_an_app_is_told_what_became_of_its_push_and_why(
+    state: State, own_reason: str | None, problems: list[str | None], reason: str | None
+) -> None:
+    calls = tuple(CallRecord("ios", 0, A, problem=problem) for problem in problems)
+    ended = replace(record(state), reason=own_reason, calls=(*calls, CallRecord("web", 1, R)))
+    assert ended.summary() == {
+        "function": "f",
+        "state": state.value,
+        "reason": reason,
+        "apps": {"ios": ["accepted"] * len(problems), "web": ["refused"]},
+        "updated_at": NOW,
+        "expire_at": NOW + timedelta(days=30),
+    }
+
+
+def test_an_event_finds_its_record_after_every_deployment() -> None:
+    assert record_id("f", "s", "e") == (
+        "a17ab58f02e475164a459f32f70d468b2ec55d95e2631608358ffbffb8b11633"
+    )
 
 
 def test_two_functions_and_two_sources_have_records_of_their_own() -> None:

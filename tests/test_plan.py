@@ -1,0 +1,193 @@
+"""What a delivery claims: who is told now, who waits, and what is too much for one record."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+
+import batchpush.plan
+from batchpush import Message, Push, QuietHours, Recipients
+from batchpush.errors import InvalidPush
+from batchpush.plan import Plan, plan
+from batchpush.record import Record, State
+from batchpush.waiting import Burst, StoredBurst, Window, name_of
+from tests.deliveries import claimed
+
+NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
+MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
+NOON = datetime(2026, 6, 11, 12, 0, tzinfo=UTC)
+NIGHT = QuietHours(time(22), time(7), UTC)
+LONG_NIGHT = QuietHours(time(22), time(12), UTC)
+LEASE_UNTIL = NOW + timedelta(seconds=60)
+WINDOW = timedelta(seconds=30)
+FRESH_FOR = timedelta(hours=2)
+RECORD = claimed(calls=(), bodies=(), lease_until=None, report_to="users/ann/deliveries/d1")
+
+
+def push_to(*groups: Recipients, **fields: Any) -> Push:
+    return Push(
+        group_id="g",
+        recipients=groups,
+        message=Message("Hello"),
+        best_before=FRESH_FOR,
+        **fields,
+    )
+
+
+def to(*custom_ids: str, quiet: QuietHours | None = None) -> Recipients:
+    return Recipients(custom_ids=custom_ids, quiet=quiet)
+
+
+def planned(push: Push, since: datetime = NOW, **given: Any) -> Plan:
+    return plan(
+        RECORD,
+        push,
+        since=since,
+        now=NOW,
+        lease_until=LEASE_UNTIL,
+        apps=("ios", "android"),
+        **given,
+    )
+
+
+def told(record: Record) -> str:
+    """The only body of the calls to both apps."""
+    assert [(call.app, call.body) for call in record.calls] == [("ios", 0), ("android", 0)]
+    (body,) = record.bodies
+    return body
+
+
+def test_without_anybody_who_waits_the_calls_are_claimed_until_the_lease_ends() -> None:
+    found = planned(push_to(to("ann")))
+    assert found.record == replace(
+        RECORD.with_calls(list(push_to(to("ann")).calls(("ios", "android")))),
+        group_id="g",
+        best_before=NOW + FRESH_FOR,
+        lease_until=LEASE_UNTIL,
+    )
+    assert found == Plan(found.record)
+
+
+def test_who_sleeps_is_told_in_a_delivery_of_its_own_and_the_others_now() -> None:
+    found = planned(push_to(to("ann"), to("bob", quiet=NIGHT)), about=["users/ann", "users/bob"])
+    assert "ann" in told(found.record)
+    assert "bob" not in told(found.record)
+    assert found.record.report_to == RECORD.report_to
+    (waiting,) = found.later
+    assert found.record.later == ((waiting.id, MORNING),)
+    assert (waiting.state, waiting.not_before) == (State.WAITING, MORNING)
+    assert waiting.waits_for == {"custom_ids": ["bob"]}
+    assert waiting.best_before == MORNING + FRESH_FOR
+    assert waiting.about == ("users/ann", "users/bob")
+    assert waiting.group_id == "g"
+    assert waiting.report_to is None, "one summary is written, that of the delivery itself"
+
+
+def test_where_all_sleep_the_delivery_itself_waits_for_the_first_of_them() -> None:
+    found = planned(push_to(to("ann", quiet=LONG_NIGHT), to("bob", quiet=NIGHT)))
+    assert (found.record.id, found.record.state) == (RECORD.id, State.WAITING)
+    assert found.record.waits_for == {"custom_ids": ["bob"]}
+    assert found.record.report_to == RECORD.report_to
+    assert found.large is None
+    (ann,) = found.later
+    assert (ann.waits_for, ann.not_before) == ({"custom_ids": ["ann"]}, NOON)
+    assert dict(found.record.later) == {RECORD.id: MORNING, ann.id: NOON}
+
+
+def test_who_is_named_twice_waits_once_and_every_list_of_ids_is_kept() -> None:
+    groups = (
+        Recipients(custom_ids=["ann", "bob"], tokens=["t"], quiet=NIGHT),
+        Recipients(custom_ids=["bob", "cyd"], quiet=NIGHT),
+    )
+    waits_for = planned(push_to(*groups)).record.waits_for
+    assert waits_for == {"custom_ids": ["ann", "bob", "cyd"], "tokens": ["t"]}
+
+
+@pytest.mark.parametrize(
+    ("age", "state"),
+    [
+        (FRESH_FOR - timedelta(seconds=1), State.CLAIMED),
+        (FRESH_FOR, State.EXPIRED),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 10_001])
+def test_what_is_too_old_is_not_claimed_to_be_sent(
+    count: int, age: timedelta, state: State
+) -> None:
+    found = planned(push_to(to(*map(str, range(count)))), since=NOW - age)
+    assert found.record.state is state
+    assert bool(found.large) is (state is State.CLAIMED and count > 1)
+    assert found.record.group_id == "g"
+
+
+# Bursts
+
+
+def stored(**windows: Window) -> StoredBurst:
+    named = {name_of("custom_ids", name): window for name, window in windows.items()}
+    return StoredBurst("b1", Burst(named), "read as")
+
+
+def test_the_first_push_of_a_burst_is_told_and_opens_a_window() -> None:
+    found = planned(push_to(to("ann")), burst=stored(), window=WINDOW)
+    assert "ann" in told(found.record)
+    assert found.record.burst == "b1"
+    assert found.burst == stored(ann=Window(NOW + WINDOW)), "to be written as what it was read as"
+
+
+def test_the_second_push_of_a_burst_waits_for_the_end_of_the_window() -> None:
+    end = NOW + timedelta(seconds=12)
+    found = planned(push_to(to("ann")), burst=stored(ann=Window(end)), window=WINDOW)
+    assert (found.record.state, found.record.not_before) == (State.WAITING, end)
+    assert found.burst == stored(ann=Window(end, RECORD.id))
+
+
+def test_a_push_that_is_counted_in_another_one_is_not_sent_itself() -> None:
+    window = Window(NOW + WINDOW, "other")
+    found = planned(push_to(to("ann")), burst=stored(ann=window), window=WINDOW)
+    assert found.record.state is State.OBSOLETE
+    assert found.record.reason == "told in another push of its burst"
+    assert found.burst is not None
+    assert found.burst.burst.about == {"other": (RECORD.document,)}
+
+
+# What one record holds
+
+
+@pytest.mark.parametrize(("count", "is_large"), [(10_000, False), (10_001, True)])
+def test_more_recipients_than_one_call_takes_are_for_chunks(count: int, is_large: bool) -> None:
+    push = push_to(to("ann", quiet=NIGHT), to(*map(str, range(count))))
+    found = planned(push)
+    assert (found.large == replace(push, recipients=[push.groups[1]])) is is_large
+    assert len(found.record.calls) == (0 if is_large else 2)
+
+
+def test_bodies_that_are_too_much_for_one_record_are_for_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    push = push_to(to("ann"))
+    size = len(told(planned(push).record))
+    for inline, is_large in ((size, False), (size - 1, True)):
+        monkeypatch.setattr(batchpush.plan, "INLINE", inline)
+        assert (planned(push).large is not None) is is_large
+
+
+def test_what_is_wrong_with_a_large_push_is_found_before_its_chunks_are_written() -> None:
+    push = push_to(to(*map(str, range(10_001))), apps=["windows"])
+    with pytest.raises(InvalidPush) as raised:
+        planned(push)
+    assert raised.value.field == "apps"
+
+
+def test_more_sleepers_than_one_record_holds_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    push = push_to(to("zoé", quiet=NIGHT))
+    size = len(planned(push).record.bodies[0].encode())
+    monkeypatch.setattr(batchpush.plan, "INLINE", size)
+    assert planned(push).record.state is State.WAITING
+    monkeypatch.setattr(batchpush.plan, "INLINE", size - 1)
+    with pytest.raises(InvalidPush) as raised:
+        planned(push)
+    assert str(raised.value) == ("recipients are too many who have quiet hours at the same time")

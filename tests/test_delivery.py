@@ -82,7 +82,7 @@ async def delivered(deliverer: Deliverer, change: Change, handler: Any = greet) 
 
 async def planned(deliverer: Deliverer, change: Change) -> Record:
     """What a delivery of the event would claim."""
-    plan = await deliverer._plan(change, greet)
+    plan = await deliverer._plan(change, greet, None)
     assert plan is not None
     return plan.record
 

@@ -7,10 +7,8 @@ the certificates of all authorities, which takes a tenth of a cold start.
 import asyncio
 import functools
 import importlib
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from batchpush.errors import RestKeyUnavailable
 from batchpush.outcome import Reply
 from batchpush.rest_key import RestKeyCache, key_reader
 from batchpush.settings import Settings
@@ -46,9 +44,8 @@ class BatchClient:
         return asyncio.create_task(self._warm())
 
     async def _warm(self) -> None:
-        await asyncio.to_thread(importlib.import_module, "aiohttp")
-        with suppress(RestKeyUnavailable):
-            await self._rest_key.get()
+        imported = asyncio.to_thread(importlib.import_module, "aiohttp")
+        await asyncio.gather(self._rest_key.get(), imported, return_exceptions=True)
 
     @functools.cached_property
     def _http(self) -> "aiohttp.ClientSession":

@@ -25,11 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    from tests.figures import as_table
+    from tests.figures import FIGURES, as_table
 
     if terminalreporter.config.getoption("--figures"):
         terminalreporter.write_sep("=", "figures")
-        terminalreporter.write_line(as_table())
+        terminalreporter.write_line(as_table(FIGURES))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ has 100,000 of them.
 import asyncio
 import json
 import os
-import random
 import re
 import time
 from dataclasses import dataclass
@@ -30,9 +29,9 @@ from tests.events import database_body
 from tests.figures import figure
 from tests.firestore import Memory
 from tests.garbage import Garbage, headers_for
+from tests.seed import SEED
 
 EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "2000"))
-SEED = int(os.environ.get("TORTURE_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 NOW = datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
 
 LINE = {"severity", "message", "function", "event_id", "document", "app", "error", "data"}
@@ -200,7 +199,7 @@ def test_garbage_is_answered_with_200_and_a_line_of_json(
     took.sort()
     p99, longest = (1000 * took[int(share * (len(took) - 1))] for share in (0.99, 1))
     figure(
-        f"{EXAMPLES:,} events of garbage, seed {SEED}",
+        f"{EXAMPLES:,} events of garbage",
         f"every one answered 200; {ends['SENT']:,} sent, {ends['REFUSED']:,} refused on record; "
         f"p99 {p99:.1f} ms, the longest {longest:.0f} ms",
     )

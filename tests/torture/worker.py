@@ -45,7 +45,7 @@ REDELIVERY = 0.2  # seconds, at most, until an event comes again
 
 T = TypeVar("T")
 
-chance = random.SystemRandom()
+chance = random.Random()  # noqa: S311 - seeded by what there is to do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class Spec:
     sweeps: bool = False  # afterwards, until nothing is left or the patience ends
     starts_on_go: bool = False  # says that it is ready, and waits for a line
     trap: Trap | None = None
+    seed: str = ""
     timing: dict[str, float] = field(default_factory=dict)
     most_tries: int | None = None
     ledger_timeout: float | None = None
@@ -271,6 +272,7 @@ async def main(spec: Spec) -> None:
         batchpush.calls.MOST_TRIES = spec.most_tries
     if spec.ledger_timeout is not None:
         batchpush.ledger.TIMEOUT = spec.ledger_timeout
+    chance.seed(spec.seed)
     await Worker(spec).run()
 
 

@@ -1,0 +1,80 @@
+"""Hours in minutes: outages, storms, kills and garbage, and a table of what came of them.
+
+    make torture             prints the table
+    make torture WRITE=1     and puts it into README.md
+
+All that is random comes of one seed, which is printed: `make torture TORTURE_SEED=1` is the same
+again, as far as the machine lets it. What needs no emulator runs beside what does.
+"""
+
+import argparse
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import IO
+
+from tests.figures import as_table
+from tests.tables import table, write
+
+LARGE = {
+    "TORTURE_EVENTS_PER_SECOND": "20",
+    "TORTURE_EXAMPLES": "100000",
+    "TORTURE_KILLS": "500",
+    "TORTURE_KILLED": "300",
+    "TORTURE_CUT": "30",
+    "TORTURE_STORM": "10000",
+}
+IN_PROCESS = [
+    f"tests/test_{name}.py" for name in ("outage", "rotation", "garbage", "fault_matrix", "canary")
+]
+ON_EMULATORS = ["tests/torture"]
+
+
+def started(tests: Sequence[str], seed: str, output: IO[str]) -> subprocess.Popen[str]:
+    options = ["-q", "--figures", f"--randomly-seed={seed}", f"--hypothesis-seed={seed}"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        env=os.environ | LARGE | {"TORTURE_SEED": seed},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    options = parser.parse_args()
+    seed = os.environ.get("TORTURE_SEED") or str(random.SystemRandom().randrange(1, 2**32))
+    print(f"TORTURE_SEED={seed}", flush=True)
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as first, tempfile.TemporaryFile("w+") as second:
+        outputs = first, second
+        parts = zip((IN_PROCESS, ON_EMULATORS), outputs, strict=True)
+        processes = [started(tests, seed, output) for tests, output in parts]
+        codes = [process.wait() for process in processes]
+        for output in outputs:
+            output.seek(0)
+        said = [output.read() for output in outputs]
+    print("\n".join(said))
+    minutes, cpu = (time.monotonic() - began) / 60, os.times()
+    cost = f"{minutes:.0f} minutes, {(cpu.children_user + cpu.children_system) / 60:.0f} of CPU"
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    figures = [row for text in said for row in table(text, header="what happened")]
+    found = f"{machine}, {datetime.now(UTC):%Y-%m-%d}, seed {seed}, {cost}:\n\n{as_table(figures)}"
+    print(found)
+    if any(codes):
+        return 1
+    if options.write:
+        write("make torture WRITE=1", found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

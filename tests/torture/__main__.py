@@ -31,7 +31,8 @@ LARGE = {
     "TORTURE_STORM": "10000",
 }
 IN_PROCESS = [
-    f"tests/test_{name}.py" for name in ("outage", "rotation", "garbage", "fault_matrix", "canary")
+    f"tests/test_{name}.py"
+    for name in ("outage", "rotation", "garbage", "garbage_campaigns", "fault_matrix", "canary")
 ]
 ON_EMULATORS = ["tests/torture"]
 

@@ -210,3 +210,11 @@ async def test_whoever_edits_the_campaign_meanwhile_is_not_overwritten(
     await desk.event(PLANNED, DRAFT)
     fields = await desk.campaign() or {}
     assert (fields["name"], fields["live"]) == ("Edited", False)
+
+
+@pytest.mark.suite
+async def test_a_campaign_of_that_name_that_an_editor_wrote_is_left_alone(desk: Desk) -> None:
+    own = {"name": "Our own", "live": False}
+    await desk.reference.set(own)
+    await desk.saves(DRAFT, ARTICLE)
+    assert await desk.campaign() == own

@@ -13,11 +13,10 @@ import platform
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import IO
 
 from tests.figures import as_table
 from tests.tables import table, write
@@ -37,12 +36,12 @@ IN_PROCESS = [
 ON_EMULATORS = ["tests/torture"]
 
 
-def started(tests: Sequence[str], seed: str, output: IO[str]) -> subprocess.Popen[str]:
+def tested(tests: Sequence[str], seed: str) -> subprocess.CompletedProcess[str]:
     options = ["-q", "--figures", f"--randomly-seed={seed}", f"--hypothesis-seed={seed}"]
-    return subprocess.Popen(
+    return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
         env=os.environ | LARGE | {"TORTURE_SEED": seed},
-        stdout=output,
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -55,22 +54,17 @@ def main() -> int:
     seed = os.environ.get("TORTURE_SEED") or str(random.SystemRandom().randrange(1, 2**32))
     print(f"TORTURE_SEED={seed}", flush=True)
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as first, tempfile.TemporaryFile("w+") as second:
-        outputs = first, second
-        parts = zip((IN_PROCESS, ON_EMULATORS), outputs, strict=True)
-        processes = [started(tests, seed, output) for tests, output in parts]
-        codes = [process.wait() for process in processes]
-        for output in outputs:
-            output.seek(0)
-        said = [output.read() for output in outputs]
-    print("\n".join(said))
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(tested, (IN_PROCESS, ON_EMULATORS), (seed, seed)))
+    for part in parts:
+        print(part.stdout)
     minutes, cpu = (time.monotonic() - began) / 60, os.times()
     cost = f"{minutes:.0f} minutes, {(cpu.children_user + cpu.children_system) / 60:.0f} of CPU"
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
-    figures = [row for text in said for row in table(text, header="what happened")]
+    figures = [row for part in parts for row in table(part.stdout, header="what happened")]
     found = f"{machine}, {datetime.now(UTC):%Y-%m-%d}, seed {seed}, {cost}:\n\n{as_table(figures)}"
     print(found)
-    if any(codes):
+    if any(part.returncode for part in parts):
         return 1
     if options.write:
         write("make torture WRITE=1", found)

@@ -69,6 +69,7 @@ def test_each_language_may_have_its_own_picture_and_link() -> None:
     [
         ({"title": None}, "title is missing"),
         ({"title": {"en": 5}}, "title.en must be a string"),
+        ({"title": {"": "Storm"}}, "title has a text without a language"),
         ({"topics": None}, "topics is missing"),  # it would be news to everybody
         ({"topics": []}, "topics is missing"),
         ({"topics": "weather"}, "topics must be a list"),

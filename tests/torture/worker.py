@@ -188,14 +188,15 @@ class Worker:
         if self.spec.starts_on_go:
             say("ready")
             sys.stdin.readline()
-        self.ends_at = time.monotonic() + self.spec.patience
+        began = time.monotonic()
+        self.ends_at = began + self.spec.patience
         async with asyncio.TaskGroup() as deliveries:
-            for event in self.spec.events:
+            for number, event in enumerate(self.spec.events, 1):
                 for _ in range(self.spec.copies):
                     deliveries.create_task(self.see_through(event))
                 if self.spec.per_second:
                     say("came", event=event)
-                    await asyncio.sleep(1 / self.spec.per_second)
+                    await asyncio.sleep(began + number / self.spec.per_second - time.monotonic())
         for task in self.spec.tasks:
             await self.see_through_task(task)
         if self.spec.sweeps:

@@ -62,13 +62,18 @@ def _more(row: Mapping[str, Any]) -> dict[str, Any]:
     versions = row.get("versions")
     if isinstance(versions, Mapping):
         more["versions"] = {
-            name: rated(version) for name, version in versions.items() if _are_counts(version)
+            name: rated(version)
+            for name, version in versions.items()
+            if name and _are_counts(version)
         }
     return more
 
 
 def _are_counts(counters: object) -> bool:
-    return isinstance(counters, Mapping) and all(map(_is_count, counters.values()))
+    """Firestore takes no field without a name."""
+    return isinstance(counters, Mapping) and all(
+        name and _is_count(value) for name, value in counters.items()
+    )
 
 
 def _is_count(value: object) -> bool:

@@ -49,7 +49,9 @@ def test_the_versions_of_a_test_have_open_rates_of_their_own() -> None:
     assert {name: version["open_rate"] for name, version in kept.items()} == {"a": 0.25, "b": 0.5}
 
 
-@pytest.mark.parametrize("versions", ["a", ["a"], {"a": 1}, {"a": {"sent": None}}])
+@pytest.mark.parametrize(
+    "versions", ["a", ["a"], {"a": 1}, {"a": {"sent": None}}, {"": {"sent": 1}}]
+)
 def test_versions_of_another_shape_are_left_out(versions: Any) -> None:
     row = {"date": "2026-05-04", "versions": versions, "sent_optins": "few"} | BUSY
     kept = day_rows([row], date.min, ABOUT)["2026-05-04"]

@@ -42,10 +42,7 @@ suite: setup
 test: check unit suite ## Everything: checks, unit tests, the whole path on the emulators
 
 torture: setup ## Hours in minutes: outages, storms, kills, garbage; ends with a table of figures
-	TORTURE_EVENTS_PER_SECOND=20 TORTURE_EXAMPLES=100000 $(BIN)/pytest -q --figures \
-		tests/test_outage.py tests/test_rotation.py tests/test_garbage.py
-	TORTURE_KILLS=500 TORTURE_OUTAGE=300 TORTURE_STORM=10000 \
-		$(SUITE) -- $(BIN)/pytest -q --figures tests/torture
+	$(SUITE) -- $(BIN)/python -m tests.torture $(if $(WRITE),--write)
 
 mutants: setup ## Change one thing in the code, a thousand times; fail where no test notices
 	rm -rf mutants

@@ -58,7 +58,7 @@ class Newsroom:
         live = self.settings.publish_articles == "live"
         if not campaign.exists:
             await self._write(campaign, {**handler(article), "live": live})
-        elif campaign.get(STOPPED):
+        elif campaign.to_dict().get(STOPPED) is True:
             await self._write(campaign, {"live": live, STOPPED: False})
 
     async def _stop(self, campaign: Any) -> None:

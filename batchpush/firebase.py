@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from batchpush.errors import LedgerUnavailable
+from batchpush.errors import InvalidDocument, LedgerUnavailable
 from batchpush.firestore import Firestore, Outrun
 
 TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
@@ -38,14 +38,21 @@ async def asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
 
 
 async def read_all(client: Any, paths: Collection[str]) -> dict[str, Any]:
-    """The documents at the paths, in one batched read: what was found, by path."""
+    """The documents at the paths, in one batched read: what was found, by path.
+
+    Raises `InvalidDocument` for a reference into another database, of which Google's client makes
+    nothing.
+    """
     references = [client.document(path) for path in paths]
 
     async def read(options: dict[str, Any]) -> dict[str, Any]:
         found = client.get_all(references, **options)
         return {snapshot.reference.path: snapshot async for snapshot in found}
 
-    return await asked(read)  # type: ignore[no-any-return]
+    try:
+        return await asked(read)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise InvalidDocument(next(iter(paths)), None, str(error)) from None
 
 
 async def queried(query: Any) -> list[Any]:

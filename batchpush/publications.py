@@ -144,5 +144,7 @@ def _from_document(document: Mapping[str, Any]) -> Publication:
     values = {name: value for name, value in document.items() if name in known}
     # A person who found a campaign at Batch may have written no more than its token.
     values["state"] = State(values.get("state", State.HELD.value))
+    if not isinstance(values.get("campaign_token"), str):
+        values["campaign_token"] = None
     values["doubts"] = tuple(Doubt(**doubt) for doubt in values.get("doubts", ()))
     return Publication(**values)

@@ -8,8 +8,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 COUNTERS = ("sent", "direct_open", "influenced_open", "reengaged", "errors")
-OPTIONAL = ("sent_optins", "versions")  # of campaigns, and of A/B tests
 COLUMNS = ("date", "app", "campaign", "group_id", *COUNTERS, "open_rate")
+
+MOST = 2**63 - 1  # of an integer in Firestore
 
 STILL_CHANGES = timedelta(days=7)  # a day's results: people open a push days after it came
 PULLED_FOR = timedelta(days=35)  # since the last push of a campaign; some recur every month
@@ -19,16 +20,23 @@ PULL_AGAIN = timedelta(minutes=50)  # at the earliest: the schedule is hourly, m
 def day_rows(
     detail: Iterable[Any], since: date, about: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Batch's rows from a day on, by their days, as they are kept; empty days are left out."""
+    """Batch's rows from a day on, by their days, as they are kept.
+
+    Empty days are left out, and what is no row.
+    """
     rows = {}
     for row in detail:
         day = day_of(row)
         if day is None or day < since:
             continue
         counted = {name: row.get(name, 0) for name in COUNTERS}
-        if any(counted.values()):
-            more = _split({name: row[name] for name in OPTIONAL if name in row})
-            rows[day.isoformat()] = {"date": day.isoformat(), **about, **more, **rated(counted)}
+        if _are_counts(counted) and any(counted.values()):
+            rows[day.isoformat()] = {
+                "date": day.isoformat(),
+                **about,
+                **_more(row),
+                **rated(counted),
+            }
     return rows
 
 
@@ -46,12 +54,30 @@ def rated(counted: Mapping[str, Any]) -> dict[str, Any]:
     return {**counted, "open_rate": round(opened / sent, 4) if sent else None}
 
 
-def _split(more: dict[str, Any]) -> dict[str, Any]:
-    """Each version of an A/B test has an open rate of its own."""
-    versions = more.get("versions")
-    if not isinstance(versions, Mapping):
-        return more
-    return more | {"versions": {name: rated(version) for name, version in versions.items()}}
+def _more(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What only campaigns and A/B tests have; each version has an open rate of its own."""
+    more: dict[str, Any] = {}
+    if _is_count(row.get("sent_optins")):
+        more["sent_optins"] = row["sent_optins"]
+    versions = row.get("versions")
+    if isinstance(versions, Mapping):
+        more["versions"] = {
+            name: rated(version)
+            for name, version in versions.items()
+            if name and _are_counts(version)
+        }
+    return more
+
+
+def _are_counts(counters: object) -> bool:
+    """Firestore takes no field without a name."""
+    return isinstance(counters, Mapping) and all(
+        name and _is_count(value) for name, value in counters.items()
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST
 
 
 def next_pull(last_active: datetime, now: datetime) -> datetime | None:

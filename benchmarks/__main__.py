@@ -31,19 +31,18 @@ from benchmarks.servers import (
     EMPTY,
     OURS,
     PEER_SERVERS,
-    ROOT,
     Running,
     Server,
     first_answer,
     free_port,
     started,
 )
+from tests.tables import write
 
 ROUNDS = 3
 COLD_STARTS = 7
 SECONDS = 4.0  # of load, for one function in one round
 CELLS = ((0, 16), (0, 80), (50, 16), (50, 80))  # Batch's milliseconds, events at once
-BEGIN, END = "<!-- make bench WRITE=1 -->\n", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -191,14 +190,6 @@ def machine() -> str:
     )
 
 
-def write(text: str) -> None:
-    """Put the table between its two marks in README.md."""
-    readme = ROOT / "README.md"
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    readme.write_text(f"{before}{begin}{text}\n{end}{after}", encoding="utf-8")
-
-
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -223,7 +214,7 @@ def main() -> None:
     text = f"{machine()}:\n\n{tables(results, memory, cold)}"
     print(text)
     if options.write:
-        write(text)
+        write("make bench WRITE=1", text)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from emulators.secret_manager import SecretManager, secret_place
 from emulators.tools import CannotStart, Tools, find_tools, write_runnable_jar
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDING = ROOT / "emulators" / "recording"
 HOST = "127.0.0.1"
 PORTS = {
     "batch": 4010,
@@ -169,6 +170,11 @@ class Suite:
         return self.directory / "firebase.log"
 
     @property
+    def calls(self) -> Path:
+        """Whom the functions called; see `emulators/recording`."""
+        return self.directory / "calls.txt"
+
+    @property
     def credentials(self) -> Path:
         return self.directory / "service-account.json"
 
@@ -190,6 +196,7 @@ class Suite:
                 "GCLOUD_PROJECT": PROJECT,
                 "GOOGLE_APPLICATION_CREDENTIALS": str(self.credentials),
                 "SUITE_LOG": str(self.log),
+                "SUITE_CALLS": str(self.calls),
             }
         )
 
@@ -393,7 +400,10 @@ def firebase_json(
 def firebase_environment(suite: Suite, tools: Tools) -> dict[str, str]:
     """Also what the functions see, since firebase-tools passes its environment on to them."""
     inherited = inherited_environment(suite.mark)
+    python_path = filter(None, [str(RECORDING), inherited.get("PYTHONPATH")])
     environment = inherited | {
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "RECORDED_CALLS": str(suite.calls),
         "PATH": f"{tools.java.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
         "CI": "true",  # no message of the day, no look for updates
         "NO_COLOR": "1",

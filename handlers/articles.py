@@ -67,6 +67,8 @@ def _by_language(article: Document, field: str) -> dict[str, str]:
     """A text is in the default language."""
     texts = article.get(field)
     if isinstance(texts, Mapping):
+        if "" in texts:
+            raise article.invalid(field, "has a text without a language")
         by_language = Document(article.path, {f"{field}.{each}": texts[each] for each in texts})
         return {each: by_language.string(f"{field}.{each}") for each in sorted(texts)}
     text = article.string(field, default="").strip()

@@ -24,12 +24,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", action="store_true", help="show what was found in a table")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What judges the whole run comes last, in whatever order the rest is."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    from tests.figures import as_table
+    from tests.figures import FIGURES, as_table
 
     if terminalreporter.config.getoption("--figures"):
         terminalreporter.write_sep("=", "figures")
-        terminalreporter.write_line(as_table())
+        terminalreporter.write_line(as_table(FIGURES))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""What tests find out in figures; `pytest --figures` shows it as the README's table."""
+"""What tests find out in figures; `pytest --figures` shows it as a table."""
+
+from collections.abc import Iterable, Sequence
 
 FIGURES: list[tuple[str, str]] = []
 
@@ -7,6 +9,6 @@ def figure(what: str, found: str) -> None:
     FIGURES.append((what, found))
 
 
-def as_table() -> str:
-    rows = [f"| {what} | {found} |" for what, found in FIGURES]
-    return "\n".join(["| what happened | what came of it |", "|---|---|", *sorted(rows)])
+def as_table(figures: Iterable[Sequence[str]]) -> str:
+    rows = [f"| {what} | {found} |" for what, found in sorted(figures)]
+    return "\n".join(["| what happened | what came of it |", "|---|---|", *rows])

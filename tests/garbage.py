@@ -1,14 +1,21 @@
 """Documents, values and events as no app should write them, by a seeded chance."""
 
 import json
+import os
 import random
 import string
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from google.events.cloud.firestore import Document, DocumentEventData
 
 from tests.events import DATABASE, DOCUMENTS, FIRESTORE, TIME
+
+EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "2000"))
+
+LINE = {"severity", "message", "function", "event_id", "document", "app", "error", "data"}
+LONGEST_LINE = 64_000  # characters, escaped
 
 # What the handlers read, so that garbage gets past the first check.
 # fmt: off
@@ -22,6 +29,8 @@ FIELDS = [
     "custom_payload", "landing", "theme", "actions", "sandbox", "skip_media_check",
     "wp_template", "apps", "best_before", "display_name", "language", "push_muted", "batch",
     "quiet_hours", "from", "until", "0", "1", "2", "new_at_batch",
+    "live", "messages", "push_time", "local_push_time", "targeting", "query", "segments",
+    "language", "published", "topics", "summary", "en", "stopped_by_article",
 ]
 # fmt: on
 VALUES: list[Any] = [
@@ -208,3 +217,24 @@ def headers_for(database: str, path: str, event_id: str) -> dict[str, str]:
     own = {"ce-document": path} if database == "firestore" else {"ce-ref": path}
     source = FIRESTORE if database == "firestore" else DATABASE
     return {"ce-id": event_id, "ce-source": source, "ce-time": TIME, "ce-type": "x", **own}
+
+
+@dataclass(frozen=True)
+class Request:
+    """As much of Starlette's as a function looks at."""
+
+    headers: dict[str, str]
+    content: bytes
+    method: str = "POST"
+
+    async def body(self) -> bytes:
+        return self.content
+
+
+def check_line(line: str, where: str) -> None:
+    """A line of the log is one object of bounded length, and tells of no mistake of ours."""
+    entry = json.loads(line)
+    assert entry.keys() <= LINE, where
+    assert len(line) <= LONGEST_LINE, where
+    assert line.isascii(), where
+    assert entry["message"] != "event.crashed", line

@@ -2,6 +2,10 @@
 
 import re
 from itertools import dropwhile, takewhile
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+END = "<!-- end -->"
 
 
 def table(text: str, *, heading: str | None = None, header: str = "") -> list[list[str]]:
@@ -12,3 +16,11 @@ def table(text: str, *, heading: str | None = None, header: str = "") -> list[li
     below = dropwhile(lambda line: not line.startswith(f"| {header}".rstrip()), lines)
     rows = list(takewhile(lambda line: line.startswith("|"), below))
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def write(command: str, text: str) -> None:
+    """Put what the command found between its two marks in README.md."""
+    begin = f"<!-- {command} -->\n"
+    before, _, rest = README.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{begin}{text}\n{END}{after}", encoding="utf-8")

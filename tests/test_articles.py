@@ -69,6 +69,7 @@ def test_each_language_may_have_its_own_picture_and_link() -> None:
     [
         ({"title": None}, "title is missing"),
         ({"title": {"en": 5}}, "title.en must be a string"),
+        ({"title": {"": "Storm"}}, "title has a text without a language"),
         ({"topics": None}, "topics is missing"),  # it would be news to everybody
         ({"topics": []}, "topics is missing"),
         ({"topics": "weather"}, "topics must be a list"),
@@ -210,3 +211,11 @@ async def test_whoever_edits_the_campaign_meanwhile_is_not_overwritten(
     await desk.event(PLANNED, DRAFT)
     fields = await desk.campaign() or {}
     assert (fields["name"], fields["live"]) == ("Edited", False)
+
+
+@pytest.mark.suite
+async def test_a_campaign_of_that_name_that_an_editor_wrote_is_left_alone(desk: Desk) -> None:
+    own = {"name": "Our own", "live": False}
+    await desk.reference.set(own)
+    await desk.saves(DRAFT, ARTICLE)
+    assert await desk.campaign() == own

@@ -6,11 +6,8 @@ has 100,000 of them.
 
 import asyncio
 import json
-import os
-import random
 import re
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,14 +26,10 @@ from tests.deliveries import Queue
 from tests.events import database_body
 from tests.figures import figure
 from tests.firestore import Memory
-from tests.garbage import Garbage, headers_for
+from tests.garbage import EXAMPLES, Garbage, Request, check_line, headers_for
+from tests.seed import SEED
 
-EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "2000"))
-SEED = int(os.environ.get("TORTURE_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 NOW = datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
-
-LINE = {"severity", "message", "function", "event_id", "document", "app", "error", "data"}
-LONGEST_LINE = 64_000  # characters, escaped
 
 WATCHED = re.findall(  # those that deliver a push; campaigns are judged by tests of their own
     r'@(document|value)_(?:created|updated|written)\("([^"]+)"\)\n'
@@ -62,18 +55,6 @@ LIKELY = {
     },
 }
 PROFILE = {"display_name": "Ann", "language": "fr", "batch": {"custom_ids": ["x"]}}
-
-
-@dataclass(frozen=True)
-class Request:
-    """As much of Starlette's as a function looks at."""
-
-    headers: dict[str, str]
-    content: bytes
-    method: str = "POST"
-
-    async def body(self) -> bytes:
-        return self.content
 
 
 class Batch:
@@ -203,18 +184,10 @@ def test_garbage_is_answered_with_200_and_a_line_of_json(
     took.sort()
     p99, longest = (1000 * took[int(share * (len(took) - 1))] for share in (0.99, 1))
     figure(
-        f"{EXAMPLES:,} events of garbage, seed {SEED}",
+        f"{EXAMPLES:,} events of garbage",
         f"every one answered 200; {ends['SENT']:,} sent, {ends['REFUSED']:,} refused on record; "
         f"p99 {p99:.1f} ms, the longest {longest:.0f} ms",
     )
-
-
-def check_line(line: str, where: str) -> None:
-    entry = json.loads(line)
-    assert entry.keys() <= LINE, where
-    assert len(line) <= LONGEST_LINE, where
-    assert line.isascii(), where
-    assert entry["message"] != "event.crashed", line
 
 
 FORGED = [

@@ -1,9 +1,12 @@
 """The functions' service account may do what they do, and nothing else."""
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.tables import table
 
@@ -51,13 +54,49 @@ def client(name: str) -> str | None:
 
 def test_the_roles_to_give_are_those_of_the_clients_that_are_used() -> None:
     needed = set().union(*(ROLES[name] for name in set(clients())))
-    roles = {
+    assert documented() == needed
+
+
+def documented() -> set[str]:
+    return {
         role.strip("`") for role, _, why in table(DEPLOY, header="role") if BY_ITSELF not in why
     }
-    assert roles == needed
 
 
 def test_of_secret_manager_only_the_key_is_read() -> None:
     """The role holds for the one secret, of which the code asks for one thing."""
     code = Path("batchpush/rest_key.py").read_text(encoding="utf-8")
     assert re.findall(r"client\(\)\.(\w+)\(", code) == ["access_secret_version"]
+
+
+# What the functions of the suite really called, by emulators/recording
+
+RECORDED = {
+    r"/google\.firestore\.v1\.Firestore/(Commit|BatchGetDocuments|RunQuery)": {
+        "roles/datastore.user"
+    },
+    r"GET \S+/v1/projects/[^/]+/secrets/[^/]+/versions/latest:access": {
+        "roles/secretmanager.secretAccessor"
+    },
+    r"POST \S+/locations/[^/]+/queues/\w+/tasks": {
+        "roles/cloudtasks.enqueuer",
+        "roles/iam.serviceAccountUser",
+    },
+    r"(GET|PUT) \S+\.json": {"roles/firebasedatabase.admin"},
+}
+
+
+@pytest.mark.suite
+@pytest.mark.last
+def test_the_roles_to_give_are_those_that_the_calls_of_the_suite_need(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Each call needs a role that is documented, and after the whole path each role has a call."""
+    calls = Path(os.environ["SUITE_CALLS"]).read_text(encoding="utf-8").splitlines()
+    needed: set[str] = set()
+    for call in set(calls):
+        roles = [roles for pattern, roles in RECORDED.items() if re.fullmatch(pattern, call)]
+        assert roles, f"which role is needed for {call}?"
+        needed |= roles[0]
+    is_whole = any(item.path.name == "test_whole_path.py" for item in request.session.items)
+    assert needed == documented() if is_whole else needed <= documented()

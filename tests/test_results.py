@@ -34,6 +34,8 @@ def test_a_day_is_kept_with_what_it_is_about() -> None:
         {"date": "yesterday"} | BUSY,
         BUSY,
         "2026-05-04",
+        {"date": "2026-05-04"} | BUSY | {"sent": "many"},
+        {"date": "2026-05-04"} | BUSY | {"errors": 2**63},
     ],
 )
 def test_what_says_nothing_new_is_left_out(row: Any) -> None:
@@ -45,6 +47,16 @@ def test_the_versions_of_a_test_have_open_rates_of_their_own() -> None:
     row = {"date": "2026-05-04", "versions": versions} | BUSY
     kept = day_rows([row], date.min, ABOUT)["2026-05-04"]["versions"]
     assert {name: version["open_rate"] for name, version in kept.items()} == {"a": 0.25, "b": 0.5}
+
+
+@pytest.mark.parametrize(
+    "versions", ["a", ["a"], {"a": 1}, {"a": {"sent": None}}, {"": {"sent": 1}}]
+)
+def test_versions_of_another_shape_are_left_out(versions: Any) -> None:
+    row = {"date": "2026-05-04", "versions": versions, "sent_optins": "few"} | BUSY
+    kept = day_rows([row], date.min, ABOUT)["2026-05-04"]
+    assert not kept.get("versions")
+    assert kept["sent"] == BUSY["sent"]
 
 
 @pytest.mark.parametrize(

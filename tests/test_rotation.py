@@ -18,6 +18,7 @@ from tests.deliveries import Queue, greet
 from tests.events import created
 from tests.figures import figure
 from tests.firestore import Memory
+from tests.seed import SEED
 from tests.virtual import START, Instance, Platform, now, run, seconds
 
 PER_SECOND = 2
@@ -72,7 +73,7 @@ class World:
         return deliver
 
     async def lives(self, until: float, quiet_after: float) -> Platform:
-        platform = Platform([self.instance()], SETTINGS.concurrency, seed=1)
+        platform = Platform([self.instance()], SETTINGS.concurrency, SEED)
         work = []
         for event in range(int(until * PER_SECOND)):
             if event == int((CHANGED - 20) * PER_SECOND):

@@ -10,6 +10,7 @@ from batchpush.errors import TryAgainLater
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 FIRST_BACKOFF, LONGEST_BACKOFF = 10.0, 600.0  # seconds, Eventarc's
+UNEVEN = 0.1  # so much more or less of it
 
 T = TypeVar("T")
 Instance = Callable[[Any], Coroutine[Any, Any, None]]
@@ -58,7 +59,7 @@ class Platform:
         self._instances: list[tuple[Instance, asyncio.Semaphore]] = []
         for each in instances:
             self.starts(each)
-        self._random = random.Random(seed)  # noqa: S311 - the same chance each time
+        self._random = random.Random(seed)  # noqa: S311 - the same chance for a seed
         self.done_at: dict[Any, float] = {}
         self.deliveries = 0
 
@@ -68,7 +69,7 @@ class Platform:
     async def brings(self, event: Any) -> None:
         backoff = FIRST_BACKOFF
         while not await self._delivered(event):
-            await asyncio.sleep(backoff * self._random.uniform(0.9, 1.1))
+            await asyncio.sleep(backoff * self._random.uniform(1 - UNEVEN, 1 + UNEVEN))
             backoff = min(backoff * 2, LONGEST_BACKOFF)
         self.done_at[event] = seconds()
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from google.cloud.firestore import Client
 
 from emulators.batch import Batch
-from tests.figures import figure
+from tests.seed import SEED
 from tests.torture.worker import Spec
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,8 @@ class Arena:
             "FIRESTORE_EMULATOR_HOST": firestore or os.environ["FIRESTORE_EMULATOR_HOST"],
         }
         told = log.with_suffix(".json")
-        told.write_text(spec.as_json())
+        seeded = replace(spec, seed=f"{SEED} {len(self._workers)}")
+        told.write_text(seeded.as_json())
         command = [sys.executable, "-m", "tests.torture.worker", str(told)]
         worker = Worker(command, environment, log)
         self._workers.append(worker)
@@ -177,8 +179,8 @@ class Arena:
         ends = Counter(record["state"] for record in records.values())
         doubled = sum(count > 1 for count in accepted.values())
         return (
-            f"k={self.k}: {len(records)} events, {accepted.total()} calls accepted, "
-            f"{doubled} of them more than once; {ends['SENT']} SENT, {ends['HELD']} HELD"
+            f"{accepted.total():,} calls accepted, {doubled:,} of them more than once; "
+            f"{ends['SENT']:,} events SENT, {ends['HELD']:,} HELD"
         )
 
     def _check_call(self, call: dict[str, Any], accepted: int) -> None:
@@ -202,9 +204,3 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in works]
     return [task.result() for task in tasks]
-
-
-def report(line: str) -> None:
-    """`what happened: what came of it`, for the table."""
-    what, _, found = line.partition(": ")
-    figure(what, found)

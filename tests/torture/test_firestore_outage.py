@@ -4,14 +4,15 @@ import os
 
 import pytest
 
-from tests.torture.arena import APPS, DEADLINE, SHORT, Arena, report, together
+from tests.figures import figure
+from tests.torture.arena import APPS, DEADLINE, SHORT, Arena, together
 from tests.torture.conftest import Arenas
 from tests.torture.proxy import Line, Proxy, in_front_of
 from tests.torture.worker import Spec, Trap
 
 pytestmark = pytest.mark.suite
 
-OUTAGE = float(os.environ.get("TORTURE_OUTAGE", "6"))  # seconds
+CUT = float(os.environ.get("TORTURE_CUT", "6"))  # seconds
 BEFORE = AFTER = 1.0  # seconds of load
 PER_SECOND = 20.0
 TIMEOUT = 1.0  # seconds for one operation of the ledger
@@ -28,8 +29,8 @@ async def test_down_at_the_claim_nothing_is_sent_until_the_redelivery(
 ) -> None:
     arenas = {line: arena_for(k) for line in OUTAGES}
     await together(_down_at_claim(arena, line) for line, arena in arenas.items())
-    for line, arena in arenas.items():
-        report(f"{line.value} at the claim: {arena.check(['claim'])}")
+    for arena in arenas.values():
+        arena.check(["claim"])
 
 
 async def _down_at_claim(arena: Arena, line: Line) -> None:
@@ -46,8 +47,8 @@ async def _down_at_claim(arena: Arena, line: Line) -> None:
 async def test_down_at_the_record_the_calls_are_doubted(arena_for: Arenas, k: int) -> None:
     arenas = {line: arena_for(k) for line in OUTAGES}
     await together(_down_at_record(arena, line) for line, arena in arenas.items())
-    for line, arena in arenas.items():
-        report(f"{line.value} at the record: {arena.check(['record'])}")
+    for arena in arenas.values():
+        arena.check(["record"])
 
 
 async def _down_at_record(arena: Arena, line: Line) -> None:
@@ -86,11 +87,12 @@ async def test_an_outage_under_load_ends_with_a_record_of_every_event(
     arenas = {line: arena_for(k) for line in OUTAGES}
     counts = await together(_outage(arena, line) for line, arena in arenas.items())
     for line, count in zip(OUTAGES, counts, strict=True):
-        report(f"{line.value} for {OUTAGE:g} s under load: {count}")
+        what = f"the line to Firestore {line.value} for {CUT:g} s, {PER_SECOND:g} events a second"
+        figure(f"{what}, k = {k}", count)
 
 
 async def _outage(arena: Arena, line: Line) -> str:
-    count = int(PER_SECOND * (BEFORE + OUTAGE + AFTER))
+    count = int(PER_SECOND * (BEFORE + CUT + AFTER))
     events = [f"load-{number}" for number in range(count)]
     spec = Spec(
         events=events,
@@ -105,7 +107,7 @@ async def _outage(arena: Arena, line: Line) -> str:
         worker.go()
         await worker.says("came", int(PER_SECOND * BEFORE))
         await proxy.become(line)
-        await worker.says("came", int(PER_SECOND * (BEFORE + OUTAGE)), within=OUTAGE + DEADLINE)
+        await worker.says("came", int(PER_SECOND * (BEFORE + CUT)), within=CUT + DEADLINE)
         await proxy.become(Line.WELL)
         await worker.ends()
     answers = worker.answers()
@@ -113,4 +115,4 @@ async def _outage(arena: Arena, line: Line) -> str:
     assert unfinished
     await arena.redeliver(unfinished)
     await arena.sweep()
-    return f"{len(unfinished)} of {count} came again; {arena.check(events)}"
+    return f"{arena.check(events)}; {len(unfinished):,} of {count:,} came again afterwards"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.torture.arena import DEADLINE, SHORT, Arena, report, together
+from tests.figures import figure
+from tests.torture.arena import DEADLINE, SHORT, Arena, together
 from tests.torture.conftest import Arenas
 from tests.torture.worker import Spec, Trap
 
@@ -103,7 +104,8 @@ async def test_a_process_killed_anywhere_doubles_nothing_and_loses_nothing(
     await arena.sweep()
 
     counts = arena.check(event for case in chosen for event in case.events)
-    report(f"kills: {sum(len(case.deaths) for case in chosen)}; {counts}")
+    kills = sum(len(case.deaths) for case in chosen)
+    figure(f"{kills} processes killed, wherever a delivery can be, k = {k}", counts)
 
 
 async def _kill(arena: Arena, case: Case) -> None:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from tests.torture.arena import APPS, DEADLINE, report, together
+from tests.figures import figure
+from tests.torture.arena import APPS, DEADLINE, together
 from tests.torture.conftest import Arenas
 from tests.torture.worker import Spec
 
@@ -34,5 +35,8 @@ async def test_an_event_that_comes_many_times_at_once_is_sent_once(
         assert worker.answers() == dict.fromkeys(events, "done")
     assert arena.arrived() == {(event, app): 1 for event in events for app in APPS}
     deliveries = sum(len(worker.of("answered")) for worker in workers)
-    report(f"storm: {deliveries} deliveries; {arena.check(events)}")
+    figure(
+        f"{count:,} events, each {times} times at once over {PROCESSES} processes, k = 1",
+        f"{arena.check(events)}; {deliveries:,} deliveries",
+    )
     assert {record["state"] for record in arena.records().values()} == {"SENT"}

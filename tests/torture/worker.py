@@ -45,7 +45,7 @@ REDELIVERY = 0.2  # seconds, at most, until an event comes again
 
 T = TypeVar("T")
 
-chance = random.SystemRandom()
+chance = random.Random()  # noqa: S311 - seeded by what there is to do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class Spec:
     sweeps: bool = False  # afterwards, until nothing is left or the patience ends
     starts_on_go: bool = False  # says that it is ready, and waits for a line
     trap: Trap | None = None
+    seed: str = ""
     timing: dict[str, float] = field(default_factory=dict)
     most_tries: int | None = None
     ledger_timeout: float | None = None
@@ -187,14 +188,15 @@ class Worker:
         if self.spec.starts_on_go:
             say("ready")
             sys.stdin.readline()
-        self.ends_at = time.monotonic() + self.spec.patience
+        began = time.monotonic()
+        self.ends_at = began + self.spec.patience
         async with asyncio.TaskGroup() as deliveries:
-            for event in self.spec.events:
+            for number, event in enumerate(self.spec.events, 1):
                 for _ in range(self.spec.copies):
                     deliveries.create_task(self.see_through(event))
                 if self.spec.per_second:
                     say("came", event=event)
-                    await asyncio.sleep(1 / self.spec.per_second)
+                    await asyncio.sleep(began + number / self.spec.per_second - time.monotonic())
         for task in self.spec.tasks:
             await self.see_through_task(task)
         if self.spec.sweeps:
@@ -271,6 +273,7 @@ async def main(spec: Spec) -> None:
         batchpush.calls.MOST_TRIES = spec.most_tries
     if spec.ledger_timeout is not None:
         batchpush.ledger.TIMEOUT = spec.ledger_timeout
+    chance.seed(spec.seed)
     await Worker(spec).run()
 
 

@@ -61,13 +61,15 @@ class Stored:
 class Query:
     """Documents of a collection, in the order of their ids unless `order_by` names a field.
 
-    `where` is a field, `LESS_THAN` or `IN`, and a value. In the order of ids, `begins_at` is the
-    first of them, or with `itself=False` the one before it.
+    `where` is a field, `LESS_THAN` or `IN`, and a value. `begins_at` is the id of the first
+    document, or with `itself=False` of the one before it; where a field gives the order, it goes
+    with `from_value` of that field, or that value is alone.
     """
 
     collection: str
     where: tuple[str, int, Any] | None = None
     order_by: str = "__name__"
+    from_value: Any = None
     begins_at: str | None = None
     itself: bool = True
     limit: int | None = None
@@ -161,9 +163,14 @@ class Firestore:
             condition = asked.where.field_filter
             condition.field.field_path, condition.op, value = query.where
             _encode(value, condition.value)
+        if query.order_by != "__name__":
+            asked.order_by.add(direction=ASCENDING).field.field_path = "__name__"
+        if query.from_value is not None:
+            _encode(query.from_value, asked.start_at.values.add())
         if query.begins_at:
             reference = self._name(f"{query.collection}/{query.begins_at}")
             asked.start_at.values.add(reference_value=reference)
+        if asked.start_at.values:
             asked.start_at.before = query.itself
         if query.limit:
             asked.limit.value = query.limit

@@ -119,7 +119,7 @@ class Ledger:
 
     async def _commit(self, writes: Sequence[Any]) -> Any:
         """The version of what was written first."""
-        with _translated():
+        with translated():
             results = await self._firestore.commit(writes)
         return results[0].update_time
 
@@ -195,11 +195,11 @@ class Ledger:
             last = page[-1].id
 
     async def _read(self, path: str) -> Stored | None:
-        with _translated():
+        with translated():
             return (await self._firestore.read(path)).get(path)
 
     async def _find(self, query: Query) -> list[Stored]:
-        with _translated():
+        with translated():
             return await self._firestore.find(query)
 
     @property
@@ -211,7 +211,8 @@ class Ledger:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Trouble of Firestore, in a word that has the event come again."""
     try:
         yield
     except FirestoreUnavailable as error:

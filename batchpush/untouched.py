@@ -6,14 +6,16 @@ How far it has come is kept, so that each is read once, and not at every look.
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchpush.change import EPOCH, Change, Document, path_params
 from batchpush.errors import DeliveryUnfinished, TryAgainLater
-from batchpush.firebase import asked, firestore_client, queried
+from batchpush.firebase import firestore
+from batchpush.firestore import LESS_THAN, Firestore, Query, Stored
+from batchpush.ledger import translated
 from batchpush.logs import about, log
 from batchpush.settings import project_id
 from batchpush.triggers import WATCHED, Function, Watched, every
@@ -37,9 +39,7 @@ def document_untouched(path: str, untouched_for: timedelta, look: str) -> Callab
 
         @functools.wraps(function)
         async def looked() -> None:
-            await Untouched(lambda: firestore_client("(default)")).call(
-                function, path, untouched_for
-            )
+            await Untouched(lambda: firestore("(default)")).call(function, path, untouched_for)
 
         return every(look)(looked)
 
@@ -48,39 +48,50 @@ def document_untouched(path: str, untouched_for: timedelta, look: str) -> Callab
 
 @dataclass
 class Untouched:
-    client: Callable[[], Any]
+    client: Callable[[], Firestore]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def call(self, function: Function, path: str, untouched_for: timedelta) -> None:
         until = self.now() - untouched_for
-        look = self.client().collection(LOOKS).document(function.__name__)
-        query = self._between(await self._last(look, until), until, path)
+        look = f"{LOOKS}/{function.__name__}"
+        query = Query(
+            path.rpartition("/")[0],
+            where=(TOUCHED, LESS_THAN, until),
+            order_by=TOUCHED,
+            from_value=await self._last(look, until),
+            limit=PAGE,
+            fields=(),
+        )
         stop = self.now() + LOOK_FOR
-        found = await queried(query)
-        while found:
+        while found := await self._find(query):
             changes = [_change(each, path, untouched_for, function) for each in found]
             done = await asyncio.gather(*(_is_done(change, function) for change in changes))
             is_last = len(found) < PAGE
             if all(done):
-                come_to = until if is_last else found[-1].get(TOUCHED)
-                await asked(functools.partial(_set, look, {"until": come_to}))
+                await self._come_to(look, until if is_last else found[-1].fields[TOUCHED])
             if is_last or not all(done) or self.now() >= stop:
                 break
-            found = await queried(query.start_after(found[-1]))
+            query = replace(
+                query,
+                from_value=found[-1].fields[TOUCHED],
+                begins_at=found[-1].id,
+                itself=False,
+            )
 
-    async def _last(self, look: Any, until: datetime) -> datetime:
+    async def _find(self, query: Query) -> list[Stored]:
+        with translated():
+            return await self.client().find(query)
+
+    async def _last(self, look: str, until: datetime) -> datetime:
         """How far the looks have come."""
-        snapshot = await asked(lambda options: look.get(**options))
-        last: datetime = (snapshot.to_dict() or {}).get("until", EPOCH)
+        with translated():
+            found = (await self.client().read(look)).get(look)
+        last: datetime = found.fields["until"] if found else EPOCH
         return max(last, until - LOOK_BACK)
 
-    def _between(self, since: datetime, until: datetime, path: str) -> Any:
-        from google.cloud.firestore_v1.base_query import FieldFilter
-
-        documents = self.client().collection(path.rpartition("/")[0])
-        query = documents.where(filter=FieldFilter(TOUCHED, ">=", since))
-        query = query.where(filter=FieldFilter(TOUCHED, "<", until))
-        return query.order_by(TOUCHED).limit(PAGE)
+    async def _come_to(self, look: str, time: datetime) -> None:
+        with translated():
+            await self.client().commit([self.client().put(look, {"until": time})])
 
 
 async def _is_done(change: Change, function: Function) -> bool:
@@ -96,20 +107,16 @@ async def _is_done(change: Change, function: Function) -> bool:
     return True
 
 
-async def _set(reference: Any, fields: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    await reference.set(fields, **options)
-
-
-def _change(snapshot: Any, pattern: str, untouched_for: timedelta, function: Function) -> Change:
+def _change(stored: Stored, pattern: str, untouched_for: timedelta, function: Function) -> Change:
     """An event of our own; each touch of a document is another one."""
-    path, touched = snapshot.reference.path, snapshot.get(TOUCHED)
+    path, touched = stored.path, stored.fields[TOUCHED]
     return Change(
         id=f"{path}@{touched.isoformat()}",
         source=f"//firestore.googleapis.com/projects/{project_id()}/databases/(default)",
         path=path,
         params=path_params(pattern, path) or {},
         before=None,
-        after=Document(path, snapshot.to_dict()),
+        after=Document(path, stored.fields),
         time=touched + untouched_for,
         database="firestore",
         function=function.__name__,

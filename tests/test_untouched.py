@@ -11,7 +11,7 @@ from google.cloud.firestore import AsyncClient
 import batchpush.untouched
 from batchpush.change import Change
 from batchpush.errors import LookUpFailed
-from batchpush.firebase import queried
+from batchpush.firestore import Firestore, Query, Stored
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
 from batchpush.untouched import Untouched
@@ -49,6 +49,7 @@ class Shop:
         self.deliverer = deliverer_for(url, f"t{uuid.uuid4().hex}", clock, BATCH_APPS="ios=IOSKEY")
         self.ledger = self.deliverer.ledger
         self.client = AsyncClient(project="demo-batchpush")
+        self.firestore = Firestore()
         self.collection = f"c{uuid.uuid4().hex}"
         self.broken = False
 
@@ -73,7 +74,7 @@ class Shop:
         await self.client.collection(self.collection).document(user_id).set(cart)
 
     async def look(self) -> None:
-        untouched = Untouched(lambda: self.client, self.clock.now)
+        untouched = Untouched(lambda: self.firestore, self.clock.now)
         await untouched.call(self.function, f"{self.collection}/{{user_id}}", DAY)
 
 
@@ -141,7 +142,7 @@ async def test_a_look_that_dies_midway_tells_nobody_twice(
         raise RuntimeError
 
     with monkeypatch.context() as patched:
-        patched.setattr(batchpush.untouched, "_set", dies)
+        patched.setattr(Untouched, "_come_to", dies)
         with pytest.raises(RuntimeError):
             await shop.look()
     await shop.look()
@@ -162,15 +163,27 @@ async def test_a_look_that_finds_nothing_reads_no_cart(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.touch("ann")
-    found: list[list[Any]] = []
+    found: list[list[Stored]] = []
 
-    async def counted(query: Any) -> list[Any]:
-        found.append(await queried(query))
+    async def counted(firestore: Firestore, query: Query) -> list[Stored]:
+        found.append(await find(firestore, query))
         return found[-1]
 
-    monkeypatch.setattr(batchpush.untouched, "queried", counted)
+    find = Firestore.find
+    monkeypatch.setattr(Firestore, "find", counted)
     await shop.look()
     assert found == [[]]
+
+
+async def test_a_cart_with_a_reference_into_another_database_keeps_nobody_from_being_told(
+    shop: Shop, api: batch.Batch
+) -> None:
+    elsewhere = AsyncClient(project="demo-batchpush", database="other").document("hats/1")
+    cart = {"items": [elsewhere], "updated_at": shop.clock.now() - DAY - timedelta(minutes=5)}
+    await shop.client.collection(shop.collection).document("ann").set(cart)
+    await shop.touch("bob", DAY + timedelta(minutes=5))
+    await shop.look()
+    assert sorted(told(api)) == ["ann", "bob"]
 
 
 async def test_a_cart_from_long_before_the_first_look_is_left_alone(

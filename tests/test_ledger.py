@@ -27,7 +27,7 @@ from tests.firestore import Memory, Operation
 
 suite = pytest.mark.suite
 
-MOST_BYTES = {"claim": 900, "outcome": 500}
+MOST_BYTES = {"claim": 700, "outcome": 420}
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ machine meets them all; a ratio is the median of those of each round.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,7 +21,6 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +34,7 @@ from benchmarks.servers import (
     free_port,
     started,
 )
-from tests.tables import write
+from tests.tables import machine, write
 
 ROUNDS = 3
 COLD_STARTS = 7
@@ -182,12 +179,9 @@ def spread(ours: list[Measured], theirs: list[Measured]) -> str:
     return f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
-def machine() -> str:
-    versions = subprocess.run(["node", "--version"], capture_output=True, text=True)  # noqa: S607
-    return (
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"Node {versions.stdout.strip().removeprefix('v')}, {datetime.now(UTC):%Y-%m-%d}"
-    )
+def node() -> str:
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True)  # noqa: S607
+    return f"Node {version.stdout.strip().removeprefix('v')}"
 
 
 def say(text: str) -> None:
@@ -211,7 +205,7 @@ def main() -> None:
             running.append(one)
         results = rounds(running, batch)
         memory = {each.server: each.megabytes() for each in running}
-    text = f"{machine()}:\n\n{tables(results, memory, cold)}"
+    text = f"{machine(node())}:\n\n{tables(results, memory, cold)}"
     print(text)
     if options.write:
         write("make bench WRITE=1", text)

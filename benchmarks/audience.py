@@ -1,6 +1,7 @@
 """What a large audience costs: memory, writes and time, from one recipient to a million.
 
-    make bench
+    make bench               prints the table
+    make bench WRITE=1       and puts it into README.md
 
 Two apps; each row is a process of its own, against the Firestore emulator and a Batch stand-in.
 Memory is the highest resident size, the recipients' ids included.
@@ -14,14 +15,16 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from batchpush.change import Change, Document
 from batchpush.client import BatchClient
 from batchpush.delivery import Deliverer
 from batchpush.firebase import firestore
+from batchpush.firestore import Query, Stored
 from batchpush.ledger import Ledger
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
@@ -31,6 +34,7 @@ from batchpush.settings import Settings
 from batchpush.tasks import Tasks
 from batchpush.timing import Timing
 from emulators.batch import running
+from tests.tables import machine, write
 
 SIZES = (1, 1_000, 10_000, 100_000, 1_000_000)
 
@@ -49,16 +53,26 @@ class Queue(Tasks):
 
 
 class Counting(Ledger):
-    """Counts the documents written."""
+    """Counts what is written and read."""
 
-    writes = 0
+    counts: ClassVar[Counter[str]] = Counter()
 
     def chunks_of(self, record_id: str) -> "Counting":
         return Counting(self._client, super().chunks_of(record_id)._collection)
 
     async def _commit(self, writes: Sequence[Any]) -> Any:
-        Counting.writes += len(writes)
+        self.counts["writes"] += len(writes)
+        self.counts["bytes"] += sum(write.ByteSize() for write in writes)
         return await super()._commit(writes)
+
+    async def _read(self, path: str) -> Stored | None:
+        self.counts["reads"] += 1
+        return await super()._read(path)
+
+    async def _find(self, query: Query) -> list[Stored]:
+        found = await super()._find(query)
+        self.counts["reads"] += max(1, len(found))  # as Firestore bills it
+        return found
 
 
 async def deliver(size: int) -> dict[str, float]:
@@ -82,13 +96,13 @@ async def deliver(size: int) -> dict[str, float]:
     await deliverer.deliver(change, to_everybody(size))
     for task in tasks.tasks:
         await deliverer.send_chunk(**task)
-    seconds = time.monotonic() - started
+    row = {"seconds": time.monotonic() - started, **Counting.counts}
     entry = await ledger.read(record_id(change.function, change.source, change.id))
     assert entry is not None
     assert entry.record.state.value == "SENT", entry.record
     await client.aclose()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"writes": Counting.writes, "megabytes": peak, "seconds": seconds}
+    return {"reads": 0, "megabytes": peak, **row}
 
 
 def to_everybody(size: int) -> Any:
@@ -113,16 +127,26 @@ def measured(size: int, url: str) -> dict[str, float]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 1 and sys.argv[1].isdecimal():
         print(json.dumps(asyncio.run(deliver(int(sys.argv[1])))))
         return
-    print("| recipients | writes | peak memory | seconds |\n|---:|---:|---:|---:|")
+    lines = [
+        f"{machine()}:\n",
+        "| recipients | documents written | written | documents read | peak memory | seconds |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
     with running() as batch:
         for size in SIZES:
             row = measured(size, batch.url)
             batch.clear()
-            memory, seconds = f"{row['megabytes']:.0f} MB", f"{row['seconds']:.1f}"
-            print(f"| {size:,} | {row['writes']:.0f} | {memory} | {seconds} |", flush=True)
+            lines.append(
+                f"| {size:,} | {row['writes']:.0f} | {row['bytes'] / 1000:,.1f} kB "
+                f"| {row['reads']:.0f} | {row['megabytes']:.0f} MB | {row['seconds']:.1f} |"
+            )
+    text = "\n".join(lines)
+    print(text)
+    if "--write" in sys.argv:
+        write("make bench WRITE=1, audiences", text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and those of README.md that a command makes."""
 
+import os
+import platform
 import re
+from datetime import UTC, datetime
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
@@ -16,6 +19,12 @@ def table(text: str, *, heading: str | None = None, header: str = "") -> list[li
     below = dropwhile(lambda line: not line.startswith(f"| {header}".rstrip()), lines)
     rows = list(takewhile(lambda line: line.startswith("|"), below))
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def machine(*programs: str) -> str:
+    """Where and when something was measured."""
+    shape = (f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *programs)
+    return f"{', '.join(shape)}, {datetime.now(UTC):%Y-%m-%d}"
 
 
 def write(command: str, text: str) -> None:

@@ -9,17 +9,15 @@ again, as far as the machine lets it. What needs no emulator runs beside what do
 
 import argparse
 import os
-import platform
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 from tests.figures import as_table
-from tests.tables import table, write
+from tests.tables import machine, table, write
 
 LARGE = {
     "TORTURE_EVENTS_PER_SECOND": "20",
@@ -60,9 +58,8 @@ def main() -> int:
         print(part.stdout)
     minutes, cpu = (time.monotonic() - began) / 60, os.times()
     cost = f"{minutes:.0f} minutes, {(cpu.children_user + cpu.children_system) / 60:.0f} of CPU"
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     figures = [row for part in parts for row in table(part.stdout, header="what happened")]
-    found = f"{machine}, {datetime.now(UTC):%Y-%m-%d}, seed {seed}, {cost}:\n\n{as_table(figures)}"
+    found = f"{machine()}, seed {seed}, {cost}:\n\n{as_table(figures)}"
     print(found)
     if any(part.returncode for part in parts):
         return 1

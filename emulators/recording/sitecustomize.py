@@ -4,10 +4,12 @@ A line for each gRPC method and each HTTP method and address, once per process, 
 RECORDED_CALLS names. What is deployed knows nothing of it.
 """
 
+import atexit
 import importlib.abc
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -75,5 +77,17 @@ class Watch(importlib.abc.MetaPathFinder):
         return spec
 
 
+def linger() -> None:
+    """Until what was printed is read.
+
+    firebase-tools asks a Python where the Firebase SDK is, and takes what it has read when that
+    process ends: on a busy machine at times nothing, and then no function is served.
+    """
+    sys.stdout.flush()
+    time.sleep(0.3)
+
+
 if "RECORDED_CALLS" in os.environ:
     sys.meta_path.insert(0, Watch())
+    if sys.argv[:1] == ["-c"]:
+        atexit.register(linger)

@@ -7,6 +7,7 @@ import pytest
 
 from emulators.batch.journal import Address, Call, as_rfc3339
 from emulators.batch.project import NEEDED, Project
+from emulators.firestore import to_fields
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -97,3 +98,19 @@ def test_when_a_function_was_called_is_told_only_if_it_is_certain(
 def test_without_all_of_the_suite_there_is_no_project(missing: str) -> None:
     environ = {name: "x" for name in NEEDED if name != missing}
     assert Project.around(environ) is None
+
+
+async def test_a_delivery_without_calls_is_listed_too(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a document that is refused, the record holds what is wrong and nothing to send."""
+    stored = {key: value for key, value in record("one", 50, 50).items() if key != "calls"}
+    name = "projects/p/databases/(default)/documents/d/one"
+
+    async def firestore(method: str, path: str, data: Any = None) -> Any:
+        listed = {"name": name, "fields": to_fields({**stored, "state": "REFUSED"})}
+        return {"name": name} if method == "GET" else [{"document": listed}]
+
+    monkeypatch.setattr(project, "_firestore", firestore)
+    (delivery,) = await project.deliveries()
+    assert (delivery["id"], delivery["state"], delivery["calls"]) == ("one", "REFUSED", [])

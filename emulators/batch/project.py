@@ -136,7 +136,8 @@ class Project:
         rows = await self._firestore("POST", ":runQuery", {"structuredQuery": query})
         found = [row["document"] for row in rows if "document" in row]
         records = [
-            {"id": each["name"].rpartition("/")[2]} | from_fields(each["fields"]) for each in found
+            {"id": each["name"].rpartition("/")[2], "calls": []} | from_fields(each["fields"])
+            for each in found
         ]
         await asyncio.gather(*(self._learn_bodies(record["id"]) for record in records))
         return records
@@ -146,7 +147,7 @@ class Project:
         if record_id not in self.bodies:
             path = f"/{self.collection}/{record_id}?mask.fieldPaths=bodies"
             document = await self._firestore("GET", path)
-            self.bodies[record_id] = from_fields(document["fields"])["bodies"]
+            self.bodies[record_id] = from_fields(document.get("fields", {})).get("bodies", [])
 
     def remember(self, records: list[dict[str, Any]]) -> None:
         self.records = [record | {"called_at": self.called_at(record)} for record in records]

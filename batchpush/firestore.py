@@ -31,6 +31,9 @@ SCOPE = "https://www.googleapis.com/auth/datastore"
 TIMEOUT = 10.0  # seconds for one operation, all its tries included
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
 
+# Trouble that may pass; ABORTED is a document that many write at once.
+PASSING = {"UNAVAILABLE", "INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED"}
+
 SECOND = timedelta(seconds=1)
 
 Version = Any  # Firestore's update time of a document, to the nanosecond
@@ -272,8 +275,7 @@ async def _tried(operation: Callable[[float], Awaitable[Any]], seconds: float) -
         except grpc.aio.AioRpcError as error:
             if error.code() in (code.ALREADY_EXISTS, code.FAILED_PRECONDITION):
                 raise Outrun from None
-            may_pass = error.code() in (code.UNAVAILABLE, code.INTERNAL, code.RESOURCE_EXHAUSTED)
-            if not may_pass or time.monotonic() + pause >= end:
+            if error.code().name not in PASSING or time.monotonic() + pause >= end:
                 raise FirestoreUnavailable(error.code().name) from None
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
         pause = min(pause * 2, LONGEST_PAUSE)

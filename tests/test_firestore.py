@@ -1,6 +1,7 @@
 """Firestore's protocol as it is spoken here, and who is said to speak."""
 
 import asyncio
+from collections.abc import Iterator
 from concurrent import futures
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from batchpush.change import plain
 from batchpush.firestore import (
     Firestore,
+    FirestoreUnavailable,
+    Outrun,
     _encode,
     messages,
 )
@@ -64,15 +67,32 @@ def same(ours: Any, google_s: Any) -> None:
 
 
 class Commits(grpc.GenericRpcHandler):
-    """A Firestore that takes every commit, and remembers who made it."""
+    """A Firestore that takes every commit, once its refusals are used up, and knows who made it."""
 
     def __init__(self) -> None:
         self.callers: list[str] = []
+        self.refusals: list[grpc.StatusCode] = []
 
     def service(self, details: Any) -> Any:
         self.callers.append(dict(details.invocation_metadata).get("authorization", ""))
-        result = messages()["CommitResponse"](write_results=[{}])
-        return grpc.unary_unary_rpc_method_handler(lambda *_: result.SerializeToString())
+        return grpc.unary_unary_rpc_method_handler(self._answer)
+
+    def _answer(self, _: bytes, context: grpc.ServicerContext) -> bytes:
+        if self.refusals:
+            context.abort(self.refusals.pop(0), "")
+        answer: bytes = messages()["CommitResponse"](write_results=[{}]).SerializeToString()
+        return answer
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
+    server, commits = grpc.server(futures.ThreadPoolExecutor(1)), Commits()
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_generic_rpc_handlers([commits])
+    server.start()
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{port}")
+    yield commits
+    server.stop(None)
 
 
 class Credentials:
@@ -94,17 +114,8 @@ class Credentials:
         headers["authorization"] = f"Bearer token-{self.fetched}"
 
 
-async def test_one_token_serves_all_calls_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    server, commits, credentials = (
-        grpc.server(futures.ThreadPoolExecutor(1)),
-        Commits(),
-        Credentials(),
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.add_generic_rpc_handlers([commits])
-    server.start()
-    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{port}")
-    firestore = Firestore()
+async def test_one_token_serves_all_calls_until_it_ends(commits: Commits) -> None:
+    firestore, credentials = Firestore(), Credentials()
     firestore._credentials = credentials
     await asyncio.gather(*(firestore.commit([]) for _ in range(50)))
     assert set(commits.callers) == {"Bearer token-1"}
@@ -112,7 +123,49 @@ async def test_one_token_serves_all_calls_until_it_ends(monkeypatch: pytest.Monk
     await firestore.commit([])
     assert commits.callers[-1] == "Bearer token-2"
     assert credentials.fetched == 2
-    server.stop(None)
+
+
+CODES = grpc.StatusCode
+
+
+@pytest.mark.parametrize(
+    "code", [CODES.UNAVAILABLE, CODES.INTERNAL, CODES.RESOURCE_EXHAUSTED, CODES.ABORTED]
+)
+async def test_a_commit_is_tried_again_while_the_trouble_may_pass(
+    commits: Commits, code: grpc.StatusCode
+) -> None:
+    commits.refusals = [code, code]
+    assert len(await Firestore().commit([])) == 1
+    assert len(commits.callers) == 3
+
+
+@pytest.mark.parametrize(
+    "code", [CODES.PERMISSION_DENIED, CODES.INVALID_ARGUMENT, CODES.NOT_FOUND, CODES.UNKNOWN]
+)
+async def test_a_commit_that_would_be_refused_again_is_tried_once(
+    commits: Commits, code: grpc.StatusCode
+) -> None:
+    commits.refusals = [code]
+    with pytest.raises(FirestoreUnavailable, match=code.name):
+        await Firestore().commit([])
+    assert len(commits.callers) == 1
+
+
+@pytest.mark.parametrize("code", [CODES.ALREADY_EXISTS, CODES.FAILED_PRECONDITION])
+async def test_a_commit_that_came_too_late_was_outrun(
+    commits: Commits, code: grpc.StatusCode
+) -> None:
+    commits.refusals = [code]
+    with pytest.raises(Outrun):
+        await Firestore().commit([])
+    assert len(commits.callers) == 1
+
+
+async def test_trouble_that_does_not_pass_is_named_when_the_time_is_up(commits: Commits) -> None:
+    commits.refusals = [CODES.UNAVAILABLE] * 100
+    with pytest.raises(FirestoreUnavailable, match=r"UNAVAILABLE|DEADLINE_EXCEEDED"):
+        await Firestore(seconds=0.5).commit([])
+    assert len(commits.callers) > 1
 
 
 @pytest.mark.parametrize("path", ["users", "users/ann/friends", "users//x", "", "users/"])

@@ -74,8 +74,12 @@ class Worker:
         self._process.send_signal(number)
 
     async def ends(self, status: int = 0, within: float = DEADLINE) -> "Worker":
-        async with asyncio.timeout(within):
-            await asyncio.shield(self._reader)
+        try:
+            async with asyncio.timeout(within):
+                await asyncio.shield(self._reader)
+        except TimeoutError:
+            said = "\n".join(map(str, self.said[-10:]))
+            raise AssertionError(f"it goes on:\n{said}\n{self._log.read_text()}") from None
         assert self._process.returncode == status, self._log.read_text()
         broken = [line["reason"] for line in self.of("answered") if line["answer"] == "broken"]
         assert not broken, broken[0]

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ from batchpush.timing import Timing
 from tests.events import created
 
 JITTER = 0.008  # seconds; about as long as a commit takes on the emulator
+ANSWERED_WITHIN = 1.0  # seconds
 REDELIVERY = 0.2  # seconds, at most, until an event comes again
 
 T = TypeVar("T")
@@ -109,7 +111,9 @@ class Traps:
         if not self._is("between sends", event):
             return await self.around("send", event, operation)
         if app == "android":
-            await self._one_is_answered.wait()
+            with suppress(TimeoutError):  # another process may have had the answer already
+                async with asyncio.timeout(ANSWERED_WITHIN):
+                    await self._one_is_answered.wait()
             self._spring("between sends", event)
         result = await operation
         self._one_is_answered.set()

@@ -1,5 +1,6 @@
 """What the tests of the ledger and of the delivery share: records and deliverers."""
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from batchpush.delivery import Deliverer
 from batchpush.firestore import Firestore
 from batchpush.ledger import Ledger
 from batchpush.lookup import LookUp
+from batchpush.outcome import Reply
 from batchpush.push import Message, Push, Recipients
 from batchpush.record import CallRecord, Record, State
 from batchpush.rest_key import RestKey, RestKeyCache
@@ -20,6 +22,7 @@ from batchpush.settings import Settings
 from batchpush.tasks import Tasks
 from batchpush.timing import Timing
 from tests.events import created
+from tests.firestore import Memory
 
 REST_KEY = "key-1"
 TIMING = Timing(call=1.0)
@@ -81,6 +84,31 @@ def deliverer_for(url: str, collection: str, time: Time, **environment: str) -> 
         now=time.now,
         jitter=lambda: 1.0,
         sleep=time.sleep,
+    )
+
+
+class Accepting:
+    """A Batch that takes every call at once, without a line to it."""
+
+    def warm_up(self) -> None:
+        pass
+
+    async def send(self, app: str, body: bytes) -> Reply:
+        json.loads(body)
+        return Reply(201, b'{"token": "t"}')
+
+
+def deliverer_in(memory: Memory, now: Callable[[], datetime]) -> Deliverer:
+    """A deliverer against Firestore in memory and a Batch that takes everything."""
+    settings = Settings.from_environment({"BATCH_APPS": "ios=A,android=B"})
+    firestore = memory.client()
+    return Deliverer(
+        ledger=Ledger(lambda: firestore, "d"),
+        client=Accepting(),  # type: ignore[arg-type]
+        tasks=Queue(settings),
+        settings=settings,
+        timing=Timing(),
+        now=now,
     )
 
 

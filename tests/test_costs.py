@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
@@ -10,42 +11,19 @@ import pytest
 
 import main
 from batchpush import delivery
-from batchpush.ledger import Ledger
-from batchpush.outcome import Reply
-from batchpush.settings import Settings
-from batchpush.timing import Timing
 from benchmarks.load import event
-from tests.deliveries import Queue
+from tests.deliveries import deliverer_in
 from tests.firestore import Memory
 from tests.garbage import Request
 
 MOST_CALLS = 800  # of Python functions, without those of aiohttp, grpc and the server
 
 
-class Batch:
-    def warm_up(self) -> None:
-        pass
-
-    async def send(self, app: str, body: bytes) -> Reply:
-        return Reply(201, b'{"token": "t"}')
-
-
-@pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
-    memory = Memory()
-    firestore, chosen = memory.client(), Settings.from_environment({"BATCH_APPS": "ios=A,web=B"})
-    made = delivery.Deliverer(
-        ledger=Ledger(lambda: firestore, "d"),
-        client=Batch(),  # type: ignore[arg-type]
-        tasks=Queue(chosen),
-        settings=chosen,
-        timing=Timing(),
-    )
+async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = deliverer_in(Memory(), now=lambda: datetime.now(UTC))
     monkeypatch.setattr(delivery, "deliverer", lambda: made)
-    return memory
-
-
-async def test_an_event_costs_no_more_calls_of_functions_than_it_did(memory: Memory) -> None:
     headers, body = event()
     for number in range(3):  # what is imported and kept comes with the first
         with counted() as calls:

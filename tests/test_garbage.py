@@ -18,11 +18,7 @@ import pytest
 import main
 from batchpush import delivery, lookup, report
 from batchpush.firestore import messages
-from batchpush.ledger import Ledger
-from batchpush.outcome import Reply
-from batchpush.settings import Settings
-from batchpush.timing import Timing
-from tests.deliveries import Queue
+from tests.deliveries import deliverer_in
 from tests.events import database_body
 from tests.figures import figure
 from tests.firestore import Memory
@@ -55,15 +51,6 @@ LIKELY = {
     },
 }
 PROFILE = {"display_name": "Ann", "language": "fr", "batch": {"custom_ids": ["x"]}}
-
-
-class Batch:
-    def warm_up(self) -> None:
-        pass
-
-    async def send(self, app: str, body: bytes) -> Reply:
-        json.loads(body)
-        return Reply(201, b'{"token": "t"}')
 
 
 class Place:
@@ -109,15 +96,7 @@ def garbage() -> Garbage:
 def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
     memory = Garbled(garbage)
     firestore = memory.client()
-    chosen = Settings.from_environment({"BATCH_APPS": "ios=A,android=B"})
-    made = delivery.Deliverer(
-        ledger=Ledger(lambda: firestore, "d"),
-        client=Batch(),  # type: ignore[arg-type]
-        tasks=Queue(chosen),
-        settings=chosen,
-        timing=Timing(),
-        now=lambda: NOW,
-    )
+    made = deliverer_in(memory, now=lambda: NOW)
     monkeypatch.setattr(delivery, "deliverer", lambda: made)
     monkeypatch.setattr(lookup, "firestore", lambda database: firestore)
     for module in (lookup, report):

@@ -14,12 +14,13 @@ from batchpush.triggers import (
 
 # isort: split
 from batchpush.articles import announce
-from batchpush.callables import Call, CallRefused, Limit, callable_function, deliver_call
+from batchpush.callables import Call, CallRefused, callable_function, deliver_call
 from batchpush.campaign import Campaign
 from batchpush.change import Change, Document
 from batchpush.delivery import deliver, send_delivery_chunk, sweep_deliveries
 from batchpush.errors import BatchpushError, ConfigurationError, InvalidDocument, InvalidPush
 from batchpush.later import send_waiting_delivery
+from batchpush.limits import Limit
 from batchpush.lookup import LookUp
 from batchpush.publisher import publish, sweep_campaigns
 from batchpush.push import CollapseKey, Media, Message, Push, Recipients

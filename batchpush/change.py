@@ -8,7 +8,7 @@ another project, a list or a plain value at a Realtime Database path.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -117,12 +117,14 @@ class Late:
     """What a push waited for is over: quiet hours, or a burst.
 
     `documents` are those that it is about, as they are now, the newest last; what was deleted
-    meanwhile is left out. `entry` and `burst` are what the ledger holds of it.
+    meanwhile is left out, and so are as many older ones as `omitted` says, where they are too many
+    to be read. `entry` and `burst` are what the ledger holds of it.
     """
 
     documents: tuple[Document, ...]
     entry: Any
     burst: Any
+    omitted: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,15 @@ class Change:
     def documents(self) -> tuple[Document, ...]:
         """What the push is about: one document, or all of those that waited for it together."""
         return self.late.documents if self.late else (self.document,)
+
+    def without(self, path: str) -> "Change | None":
+        """A late change that is not about the document at the path; None if nothing is left."""
+        if self.late is None:
+            return None
+        rest = tuple(each for each in self.late.documents if each.path != path)
+        if not rest or len(rest) == len(self.late.documents):
+            return None
+        return replace(self, after=rest[-1], late=replace(self.late, documents=rest))
 
     @property
     def document(self) -> Document:

@@ -123,11 +123,12 @@ class Firestore:
         write.current_document.update_time.CopyFrom(version)
         return write
 
-    def count(self, path: str, counter: str, fields: Mapping[str, Any]) -> Any:
-        """Some fields, and one more in a counter; the result says what it counts then."""
+    def count(self, path: str, counters: Iterable[str], fields: Mapping[str, Any]) -> Any:
+        """Some fields, and one more in each counter; the result says what they count then."""
         write = self.put(path, fields)
         write.update_mask.field_paths.extend(fields)
-        write.update_transforms.add(field_path=counter).increment.integer_value = 1
+        for counter in counters:
+            write.update_transforms.add(field_path=counter).increment.integer_value = 1
         return write
 
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:

@@ -13,6 +13,7 @@ from batchpush.logs import about, log
 from batchpush.lookup import look_up_for
 from batchpush.record import Record, State
 from batchpush.triggers import WATCHED
+from batchpush.waiting import Joined
 
 MOST_LOOKS = 10  # at a burst to which others add at the same time
 SHORT_WAIT = 15.0  # seconds for which a task that comes early is kept rather than sent back
@@ -58,12 +59,13 @@ async def _until_its_time(made: Deliverer, record: Record) -> None:
 async def _taken_up(made: Deliverer, entry: Entry) -> None:
     record = entry.record
     watched = WATCHED.get(record.function)
+    burst = await made.ledger.read_burst(record.burst) if record.burst else None
     if watched is None:
         gone = f"main.py has no {record.function} any more"
-        await made.end(entry, _woken(made, record).ended(State.REFUSED, gone))
+        await made.end(entry, _woken(made, record).ended(State.REFUSED, gone), burst)
         return
     if made.now() >= record.best_before:
-        await made.end(entry, _woken(made, record).too_old(made.now()))
+        await made.end(entry, _woken(made, record).too_old(made.now()), burst)
         return
     change = Change(
         id=record.event_id,
@@ -76,10 +78,9 @@ async def _taken_up(made: Deliverer, entry: Entry) -> None:
         database="database" if record.is_in_database else "firestore",
         function=record.function,
     )
-    burst = await made.ledger.read_burst(record.burst) if record.burst else None
-    joined = burst.burst.about.get(record.id, ()) if burst else ()
-    documents = await _read(change, record.document, *record.about, *joined)
-    late = Late(documents, entry, burst)
+    joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
+    documents = await _read(change, record.document, *record.about, *joined.newest)
+    late = Late(documents, entry, burst, record.omitted + joined.omitted)
     await watched.function(replace(change, after=documents[-1] if documents else None, late=late))
 
 

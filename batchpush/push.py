@@ -15,6 +15,7 @@ from typing import Any, Literal
 from batchpush.addresses import is_deep_link, is_media_address
 from batchpush.change import is_unicode
 from batchpush.errors import InvalidPush
+from batchpush.limits import Limit
 from batchpush.quiet_hours import QuietHours
 
 MAX_RECIPIENTS = 10_000  # ids in one call, over all four lists
@@ -56,7 +57,8 @@ class Recipients:
     """Whom to reach, and what they read where the push has several messages.
 
     A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login. In their
-    `quiet` hours the push waits for them.
+    `quiet` hours the push waits for them. `person` is the user id that all the ids belong to, if
+    they are those of one person and not, as custom id, the user id itself.
     """
 
     custom_ids: Sequence[str] = ()
@@ -65,6 +67,7 @@ class Recipients:
     advertising_ids: Sequence[str] = ()
     reads: str | None = None
     quiet: QuietHours | None = None
+    person: str | None = None
 
     def __len__(self) -> int:
         return sum(len(getattr(self, name)) for name in ID_LISTS)
@@ -102,7 +105,14 @@ class Push:
     text of one. `extra` holds whatever else Batch takes at the top level of the body; it is
     passed on unseen. `apps` are names from `BATCH_APPS`, all of them if it is None. Once the
     event is older than `best_before`, the push is not sent any more; a push that waits gets as
-    long again. Pushes of one `burst` are told together where `COALESCE_SECONDS` says so.
+    long again.
+
+    Pushes of one `burst`, such as a conversation's messages, are told together where
+    `COALESCE_SECONDS` says so, and at the end of quiet hours. So are pushes that tell the `state`
+    of one thing, such as whose turn it is in a game, but only at the end of quiet hours.
+
+    `sender` is the user of the app who caused it, if one did, and `limits` are how much of it
+    there may be: see `Limit`.
     """
 
     group_id: str
@@ -124,6 +134,9 @@ class Push:
     apps: Sequence[str] | None = None
     best_before: timedelta = timedelta(hours=1)
     burst: str | None = None
+    state: str | None = None
+    sender: str | None = None
+    limits: Sequence[Limit] = ()
 
     def check(self) -> None:
         """Raise `InvalidPush`, naming the field, for what Batch would refuse."""
@@ -154,15 +167,23 @@ class Push:
         return sum(map(len, self.groups))
 
     def only_to(self, ids: Mapping[str, Sequence[str]]) -> "Push | None":
-        """The push to those among its recipients who are in these lists; None if nobody is."""
+        """The push to those among its recipients who are in these lists; None if nobody is.
+
+        A person is there by the user id, as a custom id, with whatever ids they have now.
+        """
         kept = {name: frozenset(ids.get(name, ())) for name in ID_LISTS}
 
         def among(group: Recipients) -> Recipients:
+            if group.person in kept["custom_ids"]:
+                return group
             lists = {name: filter(kept[name].__contains__, getattr(group, name)) for name in kept}
             return group.with_ids({name: tuple(listed) for name, listed in lists.items()})
 
-        groups = [some for group in self.groups if len(some := among(group))]
-        return replace(self, recipients=groups) if groups else None
+        return self._to([among(group) for group in self.groups])
+
+    def _to(self, groups: Iterable[Recipients]) -> "Push | None":
+        kept = [group for group in groups if len(group)]
+        return replace(self, recipients=kept) if kept else None
 
     def _chosen(self, apps: Sequence[str]) -> Sequence[str]:
         """Those of the deployed apps that the push is for."""
@@ -368,7 +389,8 @@ def _is_landing(value: object) -> bool:
     )
 
 
-OWN_FIELDS = frozenset(own.name for own in fields(Push)) - {"burst"}
+NOT_BATCHS = {"burst", "state", "sender", "limits"}
+OWN_FIELDS = frozenset(own.name for own in fields(Push)) - NOT_BATCHS
 
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
@@ -403,6 +425,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "must be at most 24 hours after the event",
     ),
     ("burst", is_text, "must be a string that is not blank"),
+    ("state", is_text, "must be a string that is not blank"),
+    ("sender", is_text, "must be a string that is not blank"),
     (
         "extra",
         lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),

@@ -46,6 +46,9 @@ class CallState(Enum):
     EXPIRED = "expired"
 
 
+FORMAT = 1  # a record of a later one is left to the version that wrote it
+MAX_PROBLEMS = 60_000  # bytes of what Batch said, in all calls of a record
+
 ERASED = "erased"  # the problem of a call whose only recipient asked to be forgotten
 
 
@@ -118,10 +121,13 @@ class Record:
     calls here: `chunks` are the ids of records of their own, below this one.
 
     A record that waits, until `not_before`, has no calls either: its only body says to whom, and
-    `about` are the paths of further documents that it is about. `burst` is the id of the burst
-    that it belongs to. Once the wait is over, `waited_until` is when it was to be. `later` are the
-    ids and times of the records that wait and were claimed with this one, which may be among them;
-    once their tasks are made, an owner's record names them no more.
+    `about` are the paths of further documents that it is about, of which there are so many more
+    as `omitted` says. `burst` is the id of the burst that it belongs to. Once the wait is over,
+    `waited_until` is when it was to be. `later` are the ids and times of the records that wait and
+    were claimed with this one, which may be among them, and whose tasks are still to be made.
+    `sender` is the user of the app who caused the push, if one did.
+
+    `format` is the newest of the forms of a record that its writer knew.
     """
 
     id: str
@@ -144,11 +150,14 @@ class Record:
     not_before: datetime | None = None
     waited_until: datetime | None = None
     about: tuple[str, ...] = ()
+    omitted: int = 0
     burst: str | None = None
+    sender: str | None = None
     later: tuple[tuple[str, datetime], ...] = ()
     chunks: tuple[str, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
+    format: int = FORMAT
 
     def with_calls(self, calls: Collection[Call]) -> "Record":
         """The record with the calls of a push frozen in it; equal bodies are kept once."""
@@ -189,7 +198,9 @@ class Record:
             not_before=None,
             waited_until=self.not_before,
             about=(),
+            omitted=0,
             burst=None,
+            later=(),
             bodies=(),
             revision=self.revision + 1,
             updated_at=now,
@@ -199,12 +210,43 @@ class Record:
         """The record of a push of which there is nothing to send."""
         return replace(self, state=state, reason=storable(reason[:1000]), lease_until=None)
 
-    def with_chunks(self, states: Mapping[str, State], now: datetime) -> "Record":
-        """The record of a large audience, in the state of its least finished chunk."""
+    def refused(self, reason: str, now: datetime) -> "Record":
+        """The record of a push that Firestore does not store, without all that may be why."""
+        return replace(
+            self.ended(State.REFUSED, reason),
+            report_to=None,
+            not_before=None,
+            about=(),
+            omitted=0,
+            burst=None,
+            later=(),
+            chunks=(),
+            calls=(),
+            bodies=(),
+            revision=self.revision + 1,
+            updated_at=now,
+        )
+
+    def without_problems(self) -> "Record":
+        """The record at its smallest: what became of each call, but not what Batch said."""
+        calls = tuple(replace(call, problem=None) for call in self.calls)
+        return replace(self, calls=calls, report_to=None)
+
+    def with_chunks(
+        self,
+        states: Mapping[str, State],
+        now: datetime,
+        later: Sequence[tuple[str, datetime]] = (),
+    ) -> "Record":
+        """The record of a large audience, in the state of its least finished chunk.
+
+        `later` are the tasks still to make of what waits.
+        """
         of_chunks = {states.get(chunk) for chunk in self.chunks}
         ends = (State.HELD, State.EXPIRED, State.REFUSED, State.SENT)
-        settled = ends if of_chunks <= SETTLED else ()
-        return self._ended(next((end for end in settled if end in of_chunks), State.RETRY), now)
+        settled = ends if of_chunks <= SETTLED and not later else ()
+        end = next((end for end in settled if end in of_chunks), State.RETRY)
+        return replace(self, later=tuple(later))._ended(end, now)
 
     def too_old(self, now: datetime) -> "Record":
         """The record as one that nobody began to send in time."""
@@ -268,9 +310,14 @@ class Record:
             return claimed
         return replace(claimed, state=State.CLAIMED, lease_until=lease_until)
 
-    def after(self, calls: Iterable[CallRecord], now: datetime) -> "Record":
-        """The record once its owner has done what it could."""
-        return self._next(calls, now, later=())
+    def after(
+        self,
+        calls: Iterable[CallRecord],
+        now: datetime,
+        later: Sequence[tuple[str, datetime]] = (),
+    ) -> "Record":
+        """The record once its owner has done what it could; `later` are the tasks still to make."""
+        return self._next(calls, now, later=tuple(later))
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
         """The record as a person has it sent again: what Batch has not accepted is pending.
@@ -293,15 +340,31 @@ class Record:
                 replace(call, state=CallState.EXPIRED) if call.is_pending else call
                 for call in calls
             )
-        return replace(
+        following = replace(
             self,
             state=state_of(calls),
-            calls=calls,
+            calls=_bounded(calls),
             lease_until=None,
             revision=self.revision + 1,
             updated_at=now,
             **changes,
         )
+        # Until the tasks are made, a redelivery or the sweep has something to do.
+        return replace(following, state=State.RETRY) if following.later else following
+
+
+def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
+    """The calls with problems that fit in a record, each cut to an equal share if need be."""
+    problems = [call.problem.encode() for call in calls if call.problem]
+    if sum(map(len, problems)) <= MAX_PROBLEMS:
+        return tuple(calls)
+    share = MAX_PROBLEMS // len(problems)
+    return tuple(
+        replace(call, problem=call.problem.encode()[:share].decode("utf-8", "ignore"))
+        if call.problem
+        else call
+        for call in calls
+    )
 
 
 def state_of(calls: Iterable[CallRecord]) -> State:

@@ -9,10 +9,13 @@ import asyncio
 import functools
 import os
 import random
+import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +23,7 @@ from google.events.cloud.firestore import Document as EventDocument
 from google.events.cloud.firestore import Value as EventValue
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value
 
@@ -30,9 +34,7 @@ HOST = "firestore.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/datastore"
 TIMEOUT = 10.0  # seconds for one operation, all its tries included
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
-
-# Trouble that may pass; ABORTED is a document that many write at once.
-PASSING = {"UNAVAILABLE", "INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED"}
+LONGEST_WORDS = 300  # characters of Firestore's own words in an error
 
 SECOND = timedelta(seconds=1)
 
@@ -40,11 +42,27 @@ Version = Any  # Firestore's update time of a document, to the nanosecond
 
 
 class Outrun(Exception):
-    """Somebody else wrote the document first."""
+    """Somebody else wrote the document first; `document` is its path, where that is known."""
+
+    def __init__(self, problem: str = "", document: str | None = None) -> None:
+        self.document = document
+        super().__init__(problem)
+
+
+class DocumentGone(Outrun):
+    """The document that was to be updated is not there any more."""
 
 
 class FirestoreUnavailable(Exception):
     """Firestore did not do what it was asked; the message is the name of the trouble."""
+
+
+class FirestoreMisconfigured(FirestoreUnavailable):
+    """... and does not until an operator has fixed it; the message has the command for that."""
+
+
+class FirestoreRefused(Exception):
+    """Firestore does not take this request, however often it is sent; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +105,8 @@ ASCENDING = 1
 class Firestore:
     """One database, on one connection; made in the worker, used on one event loop.
 
-    Its operations raise `FirestoreUnavailable`, and `Outrun` where a write came too late.
+    Its operations raise `FirestoreUnavailable`, `FirestoreRefused`, and `Outrun` where a write came
+    too late. What makes a write raises `FirestoreRefused` for what Firestore cannot store.
     """
 
     def __init__(self, database: str = "(default)", seconds: float = TIMEOUT) -> None:
@@ -110,9 +129,10 @@ class Firestore:
     def put(self, path: str, fields: Mapping[str, Any]) -> Any:
         """A document, whatever was there."""
         write = messages()["Write"]()
-        write.update.name = self._name(path)
-        for field, value in fields.items():
-            _encode(value, write.update.fields[field])
+        with _storable():
+            write.update.name = self._name(path)
+            for field, value in fields.items():
+                _encode(value, write.update.fields[field])
         return write
 
     def update(self, path: str, fields: Mapping[str, Any], version: Version) -> Any:
@@ -133,7 +153,8 @@ class Firestore:
 
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """All of them or none; each result has `update_time`, the document's version."""
-        request = messages()["CommitRequest"](database=self._database, writes=writes)
+        with _storable():
+            request = messages()["CommitRequest"](database=self._database, writes=writes)
         (answer,) = await self._asked("Commit", request)
         results: Sequence[Any] = answer.write_results
         return results
@@ -142,18 +163,21 @@ class Firestore:
 
     async def read(self, *paths: str, fields: Iterable[str] = ()) -> dict[str, Stored]:
         """Those of the documents that are there, by their paths; only these fields, if any."""
-        request = messages()["BatchGetDocumentsRequest"](
-            database=self._database,
-            documents=map(self._name, paths),
-            mask={"field_paths": fields} if fields else None,
-        )
+        with _storable():
+            request = messages()["BatchGetDocumentsRequest"](
+                database=self._database,
+                documents=map(self._name, paths),
+                mask={"field_paths": fields} if fields else None,
+            )
         answers = await self._asked("BatchGetDocuments", request)
         found = [self._stored(each.found) for each in answers if each.HasField("found")]
         return {document.path: document for document in found}
 
     async def find(self, query: Query) -> list[Stored]:
         """The documents of a query."""
-        answers = await self._asked("RunQuery", self._request(query))
+        with _storable():
+            request = self._request(query)
+        answers = await self._asked("RunQuery", request)
         return [self._stored(each.document) for each in answers if each.HasField("document")]
 
     def _request(self, query: Query) -> Any:
@@ -185,7 +209,7 @@ class Firestore:
     def _name(self, path: str) -> str:
         segments = path.split("/")
         if len(segments) % 2 or "" in segments:
-            raise ValueError(f"{path} is not the path of a document")
+            raise FirestoreRefused(f"{path[:LONGEST_WORDS]} is not the path of a document")
         return f"{self._database}/documents/{path}"
 
     def _stored(self, document: Any) -> Stored:
@@ -203,8 +227,33 @@ class Firestore:
             call = self._methods[method](request, timeout=seconds, metadata=metadata)
             return [await call] if method == "Commit" else [each async for each in call]
 
-        answers: list[Any] = await _tried(once, self._seconds)
+        def failed(error: Any) -> Exception | None:
+            return self._failure(method, request, error.code().name, error.details() or "")
+
+        answers: list[Any] = await _tried(once, self._seconds, failed)
         return answers
+
+    def _failure(self, method: str, request: Any, code: str, details: str) -> Exception | None:
+        """What is raised for a status of gRPC; None for trouble that may pass."""
+        words = " ".join(details.split())[:LONGEST_WORDS]
+        problem = f"{code}: {words}" if words else code
+        meaning = meaning_of(method, code, words)
+        match meaning:
+            case Meaning.TRANSIENT:
+                return None
+            case Meaning.REFUSED:
+                return FirestoreRefused(problem)
+            case Meaning.GONE:
+                return DocumentGone(problem, _document_in_the_way(words, request))
+            case Meaning.CONFLICT:
+                return Outrun(problem, _document_in_the_way(words, request))
+        return FirestoreMisconfigured(f"{problem}. Fix it with: {self._fix(meaning)}")
+
+    def _fix(self, meaning: "Meaning") -> str:
+        _, project, _, database = self._database.split("/")
+        account = getattr(self._credentials, "service_account_email", None)
+        known = account if account and "@" in account else "SERVICE_ACCOUNT"
+        return FIXES[meaning].format(project=project, database=database, account=known)
 
     def _routed(self, request: Any) -> list[tuple[str, str]]:
         """Where it belongs: without these, Google knows of no database but the default one."""
@@ -257,12 +306,18 @@ def _quoted(name: str) -> str:
     return quote(name, safe="")
 
 
-async def _tried(operation: Callable[[float], Awaitable[Any]], seconds: float) -> Any:
-    """Carry it out, again and again while the trouble may pass and there is time."""
+async def _tried(
+    operation: Callable[[float], Awaitable[Any]],
+    seconds: float,
+    failed: Callable[[Any], Exception | None],
+) -> Any:
+    """Carry it out, again and again while the trouble may pass and there is time.
+
+    `failed` gives what is raised for an `AioRpcError`; None if trying again may help.
+    """
     import grpc
     from google.auth.exceptions import GoogleAuthError
 
-    code = grpc.StatusCode
     end, pause = time.monotonic() + seconds, FIRST_PAUSE
     while True:
         left = end - time.monotonic()
@@ -270,16 +325,119 @@ async def _tried(operation: Callable[[float], Awaitable[Any]], seconds: float) -
             async with asyncio.timeout(left):
                 return await operation(left)
         except TimeoutError:
-            raise FirestoreUnavailable(code.DEADLINE_EXCEEDED.name) from None
+            raise FirestoreUnavailable(grpc.StatusCode.DEADLINE_EXCEEDED.name) from None
         except GoogleAuthError as error:
             raise FirestoreUnavailable(type(error).__name__) from None
         except grpc.aio.AioRpcError as error:
-            if error.code() in (code.ALREADY_EXISTS, code.FAILED_PRECONDITION):
-                raise Outrun from None
-            if error.code().name not in PASSING or time.monotonic() + pause >= end:
+            if final := failed(error):
+                raise final from None
+            if time.monotonic() + pause >= end:
                 raise FirestoreUnavailable(error.code().name) from None
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+# What went wrong: https://cloud.google.com/firestore/docs/understand-error-codes, and what to do
+# about each code: https://firebase.google.com/docs/firestore/use-rest-api#error_codes
+
+
+class Meaning(Enum):
+    """What a status of gRPC says about the request that it answers."""
+
+    TRANSIENT = "it may pass"
+    CONFLICT = "a document is not as the write expects it"
+    GONE = "a document that is to be updated is not there"
+    REFUSED = "this request will never be taken"
+    # What an operator can fix
+    NO_PERMISSION = "the account may not use the database"
+    NO_IDENTITY = "the credentials are not valid"
+    NO_API = "the API is not enabled"
+    NO_DATABASE = "there is no such database"
+    NO_INDEX = "a query needs an index that is not there"
+    DATASTORE_MODE = "the database speaks another protocol"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the table: the status, and what its words have to contain; any, where empty."""
+
+    code: str
+    words: str
+    meaning: Meaning
+    method: str = ""
+
+
+RULES = (
+    Rule("ALREADY_EXISTS", "", Meaning.CONFLICT),
+    # Of a database in Datastore mode, every request is answered so.
+    Rule("FAILED_PRECONDITION", "datastore", Meaning.DATASTORE_MODE),
+    Rule("FAILED_PRECONDITION", "", Meaning.CONFLICT, method="Commit"),
+    Rule("FAILED_PRECONDITION", "", Meaning.NO_INDEX),
+    # "No document to update: projects/..."; the emulator: "no entity to update: app: ...". The
+    # emulator calls it a FAILED_PRECONDITION where the write named the version.
+    Rule("NOT_FOUND", "to update", Meaning.GONE),
+    # "The database (default) does not exist for project ...", or no words at all.
+    Rule("NOT_FOUND", "", Meaning.NO_DATABASE),
+    # "Cloud Firestore API has not been used in project ... before or it is disabled."
+    Rule("PERMISSION_DENIED", "or it is disabled", Meaning.NO_API),
+    Rule("PERMISSION_DENIED", "", Meaning.NO_PERMISSION),
+    Rule("UNAUTHENTICATED", "", Meaning.NO_IDENTITY),
+    # A document or an index entry that is too large, an id or a field that is not allowed, a value
+    # that cannot be nested, a commit of more than 10 MiB.
+    Rule("INVALID_ARGUMENT", "", Meaning.REFUSED),
+    Rule("OUT_OF_RANGE", "", Meaning.REFUSED),
+    # gRPC's own limits; the emulator's is 4 MiB. Other than a quota, they stay as they are.
+    Rule("RESOURCE_EXHAUSTED", "message exceeds maximum size", Meaning.REFUSED),
+    Rule("RESOURCE_EXHAUSTED", "message larger than max", Meaning.REFUSED),
+    # All others, such as UNAVAILABLE, INTERNAL, ABORTED (many write one document at once) and
+    # RESOURCE_EXHAUSTED. UNIMPLEMENTED is how gRPC reads the 404 of something on the way:
+    # https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+)
+
+FIXES = {
+    Meaning.NO_PERMISSION: "gcloud projects add-iam-policy-binding {project} "
+    "--member=serviceAccount:{account} --role=roles/datastore.user",
+    Meaning.NO_IDENTITY: "gcloud auth application-default login",
+    Meaning.NO_API: "gcloud services enable firestore.googleapis.com --project={project}",
+    Meaning.NO_DATABASE: "gcloud firestore databases create --project={project} "
+    "--database='{database}' --location=LOCATION",
+    Meaning.NO_INDEX: "firebase deploy --only firestore:indexes --project {project}",
+    Meaning.DATASTORE_MODE: "gcloud firestore databases update --project={project} "
+    "--database='{database}' --type=firestore-native",
+}
+
+
+def meaning_of(method: str, code: str, words: str) -> Meaning:
+    """The first rule that applies; what no rule knows may pass."""
+    for rule in RULES:
+        if rule.code == code and rule.words in words.lower() and rule.method in ("", method):
+            return rule.meaning
+    return Meaning.TRANSIENT
+
+
+def _document_in_the_way(words: str, request: Any) -> str | None:
+    """The path of the document that Firestore names, or of the only one that was written."""
+    # "Document already exists: projects/P/databases/D/documents/users/ann"; the emulator:
+    # "entity already exists: EntityRef{partitionRef=dev~P, path=/users/ann}".
+    if named := re.search(r"/documents/(.+)$|path=/([^}]+)\}", words):
+        return named[1] or named[2]
+    names = {write.update.name for write in request.writes}
+    return names.pop().partition("/documents/")[2] if len(names) == 1 else None
+
+
+@contextmanager
+def _storable() -> Iterator[None]:
+    """What our own encoder cannot put into a request is refused, as Firestore would."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise FirestoreRefused(f"a value that Firestore cannot store: {_brief(error)}") from None
+    except (DecodeError, EncodeError):  # so does protobuf say that values are too deeply nested
+        raise FirestoreRefused("a value is nested too deeply") from None
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:LONGEST_WORDS]
 
 
 def _credentials() -> tuple[Any, str | None]:
@@ -315,10 +473,14 @@ def _encode(value: Any, into: Any) -> None:
         into.map_value.SetInParent()
         for key, item in value.items():
             _encode(item, into.map_value.fields[key])
-    else:
+    elif isinstance(value, bytes):
+        into.bytes_value = value
+    elif isinstance(value, list | tuple):
         into.array_value.SetInParent()
         for item in value:
             _encode(item, into.array_value.values.add())
+    else:
+        raise TypeError(f"it has no form for {type(value).__name__}")
 
 
 # The protocol: of google/firestore/v1/*.proto, the messages and fields that are used here. A

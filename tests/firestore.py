@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from batchpush.change import plain
-from batchpush.firestore import IN, Firestore, FirestoreUnavailable, Outrun, messages
+from batchpush.firestore import IN, DocumentGone, Firestore, Outrun, messages
 
 DATABASE = "projects/demo-batchpush/databases/(default)"
 
@@ -57,7 +57,7 @@ class Memory:
             raise Outrun("it is there")
         if condition.HasField("update_time"):
             if stored is None:
-                raise FirestoreUnavailable("NOT_FOUND")
+                raise DocumentGone("NOT_FOUND")
             if stored.update_time != condition.update_time:
                 raise Outrun("it was changed")
 

@@ -1,7 +1,8 @@
 """Firestore's protocol as it is spoken here, and who is said to speak."""
 
 import asyncio
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,9 +17,13 @@ from hypothesis import strategies as st
 
 from batchpush.change import plain
 from batchpush.firestore import (
+    DocumentGone,
     Firestore,
+    FirestoreMisconfigured,
+    FirestoreRefused,
     FirestoreUnavailable,
     Outrun,
+    Query,
     _encode,
     messages,
 )
@@ -71,7 +76,7 @@ class Commits(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self.callers: list[str] = []
-        self.refusals: list[grpc.StatusCode] = []
+        self.refusals: list[tuple[grpc.StatusCode, str]] = []
 
     def service(self, details: Any) -> Any:
         self.callers.append(dict(details.invocation_metadata).get("authorization", ""))
@@ -79,7 +84,7 @@ class Commits(grpc.GenericRpcHandler):
 
     def _answer(self, _: bytes, context: grpc.ServicerContext) -> bytes:
         if self.refusals:
-            context.abort(self.refusals.pop(0), "")
+            context.abort(*self.refusals.pop(0))
         answer: bytes = messages()["CommitResponse"](write_results=[{}]).SerializeToString()
         return answer
 
@@ -129,49 +134,243 @@ CODES = grpc.StatusCode
 
 
 @pytest.mark.parametrize(
-    "code", [CODES.UNAVAILABLE, CODES.INTERNAL, CODES.RESOURCE_EXHAUSTED, CODES.ABORTED]
+    "code",
+    [
+        CODES.UNAVAILABLE,
+        CODES.INTERNAL,
+        CODES.RESOURCE_EXHAUSTED,
+        CODES.ABORTED,
+        CODES.UNKNOWN,
+        CODES.CANCELLED,
+        CODES.DATA_LOSS,
+        CODES.UNIMPLEMENTED,
+    ],
 )
-async def test_a_commit_is_tried_again_while_the_trouble_may_pass(
+async def test_a_commit_is_retried_while_the_trouble_may_pass(
     commits: Commits, code: grpc.StatusCode
 ) -> None:
-    commits.refusals = [code, code]
+    commits.refusals = [(code, ""), (code, "")]
     assert len(await Firestore().commit([])) == 1
     assert len(commits.callers) == 3
 
 
+STORED = "the stored version (1583769340467391) does not match the required base version (0)"
+DOCUMENT = "projects/p/databases/(default)/documents/users/ann"
+NOT_USED = "Cloud Firestore API has not been used in project p before or it is disabled."
+NO_DATABASE = "The database (default) does not exist for project p"
+OTHER_MODE = "The Cloud Firestore API is not available for Firestore in Datastore Mode database."
+PAYLOAD = "Request payload size exceeds the limit: 10485760 bytes."
+GRPC_LIMIT = "gRPC message exceeds maximum size 4194304: 10801055"
+
+# As Firestore says it in production, or its emulator.
+FINAL = [
+    (CODES.ALREADY_EXISTS, f"Document already exists: {DOCUMENT}", Outrun),
+    (CODES.FAILED_PRECONDITION, STORED, Outrun),
+    (CODES.NOT_FOUND, f"No document to update: {DOCUMENT}", DocumentGone),
+    (CODES.NOT_FOUND, 'no entity to update: app: "dev~p"', DocumentGone),
+    (CODES.INVALID_ARGUMENT, "maximum entity size is 1048576 bytes", FirestoreRefused),
+    (CODES.INVALID_ARGUMENT, PAYLOAD, FirestoreRefused),
+    (CODES.OUT_OF_RANGE, "", FirestoreRefused),
+    (CODES.RESOURCE_EXHAUSTED, GRPC_LIMIT, FirestoreRefused),
+    (CODES.PERMISSION_DENIED, "Missing or insufficient permissions.", FirestoreMisconfigured),
+    (CODES.PERMISSION_DENIED, NOT_USED, FirestoreMisconfigured),
+    (CODES.UNAUTHENTICATED, "", FirestoreMisconfigured),
+    (CODES.NOT_FOUND, NO_DATABASE, FirestoreMisconfigured),
+    (CODES.NOT_FOUND, "", FirestoreMisconfigured),
+    (CODES.FAILED_PRECONDITION, OTHER_MODE, FirestoreMisconfigured),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "raised"), FINAL)
+async def test_a_commit_that_would_end_in_the_same_way_again_is_sent_once(
+    commits: Commits, code: grpc.StatusCode, words: str, raised: type[Exception]
+) -> None:
+    commits.refusals = [(code, words)]
+    with pytest.raises(raised) as error:
+        await Firestore().commit([])
+    assert type(error.value) is raised
+    assert str(error.value).startswith(f"{code.name}: {words}" if words else code.name)
+    assert len(commits.callers) == 1
+
+
 @pytest.mark.parametrize(
-    "code", [CODES.PERMISSION_DENIED, CODES.INVALID_ARGUMENT, CODES.NOT_FOUND, CODES.UNKNOWN]
+    ("code", "words", "command"),
+    [
+        (
+            CODES.PERMISSION_DENIED,
+            "Missing or insufficient permissions.",
+            "gcloud projects add-iam-policy-binding p "
+            "--member=serviceAccount:SERVICE_ACCOUNT --role=roles/datastore.user",
+        ),
+        (
+            CODES.PERMISSION_DENIED,
+            NOT_USED,
+            "gcloud services enable firestore.googleapis.com --project=p",
+        ),
+        (
+            CODES.NOT_FOUND,
+            NO_DATABASE,
+            "gcloud firestore databases create --project=p --database='(default)' "
+            "--location=LOCATION",
+        ),
+        (
+            CODES.FAILED_PRECONDITION,
+            OTHER_MODE,
+            "gcloud firestore databases update --project=p --database='(default)' "
+            "--type=firestore-native",
+        ),
+        (CODES.UNAUTHENTICATED, "", "gcloud auth application-default login"),
+    ],
 )
-async def test_a_commit_that_would_be_refused_again_is_tried_once(
-    commits: Commits, code: grpc.StatusCode
+async def test_what_an_operator_can_fix_comes_with_the_command(
+    commits: Commits,
+    monkeypatch: pytest.MonkeyPatch,
+    code: grpc.StatusCode,
+    words: str,
+    command: str,
 ) -> None:
-    commits.refusals = [code]
-    with pytest.raises(FirestoreUnavailable, match=code.name):
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    commits.refusals = [(code, words)]
+    with pytest.raises(FirestoreMisconfigured) as error:
         await Firestore().commit([])
-    assert len(commits.callers) == 1
+    assert str(error.value).endswith(f". Fix it with: {command}")
 
 
-@pytest.mark.parametrize("code", [CODES.ALREADY_EXISTS, CODES.FAILED_PRECONDITION])
-async def test_a_commit_that_came_too_late_was_outrun(
-    commits: Commits, code: grpc.StatusCode
-) -> None:
-    commits.refusals = [code]
-    with pytest.raises(Outrun):
+async def test_a_query_without_its_index_is_not_a_write_conflict(commits: Commits) -> None:
+    commits.refusals = [(CODES.FAILED_PRECONDITION, "The query requires an index.")]
+    with pytest.raises(FirestoreMisconfigured, match="firebase deploy --only firestore:indexes"):
+        await Firestore().find(Query("users"))
+
+
+async def test_what_firestore_says_is_bounded(commits: Commits) -> None:
+    commits.refusals = [(CODES.INVALID_ARGUMENT, "x" * 5000)]
+    with pytest.raises(FirestoreRefused) as error:
         await Firestore().commit([])
-    assert len(commits.callers) == 1
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "written", "named"),
+    [
+        (CODES.ALREADY_EXISTS, f"Document already exists: {DOCUMENT}", ["a/b", "c/d"], "users/ann"),
+        (
+            CODES.ALREADY_EXISTS,
+            "entity already exists: EntityRef{partitionRef=dev~p, path=/users/ann}",
+            ["a/b", "c/d"],
+            "users/ann",
+        ),
+        (CODES.NOT_FOUND, f"No document to update: {DOCUMENT}", ["a/b", "c/d"], "users/ann"),
+        (CODES.FAILED_PRECONDITION, STORED, ["a/b", "c/d"], None),
+        (CODES.FAILED_PRECONDITION, STORED, ["a/b"], "a/b"),
+    ],
+)
+async def test_a_write_conflict_names_the_document_where_it_is_known(
+    commits: Commits, code: grpc.StatusCode, words: str, written: list[str], named: str | None
+) -> None:
+    firestore = Firestore()
+    commits.refusals = [(code, words)]
+    with pytest.raises(Outrun) as conflict:
+        await firestore.commit([firestore.create(path, {}) for path in written])
+    assert conflict.value.document == named
 
 
 async def test_trouble_that_does_not_pass_is_named_when_the_time_is_up(commits: Commits) -> None:
-    commits.refusals = [CODES.UNAVAILABLE] * 100
+    commits.refusals = [(CODES.UNAVAILABLE, "")] * 100
     with pytest.raises(FirestoreUnavailable, match=r"UNAVAILABLE|DEADLINE_EXCEEDED"):
         await Firestore(seconds=0.5).commit([])
     assert len(commits.callers) > 1
 
 
-@pytest.mark.parametrize("path", ["users", "users/ann/friends", "users//x", "", "users/"])
-def test_what_names_no_document_is_not_asked_for(
-    monkeypatch: pytest.MonkeyPatch, path: str
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+NOT_STORABLE = {
+    "more than 64 bits": 2**63,
+    "less than 64 bits": -(2**63) - 1,
+    "half a character": "\ud800",
+    "half a character in a map": {"a": ["\udfff"]},
+    "a name that is half a character": {"\ud800": 1},
+    "a name that is a number": {1: "a"},
+    "a time without a zone": datetime(2030, 6, 1),
+    "an object": object(),
+    "a set": {"a", "b"},
+    "1,000 levels": nested(1_000),
+    "10,000 levels": nested(10_000),
+}
+
+
+@pytest.mark.parametrize("value", NOT_STORABLE.values(), ids=NOT_STORABLE)
+async def test_what_cannot_be_stored_is_refused_and_not_retried(
+    commits: Commits, value: Any
 ) -> None:
-    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
-    with pytest.raises(ValueError, match="not the path of a document"):
-        Firestore().put(path, {})
+    firestore = Firestore()
+    with pytest.raises(FirestoreRefused) as error:
+        await firestore.commit([firestore.put("users/ann", {"value": value})])
+    assert len(str(error.value)) < 400
+    assert commits.callers == []
+
+
+PATHS = ["users", "users/ann/friends", "users//x", "", "users/", "/", "users/\ud800"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_names_no_document_is_not_asked_for(commits: Commits, path: str) -> None:
+    firestore = Firestore()
+    with pytest.raises(FirestoreRefused):
+        firestore.put(path, {})
+    with pytest.raises(FirestoreRefused):
+        await firestore.read(path)
+    assert commits.callers == []
+
+
+def far_too_large(firestore: Firestore) -> list[Any]:
+    return [firestore.put(f"t/{number}", {"a": "x" * 900_000}) for number in range(12)]
+
+
+REFUSED: dict[str, Callable[[Firestore], list[Any]]] = {
+    "a document of more than 1 MiB": lambda f: [f.put("t/a", dict.fromkeys("abcd", "x" * 300000))],
+    "a value of more than 1 MiB": lambda f: [f.put("t/a", {"a": "x" * 1_100_000})],
+    "a request of 10 MB": far_too_large,
+    "an id of 1,501 bytes": lambda f: [f.put("t/" + "x" * 1501, {})],
+    "an id of dots": lambda f: [f.put("t/..", {})],
+    "a reserved id": lambda f: [f.put("t/__a__", {})],
+    "a field without a name": lambda f: [f.put("t/a", {"": 1})],
+    "a list in a list": lambda f: [f.put("t/a", {"a": [[1]]})],
+    "21 levels": lambda f: [f.put("t/a", nested(25))],
+}
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize("writes", REFUSED.values(), ids=REFUSED)
+async def test_google_s_own_emulator_refuses_for_good(
+    writes: Callable[[Firestore], list[Any]],
+) -> None:
+    firestore = Firestore()
+    with pytest.raises(FirestoreRefused):
+        await firestore.commit(writes(firestore))
+
+
+@pytest.mark.suite
+async def test_google_s_own_emulator_says_which_document_is_in_the_way() -> None:
+    firestore, (one, other) = Firestore(), [f"t{uuid.uuid4().hex}/{name}" for name in "ab"]
+    (created,) = await firestore.commit([firestore.create(other, {})])
+    with pytest.raises(Outrun) as conflict:
+        await firestore.commit([firestore.create(one, {}), firestore.create(other, {})])
+    assert conflict.value.document == other
+    await firestore.commit([firestore.put(other, {"a": 1})])
+    with pytest.raises(Outrun) as conflict:
+        await firestore.commit([firestore.update(other, {}, created.update_time)])
+    assert conflict.value.document == other
+
+
+@pytest.mark.suite
+async def test_google_s_own_emulator_tells_a_document_that_is_gone_from_trouble() -> None:
+    firestore, path = Firestore(), f"t{uuid.uuid4().hex}/a"
+    write = firestore.put(path, {})
+    write.current_document.exists = True
+    with pytest.raises(DocumentGone):
+        await firestore.commit([write])

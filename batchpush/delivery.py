@@ -185,6 +185,8 @@ class Deliverer:
 
         What should have been resumed long ago is the sweep's.
         """
+        if not record.later:
+            return ()
         long_ago = self.now() - timedelta(seconds=self.timing.redelivery)
         later = [each for each in record.later if each[1] > long_ago]
         tasks = [("sendlater", {"delivery": delivery}, at) for delivery, at in later]
@@ -294,6 +296,8 @@ class Deliverer:
 
     def _within_limits(self, planned: Plan, entry: Entry) -> Record:
         """What is to be done of a claim, once it is known how much was counted."""
+        if not planned.counters:
+            return entry.record
         # Nothing is known where the claim's answer was lost; its push is one, and no flood.
         counted = zip(planned.counters, entry.counted, strict=False)
         overs = [(counter, counter.over(numbers)) for counter, numbers in counted]
@@ -318,9 +322,7 @@ class Deliverer:
                 return found
             record = replace(record, chunks=await self._prepare(record, planned.large))
         if late is None:
-            return await self.ledger.claim(
-                record, planned.later, planned.burst, planned.counters
-            )
+            return await self.ledger.claim(record, planned.later, planned.burst, planned.counters)
         burst = late.burst and late.burst.without(record.id)
         return await self.ledger.change(late.entry, record, planned.later, burst)
 
@@ -360,8 +362,8 @@ class Deliverer:
     async def _send_all(self, entry: Entry, record: Record) -> Entry:
         """Send what is pending in a record that is ours, and write down what came of it."""
         sent = asyncio.gather(*(self._send(record, call) for call in record.calls))
-        calls, left = await asyncio.gather(sent, self._make_tasks(record))
-        return await self._written(entry, record.after(calls, self.now(), left))
+        left = await self._make_tasks(record)  # while the calls are under way
+        return await self._written(entry, record.after(await sent, self.now(), left))
 
     async def _written(self, entry: Entry, record: Record) -> Entry:
         try:

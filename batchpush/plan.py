@@ -45,7 +45,7 @@ class Plan:
         """
         problem = next((over.problem for over in overs if over.is_all), None)
         names = frozenset[str]().union(*(over.names for over in overs))
-        if self.push is None or not (problem or names):
+        if self.push is None or not (problem or (names and not self.is_large)):
             return self
         if not problem and (push := _to_others(self.push, names)):
             record, is_large = _claimed(self.record, push, apps)

@@ -48,6 +48,7 @@ class CallState(Enum):
 
 FORMAT = 1  # a record of a later one is left to the version that wrote it
 MAX_PROBLEMS = 60_000  # bytes of what Batch said, in all calls of a record
+MAX_PROBLEM = 2_000  # bytes of what it said of one
 
 ERASED = "erased"  # the problem of a call whose only recipient asked to be forgotten
 
@@ -71,7 +72,7 @@ class CallRecord:
             self,
             tries=self.tries + 1,
             status=reply.status,
-            problem=problem and storable(problem),
+            problem=problem and storable(problem[: MAX_PROBLEM // 4]),
             state=STATE_AFTER.get(outcome, self.state),
         )
         return tried.doubted(most_resends) if outcome is Outcome.UNKNOWN else tried
@@ -355,6 +356,8 @@ class Record:
 
 def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
     """The calls with problems that fit in a record, each cut to an equal share if need be."""
+    if len(calls) * MAX_PROBLEM <= MAX_PROBLEMS:
+        return tuple(calls)
     problems = [call.problem.encode() for call in calls if call.problem]
     if sum(map(len, problems)) <= MAX_PROBLEMS:
         return tuple(calls)

@@ -136,6 +136,8 @@ class Settings:
     max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
     mirror_deliveries: bool = _setting(_switch, "false")
     publish_articles: str = _setting(_one_of("draft", "live"), "draft")
+    max_pushes_per_sender: int = _setting(_whole_number(1, 200), "60")
+    max_pushes_per_pair: int = _setting(_whole_number(1, 200), "20")
     cart_hours: int = _setting(_whole_number(1, 720), "24")
     enforce_app_check: bool = _setting(_switch, "false")
     concurrency: int = _setting(_whole_number(1, 1000), "80")

@@ -11,7 +11,7 @@ What waits for the end of quiet hours opens a window until then, so that it is o
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -143,7 +143,7 @@ class Arrangement:
     now: Sequence[Recipients]
     later: Mapping[str, "Part"]
     burst: Burst | None = None
-    joined: Collection[str] = ()
+    joined: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def arrange(
         now=at_once,
         later={ids[part]: Part(part[0], some) for part, some in waiting.items()},
         burst=burst,
-        joined=counted,
+        joined=frozenset(counted),
     )
 
 

@@ -19,6 +19,7 @@ from handlers.texts import say
 
 MOST_OF_SENDER = 30  # calls a minute
 MOST_OF_PAIR = 5
+MOST_OF_RECIPIENT = 20  # from all senders together; messages have no such limit
 MOST_OF_ID = 128  # characters; Firebase's user ids are not longer
 
 FIELDS = frozenset({"to", "template", "params"})
@@ -127,6 +128,8 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
         gcm_collapse_key=CollapseKey(f"{request.template}-{me}"),
         time_to_live=int(fresh_for.total_seconds()),
         best_before=fresh_for,
+        sender=me,
+        limits=[Limit(("to", to), MOST_OF_RECIPIENT)],
     )
 
 

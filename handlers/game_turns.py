@@ -32,6 +32,7 @@ async def game_turn(game: Change, look_up: LookUp) -> Push | None:
         message=say(key, player.language, game=name, player=last_name or ""),
         deeplink=deeplink("games", game_id),
         gcm_collapse_key=CollapseKey(f"game-{game_id}"),
+        state=game_id,
     )
 
 

@@ -7,6 +7,7 @@ A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipi
 from dataclasses import replace
 
 from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push
+from handlers import limits
 from handlers.fields import flag
 from handlers.links import deeplink
 from handlers.people import Person, in_their_words, people, person, person_ids, recipients
@@ -60,7 +61,7 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
         sender = (wrote.pop() if len(wrote) == 1 else None) or ""
         unnamed = "" if sender else "_unnamed"
         if len(reader.told_of) > 1:
-            count = str(len(reader.told_of))
+            count = f"{len(reader.told_of)}{'+' if message.late and message.late.omitted else ''}"
             return say(f"new_messages{unnamed}", reader.language, sender=sender, count=count)
         text, _ = says[reader.told_of[0].path]
         key = f"{kind}{'' if text else '_picture'}{unnamed}"
@@ -75,6 +76,8 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
         media=Media(picture=image_url) if image_url and len(documents) == 1 else None,
         gcm_collapse_key=CollapseKey(f"conversation-{conversation_id}"),
         burst=conversation_id if kind == "new_message" else None,
+        sender=sender_ids[0] if len(sender_ids) == 1 else None,
+        limits=limits.of_person(sender_ids[0]),
     )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from batchpush import Change, CollapseKey, LookUp, Media, Message, Push, Recipients
 from handlers.fields import moment, part
 
-AS_THEY_ARE = {field.name for field in fields(Push)} - {"extra", "best_before", "burst"}
+OURS = {"extra", "best_before", "burst", "state", "sender", "limits"}
+AS_THEY_ARE = {field.name for field in fields(Push)} - OURS
 PARTS = {
     "recipients": Recipients,
     "message": Message,

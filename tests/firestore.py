@@ -48,8 +48,20 @@ class Memory:
             self._check(write)
         response = messages()["CommitResponse"]()
         for write in writes:
-            response.write_results.add().update_time.CopyFrom(self._write(write))
+            result = response.write_results.add()
+            result.update_time.CopyFrom(self._write(write))
+            for transform in write.update_transforms:
+                result.transform_results.append(self._transformed(write.update.name, transform))
         return response
+
+    def _transformed(self, name: str, transform: Any) -> Any:
+        """The value of a counter, at a path in maps, once it is one more."""
+        *maps, counter = transform.field_path.split(".")
+        fields = self.documents[name].fields
+        for each in maps:
+            fields = fields[each].map_value.fields
+        fields[counter].integer_value += transform.increment.integer_value
+        return fields[counter]
 
     def _check(self, write: Any) -> None:
         stored, condition = self.documents.get(write.update.name), write.current_document
@@ -65,7 +77,9 @@ class Memory:
         document = type(write.update)()
         document.CopyFrom(write.update)
         if write.HasField("update_mask"):
-            document.CopyFrom(self.documents[write.update.name])
+            if stored := self.documents.get(write.update.name):
+                document.CopyFrom(stored)
+            document.name = write.update.name
             for name in write.update_mask.field_paths:
                 document.fields.pop(name, None)
                 if name in write.update.fields:
@@ -80,11 +94,9 @@ class Memory:
     def _answers(self, request: Any) -> Iterator[Any]:
         query = request.structured_query
         folder = f"{request.parent}/{query.from_[0].collection_id}/"
-        field = query.order_by[0].field.field_path
         names = {select.field_path for select in query.select.fields}
         found = [each for each in self._documents(folder) if _is_asked_for(each, query)]
-        if field != "__name__":
-            found.sort(key=lambda each: _plain(each.fields[field]))
+        found.sort(key=lambda each: _place(each, query))
         for each in found[: query.limit.value if query.HasField("limit") else None]:
             document = type(each)()
             document.CopyFrom(each)
@@ -99,9 +111,12 @@ class Memory:
 
 
 def _is_asked_for(document: Any, query: Any) -> bool:
+    if any(order.field.field_path not in _ordered(document) for order in query.order_by):
+        return False
     if query.HasField("start_at"):
-        first = query.start_at.values[0].reference_value
-        if document.name < first or (document.name == first and not query.start_at.before):
+        first = tuple(map(_cursor, query.start_at.values))
+        place = _place(document, query)[: len(first)]
+        if place < first or (place == first and not query.start_at.before):
             return False
     if not query.HasField("where"):
         return True
@@ -111,6 +126,23 @@ def _is_asked_for(document: Any, query: Any) -> bool:
         return False
     found, value = _plain(document.fields[field]), _plain(condition.value)
     return found in value if condition.op == IN else found < value
+
+
+def _ordered(document: Any) -> set[str]:
+    return {"__name__", *document.fields}
+
+
+def _place(document: Any, query: Any) -> tuple[Any, ...]:
+    """Where a document stands in the order of a query."""
+    fields = [order.field.field_path for order in query.order_by]
+    return tuple(
+        document.name if field == "__name__" else _plain(document.fields[field])
+        for field in fields
+    )
+
+
+def _cursor(value: Any) -> Any:
+    return value.reference_value or _plain(value)
 
 
 def _plain(value: Any) -> Any:

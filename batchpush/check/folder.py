@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from batchpush.callables import LIMITS
 from batchpush.check.findings import Finding, error, ok, warning
 from batchpush.discovery import Discovery, watch_of
 from batchpush.env_files import Project, Variable, environment_of
 from batchpush.ledger import BURSTS, CHUNKS
+from batchpush.limits import LIMITS
 from batchpush.settings import LOOPBACK, VARIABLES, Settings, mended, problems_in
 from batchpush.terminal import masked
 

@@ -56,7 +56,8 @@ class Recipients:
     """Whom to reach, and what they read where the push has several messages.
 
     A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login. In their
-    `quiet` hours the push waits for them.
+    `quiet` hours the push waits for them. `person` is the user id of the one person whom all of
+    the ids belong to, where they are not just that user id as a custom id.
     """
 
     custom_ids: Sequence[str] = ()
@@ -65,6 +66,7 @@ class Recipients:
     advertising_ids: Sequence[str] = ()
     reads: str | None = None
     quiet: QuietHours | None = None
+    person: str | None = None
 
     def __len__(self) -> int:
         return sum(len(getattr(self, name)) for name in ID_LISTS)

@@ -14,7 +14,7 @@ from batchpush.change import EPOCH
 
 Value = TypeVar("Value")
 
-OURS = ("reads", "quiet")  # fields of recipients that are none of Batch's
+OURS = ("reads", "quiet", "person")  # fields of recipients that are none of Batch's
 MOST = 10**15  # an amount beyond it is a mistake, and has no digits left behind its point
 
 

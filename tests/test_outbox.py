@@ -68,6 +68,7 @@ async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: obje
         ({"recipients": None}, "recipients is missing"),
         ({"recipients": ["ann"]}, "recipients must be a map"),
         ({"recipients": {"users": ["ann"]}}, "recipients.users is not one of custom_ids"),
+        ({"recipients": {"person": "ann"}}, "recipients.person is not one of custom_ids"),
         ({"recipients": {"custom_ids": "ann"}}, "recipients.custom_ids must be a list"),
         ({"recipients": {"custom_ids": [5]}}, "recipients.custom_ids must be a list"),
         ({"recipients": {"custom_ids": None}}, "recipients.custom_ids must be a list"),

@@ -54,6 +54,12 @@ def test_the_least_push_is_the_least_body() -> None:
     ]
 
 
+def test_whose_ids_they_are_is_not_told_to_batch() -> None:
+    bob = Recipients(install_ids=["i1"], person="bob")
+    (body,) = bodies(push(recipients=bob))
+    assert body["recipients"] == {"install_ids": ["i1"]}
+
+
 def test_every_field_arrives_under_batchs_name() -> None:
     assert bodies(push(**EVERYTHING, landing={"theme": "t", "actions": []}, extra={"new": 1})) == [
         {

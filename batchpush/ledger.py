@@ -271,7 +271,7 @@ def _from_document(record_id: str, document: dict[str, Any]) -> Record:
     values = {name: value for name, value in document.items() if name in DEFAULTS}
     values["state"] = State(values["state"])
     values["later"] = tuple(values.get("later", {}).items())
-    for name in ("about", "bodies", "chunks"):
+    for name in ("about", "bodies", "chunks", "ignored"):
         values[name] = tuple(values.get(name, ()))
     values["calls"] = tuple(
         CallRecord(**call | {"state": CallState(call["state"])}) for call in values.get("calls", ())

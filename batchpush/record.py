@@ -121,7 +121,8 @@ class Record:
     `about` are the paths of further documents that it is about. `burst` is the id of the burst
     that it belongs to. Once the wait is over, `waited_until` is when it was to be. `later` are the
     ids and times of the records that wait and were claimed with this one, which may be among them;
-    once their tasks are made, an owner's record names them no more.
+    once their tasks are made, an owner's record names them no more. `ignored` are fields of the
+    document that are neither Batch's nor ours.
     """
 
     id: str
@@ -144,6 +145,7 @@ class Record:
     not_before: datetime | None = None
     waited_until: datetime | None = None
     about: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     burst: str | None = None
     later: tuple[tuple[str, datetime], ...] = ()
     chunks: tuple[str, ...] = ()
@@ -233,7 +235,7 @@ class Record:
         apps: dict[str, list[str]] = {}
         for call in self.calls:
             apps.setdefault(call.app, []).append(call.state.value)
-        return {
+        summary = {
             "function": self.function,
             "state": self.state.value,
             "reason": self.reason or self._first_problem(),
@@ -241,6 +243,7 @@ class Record:
             "updated_at": self.updated_at,
             "expire_at": self.expire_at,
         }
+        return summary | {"ignored": list(self.ignored)} if self.ignored else summary
 
     def _first_problem(self) -> str | None:
         if self.state is State.SENT:

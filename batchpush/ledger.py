@@ -335,7 +335,7 @@ def _from_document(record_id: str, document: dict[str, Any]) -> Record:
         values = {name: value for name, value in document.items() if name in DEFAULTS}
         values["state"] = _state_in(record_id, document)
         values["later"] = tuple(values.get("later", {}).items())
-        for name in ("about", "bodies", "chunks"):
+        for name in ("about", "bodies", "chunks", "ignored"):
             values[name] = tuple(values.get(name, ()))
         values["calls"] = tuple(map(_to_call, values.get("calls", ())))
         return Record(id=record_id, **values)

@@ -89,6 +89,7 @@ def plan(
     record = replace(
         record,
         group_id=push.group_id,
+        ignored=tuple(push.ignored),
         best_before=since + push.best_before,
         burst=burst.id if burst else None,
         lease_until=lease_until,

@@ -126,7 +126,8 @@ class Record:
     as `omitted` says. `burst` is the id of the burst that it belongs to. Once the wait is over,
     `waited_until` is when it was to be. `later` are the ids and times of the records that wait and
     were claimed with this one, which may be among them, and whose tasks are still to be made.
-    `sender` is the user of the app who caused the push, if one did.
+    `sender` is the user of the app who caused the push, if one did. `ignored` are fields of the
+    document that are neither Batch's nor ours.
 
     `format` is the newest of the forms of a record that its writer knew.
     """
@@ -152,6 +153,7 @@ class Record:
     waited_until: datetime | None = None
     about: tuple[str, ...] = ()
     omitted: int = 0
+    ignored: tuple[str, ...] = ()
     burst: str | None = None
     sender: str | None = None
     later: tuple[tuple[str, datetime], ...] = ()
@@ -276,7 +278,7 @@ class Record:
         apps: dict[str, list[str]] = {}
         for call in self.calls:
             apps.setdefault(call.app, []).append(call.state.value)
-        return {
+        summary = {
             "function": self.function,
             "state": self.state.value,
             "reason": self.reason or self._first_problem(),
@@ -284,6 +286,7 @@ class Record:
             "updated_at": self.updated_at,
             "expire_at": self.expire_at,
         }
+        return summary | {"ignored": list(self.ignored)} if self.ignored else summary
 
     def _first_problem(self) -> str | None:
         if self.state is State.SENT:

@@ -31,6 +31,7 @@ class Person:
     `told_of` are the documents that they are told of, where not all are told of the same.
     """
 
+    user_id: str
     name: str | None
     language: str
     zone: ZoneInfo | None
@@ -38,6 +39,13 @@ class Person:
     quiet: QuietHours | None
     batch: Mapping[str, Sequence[str]]
     told_of: Sequence[Document] = ()
+
+    @property
+    def has_own_ids(self) -> bool:
+        """Whether they are more to Batch than their user id as a custom id."""
+        return {name: list(ids) for name, ids in self.batch.items()} != {
+            "custom_ids": [self.user_id]
+        }
 
     @property
     def reads(self) -> str:
@@ -68,6 +76,7 @@ def person(user_id: str, profile: Document | None) -> Person:
     name = profile.get("display_name")
     zone = zone_named(profile.get("time_zone"))
     return Person(
+        user_id=user_id,
         name=name.strip() if _is_text(name) else None,
         language=language_of(profile.get("language")),
         zone=zone,
@@ -114,11 +123,16 @@ def _is_text(value: object) -> TypeGuard[str]:
 def recipients(people: Iterable[Person], at_any_hour: bool = False) -> list[Recipients]:
     """The people as Batch knows them, in groups of those who read the same at the same hours.
 
+    Who has ids of their own in `batch` is a group alone: they are remembered as the person.
     `at_any_hour` is for what cannot wait until somebody's quiet hours are over.
     """
     groups: dict[Recipients, dict[str, list[str]]] = {}
     for one in people:
-        kind = Recipients(reads=one.reads, quiet=None if at_any_hour else one.quiet)
+        kind = Recipients(
+            reads=one.reads,
+            quiet=None if at_any_hour else one.quiet,
+            person=one.user_id if one.has_own_ids else None,
+        )
         ids = groups.setdefault(kind, {name: [] for name in ID_LISTS})
         for name, identifiers in one.batch.items():
             ids[name].extend(identifiers)

@@ -136,8 +136,7 @@ def _place(document: Any, query: Any) -> tuple[Any, ...]:
     """Where a document stands in the order of a query."""
     fields = [order.field.field_path for order in query.order_by]
     return tuple(
-        document.name if field == "__name__" else _plain(document.fields[field])
-        for field in fields
+        document.name if field == "__name__" else _plain(document.fields[field]) for field in fields
     )
 
 

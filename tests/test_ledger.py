@@ -109,6 +109,7 @@ WITH_EVERYTHING: dict[str, Any] = {
     "not_before": NOW,
     "waited_until": NOW,
     "about": ("users/ann", "users/bob"),
+    "ignored": ("created_at", "created_by"),
     "burst": "b",
     "later": (("d2", NOW),),
     "chunks": ("c1", "c2"),

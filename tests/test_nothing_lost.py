@@ -308,9 +308,7 @@ async def test_however_much_is_written_in_a_night_one_push_tells_of_it(house: Ho
 
 async def test_who_has_to_wait_as_long_as_another_is_told_with_nobody_lost(house: House) -> None:
     until = {"start": "22:00", "end": "09:00"}
-    await conversation(
-        house, "bob", "zoe", bob={"quiet_hours": NIGHT}, zoe={"quiet_hours": until}
-    )
+    await conversation(house, "bob", "zoe", bob={"quiet_hours": NIGHT}, zoe={"quiet_hours": until})
     await message(house, "m1")
     await conversation(house, "bob", "zoe", bob={"quiet_hours": until}, zoe={"quiet_hours": until})
     await house.run_tasks(MORNING)

@@ -66,6 +66,7 @@ def test_a_person_as_the_profile_says() -> None:
 def test_what_a_profile_lacks_or_has_wrong_counts_as_absent(profile: Any) -> None:
     ann = person("ann", None if profile is None else Document("users/ann", profile))
     assert ann == Person(
+        user_id="ann",
         name=None,
         language="en",
         zone=None,
@@ -124,17 +125,19 @@ def lists(group: Recipients) -> dict[str, Sequence[str]]:
     return {name: getattr(group, name) for name in ID_LISTS if getattr(group, name)}
 
 
-def test_those_who_read_the_same_are_one_group() -> None:
+def test_those_who_read_the_same_are_one_group_unless_they_have_ids_of_their_own() -> None:
     told = [
         somebody("ann"),
         somebody("zoé", language="fr"),
         somebody("bob", language="en-GB", batch={"custom_ids": ["b1", "b2"], "install_ids": ["i"]}),
         somebody("tom", time_zone="Asia/Tokyo"),
+        somebody("eva", batch={"custom_ids": ["eva"]}),
     ]
-    assert {group.reads: lists(group) for group in recipients(told)} == {
-        "en": {"custom_ids": ["ann", "b1", "b2"], "install_ids": ["i"]},
-        "fr": {"custom_ids": ["zoé"]},
-        "en Asia/Tokyo": {"custom_ids": ["tom"]},
+    assert {(group.reads, group.person): lists(group) for group in recipients(told)} == {
+        ("en", None): {"custom_ids": ["ann", "eva"]},
+        ("en", "bob"): {"custom_ids": ["b1", "b2"], "install_ids": ["i"]},
+        ("fr", None): {"custom_ids": ["zoé"]},
+        ("en Asia/Tokyo", None): {"custom_ids": ["tom"]},
     }
 
 

@@ -30,6 +30,7 @@ from batchpush.errors import (
     MalformedEvent,
     TasksUnavailable,
     TryAgainLater,
+    UnreadableRecord,
 )
 from batchpush.firebase import firestore
 from batchpush.firestore import Outrun
@@ -507,8 +508,11 @@ class Deliverer:
         with about(function="sweep", event_id=None, document=None):
             try:
                 entry = await self.ledger.read(record_id)
+            except UnreadableRecord as error:
+                log("ERROR", "record.unreadable", error=error)
+                return
             except TryAgainLater as error:
-                log("ERROR", "event.unfinished", error=error, data={"delivery": record_id})
+                log("WARNING", "event.unfinished", error=error)
                 return
         if entry is None or not self._is_abandoned(entry.record):
             return

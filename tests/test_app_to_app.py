@@ -199,4 +199,4 @@ def test_limits_are_per_sender_and_per_pair() -> None:
     assert limits(poke(template="call_me")) == [everybody, to_bob]
     assert limits(poke(to="eve"))[0] == everybody
     assert limits(poke(to="eve"))[1] != to_bob
-    assert (everybody.most, to_bob.most) == (30, 5)
+    assert (everybody.max_count, to_bob.max_count) == (30, 5)

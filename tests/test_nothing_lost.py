@@ -474,7 +474,7 @@ async def test_a_record_that_cannot_be_read_keeps_the_sweep_from_no_other(
     await house.made.sweep()
     assert house.told() == [("bob", "Hello m1")]
     assert [record.state for record in await house.records()] == [State.SENT]
-    assert len(logged(capsys, "event.unfinished")) >= 3
+    assert len(logged(capsys, "record.unreadable")) >= 3
 
 
 async def test_firestore_that_fails_once_keeps_the_sweep_from_no_other_record(

@@ -155,7 +155,7 @@ class Deliverer:
         if not record.is_free(self.now()):
             raise DeliveryUnfinished("somebody else is sending it")
         try:
-            taken = await self.ledger.change(entry, self._taken_up(record))
+            taken = await self.ledger.settle(entry, self._taken_up(record))
         except Outrun:
             raise DeliveryUnfinished("somebody else resumed it") from None
         await self._finish(taken, taken.record)

@@ -136,7 +136,7 @@ class Ledger:
     async def settle(self, entry: Entry, record: Record) -> Entry:
         """Write what became of a delivery, in fewer words if Firestore does not store them all.
 
-        What Batch accepted has to be on record: what is not is sent again. Raises as `change`.
+        What Batch accepted has to be on record, or it is sent again. Raises as `change`.
         """
         try:
             return await self.change(entry, record)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import batchpush.callables
 import batchpush.ledger
+import batchpush.limits
 from batchpush.errors import LedgerUnavailable
 from batchpush.firestore import Firestore, Outrun
 from batchpush.ledger import Entry, Ledger
@@ -66,7 +66,7 @@ def test_a_record_is_small_beside_what_is_sent(monkeypatch: pytest.MonkeyPatch) 
     ledger = Ledger(lambda: firestore, "batch_deliveries")
     body = sum(map(len, record.bodies))
     claim = ledger._create(record)
-    outcome = ledger._update(Entry(record, claim.update.update_time), sent(record))
+    (outcome,) = ledger._update(Entry(record, claim.update.update_time), sent(record))
     assert claim.ByteSize() - body <= MOST_BYTES["claim"]
     assert outcome.ByteSize() <= MOST_BYTES["outcome"]
 
@@ -88,7 +88,7 @@ def test_only_what_is_searched_is_in_the_indexes() -> None:
         "batch_deliveries",
         batchpush.ledger.BURSTS,
         batchpush.ledger.CHUNKS,
-        batchpush.callables.LIMITS,
+        batchpush.limits.LIMITS,
     }
 
 

@@ -19,7 +19,7 @@ import pytest
 from batchpush.breaker import FAILURES
 from batchpush.change import Change
 from batchpush.delivery import Deliverer
-from batchpush.errors import DeliveryUnfinished
+from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.ledger import Ledger
 from batchpush.lookup import LookUp
 from batchpush.outcome import Reply
@@ -246,7 +246,7 @@ async def tripped() -> tuple[World, Deliverer]:
 def test_an_event_that_is_turned_away_costs_firestore_nothing() -> None:
     async def turned_away() -> None:
         world, deliverer = await tripped()
-        with pytest.raises(DeliveryUnfinished, match="does not answer"):
+        with pytest.raises(EventTurnedAway, match="does not answer"):
             await deliverer.deliver(event_at(now()), greet)
         assert world.memory.operations == []
 

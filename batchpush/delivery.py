@@ -202,8 +202,9 @@ class Deliverer:
         async def enqueued(function: str, data: Mapping[str, str], at: datetime | None) -> bool:
             try:
                 await self.tasks.enqueue(function, data, at)
-            except TasksUnavailable as error:
-                log("WARNING", "task.refused", error=error, data=data)
+            except Exception as error:  # whatever it is, calls that are under way are recorded
+                severity = "WARNING" if isinstance(error, TasksUnavailable) else "ERROR"
+                log(severity, "task.refused", error=error, data=data)
                 return False
             return True
 

@@ -85,12 +85,12 @@ class Ledger:
         except Outrun:
             found = await self.read(record.id)
             if found is None and burst:
-                raise Outrun(f"{BURSTS}/{burst.id}") from None
+                raise _outrun(f"{BURSTS}/{burst.id}") from None
             if found is None:
                 raise LedgerUnavailable("the record was there and is gone") from None
             return found
         counted = results[len(results) - len(counters) :]
-        return Entry(record, results[0].update_time, [_numbers(each) for each in counted])
+        return Entry(record, results[0].update_time, tuple(map(_numbers, counted)))
 
     async def prepare(self, records: Iterable[Record]) -> list[str]:
         """Write records that nobody knows of yet, in a few commits; returns their ids."""
@@ -130,7 +130,7 @@ class Ledger:
                 return found
             is_burst = found and burst and found.version == entry.version
             path = f"{BURSTS}/{burst.id}" if burst and is_burst else self._path(record.id)
-            raise Outrun(path) from None
+            raise _outrun(path) from None
         return Entry(record, results[0].update_time)
 
     async def settle(self, entry: Entry, record: Record) -> Entry:
@@ -274,6 +274,10 @@ def translated() -> Iterator[None]:
         raise LedgerRefused(f"Firestore: {error}") from None
 
 
+def _outrun(path: str) -> Outrun:
+    return Outrun(f"{path} was written by somebody else", path)
+
+
 def _numbers(result: Any) -> list[int]:
     """What the counters of a write count now."""
     return [each.integer_value for each in result.transform_results]
@@ -293,7 +297,7 @@ DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if ea
 
 def _to_document(record: Record) -> dict[str, Any]:
     return {
-        name: _stored(name, value)
+        name: STORED_AS[name](value) if name in STORED_AS else value
         for name, default in DEFAULTS.items()
         if (value := getattr(record, name)) != default
     }
@@ -302,20 +306,10 @@ def _to_document(record: Record) -> dict[str, Any]:
 def _changes(before: Record, after: Record) -> dict[str, Any]:
     """The fields that a later revision has to write."""
     return {
-        name: GONE if value == default else _stored(name, value)
+        name: GONE if value == default else STORED_AS[name](value) if name in STORED_AS else value
         for name, default in DEFAULTS.items()
         if (value := getattr(after, name)) != getattr(before, name)
     }
-
-
-def _stored(name: str, value: Any) -> Any:
-    if name == "calls":
-        return [_from_call(call) for call in value]
-    if name == "state":
-        return value.value
-    if name == "later":
-        return dict(value)
-    return value
 
 
 def _from_call(call: CallRecord) -> dict[str, Any]:
@@ -325,6 +319,14 @@ def _from_call(call: CallRecord) -> dict[str, Any]:
         if (value := getattr(call, name)) != default
     }
     return kept | {"state": call.state.value}
+
+
+# How the fields are stored that are not stored as they are.
+STORED_AS: Mapping[str, Callable[[Any], Any]] = {
+    "calls": lambda calls: [_from_call(call) for call in calls],
+    "state": lambda state: state.value,
+    "later": dict,
+}
 
 
 def _from_document(record_id: str, document: dict[str, Any]) -> Record:

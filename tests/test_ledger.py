@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 import batchpush.ledger
 import batchpush.limits
-from batchpush.errors import LedgerUnavailable
+from batchpush.errors import LedgerUnavailable, UnreadableRecord
 from batchpush.firestore import Firestore, Outrun
 from batchpush.ledger import Entry, Ledger
+from batchpush.limits import Limit, counters
 from batchpush.outcome import Outcome, Reply
 from batchpush.record import CallRecord, CallState, Record, State
-from batchpush.waiting import Burst, StoredBurst, Window
+from batchpush.waiting import Burst, Joined, StoredBurst, Window, name_of
 from tests.deliveries import claimed, ledger_for, rpcs
 from tests.firestore import Memory, Operation
 
@@ -264,13 +265,48 @@ async def test_what_waits_too_long_is_found_the_first_ones_first(ledger: Ledger)
     on_time, awake = waiting(NOW + timedelta(hours=4)), claimed()
     entries = [await ledger.claim(record) for record in (*late, on_time, awake)]
     before = NOW + timedelta(hours=4)
-    assert await ledger.overdue(before, 2) == [late[1].id, late[2].id]
+    ids = [each async for each in ledger.overdue(before)]
+    assert ids == [late[1].id, late[2].id, late[0].id]
     woken = entries[1].record.woken("second", NOW)
     await ledger.change(entries[1], woken)
-    assert await ledger.overdue(before, 9) == [late[2].id, late[0].id]
+    assert [each async for each in ledger.overdue(before)] == [late[2].id, late[0].id]
 
 
-BURST = Burst({"ann": Window(NOW, "d1"), "bob": Window(NOW + timedelta(hours=1))}, {"d1": ("a/b",)})
+async def test_what_waits_too_long_is_found_page_by_page(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where many waited for the same moment."""
+    monkeypatch.setattr(batchpush.ledger, "PAGE", 2)
+    records = [waiting(NOW + timedelta(hours=number // 4)) for number in range(7)]
+    for record in records:
+        await ledger.claim(record)
+    ids = [each async for each in ledger.overdue(NOW + timedelta(hours=4))]
+    assert sorted(ids) == sorted(record.id for record in records)
+
+
+async def test_the_bursts_of_the_first_version_are_read(ledger: Ledger) -> None:
+    """They name every document that joined."""
+    stored = {"windows": {"ann": {"until": NOW, "delivery": "d1"}}, "about": {"d1": ["a/b", "a/c"]}}
+    burst_id, client = uuid.uuid4().hex, ledger._client()
+    await client.commit([client.put(f"{batchpush.ledger.BURSTS}/{burst_id}", stored)])
+    burst = (await ledger.read_burst(burst_id)).burst
+    assert burst == Burst({"ann": Window(NOW, "d1")}, {"d1": Joined(2, ("a/b", "a/c"))})
+
+
+async def test_a_record_of_a_newer_version_is_not_touched(ledger: Ledger) -> None:
+    record = claimed()
+    entry = await ledger.claim(record)
+    await ledger.change(entry, replace(record, format=2, revision=1))
+    with pytest.raises(UnreadableRecord, match="has the format 2"):
+        await ledger.read(record.id)
+    with pytest.raises(UnreadableRecord):
+        await ledger.claim(replace(record, owner="second"))
+    assert [each async for each in ledger.each(State)] == []
+
+
+BURST = Burst(
+    {"ann": Window(NOW, "d1"), "bob": Window(NOW + timedelta(hours=1))}, {"d1": Joined(1, ("a/b",))}
+)
 
 
 async def test_what_waits_and_its_burst_are_written_with_the_claim_or_not_at_all(
@@ -283,7 +319,7 @@ async def test_what_waits_and_its_burst_are_written_with_the_claim_or_not_at_all
     await ledger.claim(first, [later], replace(new, burst=BURST))
     assert await ledger.read(later.id) is not None
     stored = await ledger.read_burst(burst_id)
-    assert stored.burst == Burst(BURST.windows, {"d1": ["a/b"]})
+    assert stored.burst == BURST
 
     too_late, its_later = claimed(), waiting(NOW)
     with pytest.raises(Outrun):  # the burst is not as new as it was
@@ -573,3 +609,47 @@ def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, most_res
             runner.run(play(steps))
 
         check()
+
+
+# Counters of limits
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_a_claim_counts_in_its_own_commit_and_says_how_much(where: str) -> None:
+    ledger, key = ledger_in(where), uuid.uuid4().hex
+    limits = [Limit((key,), 60), Limit((key,), 20, each=True)]
+    for number in range(1, 4):
+        names = {name_of("custom_ids", each) for each in ("ann", "bob")}
+        if number == 3:
+            names.pop()
+        found = counters(limits, ("f", "s"), names, NOW)
+        with rpcs(ledger) if where == "emulator" else contextlib.nullcontext([]) as made:
+            entry = await ledger.claim(claimed(f"o{number}"), (), None, found)
+        assert entry.counted == ([number, *[number] * len(names)],)
+        assert made in ([], ["Commit"])
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_an_event_that_is_claimed_already_is_not_counted(where: str) -> None:
+    ledger, limits = ledger_in(where), [Limit((uuid.uuid4().hex,), 60)]
+    record, found = claimed(), counters(limits, ("f", "s"), set(), NOW)
+    await ledger.claim(record, (), None, found)
+    for owner in ("second", "third"):
+        again = await ledger.claim(replace(record, owner=owner), (), None, found)
+        assert (again.record.owner, again.counted) == ("first", ())
+    entry = await ledger.claim(claimed(), (), None, found)
+    assert entry.counted == ([2],)
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_who_was_first_with_a_burst_is_named(where: str) -> None:
+    ledger, burst = ledger_in(where), StoredBurst(uuid.uuid4().hex, Burst(), None)
+    await ledger.claim(claimed(), (), burst)
+    with pytest.raises(Outrun, match=f"batch_bursts/{burst.id}"):
+        await ledger.claim(claimed("second"), (), burst)
+    entry = await ledger.claim(claimed("third"))
+    with pytest.raises(Outrun, match=f"batch_bursts/{burst.id}"):
+        await ledger.change(entry, replace(entry.record, revision=1), (), burst)
+    await ledger.change(entry, replace(entry.record, revision=1, owner="fourth"))
+    with pytest.raises(Outrun, match=entry.record.id):
+        await ledger.change(entry, replace(entry.record, revision=1))

@@ -25,7 +25,7 @@ class State(Enum):
 
     WAITING = "WAITING"  # for the end of quiet hours or of a burst; it is looked at again then
     CLAIMED = "CLAIMED"  # somebody is sending, until the lease ends
-    RETRY = "RETRY"  # some call is not accepted yet; the event will be delivered again
+    RETRY = "RETRY"  # some call is not accepted, or some task not made; the event comes again
     SENT = "SENT"  # Batch accepted every call (accepted is not delivered)
     REFUSED = "REFUSED"  # Batch or our validation refused it for good; the record says why
     HELD = "HELD"  # a call's outcome stayed unknown, its resends are used up: a person decides

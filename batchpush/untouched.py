@@ -63,13 +63,16 @@ class Untouched:
             fields=(),
         )
         stop = self.now() + LOOK_FOR
+        is_all_done = True
         while found := await self._find(query):
             changes = [_change(each, path, untouched_for, function) for each in found]
             done = await asyncio.gather(*(_is_done(change, function) for change in changes))
             is_last = len(found) < PAGE
-            if all(done):
+            # What is not done is read by the next look again, and keeps nobody else from theirs.
+            is_all_done = is_all_done and all(done)
+            if is_all_done:
                 await self._come_to(look, until if is_last else found[-1].fields[TOUCHED])
-            if is_last or not all(done) or self.now() >= stop:
+            if is_last or self.now() >= stop:
                 break
             query = replace(
                 query,

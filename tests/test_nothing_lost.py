@@ -14,7 +14,13 @@ import pytest
 
 import batchpush.lookup
 from batchpush import Change, LookUp, Message, Push, QuietHours, Recipients
-from batchpush.errors import DeliveryUnfinished, EventTurnedAway, LedgerUnavailable, TryAgainLater
+from batchpush.errors import (
+    DeliveryUnfinished,
+    EventTurnedAway,
+    LedgerUnavailable,
+    LookUpFailed,
+    TryAgainLater,
+)
 from batchpush.firestore import FirestoreMisconfigured, FirestoreRefused, FirestoreUnavailable
 from batchpush.outcome import Reply
 from batchpush.record import Record, State
@@ -98,6 +104,30 @@ async def test_carts_that_are_due_while_batch_is_down_are_all_told_later(house: 
         await look.call(reminded, pattern, day)
         await house.made.sweep()
     assert Counter(who for who, _ in house.told()) == {f"u{number}": 1 for number in range(60)}
+
+
+async def test_a_cart_that_fails_each_time_keeps_nobody_else_from_being_told(
+    house: House,
+) -> None:
+    pattern, day = "carts/{user_id}", timedelta(hours=24)
+    for number in range(60):
+        touched = house.clock.now() - day - timedelta(seconds=60 - number)
+        await house.stores(f"carts/u{number}", {"items": ["hat"], "updated_at": touched})
+
+    async def remind(cart: Change, look_up: LookUp) -> Push:
+        if cart.params["user_id"] == "u0":
+            raise LookUpFailed("Firestore: UNAVAILABLE")
+        people = Recipients(custom_ids=[cart.params["user_id"]])
+        return Push(group_id="cart", recipients=people, message=Message("Still there"))
+
+    async def reminded(cart: Change) -> None:
+        await house.made.deliver(cart, remind)
+
+    look = Untouched(lambda: house.firestore, house.clock.now)
+    for _ in range(2):
+        await look.call(reminded, pattern, day)
+    told = Counter(who for who, _ in house.told())
+    assert told == {f"u{number}": 1 for number in range(1, 60)}
 
 
 async def test_an_event_that_is_turned_away_is_told_from_one_on_record(house: House) -> None:

@@ -5,6 +5,7 @@ A file has a table per text, with a `title` and a `body`; `{name}` stands for a 
 
 import functools
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from batchpush import ConfigurationError, Message
@@ -70,14 +71,16 @@ def language_of(wanted: object, languages: Collection[str] | None = None) -> str
     to leave its owner without the push.
     """
     languages = TEXTS if languages is None else languages
-    if isinstance(wanted, str) and wanted in languages:
-        return wanted
-    try:
-        found = nearest(wanted, tuple(languages)) if isinstance(wanted, str) else None
-    except ValueError:
-        found = None
-        warn_of_field("language")
-    return found or settings().default_language
+    default = settings().default_language
+    if wanted is None or wanted == "":
+        return default
+    if isinstance(wanted, str):
+        if wanted in languages:
+            return wanted
+        with suppress(ValueError):
+            return nearest(wanted, tuple(languages)) or default
+    warn_of_field("language")
+    return default
 
 
 def shorten(text: str, limit: int) -> str:

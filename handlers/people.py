@@ -80,6 +80,14 @@ async def people(look_up: LookUp, *user_ids: str) -> list[Person]:
     return [person(user_id, profile) for user_id, profile in zip(user_ids, profiles, strict=True)]
 
 
+def with_profiles(people: Sequence[Person]) -> list[Person]:
+    """Those who have a profile. Where nobody has, a line says so: it may be an app's first push."""
+    known = [one for one in people if one.has_profile]
+    if people and not known:
+        log("INFO", "recipients.without_profile", data={"people": len(people)})
+    return known
+
+
 def person(user_id: str, profile: Document | None) -> Person:
     """The person of a profile that is at hand."""
     has_profile = profile is not None

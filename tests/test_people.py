@@ -28,7 +28,7 @@ from handlers.people import (
 )
 from tests.deliveries import claimed
 from tests.events import Stored
-from tests.pushes import ANYTHING, PATIENT, read_by
+from tests.pushes import PATIENT, PROFILES, read_by
 
 NIGHT = datetime(2026, 6, 10, 22, 0, tzinfo=UTC)
 ALWAYS = {"start": "00:00", "end": "23:59"}
@@ -259,29 +259,6 @@ def test_tokens_are_warned_of_once_in_a_process(capsys: pytest.CaptureFixture[st
     recipients([somebody("ann", batch={"tokens": ["t1"]})])
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line) == {"severity": "WARNING", "message": "recipients.tokens"}
-
-
-LONG = st.sampled_from(["x" * 5000, "é" * 1000, "\u200b", "a\nb", "\ud800", "i1", "crm-7"])
-HOSTILE = st.fixed_dictionaries(
-    {},
-    optional={
-        "display_name": st.text(max_size=90) | LONG,
-        "language": st.sampled_from(["fr", "en_GB", "zz", "x" * 999]),
-        "time_zone": st.sampled_from(["Asia/Tokyo", "europe/paris", "Mars"]),
-        "batch": st.fixed_dictionaries(
-            {},
-            optional={
-                name: st.lists(LONG | st.text(max_size=9), max_size=60)
-                | st.integers(1, 99).map(lambda many: ["y" * 1000 + str(i) for i in range(many)])
-                for name in ID_LISTS
-            },
-        ),
-    },
-)
-PROFILES = HOSTILE | st.dictionaries(
-    st.sampled_from(PROFILE),
-    ANYTHING | st.dictionaries(st.sampled_from(ID_LISTS), st.lists(ANYTHING, max_size=3)),
-)
 
 
 @PATIENT

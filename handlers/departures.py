@@ -9,8 +9,6 @@ from handlers.links import deeplink
 from handlers.people import Person, in_their_words, people, person_ids, recipients
 from handlers.texts import say
 
-FRESH_FOR = timedelta(hours=6)
-
 
 async def to_passengers(
     change: Change, look_up: LookUp, *, text: str, vehicle: str, vehicle_id: str
@@ -22,7 +20,7 @@ async def to_passengers(
     document = change.document
     number = needed(label, document, "number")
     departs_at = needed(moment, document, "departs_at")
-    if is_history(change, FRESH_FOR, departs_at):
+    if is_history(change, departs_at):
         return None
     zone = time_zone(document, "time_zone") or UTC
     passengers = await people(look_up, *needed(person_ids, document, "passenger_ids"))
@@ -40,5 +38,5 @@ async def to_passengers(
         deeplink=deeplink(f"{vehicle}s", vehicle_id),
         gcm_collapse_key=CollapseKey(f"{vehicle}-{vehicle_id}"),
         priority="high",
-        best_before=FRESH_FOR,
+        best_before=timedelta(hours=6),
     )

@@ -21,6 +21,7 @@ OURS = ("reads", "quiet", "person")  # fields of recipients that are none of Bat
 MOST = 10**15  # an amount beyond it is a mistake, and has no digits left behind its point
 MAX_NAME = 1_000  # characters of a name that are looked at; a title shows some tens of them
 MAX_ZONE = 64  # characters
+HISTORY = timedelta(days=2)  # a date alone, of the day, may be one and a half days old
 EXAMPLE = "2030-06-01T11:05:00Z"
 
 
@@ -153,12 +154,12 @@ def _of_a_map(value: Mapping[str, Any]) -> datetime | None:
     return None
 
 
-def is_history(change: Change, fresh_for: timedelta, time: datetime | None) -> bool:
+def is_history(change: Change, time: datetime | None, after: timedelta = HISTORY) -> bool:
     """Whether a document's own time is so long ago that nobody wants to be told any more.
 
     An import of an old database writes many of them: they leave no record.
     """
-    is_old = time is not None and time + fresh_for < change.time
+    is_old = time is not None and time + after < change.time
     if is_old:
         log("DEBUG", "document.old")
     return is_old

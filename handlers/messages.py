@@ -34,7 +34,7 @@ async def new_message(message: Change, look_up: LookUp) -> Push | None:
 
     Those that waited together are told in one push, but for what was read meanwhile.
     """
-    if message.late is None and is_history(message, FRESH_FOR, _sent_at(message.document)):
+    if message.late is None and is_history(message, _sent_at(message.document), FRESH_FOR):
         return None
     return await _push("new_message", message, look_up)
 

@@ -14,8 +14,6 @@ from handlers.links import deeplink
 from handlers.people import people, recipients
 from handlers.texts import say
 
-FRESH_FOR = timedelta(hours=6)
-
 
 async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
     """An order that has arrived, to the one who ordered it, whatever they muted."""
@@ -25,7 +23,7 @@ async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
     customer_id = document.id("customer_id")
     number = label(document, "number") or order_id
     delivered_at = moment(document, "delivered_at")
-    if is_history(order, FRESH_FOR, delivered_at):
+    if is_history(order, delivered_at):
         return None
     zone = time_zone(document, "time_zone") or UTC
     (customer,) = await people(look_up, customer_id)
@@ -41,5 +39,5 @@ async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
         deeplink=deeplink("orders", order_id),
         gcm_collapse_key=CollapseKey(f"order-{order_id}"),
         priority="high",
-        best_before=FRESH_FOR,
+        best_before=timedelta(hours=6),
     )

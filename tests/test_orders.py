@@ -72,7 +72,7 @@ async def test_what_is_said_with_what_is_known(order: Any, profile: Any, body: s
 @pytest.mark.parametrize(
     ("delivered_at", "is_told"),
     [
-        (NOON - timedelta(days=2), True),  # the event is some hours older than that
+        (NOON - timedelta(days=2), True),  # 46 hours before the event
         (NOON - timedelta(days=2, hours=2), False),
         ("2019-06-01T00:00:00Z", False),
     ],

@@ -383,11 +383,14 @@ def _check_recipients(recipients: Recipients) -> None:
             raise InvalidPush(f"recipients.{name}", f"{problem} each")
 
 
+PLAIN_ID = re.compile(rf"[!-~]{{1,{MAX_CUSTOM_ID - 1}}}")  # what almost every id is, at a glance
 NO_TEXT = "must be a string that is not blank"
 
 
 def problem_of_id(id_list: str, value: object) -> str | None:
     """What is wrong with an id of one of the lists of recipients; None for a valid one."""
+    if type(value) is str and PLAIN_ID.fullmatch(value):
+        return None
     if not is_text(value):
         return NO_TEXT + _but_is(value)
     if len(value) > MAX_ID:

@@ -13,6 +13,7 @@ from typing import Any
 
 from batchpush import Call, CallRefused, CollapseKey, Document, Limit, LookUp, Push
 from batchpush.change import is_document_id
+from handlers.fields import understood
 from handlers.links import deeplink
 from handlers.people import PROFILE, person, recipients
 from handlers.texts import say
@@ -106,7 +107,8 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
     profile, other, friend, *requests = await look_up.many(*paths, fields=fields)
     conversation = requests.pop() if conversation_id else None
 
-    is_shared = {me, to} <= _ids(conversation, "member_ids")
+    # Of a member without a profile, the id may be what somebody else is to Batch.
+    is_shared = other is not None and {me, to} <= _ids(conversation, "member_ids")
     is_friend = friend is not None or any(map(_is_accepted, requests))
     if not is_friend and not is_shared:
         # The same for somebody who is not a friend and somebody who is not there at all.
@@ -135,8 +137,8 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
 
 def _ids(document: Document | None, field: str) -> set[str]:
     """A list of ids; none of them where it is not one."""
-    listed = document.get(field) if document else None
-    return {each for each in listed if isinstance(each, str)} if isinstance(listed, list) else set()
+    ids = understood(Document.valid_ids, document, field) if document else None
+    return set(ids or ())
 
 
 def _is_accepted(request: Document | None) -> bool:

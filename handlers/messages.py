@@ -1,17 +1,33 @@
 """Chat messages.
 
 A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipient_ids`, and
-`unread_message`, which is false once it was read.
+`unread_message`, which is false once it was read. One whose `sent_at` (or else `created_at`) is
+long ago is history, and no push.
+
+Apps write `recipient_ids` and `member_ids`. So who has no profile is not told: an id that is
+nobody's user id may be what a person is to Batch, who muted all this.
 """
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push
+from batchpush.change import is_blank
 from handlers import limits
-from handlers.fields import flag
+from handlers.fields import flag, is_history, moment, understood
 from handlers.links import deeplink
-from handlers.people import Person, in_their_words, people, person, person_ids, recipients
+from handlers.people import (
+    Person,
+    in_their_words,
+    people,
+    person,
+    person_ids,
+    recipients,
+    with_profiles,
+)
 from handlers.texts import say
+
+FRESH_FOR = timedelta(hours=1)
 
 
 async def new_message(message: Change, look_up: LookUp) -> Push | None:
@@ -19,6 +35,8 @@ async def new_message(message: Change, look_up: LookUp) -> Push | None:
 
     Those that waited together are told in one push, but for what was read meanwhile.
     """
+    if message.late is None and is_history(message, _sent_at(message.document), FRESH_FOR):
+        return None
     return await _push("new_message", message, look_up)
 
 
@@ -35,6 +53,7 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
     documents = [each for each in message.documents if not (message.late and _is_read(each))]
     if not documents:
         return None
+    documents = [_with_plain_sender(document) for document in documents]
     says = {document.path: _what_it_says(document) for document in documents}
     sender_ids = list(dict.fromkeys(document.id("sender_id") for document in documents))
     conversation, *profiles = await look_up.many(
@@ -49,8 +68,8 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
             if user_id not in {document["sender_id"], *_muted_by(conversation)}:
                 told_of.setdefault(user_id, []).append(document)
     told = [
-        replace(one, told_of=told_of[user_id])
-        for user_id, one in zip(told_of, await people(look_up, *told_of), strict=True)
+        replace(one, told_of=told_of[one.user_id])
+        for one in with_profiles(await people(look_up, *told_of))
         if not one.is_muted
     ]
     if not told:
@@ -75,6 +94,7 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
         deeplink=deeplink("conversations", conversation_id),
         media=Media(picture=image_url) if image_url and len(documents) == 1 else None,
         gcm_collapse_key=CollapseKey(f"conversation-{conversation_id}"),
+        best_before=FRESH_FOR,
         burst=conversation_id if kind == "new_message" else None,
         sender=sender_ids[0] if len(sender_ids) == 1 else None,
         limits=limits.of_person(sender_ids[0]),
@@ -85,9 +105,21 @@ def _is_read(message: Document) -> bool:
     return message.get("unread_message") is False
 
 
+def _sent_at(message: Document) -> datetime | None:
+    """`created_at` is not ours: whatever else an app has there is left alone."""
+    return moment(message, "sent_at") or understood(moment, message, "created_at")
+
+
+def _with_plain_sender(message: Document) -> Document:
+    """The message with its sender's id, where it is a reference."""
+    return Document(message.path, message | {"sender_id": message.id("sender_id")})
+
+
 def _what_it_says(message: Document) -> tuple[str, str]:
     """Its text and the address of its picture, of which it has at least one."""
     text = message.string("text", default="").strip()
+    if is_blank(text):
+        text = ""
     image_url = message.string("image_url", default="")
     if not text and not image_url:
         raise message.invalid("text", "is missing, and so is image_url")
@@ -107,4 +139,4 @@ def _recipient_ids(message: Document, conversation: Document | None) -> tuple[st
 
 
 def _muted_by(conversation: Document | None) -> tuple[str, ...]:
-    return (conversation.ids("muted_by") if conversation else None) or ()
+    return (conversation.valid_ids("muted_by") if conversation else None) or ()

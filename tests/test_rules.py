@@ -29,9 +29,9 @@ YES, NO = True, False
 class Row(NamedTuple):
     """What somebody does, and whether they may.
 
-    `touch` writes it with the database's own time as `updated_at`. `fields` are those of the
-    document; the ones that change in an update, where None deletes; or
-    those that a list is filtered by.
+    `fields` are those of the document; the ones that change in an update, where None deletes and
+    `unread_by.bob` is a field in a map; or those that a list is filtered by. The database sets
+    those that are `NOW`.
     """
 
     says: str

@@ -81,11 +81,12 @@ def starts(conversation_id: str, *member_ids: str, muted_by: tuple[str, ...] = (
     return Act("create", path, fields, {path: _database_fields(path, fields)})
 
 
-def has_members(member: str, *member_ids: str) -> Act:
-    """`member` comes to be in conversation c, or not to be in it any more."""
+def has_members(member: str, *member_ids: str, conversation_id: str = "c") -> Act:
+    """`member` comes to be in a conversation, or not to be in it any more."""
+    path = f"conversations/{conversation_id}"
     is_in = True if member in member_ids else None
-    database = {f"conversations/c/members/{member}": is_in}
-    return Act("update", "conversations/c", {"member_ids": list(member_ids)}, database)
+    database = {f"{path}/members/{member}": is_in}
+    return Act("update", path, {"member_ids": list(member_ids)}, database)
 
 
 def mutes(user_id: str, *muted_by: str) -> Act:
@@ -94,8 +95,8 @@ def mutes(user_id: str, *muted_by: str) -> Act:
     return Act("update", "conversations/c", {"muted_by": list(muted_by)}, database)
 
 
-def invites(user_id: str) -> Act:
-    path = f"conversations/c/invitations/{user_id}"
+def invites(user_id: str, conversation_id: str = "c") -> Act:
+    path = f"conversations/{conversation_id}/invitations/{user_id}"
     return Act("create", path, {}, {_database_path(path): True})
 
 

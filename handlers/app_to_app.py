@@ -1,8 +1,8 @@
 """App to app: what one user may have pushed to another, without a key in the app.
 
 The app names a template and gives short parameters; the words are ours, and so is the sender's
-name. `users/{id}/friends/{id}`, accepted friend requests and `member_ids` are what permits it:
-security rules must not let one user alone write them.
+name. `users/{id}/friends/{id}`, accepted friend requests and `member_ids` are what permits it, so
+no user may be able to write these without the other. `firestore.rules` sees to it.
 """
 
 import re

@@ -1,18 +1,21 @@
 """Chat messages.
 
-A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipient_ids`, and
-`unread_message`, which is false once it was read. One whose `sent_at` (or else `created_at`) is
+A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipient_ids`. In
+`unread_by`, `{user_id: true}` is somebody who marked it as unread, and `false` somebody who has
+read it. `unread_message` says the same for everybody at once, and is for back ends: whoever may
+write it has a push sent to all, in the sender's name. One whose `sent_at` (or else `created_at`) is
 long ago is history, and no push.
 
 Apps write `recipient_ids` and `member_ids`. So who has no profile is not told: an id that is
 nobody's user id may be what a person is to Batch, who muted all this.
 """
 
+from collections.abc import Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push
-from batchpush.change import is_blank
+from batchpush import Change, CollapseKey, Document, Limit, LookUp, Media, Message, Push
+from batchpush.change import Database, is_blank
 from handlers import limits
 from handlers.fields import flag, is_history, moment, understood
 from handlers.links import deeplink
@@ -41,14 +44,27 @@ async def new_message(message: Change, look_up: LookUp) -> Push | None:
 
 
 async def message_unread(message: Change, look_up: LookUp) -> Push | None:
-    """A message that is marked as unread later on, to the same people."""
-    is_marked = message.became(lambda document: flag(document, "unread_message"))
-    if not is_marked or (message.before is None and not message.late):
+    """A message that is marked as unread later on, to whoever marked it.
+
+    One that a back end marked goes to the same people as the message did. Either is said once a
+    day of one message.
+    """
+    if message.after is None or (message.before is None and not message.late):
         return None
-    return await _push("message_unread", message, look_up)
+    if message.became(lambda document: flag(document, "unread_message")):
+        push = await _push("message_unread", message, look_up)
+        once = Limit((message.path,), 1, seconds=limits.DAY)
+        return push and replace(push, limits=[once])
+    marked_by = _marks(message.after, True) - _marks(message.before, True)
+    push = await _push("message_unread", message, look_up, marked_by) if marked_by else None
+    one_by_one = [Limit((message.path,), 1, seconds=limits.DAY, each=True)]
+    return push and replace(push, limits=one_by_one)
 
 
-async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
+async def _push(
+    kind: str, message: Change, look_up: LookUp, only: Set[str] | None = None
+) -> Push | None:
+    """What is said of the messages; `only` leaves out everybody else."""
     conversation_id = message.params["conversation_id"]
     documents = [each for each in message.documents if not (message.late and _is_read(each))]
     if not documents:
@@ -64,8 +80,11 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
 
     told_of: dict[str, list[Document]] = {}
     for document in documents:
-        for user_id in _recipient_ids(document, conversation):
-            if user_id not in {document["sender_id"], *_muted_by(conversation)}:
+        untold = {document["sender_id"], *_muted_by(conversation)}
+        if message.late:
+            untold |= _marks(document, False)
+        for user_id in _recipient_ids(document, conversation, message.database):
+            if user_id not in untold and (only is None or user_id in only):
                 told_of.setdefault(user_id, []).append(document)
     told = [
         replace(one, told_of=told_of[one.user_id])
@@ -102,6 +121,7 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
 
 
 def _is_read(message: Document) -> bool:
+    """Whether it is read by everybody."""
     return message.get("unread_message") is False
 
 
@@ -115,6 +135,19 @@ def _with_plain_sender(message: Document) -> Document:
     return Document(message.path, message | {"sender_id": message.id("sender_id")})
 
 
+def _marks(message: Document | None, mark: bool) -> set[str]:
+    """Who has marked the message as unread (true) or read (false); another value is no mark."""
+    marks = _by_key(message.get("unread_by")) if message else None
+    return {user_id for user_id, each in (marks or {}).items() if each is mark}
+
+
+def _by_key(value: object) -> dict[str, object] | None:
+    """A map, also where the Realtime Database shows one with whole numbers for keys as a list."""
+    if isinstance(value, list):
+        value = {str(index): item for index, item in enumerate(value) if item is not None}
+    return value if isinstance(value, dict) else {} if value is None else None
+
+
 def _what_it_says(message: Document) -> tuple[str, str]:
     """Its text and the address of its picture, of which it has at least one."""
     text = message.string("text", default="").strip()
@@ -126,12 +159,18 @@ def _what_it_says(message: Document) -> tuple[str, str]:
     return text, image_url
 
 
-def _recipient_ids(message: Document, conversation: Document | None) -> tuple[str, ...]:
+def _recipient_ids(
+    message: Document, conversation: Document | None, database: Database
+) -> tuple[str, ...]:
     recipient_ids = person_ids(message, "recipient_ids")
     if recipient_ids is not None:
         return recipient_ids
     if conversation is None:
         raise message.invalid("recipient_ids", "is missing, and there is no such conversation")
+    # There, people join and leave by their key: rules cannot look into a list.
+    members = _trues(conversation, "members") if database == "database" else ()
+    if members:
+        conversation = Document(conversation.path, {"member_ids": members})
     member_ids = person_ids(conversation, "member_ids")
     if member_ids is None:
         raise conversation.invalid("member_ids", "is missing")
@@ -139,4 +178,16 @@ def _recipient_ids(message: Document, conversation: Document | None) -> tuple[st
 
 
 def _muted_by(conversation: Document | None) -> tuple[str, ...]:
-    return (conversation.valid_ids("muted_by") if conversation else None) or ()
+    """A list of ids; in the Realtime Database also `{user_id: true}`, or some of each."""
+    if conversation is None:
+        return ()
+    keys = _trues(conversation, "muted_by")
+    if not keys:
+        return conversation.valid_ids("muted_by") or ()
+    listed = (_by_key(conversation["muted_by"]) or {}).values()
+    return (*keys, *(each for each in listed if isinstance(each, str)))
+
+
+def _trues(document: Document, field: str) -> list[str]:
+    """The keys of `{user_id: true}`."""
+    return [key for key, value in (_by_key(document.get(field)) or {}).items() if value is True]

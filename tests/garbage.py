@@ -21,6 +21,7 @@ LONGEST_LINE = 64_000  # characters, escaped
 # fmt: off
 FIELDS = [
     "sender_id", "text", "image_url", "recipient_ids", "unread_message", "member_ids",
+    "unread_by", "members",
     "muted_by", "status", "spent", "credit_limit", "currency", "current_player_id",
     "customer_id", "passenger_ids", "departs_at", "delivered_at", "time_zone", "number", "name",
     "title", "group_id", "recipients", "message", "custom_ids", "install_ids", "tokens",

@@ -16,7 +16,7 @@ from batchpush.outcome import Reply
 from batchpush.record import Record, State, record_id
 from batchpush.triggers import WATCHED, Watched
 from tests.deliveries import Queue, Time, deliverer_in
-from tests.events import created
+from tests.events import changed, created
 from tests.firestore import Memory
 
 EVENING = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
@@ -88,7 +88,7 @@ class House:
 
         WATCHED[handler.__name__] = Watched(pattern, watching)
         change = replace(
-            created(path, fields, **params),
+            changed(path, before, fields, **params) if before else created(path, fields, **params),
             id=event_id or uuid.uuid4().hex,
             function=handler.__name__,
             time=self.clock.now(),

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -183,6 +184,32 @@ async def test_friend_requests_to_everybody_are_few(house: House) -> None:
             sender_id="mal",
         )
     assert len(house.told()) == 50
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"unread_message": False}, {"unread_message": True}),
+        ({"unread_by": {"zoe": True}}, {"unread_by": {"zoe": True, "bob": True}}),
+        ({"unread_by": {"bob": False}}, {"unread_by": {"bob": True}}),
+    ],
+)
+async def test_a_message_that_is_marked_again_and_again_is_pushed_once(
+    house: House, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    await conversation(house, "c1", "ann", "bob", "zoe")
+    message = {"sender_id": "ann", "text": "ann wrote"}
+    for _ in range(5):
+        await house.happens(
+            messages.message_unread,
+            MESSAGE,
+            message | after,
+            before=message | before,
+            conversation_id="c1",
+            message_id="m1",
+        )
+    everybody = {("bob", "ann"): 1, ("zoe", "ann"): 1}
+    assert told(house) == (everybody if "unread_message" in after else {("bob", "ann"): 1})
 
 
 async def test_many_who_poke_one_person_are_held_to_a_limit_together(house: House) -> None:

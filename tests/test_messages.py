@@ -349,3 +349,111 @@ async def test_what_an_unread_message_says_without_words_or_name(
 async def test_a_mark_that_is_neither_true_nor_false_is_named() -> None:
     with pytest.raises(InvalidDocument, match="m1: unread_message must be true or false"):
         await pushed_again(READ, READ | {"unread_message": "yes"})
+
+
+def by(**marks: Any) -> dict[str, Any]:
+    return READ | {"unread_by": marks}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (READ, by(bob=True), ["bob"]),
+        (by(), by(bob=True), ["bob"]),
+        (by(bob=False), by(bob=True), ["bob"]),
+        (by(bob=True), by(bob=True, zoé=True), ["zoé"]),
+        (by(bob=False, zoé=False), by(bob=True, zoé=True), ["bob", "zoé"]),
+        (READ | {"unread_by": "bob"}, by(bob=True), ["bob"]),
+        (by(bob=True), by(bob=True), []),
+        (by(bob=True), by(bob=False), []),
+        (by(bob=True), READ, []),
+        (READ, by(bob=False), []),
+        (READ, by(ann=True), []),  # the sender
+        (READ, by(tom=True), []),  # not a member any more
+        (by(bob=False), by(bob=False) | {"unread_message": True}, ["bob", "zoé"]),
+        (READ | {"recipient_ids": ["zoé"]}, by(bob=True) | {"recipient_ids": ["zoé"]}, []),
+        # As the Realtime Database shows `{"0": true, "1": false}`.
+        (READ, READ | {"unread_by": [True, False]}, []),
+        (None, by(bob=True), []),
+        (by(bob=True), None, []),
+    ],
+)
+async def test_who_marks_a_message_as_unread_is_told_and_no_one_else(
+    before: Any, after: Any, told: list[str]
+) -> None:
+    assert list(read_by(await pushed_again(before, after))) == told
+
+
+async def test_who_marks_a_message_in_a_conversation_that_they_muted_is_not_told() -> None:
+    look_up = Stored(STORED | {"conversations/c1": CONVERSATION | {"muted_by": ["bob"]}})
+    assert await pushed_again(READ, by(bob=True), look_up) is None
+
+
+async def test_of_those_who_did_not_mark_a_message_no_profile_is_read() -> None:
+    look_up = Stored(STORED)
+    await pushed_again(READ, by(bob=True), look_up)
+    assert look_up.reads == [("conversations/c1", "users/ann"), ("users/bob",)]
+
+
+@pytest.mark.parametrize("marks", ["bob", 5, {"bob": "yes"}, {"bob": 1}, {"bob": None}])
+async def test_marks_that_are_neither_true_nor_false_are_none(marks: Any) -> None:
+    assert await pushed_again(READ, READ | {"unread_by": marks}) is None
+
+
+@pytest.mark.parametrize("mark", [5, "yes", {}, []])
+async def test_whatever_one_person_marks_the_marks_of_the_others_count(mark: Any) -> None:
+    push = await pushed_again(READ, by(bob=True) | {"unread_by": {"bob": True, "mal": mark}})
+    assert list(read_by(push)) == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, ["bob", "zoé"]),
+        ({"unread_by": {"bob": False}}, ["zoé"]),
+        ({"unread_by": {"bob": True}}, ["bob", "zoé"]),
+        ({"unread_by": {"bob": False, "zoé": False}}, []),
+        ({"unread_message": False}, []),
+    ],
+)
+async def test_who_has_read_a_message_that_waited_is_not_told_and_the_others_are(
+    fields: dict[str, Any], told: list[str]
+) -> None:
+    change = message(**READ, **fields)
+    late = Late((change.document,), None, None)
+    push = await new_message(replace(change, late=late), Stored(STORED))
+    assert list(read_by(push)) == told
+
+
+# The Realtime Database: rules cannot look into a list, so people are keys there.
+
+
+@pytest.mark.parametrize(
+    ("conversation", "told"),
+    [
+        ({"members": {"ann": True, "bob": True}}, ["bob"]),
+        ({"members": {"ann": True, "bob": True}, "member_ids": ["ann", "bob", "zoé"]}, ["bob"]),
+        ({"members": {"bob": False, "zoé": True}}, ["zoé"]),
+        ({"members": {"bob": {"role": "admin"}}, "member_ids": ["zoé"]}, ["zoé"]),
+        ({"member_ids": ["ann", "bob"]}, ["bob"]),
+        ({"members": {"bob": True, "zoé": True}, "muted_by": {"bob": True}}, ["zoé"]),
+        ({"members": {"bob": True, "zoé": True}, "muted_by": ["bob"]}, ["zoé"]),
+        ({"members": {"bob": True, "zoé": True}, "muted_by": {"0": "zoé", "bob": True}}, []),
+        # `{"0": true, "1": true}`, people whose ids are whole numbers
+        ({"members": [True, True]}, ["0", "1"]),
+        ({"members": [True, True], "muted_by": [None, True]}, ["0"]),
+    ],
+)
+async def test_who_is_told_in_the_realtime_database(conversation: Any, told: list[str]) -> None:
+    change = replace(message(sender_id="ann", text="Hi"), database="database")
+    numbered: dict[str, Any] = {"users/0": {}, "users/1": {}}
+    push = await new_message(change, Stored(USERS | numbered | {"conversations/c1": conversation}))
+    assert list(read_by(push)) == told
+
+
+async def test_members_of_a_firestore_conversation_are_a_field_of_the_teams_own() -> None:
+    conversation = {"members": {"zoé": True}, "member_ids": ["ann", "bob"]}
+    push = await pushed(
+        Stored(USERS | {"conversations/c1": conversation}), sender_id="ann", text="Hi"
+    )
+    assert list(read_by(push)) == ["bob"]

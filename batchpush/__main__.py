@@ -207,8 +207,17 @@ async def deliveries(chosen: argparse.Namespace, made: Deliverer) -> int:
 
 async def show(chosen: argparse.Namespace, made: Deliverer) -> int:
     entry = await read(made, await full_id(made, chosen.id))
-    print("\n".join(page(entry.record)))
+    print("\n".join(page(entry.record, where_bodies_went(entry.record, made))))
     return 0
+
+
+def where_bodies_went(record: Record, made: Deliverer) -> str:
+    """Why a record with calls has no bodies; an erasure is a write, the sweep's deletion is not."""
+    days = made.settings.keep_bodies_days
+    is_old = made.now() >= record.updated_at + timedelta(days=days)
+    if record.state is State.SENT and is_old:
+        return f"were deleted after {days} days (KEEP_BODIES_DAYS)"
+    return "were erased"
 
 
 async def replay(chosen: argparse.Namespace, made: Deliverer) -> int:
@@ -378,8 +387,8 @@ def tries(call: CallRecord) -> str:
     return f" ({said})" if said else ""
 
 
-def page(record: Record) -> Iterator[str]:
-    """All of a record."""
+def page(record: Record, no_bodies: str = "were erased") -> Iterator[str]:
+    """All of a record; `no_bodies` says why it has none."""
     for name, value in as_json(record).items():
         if name != "calls":
             yield f"{name:<12}  {'' if value is None else escaped(value)}".rstrip()
@@ -391,7 +400,7 @@ def page(record: Record) -> Iterator[str]:
         if body:
             yield from indented_json(body, "    ")
     if record.calls and not record.bodies:
-        yield "  were erased"
+        yield f"  {no_bodies}"
 
 
 def as_json(record: Record) -> dict[str, Any]:

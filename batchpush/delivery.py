@@ -24,6 +24,7 @@ from batchpush.change import Change
 from batchpush.client import BatchClient
 from batchpush.errors import (
     DeliveryUnfinished,
+    LedgerUnavailable,
     MalformedEvent,
     TryAgainLater,
 )
@@ -49,6 +50,8 @@ SWEEP_LIMIT = 500  # records in one run
 SWEEP_AT_ONCE = 20
 SWEEP_FOR = timedelta(seconds=420)
 REPLAY_WITHIN = timedelta(hours=1)
+DROPPED_AT_ONCE = 300  # records whose bodies one commit deletes
+DROP_FOR = timedelta(seconds=60)
 UNRECORDED_FOR = timedelta(hours=6)  # an event may fail before its claim
 MOST_CLAIMS = 10  # of a push to whose burst others add at the same time
 
@@ -283,8 +286,9 @@ class Deliverer:
         return await self._written(entry, record.after(calls, self.now()))
 
     async def _written(self, entry: Entry, record: Record) -> Entry:
+        kept = record.keeping_bodies(self.settings.keep_bodies_days)
         try:
-            return await self.ledger.change(entry, record)
+            return await self.ledger.change(entry, kept)
         except Outrun:
             raise DeliveryUnfinished("the lease ended, and somebody took it up") from None
 
@@ -405,12 +409,27 @@ class Deliverer:
                 break  # what is under way must end before the platform ends the function
             await asyncio.gather(*map(self._swept, ids[start : start + SWEEP_AT_ONCE]))
         await self._sweep_waiting()
+        await self._drop_old_bodies()
 
     async def _sweep_waiting(self) -> None:
         """Make a task again for what should have been taken up long ago."""
         before = self.now() - timedelta(seconds=self.timing.redelivery)
         for delivery in await self.ledger.overdue(before, SWEEP_LIMIT):
             await self.tasks.enqueue("sendlater", {"delivery": delivery})
+
+    async def _drop_old_bodies(self) -> None:
+        """Delete the bodies of what was sent long enough ago; the rest is for the next sweep."""
+        stop = self.now() + DROP_FOR
+        for look in (self.ledger.with_old_bodies, self.ledger.chunks_with_old_bodies):
+            try:
+                while self.now() < stop:
+                    found = await look(self.now().date(), DROPPED_AT_ONCE)
+                    if found:
+                        await self.ledger.drop_bodies(found)
+                    if len(found) < DROPPED_AT_ONCE:
+                        break
+            except (Outrun, LedgerUnavailable) as error:
+                log("WARNING", "bodies.kept", error=error)
 
     async def _swept(self, record_id: str) -> None:
         entry = await self.ledger.read(record_id)

@@ -6,8 +6,8 @@ has an update that names the version it was made from.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from batchpush.errors import LedgerUnavailable
@@ -30,6 +30,7 @@ PAGE = 50  # records in one answer, with their bodies; the largest are almost 1 
 CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
 BURSTS = "batch_bursts"  # the collection of the bursts
 KEEP_BURST = timedelta(days=1)  # after its last window has ended
+BODIES_UNTIL = "bodies_until"  # the field that says how long the bodies are kept
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,28 @@ class Ledger:
                 return
             last = page[-1].id
 
+    async def with_old_bodies(self, today: date, limit: int) -> list[Stored]:
+        """Records whose bodies were to be kept until before today."""
+        return await self._with_old_bodies(Query(self._collection), today, limit)
+
+    async def chunks_with_old_bodies(self, today: date, limit: int) -> list[Stored]:
+        """The same of the chunks of large audiences, whichever record they are below."""
+        return await self._with_old_bodies(Query(CHUNKS, everywhere=True), today, limit)
+
+    async def _with_old_bodies(self, query: Query, today: date, limit: int) -> list[Stored]:
+        where = (BODIES_UNTIL, LESS_THAN, today.isoformat())
+        try:
+            return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
+        except Outrun:  # of a query, it has another meaning
+            raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
+
+    async def drop_bodies(self, found: Iterable[Stored]) -> None:
+        """Delete the bodies of all these records; raises `Outrun` if one was changed since."""
+        gone = {"bodies": GONE, BODIES_UNTIL: GONE}
+        await self._commit(
+            [self._firestore.update(each.path, gone, each.version) for each in found]
+        )
+
     async def _read(self, path: str) -> Stored | None:
         with translated():
             return (await self._firestore.read(path)).get(path)
@@ -225,7 +248,7 @@ def _is_same(found: Record, written: Record) -> bool:
 
 
 # As a document, without what is as it is by default: every field costs time and bytes. Only `state`
-# is indexed, and `not_before` of what waits: see firestore.indexes.json.
+# is indexed, `not_before` of what waits, and `bodies_until`: see firestore.indexes.json.
 
 DEFAULTS = {each.name: each.default for each in fields(Record) if each.name != "id"}
 DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if each.name != "state"}

@@ -122,6 +122,8 @@ class Record:
     that it belongs to. Once the wait is over, `waited_until` is when it was to be. `later` are the
     ids and times of the records that wait and were claimed with this one, which may be among them;
     once their tasks are made, an owner's record names them no more.
+
+    `bodies_until` is the day, such as `2026-12-02`, after which a sweep deletes the bodies.
     """
 
     id: str
@@ -149,6 +151,7 @@ class Record:
     chunks: tuple[str, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
+    bodies_until: str | None = None
 
     def with_calls(self, calls: Collection[Call]) -> "Record":
         """The record with the calls of a push frozen in it; equal bodies are kept once."""
@@ -271,6 +274,20 @@ class Record:
     def after(self, calls: Iterable[CallRecord], now: datetime) -> "Record":
         """The record once its owner has done what it could."""
         return self._next(calls, now, later=())
+
+    def keeping_bodies(self, days: int) -> "Record":
+        """The record with its bodies kept for so many days, if Batch accepted every call.
+
+        What else is settled keeps them as long as the record is kept: a person may replay it. A day
+        and not a time: values that follow one another limit an index to 500 writes a second.
+        """
+        if self.state is not State.SENT or not self.bodies:
+            return self
+        if not days:
+            return replace(self, bodies=())
+        until = self.updated_at + timedelta(days=days)
+        is_sooner = until < self.expire_at
+        return replace(self, bodies_until=until.date().isoformat()) if is_sooner else self
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
         """The record as a person has it sent again: what Batch has not accepted is pending.

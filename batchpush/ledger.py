@@ -4,7 +4,7 @@ Two writes and no read when all goes well, and no transactions: `create()` has o
 has an update that names the version it was made from.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
@@ -27,6 +27,7 @@ from batchpush.waiting import Burst, StoredBurst, Window
 INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
 COMMIT = 3_000_000  # bytes of records in one commit; the emulator takes 4 MiB, Firestore 10
 PAGE = 50  # records in one answer, with their bodies; the largest are almost 1 MiB
+SOURCES_PAGE = 1000  # records in one answer that holds nothing else of them
 CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
 BURSTS = "batch_bursts"  # the collection of the bursts
 KEEP_BURST = timedelta(days=1)  # after its last window has ended
@@ -39,6 +40,22 @@ class Entry:
 
     record: Record
     version: Any
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record or a chunk as it was found, and the ledger that it is in."""
+
+    ledger: "Ledger"
+    stored: Stored
+
+    @property
+    def record(self) -> Record | None:
+        """None for one that a newer version wrote, and this one cannot read."""
+        try:
+            return _from_document(self.stored.id, self.stored.fields)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return None
 
 
 class Ledger:
@@ -111,12 +128,14 @@ class Ledger:
             return found
         return Entry(record, version)
 
-    async def erase(self, entry: Entry, record: Record) -> None:
+    async def erase(self, entry: Entry, record: Record, summary: str | None = None) -> None:
         """Write a later revision with fewer bodies; raises `Outrun` if it was changed since.
 
-        Nothing is reported: the path of the document may be what was erased.
+        Nothing is reported: the path of the document may be what was erased. A `summary` at this
+        path is deleted.
         """
-        await self._commit([self._update(entry, record)])
+        deletes = [self._firestore.delete(summary)] if summary else []
+        await self._commit([self._update(entry, record), *deletes])
 
     async def _commit(self, writes: Sequence[Any]) -> Any:
         """The version of what was written first."""
@@ -216,6 +235,38 @@ class Ledger:
         await self._commit(
             [self._firestore.update(each.path, gone, each.version) for each in found]
         )
+
+    async def everything(self) -> AsyncIterator[Found]:
+        """Every record, and every chunk of a large audience, also of one that nobody claimed."""
+        for query in (Query(self._collection), Query(CHUNKS, everywhere=True)):
+            async for stored in self._all(replace(query, fields=(), limit=PAGE)):
+                folder = stored.path.rpartition("/")[0]
+                if folder.partition("/")[0] == self._collection:
+                    yield Found(Ledger(self._client, folder), stored)
+
+    async def sources(self) -> set[str]:
+        """Where the events of the records came from."""
+        query = Query(self._collection, fields=("source",), limit=SOURCES_PAGE)
+        return {stored.fields.get("source", "") async for stored in self._all(query)}
+
+    def bursts(self) -> AsyncIterator[Stored]:
+        return self._all(Query(BURSTS, fields=(), limit=PAGE))
+
+    async def rewrite(self, stored: Stored, changes: Mapping[str, Any]) -> None:
+        """Write some fields of what was found; raises `Outrun` if it was changed since."""
+        await self._commit([self._firestore.update(stored.path, changes, stored.version)])
+
+    async def _all(self, query: Query) -> AsyncIterator[Stored]:
+        """All that a query in the order of ids finds, page by page."""
+        while True:
+            page = await self._find(query)
+            for stored in page:
+                yield stored
+            if len(page) < (query.limit or 0):
+                return
+            last = page[-1]
+            begins_at = last.path if query.everywhere else last.id
+            query = replace(query, begins_at=begins_at, itself=False)
 
     async def _read(self, path: str) -> Stored | None:
         with translated():

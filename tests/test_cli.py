@@ -117,6 +117,7 @@ def test_anything_else_is_no_time(text: str) -> None:
         ["erase"],
         ["erase", "--user", " "],
         ["erase", "--user", "users/ann"],
+        ["erase", "--user", "ann", "--batch-id", " "],
         ["stats", "--since", "soon"],
         ["stats", "--csv", "--json"],
     ],

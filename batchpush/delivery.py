@@ -27,6 +27,7 @@ from batchpush.errors import (
     EventTurnedAway,
     InvalidDocument,
     LedgerRefused,
+    LedgerUnavailable,
     MalformedEvent,
     TasksUnavailable,
     TryAgainLater,
@@ -55,6 +56,8 @@ SWEEP_LIMIT = 500  # records in one run
 SWEEP_AT_ONCE = 20
 SWEEP_FOR = timedelta(seconds=420)
 REPLAY_WITHIN = timedelta(hours=1)
+DROPPED_AT_ONCE = 300  # records whose bodies one commit deletes
+DROP_FOR = timedelta(seconds=60)
 UNRECORDED_FOR = timedelta(hours=6)  # an event may fail before its claim
 MOST_CLAIMS = 10  # of a push to whose burst others add at the same time
 
@@ -368,8 +371,9 @@ class Deliverer:
         return await self._written(entry, record.after(await sent, self.now(), left))
 
     async def _written(self, entry: Entry, record: Record) -> Entry:
+        kept = record.keeping_bodies(self.settings.keep_bodies_days)
         try:
-            return await self.ledger.settle(entry, record)
+            return await self.ledger.settle(entry, kept)
         except Outrun:
             raise DeliveryUnfinished("the lease ended, and somebody else resumed it") from None
 
@@ -485,6 +489,7 @@ class Deliverer:
         stop = self.now() + SWEEP_FOR
         await self._sweep_unfinished(stop)
         await self._sweep_waiting(stop)
+        await self._drop_old_bodies()
 
     async def _sweep_unfinished(self, stop: datetime) -> None:
         """Bounded per run; it begins at a random place, so that every record has its turn."""
@@ -504,6 +509,20 @@ class Deliverer:
             if self.now() >= stop:
                 break
             await self._enqueued([("sendlater", {"delivery": delivery}, None)])
+
+    async def _drop_old_bodies(self) -> None:
+        """Delete the bodies of what was sent long enough ago; the rest is for the next sweep."""
+        stop = self.now() + DROP_FOR
+        for look in (self.ledger.with_old_bodies, self.ledger.chunks_with_old_bodies):
+            try:
+                while self.now() < stop:
+                    found = await look(self.now().date(), DROPPED_AT_ONCE)
+                    if found:
+                        await self.ledger.drop_bodies(found)
+                    if len(found) < DROPPED_AT_ONCE:
+                        break
+            except (Outrun, LedgerUnavailable) as error:
+                log("WARNING", "bodies.kept", error=error)
 
     async def _swept(self, record_id: str) -> None:
         with about(function="sweep", event_id=None, document=None):

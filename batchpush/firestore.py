@@ -84,7 +84,8 @@ class Query:
 
     `where` is a field, `LESS_THAN` or `IN`, and a value. `begins_at` is the id of the first
     document, or with `itself=False` of the one before it; where a field gives the order, it goes
-    with `from_value` of that field, or that value is alone.
+    with `from_value` of that field, or that value is alone. With `everywhere`, the documents are
+    those of every collection of that name, below whatever document, and `begins_at` is a path.
     """
 
     collection: str
@@ -95,6 +96,7 @@ class Query:
     itself: bool = True
     limit: int | None = None
     fields: Sequence[str] = ("__name__",)
+    everywhere: bool = False
 
 
 GONE = object()  # the value of a field that an update removes
@@ -143,6 +145,10 @@ class Firestore:
         write.current_document.update_time.CopyFrom(version)
         return write
 
+    def delete(self, path: str) -> Any:
+        """No document, whether there was one or not."""
+        return messages()["Write"](delete=self._name(path))
+
     def count(self, path: str, counters: Iterable[str], fields: Mapping[str, Any]) -> Any:
         """Some fields, and one more in each counter; the result says what they count then."""
         write = self.put(path, fields)
@@ -185,7 +191,7 @@ class Firestore:
         parent = f"{self._database}/documents/{above}".rstrip("/")
         request = messages()["RunQueryRequest"](parent=parent)
         asked = request.structured_query
-        asked.from_.add(collection_id=collection)
+        asked.from_.add(collection_id=collection, all_descendants=query.everywhere)
         asked.order_by.add(direction=ASCENDING).field.field_path = query.order_by
         if query.where:
             condition = asked.where.field_filter
@@ -196,8 +202,8 @@ class Firestore:
         if query.from_value is not None:
             _encode(query.from_value, asked.start_at.values.add())
         if query.begins_at:
-            reference = self._name(f"{query.collection}/{query.begins_at}")
-            asked.start_at.values.add(reference_value=reference)
+            first = query.begins_at if query.everywhere else f"{query.collection}/{query.begins_at}"
+            asked.start_at.values.add(reference_value=self._name(first))
         if asked.start_at.values:
             asked.start_at.before = query.itself
         if query.limit:
@@ -490,8 +496,8 @@ PROTOCOL = """
 DocumentMask: repeated string field_paths = 1
 Precondition: bool exists = 1, Timestamp update_time = 2
 FieldTransform: string field_path = 1, Value increment = 3
-Write: Document update = 1, DocumentMask update_mask = 3, Precondition current_document = 4, \
-    repeated FieldTransform update_transforms = 7
+Write: Document update = 1, string delete = 2, DocumentMask update_mask = 3, \
+    Precondition current_document = 4, repeated FieldTransform update_transforms = 7
 CommitRequest: string database = 1, repeated Write writes = 2
 WriteResult: Timestamp update_time = 1, repeated Value transform_results = 2
 CommitResponse: repeated WriteResult write_results = 1
@@ -499,7 +505,7 @@ BatchGetDocumentsRequest: string database = 1, repeated string documents = 2, Do
 BatchGetDocumentsResponse: Document found = 1
 FieldReference: string field_path = 2
 Projection: repeated FieldReference fields = 2
-CollectionSelector: string collection_id = 2
+CollectionSelector: string collection_id = 2, bool all_descendants = 3
 FieldFilter: FieldReference field = 1, int32 op = 2, Value value = 3
 Filter: FieldFilter field_filter = 2
 Order: FieldReference field = 1, int32 direction = 2

@@ -7,7 +7,7 @@ has an update that names the version it was made from.
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -31,9 +31,11 @@ from batchpush.waiting import MAX_ABOUT, Burst, Joined, StoredBurst, Window
 INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
 COMMIT = 3_000_000  # bytes of records in one commit; the emulator takes 4 MiB, Firestore 10
 PAGE = 50  # records in one answer, with their bodies; the largest are almost 1 MiB
+SOURCES_PAGE = 1000  # records in one answer that holds nothing else of them
 CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
 BURSTS = "batch_bursts"  # the collection of the bursts
 KEEP_BURST = timedelta(days=1)  # after its last window has ended
+BODIES_UNTIL = "bodies_until"  # the field that says how long the bodies are kept
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,22 @@ class Entry:
     record: Record
     version: Any
     counted: Sequence[Sequence[int]] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record or a chunk as it was found, and the ledger that it is in."""
+
+    ledger: "Ledger"
+    stored: Stored
+
+    @property
+    def record(self) -> Record | None:
+        """None for one that this version cannot read."""
+        try:
+            return _from_document(self.stored.id, self.stored.fields)
+        except UnreadableRecord:
+            return None
 
 
 class Ledger:
@@ -144,12 +162,14 @@ class Ledger:
             log("ERROR", "record.reduced", error=error)
             return await self.change(entry, record.without_problems())
 
-    async def erase(self, entry: Entry, record: Record) -> None:
+    async def erase(self, entry: Entry, record: Record, summary: str | None = None) -> None:
         """Write a later revision with fewer bodies; raises `Outrun` if it was changed since.
 
-        Nothing is reported: the path of the document may be what was erased.
+        Nothing is reported: the path of the document may be what was erased. A `summary` at this
+        path is deleted.
         """
-        await self._commit(self._update(entry, record))
+        deletes = (self._firestore.delete(each) for each in (summary,) if each)
+        await self._commit(chain(self._update(entry, record), deletes))
 
     async def _commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """The result of each write; to make one can fail as well."""
@@ -247,6 +267,60 @@ class Ledger:
                 return
             last = page[-1].id
 
+    async def with_old_bodies(self, today: date, limit: int) -> list[Stored]:
+        """Records whose bodies were to be kept until before today."""
+        return await self._with_old_bodies(Query(self._collection), today, limit)
+
+    async def chunks_with_old_bodies(self, today: date, limit: int) -> list[Stored]:
+        """The same of the chunks of large audiences, whichever record they are below."""
+        return await self._with_old_bodies(Query(CHUNKS, everywhere=True), today, limit)
+
+    async def _with_old_bodies(self, query: Query, today: date, limit: int) -> list[Stored]:
+        where = (BODIES_UNTIL, LESS_THAN, today.isoformat())
+        try:
+            return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
+        except Outrun:  # of a query, it has another meaning
+            raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
+
+    async def drop_bodies(self, found: Iterable[Stored]) -> None:
+        """Delete the bodies of all these records; raises `Outrun` if one was changed since."""
+        gone = {"bodies": GONE, BODIES_UNTIL: GONE}
+        await self._commit(
+            [self._firestore.update(each.path, gone, each.version) for each in found]
+        )
+
+    async def everything(self) -> AsyncIterator[Found]:
+        """Every record, and every chunk of a large audience, also of one that nobody claimed."""
+        for query in (Query(self._collection), Query(CHUNKS, everywhere=True)):
+            async for stored in self._all(replace(query, fields=(), limit=PAGE)):
+                folder = stored.path.rpartition("/")[0]
+                if folder.partition("/")[0] == self._collection:
+                    yield Found(Ledger(self._client, folder), stored)
+
+    async def sources(self) -> set[str]:
+        """Where the events of the records came from."""
+        query = Query(self._collection, fields=("source",), limit=SOURCES_PAGE)
+        return {stored.fields.get("source", "") async for stored in self._all(query)}
+
+    def bursts(self) -> AsyncIterator[Stored]:
+        return self._all(Query(BURSTS, fields=(), limit=PAGE))
+
+    async def rewrite(self, stored: Stored, changes: Mapping[str, Any]) -> None:
+        """Write some fields of what was found; raises `Outrun` if it was changed since."""
+        await self._commit([self._firestore.update(stored.path, changes, stored.version)])
+
+    async def _all(self, query: Query) -> AsyncIterator[Stored]:
+        """All that a query in the order of ids finds, page by page."""
+        while True:
+            page = await self._find(query)
+            for stored in page:
+                yield stored
+            if len(page) < (query.limit or 0):
+                return
+            last = page[-1]
+            begins_at = last.path if query.everywhere else last.id
+            query = replace(query, begins_at=begins_at, itself=False)
+
     async def _read(self, path: str) -> Stored | None:
         with translated():
             return (await self._firestore.read(path)).get(path)
@@ -289,7 +363,7 @@ def _is_same(found: Record, written: Record) -> bool:
 
 
 # As a document, without what is as it is by default: every field costs time and bytes. Only `state`
-# is indexed, and `not_before` of what waits: see firestore.indexes.json.
+# is indexed, `not_before` of what waits, and `bodies_until`: see firestore.indexes.json.
 
 DEFAULTS = {each.name: each.default for each in fields(Record) if each.name != "id"}
 DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if each.name != "state"}

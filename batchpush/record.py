@@ -129,6 +129,7 @@ class Record:
     `sender` is the user of the app who caused the push, if one did. `ignored` are fields of the
     document that are neither Batch's nor ours.
 
+    `bodies_until` is the day, such as `2026-12-02`, after which a sweep deletes the bodies.
     `format` is the newest of the forms of a record that its writer knew.
     """
 
@@ -160,6 +161,7 @@ class Record:
     chunks: tuple[str, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
+    bodies_until: str | None = None
     format: int = FORMAT
 
     def with_calls(self, calls: Collection[Call]) -> "Record":
@@ -322,6 +324,20 @@ class Record:
     ) -> "Record":
         """The record once its owner has done what it could; `later` are the tasks still to make."""
         return self._next(calls, now, later=tuple(later))
+
+    def keeping_bodies(self, days: int) -> "Record":
+        """The record with its bodies kept for so many days, if Batch accepted every call.
+
+        What else is settled keeps them as long as the record is kept: a person may replay it. A day
+        and not a time: values that follow one another limit an index to 500 writes a second.
+        """
+        if self.state is not State.SENT or not self.bodies:
+            return self
+        if not days:
+            return replace(self, bodies=())
+        until = self.updated_at + timedelta(days=days)
+        is_sooner = until < self.expire_at
+        return replace(self, bodies_until=until.date().isoformat()) if is_sooner else self
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
         """The record as a person has it sent again: what Batch has not accepted is pending.

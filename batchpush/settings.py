@@ -132,6 +132,7 @@ class Settings:
     deeplink_base: str = _setting(_deeplink_base, "")
     deliveries_collection: str = _setting(_collection, "batch_deliveries")
     keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
+    keep_bodies_days: int = _setting(_whole_number(0, 3650), "7")
     coalesce_seconds: int = _setting(_whole_number(0, 3600), "0")
     max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
     mirror_deliveries: bool = _setting(_switch, "false")

@@ -64,3 +64,9 @@ def user_id(text: str) -> str:
     if not text.strip() or "/" in text:
         raise argparse.ArgumentTypeError("expected a user id")
     return text
+
+
+def batch_id(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected an id")
+    return text

@@ -48,6 +48,10 @@ class Memory:
             self._check(write)
         response = messages()["CommitResponse"]()
         for write in writes:
+            if write.HasField("delete"):
+                self.documents.pop(write.delete, None)
+                response.write_results.add()
+                continue
             result = response.write_results.add()
             result.update_time.CopyFrom(self._write(write))
             for transform in write.update_transforms:
@@ -93,9 +97,9 @@ class Memory:
 
     def _answers(self, request: Any) -> Iterator[Any]:
         query = request.structured_query
-        folder = f"{request.parent}/{query.from_[0].collection_id}/"
         names = {select.field_path for select in query.select.fields}
-        found = [each for each in self._documents(folder) if _is_asked_for(each, query)]
+        documents = self._documents(request.parent, query.from_[0])
+        found = [each for each in documents if _is_asked_for(each, query)]
         found.sort(key=lambda each: _place(each, query))
         for each in found[: query.limit.value if query.HasField("limit") else None]:
             document = type(each)()
@@ -104,9 +108,11 @@ class Memory:
                 del document.fields[name]
             yield messages()["RunQueryResponse"](document=document)
 
-    def _documents(self, folder: str) -> Iterator[Any]:
+    def _documents(self, parent: str, selector: Any) -> Iterator[Any]:
         for name in sorted(self.documents):
-            if name.startswith(folder) and "/" not in name.removeprefix(folder):
+            above, collection, _ = name.rsplit("/", 2)
+            is_below = above.startswith(parent) if selector.all_descendants else above == parent
+            if is_below and collection == selector.collection_id:
                 yield self.documents[name]
 
 

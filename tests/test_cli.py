@@ -117,6 +117,7 @@ def test_anything_else_is_no_time(text: str) -> None:
         ["erase"],
         ["erase", "--user", " "],
         ["erase", "--user", "users/ann"],
+        ["erase", "--user", "ann", "--batch-id", " "],
         ["stats", "--since", "soon"],
         ["stats", "--csv", "--json"],
     ],
@@ -650,6 +651,24 @@ def test_a_replay_sends_what_batch_has_not_accepted(operator: Operator) -> None:
     assert operator.stored(record).state is State.SENT
     code, lines, _ = operator.run("replay", record.id, "--send")
     assert (code, len(operator.api.calls())) == (0, 2)
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("state", "days", "words"),
+    [
+        (State.SENT, 8, "  were deleted after 7 days (KEEP_BODIES_DAYS)"),
+        (State.SENT, 6, "  were erased"),
+        (State.REFUSED, 8, "  were erased"),
+    ],
+)
+def test_show_says_why_there_are_no_bodies(
+    operator: Operator, state: State, days: int, words: str
+) -> None:
+    record = a_record(state, *calls_in(A), bodies=(), updated_at=NOW - timedelta(days=days))
+    operator.store(record)
+    code, lines, _ = operator.run("show", record.id)
+    assert (code, lines[-2:]) == (0, ["bodies", words])
 
 
 @pytest.mark.suite

@@ -67,7 +67,8 @@ def test_a_record_is_small_beside_what_is_sent(monkeypatch: pytest.MonkeyPatch) 
     ledger = Ledger(lambda: firestore, "batch_deliveries")
     body = sum(map(len, record.bodies))
     claim = ledger._create(record)
-    (outcome,) = ledger._update(Entry(record, claim.update.update_time), sent(record))
+    ended = sent(record).keeping_bodies(days=7)
+    (outcome,) = ledger._update(Entry(record, claim.update.update_time), ended)
     assert claim.ByteSize() - body <= MOST_BYTES["claim"]
     assert outcome.ByteSize() <= MOST_BYTES["outcome"]
 
@@ -81,8 +82,8 @@ def test_only_what_is_searched_is_in_the_indexes() -> None:
             for entry in overrides
             if entry["collectionGroup"] == collection and entry["indexes"] == []
         }
-        # Groups are found by their index; equal values do not follow one another.
-        indexed = {"id", "state", "not_before"}
+        # Groups are found by their index; equal values, such as days, do not follow one another.
+        indexed = {"id", "state", "not_before", "bodies_until"}
         indexed |= {"group_id"} if collection == "batch_deliveries" else set()
         assert exempt == {field.name for field in fields(Record)} - indexed
     assert {entry["collectionGroup"] for entry in overrides if entry.get("ttl")} == {
@@ -116,6 +117,7 @@ WITH_EVERYTHING: dict[str, Any] = {
     "chunks": ("c1", "c2"),
     "calls": (CallRecord("ios", 0, CallState.REFUSED, 1, 0, 400, "31 INVALID: é"),),
     "bodies": ("{}", '{"é":1}'),
+    "bodies_until": "2026-12-02",
 }
 
 

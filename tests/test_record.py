@@ -188,6 +188,30 @@ def test_what_is_sent_again_is_not_what_it_was_refused_for_any_more() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "days", "until"),
+    [
+        (State.SENT, 7, "2026-05-11"),
+        (State.SENT, 29, "2026-06-02"),
+        (State.SENT, 30, None),  # the record goes by then itself
+        (State.RETRY, 7, None),
+        (State.REFUSED, 7, None),
+        (State.HELD, 7, None),
+        (State.EXPIRED, 7, None),
+    ],
+)
+def test_bodies_of_what_batch_accepted_are_kept_for_some_days(
+    state: State, days: int, until: str | None
+) -> None:
+    ended = record(state, A)
+    assert ended.keeping_bodies(days) == replace(ended, bodies_until=until)
+
+
+def test_bodies_that_are_kept_for_no_day_are_not_in_the_outcome() -> None:
+    assert record(State.SENT, A).keeping_bodies(0) == replace(record(State.SENT, A), bodies=())
+    assert record(State.HELD, H).keeping_bodies(0) == record(State.HELD, H)
+
+
 # What waits
 
 

@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     results = add(
         "stats",
         on_records(stats),
-        "Ask Batch for the results that can still change, and show them.",
+        "Ask Batch for the results that can still change, store them in Firestore, and show them.",
     )
     results.add_argument(
         "--since", metavar="WHEN", type=when, default="7d", help="from this day on (7d), to 180d"

@@ -6,19 +6,18 @@ Only functions that go through `deliver` can be shown; whatever else one tries t
 
 import argparse
 import asyncio
-import json
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from batchpush.change import Change, Document, path_params
 from batchpush.delivery import Handler, delivering_by
 from batchpush.discovery import Watch, broken_at, load, watch_of
+from batchpush.document_files import documents_in, fields_in
 from batchpush.env_files import environment_of, files_for, project_called, read
 from batchpush.errors import BatchpushError, ConfigurationError
 from batchpush.lookup import LookUp, look_up_for
@@ -43,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "handler", metavar="HANDLER", help="a function of main.py that delivers: new_message"
     )
-    parser.add_argument("--document", metavar="FILE", required=True, help="its fields, as JSON")
+    parser.add_argument(
+        "--document",
+        metavar="FILE",
+        required=True,
+        help="its fields, as JSON or as Firestore's REST API answers",
+    )
     parser.add_argument("--before", metavar="FILE", help="its fields before the write")
     parser.add_argument("--path", help="where it is; else a path that fits")
     parser.add_argument(
@@ -153,29 +157,13 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
     )
 
 
-def fields_in(file: str) -> dict[str, Any]:
-    """A JSON object; raises `CannotDo` for anything else."""
-    try:
-        value = json.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CannotDo(f"{file}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise CannotDo(f"{file} is not JSON") from None
-    if not isinstance(value, dict):
-        raise CannotDo(f"{file} is not a JSON object")
-    return value
-
-
 # Other documents
 
 
 def _look_up(chosen: argparse.Namespace, change: Change) -> LookUp:
     if chosen.project and not chosen.look_ups:
         return LookUpInProject(look_up_for(change))
-    documents = fields_in(chosen.look_ups) if chosen.look_ups else {}
-    if wrong := [path for path, fields in documents.items() if not isinstance(fields, dict)]:
-        raise CannotDo(f"{chosen.look_ups}: {wrong[0]} is not a JSON object")
-    return LookUpInFile(documents)
+    return LookUpInFile(documents_in(chosen.look_ups) if chosen.look_ups else {})
 
 
 @dataclass

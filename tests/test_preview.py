@@ -147,13 +147,34 @@ def test_wrong_settings_are_named_and_do_not_stop_it(folder: Folder) -> None:
     assert "ios YOUR…" in done.stdout
 
 
+def test_a_file_may_be_what_the_rest_api_of_firestore_answers(folder: Folder) -> None:
+    def answer(path: str, **fields: Any) -> dict[str, Any]:
+        name = f"projects/p/databases/(default)/documents/{path}"
+        return {"name": name, "fields": fields, "createTime": "2026-05-04T10:20:30.123456789Z"}
+
+    before = answer("orders/7", status={"stringValue": "paid"}, customer_id={"stringValue": "zoe"})
+    order = before["fields"] | {"status": {"stringValue": "delivered"}}
+    people = {"users/zoe": answer("users/zoe", language={"stringValue": "fr"})}
+    done = folder.run(
+        *("order_delivered", "--document", folder.file("order.json", {"fields": order})),
+        *("--before", folder.file("before.json", before)),
+        *("--look-ups", folder.file("people.json", people)),
+    )
+    ((_, body),) = calls(done.stdout)
+    assert body["message"]["title"] == "Commande livrée"
+    assert body["recipients"] == {"custom_ids": ["zoe"]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["no_such", "--document", "message.json"], "no write calls no_such"),
         (["notify", "--document", "message.json"], "no write calls notify"),
         (["new_message", "--document", "gone.json"], "gone.json: No such file"),
-        (["new_message", "--document", "text.json"], "text.json is not JSON"),
+        (
+            ["new_message", "--document", "text.json"],
+            "text.json is not JSON: line 2, column 3: Expecting",
+        ),
         (["new_message", "--document", "list.json"], "list.json is not a JSON object"),
         (
             ["new_message", "--document", "message.json", "--look-ups", "message.json"],
@@ -173,7 +194,7 @@ def test_wrong_settings_are_named_and_do_not_stop_it(folder: Folder) -> None:
 )
 def test_what_cannot_be_shown_is_one_line(folder: Folder, arguments: list[str], said: str) -> None:
     folder.file("message.json", MESSAGE)
-    folder.file("text.json", "not JSON")
+    folder.file("text.json", '{"a":\n  what}')
     folder.file("list.json", "[]")
     paths = [str(folder.path / each) if each.endswith(".json") else each for each in arguments]
     done = folder.run(*paths)

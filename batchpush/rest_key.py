@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from batchpush.errors import RestKeyUnavailable
 from batchpush.logs import log
-from batchpush.settings import LOOPBACK, Settings, in_emulator, project_id
+from batchpush.settings import Settings, in_emulator, is_loopback, project_id
 
 FRESH_FOR = 300.0  # seconds that a key is used before it is read again
 REFRESH_AT_MOST_EVERY = 30.0  # seconds between reads, however many calls are refused
@@ -187,7 +187,7 @@ def _secret_manager(url: str) -> Any:
 
     address = urlsplit(url)
     # What listens on this machine is not Google: nobody's real token goes there.
-    credentials = Credentials("local") if address.hostname in LOOPBACK else None
+    credentials = Credentials("local") if is_loopback(url) else None
     # REST and not gRPC: one request every five minutes does not earn a channel and its threads.
     return SecretManagerServiceClient(
         transport=SecretManagerServiceRestTransport(

@@ -9,14 +9,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from batchpush.callables import LIMITS
 from batchpush.check.findings import Finding, error, ok, warning
 from batchpush.discovery import Discovery, watch_of
 from batchpush.env_files import Project, Variable, environment_of
 from batchpush.ledger import BURSTS, CHUNKS
-from batchpush.settings import LOOPBACK, VARIABLES, Settings, mended, problems_in
+from batchpush.settings import VARIABLES, Settings, is_loopback, mended, problems_in
 from batchpush.terminal import masked
 
 PYTHONS = ("python311", "python312", "python313")
@@ -111,7 +110,7 @@ def settings(deployment: Deployment) -> Iterator[Finding]:
     for variable, problem in problems.items():
         yield error(problem, deployment.where(variable))
     for variable in ("BATCH_API_URL", "SECRET_MANAGER_URL"):
-        if urlsplit(getattr(deployment.settings, variable.lower())).hostname in LOOPBACK:
+        if is_loopback(getattr(deployment.settings, variable.lower())):
             says = f"{variable}: a deployed function has nothing to call on its own machine"
             yield error(says, deployment.where(variable))
     if not problems:

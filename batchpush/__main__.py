@@ -35,7 +35,14 @@ from batchpush.ledger import Entry, Ledger
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.results import as_csv, as_json_lines, as_table
 from batchpush.stats import new_pull
-from batchpush.terminal import CannotDo, escaped, indented_json, prepare_environment, user_id
+from batchpush.terminal import (
+    CannotDo,
+    escaped,
+    indented_json,
+    prepare_environment,
+    user_id,
+    warn_of_emulators,
+)
 
 SHORT_ID = 12  # characters of an id that a list shows
 LEAST_ID = 8  # characters of one that a command takes
@@ -82,6 +89,7 @@ def on_records(command: OnRecords) -> Command:
 
     def prepared(chosen: argparse.Namespace) -> int:
         prepare_environment(chosen.project)
+        warn_of_emulators()
         return asyncio.run(carry_out(chosen))
 
     return prepared

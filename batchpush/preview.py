@@ -24,7 +24,7 @@ from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
 from batchpush.sealed import reading, sealed
 from batchpush.settings import mended, problems_in, settings
-from batchpush.terminal import CannotDo, escaped, indented_json, masked
+from batchpush.terminal import CannotDo, escaped, indented_json, masked, warn_of_emulators
 from batchpush.triggers import WATCHED, Function
 from batchpush.waiting import arrange
 
@@ -162,6 +162,7 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
 
 def _look_up(chosen: argparse.Namespace, change: Change) -> LookUp:
     if chosen.project and not chosen.look_ups:
+        warn_of_emulators()
         return LookUpInProject(look_up_for(change))
     return LookUpInFile(documents_in(chosen.look_ups) if chosen.look_ups else {})
 

@@ -12,7 +12,7 @@ from batchpush.addresses import is_deep_link
 from batchpush.errors import ConfigurationError
 
 # Strict, as the libraries that connect disagree about what else an address may hold: where one
-# reads `http://evil.com\\@localhost` as this machine, another connects to evil.com.
+# reads `http://evil.com\@localhost` as this machine, another connects to evil.com.
 LOOPBACK = re.compile(
     r"https?://(localhost|127\.0\.0\.1|\[::1\])(:(?P<port>[1-9][0-9]{0,4}))?(/[\w.~/-]*)?",
     re.ASCII | re.IGNORECASE,

@@ -887,6 +887,24 @@ def test_a_firestore_that_does_not_answer_is_one_line(
         assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("project", "warned"), [("my-project", True), ("demo-batchpush", False)])
+def test_an_emulator_in_the_place_of_a_project_is_told(
+    tmp_path: Path, project: str, warned: bool
+) -> None:
+    record = a_record(State.HELD, CallRecord("ios", 0, H))
+    with counted(tmp_path) as network:
+        done = network.run(
+            ["deliveries", "--project", project],
+            ["replay", record.id, "--project", project],
+            ["erase", "--user", "bob", "--project", project],
+            ["preview", "new_message", "--document", os.devnull, "--project", project],
+            ["stats", "--help"],
+            FIREBASE_DATABASE_EMULATOR_HOST="",
+        )
+    told = f"batchpush: FIRESTORE_EMULATOR_HOST is set: this looks at an emulator, not at {project}"
+    assert [told in each.err for each in done] == [warned, warned, warned, False, False]
+
+
 @pytest.mark.parametrize(
     ("missing", "words"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchpush.callables import LIMITS
+from batchpush.check.environment import of_files
 from batchpush.check.findings import Finding, error, ok, warning
 from batchpush.discovery import Discovery, watch_of
 from batchpush.env_files import Project, Variable, environment_of
@@ -82,6 +83,7 @@ def _text(name: str) -> str | None:
 def of_deployment(deployment: Deployment) -> Iterator[Finding]:
     """In the order to mend them."""
     yield from env_files(deployment)
+    yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
     yield from settings(deployment)
     yield from app_keys(deployment)
     yield from functions(deployment)

@@ -41,6 +41,7 @@ from batchpush.terminal import (
     indented_json,
     prepare_environment,
     user_id,
+    warn_of_emulators,
 )
 
 SHORT_ID = 12  # characters of an id that a list shows
@@ -92,6 +93,7 @@ def on_records(command: OnRecords) -> Command:
 
     def prepared(chosen: argparse.Namespace) -> int:
         prepare_environment(chosen.project)
+        warn_of_emulators()
         return asyncio.run(carry_out(chosen))
 
     return prepared
@@ -163,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
     results = add(
         "stats",
         on_records(stats),
-        "Ask Batch for the results that can still change, and show them.",
+        "Ask Batch for the results that can still change, store them in Firestore, and show them.",
     )
     results.add_argument(
         "--since", metavar="WHEN", type=when, default="7d", help="from this day on (7d), to 180d"

@@ -15,6 +15,7 @@ from batchpush.errors import DeliveryUnfinished, InvalidDocument
 from batchpush.firebase import asked, firestore_client, read_all
 from batchpush.firestore import Outrun
 from batchpush.logs import log
+from batchpush.sealed import leaving
 from batchpush.settings import Settings, settings
 
 Condition = Callable[[Document], bool]
@@ -29,6 +30,7 @@ async def announce(change: Change, is_published: Condition, handler: Handler) ->
     `handler` gives the fields of the campaign's document. Raises `TryAgainLater` when the event
     is to come again.
     """
+    leaving("makes a campaign of an article")
     await newsroom().announce(change, is_published, handler)
 
 

@@ -44,6 +44,7 @@ from batchpush.plan import Plan, names_of, plan
 from batchpush.push import Push
 from batchpush.record import SETTLED, CallRecord, Record, State, record_id
 from batchpush.report import report
+from batchpush.sealed import leaving
 from batchpush.settings import Settings, settings
 from batchpush.tasks import Tasks
 from batchpush.timing import Timing
@@ -572,6 +573,7 @@ def _log_end(record: Record) -> None:
 @functools.cache
 def deliverer() -> Deliverer:
     """The one of this worker, made on first use."""
+    leaving("sends pushes")
     chosen, timing = settings(), Timing()
     ledger = Ledger(lambda: firestore("(default)"), chosen.deliveries_collection)
     return Deliverer(ledger, BatchClient(chosen, timing), Tasks(chosen), chosen, timing)

@@ -11,6 +11,7 @@ from typing import Any
 
 from batchpush.errors import InvalidDocument, LedgerUnavailable
 from batchpush.firestore import Firestore, Outrun
+from batchpush.sealed import leaving
 
 TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
 
@@ -24,6 +25,7 @@ def firestore(database: str) -> Firestore:
 @functools.cache
 def firestore_client(database: str) -> Any:
     """The same by Google's `AsyncClient`, for what runs seldom and asks for more."""
+    leaving("writes to Firestore")
     from google.cloud.firestore import AsyncClient
 
     return AsyncClient(database=database)

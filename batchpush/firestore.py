@@ -28,6 +28,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value
 
 from batchpush.change import EPOCH, plain
+from batchpush.sealed import leaving
 from batchpush.settings import project_id
 
 HOST = "firestore.googleapis.com"
@@ -159,6 +160,7 @@ class Firestore:
 
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """All of them or none; each result has `update_time`, the document's version."""
+        leaving("writes to Firestore")
         with _storable():
             request = messages()["CommitRequest"](database=self._database, writes=writes)
         (answer,) = await self._asked("Commit", request)

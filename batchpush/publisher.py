@@ -32,6 +32,7 @@ from batchpush.publication import (
     created_at,
 )
 from batchpush.publications import Known, Publications, Seen
+from batchpush.sealed import leaving
 from batchpush.settings import Settings
 from batchpush.timing import Timing
 
@@ -49,6 +50,7 @@ async def publish(change: Change, handler: Handler) -> None:
     Raises `TryAgainLater` when the event is to come again. Whatever else happens is in the state
     document of each app.
     """
+    leaving("publishes a campaign")
     await publisher().publish(change.path, handler)
 
 

@@ -7,15 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from batchpush.addresses import is_deep_link
 from batchpush.errors import ConfigurationError
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Strict, as the libraries that connect disagree about what else an address may hold: where one
+# reads `http://evil.com\@localhost` as this machine, another connects to evil.com.
+LOOPBACK = re.compile(
+    r"https?://(localhost|127\.0\.0\.1|\[::1\])(:(?P<port>[1-9][0-9]{0,4}))?(/[\w.~/-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
 SOURCES = ("firestore", "database")
 EXAMPLE_APPS = "ios=YOUR_IOS_KEY,android=YOUR_ANDROID_KEY,web=YOUR_WEB_KEY"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this very machine, to whomever it is given."""
+    found = LOOPBACK.fullmatch(url)
+    return found is not None and int(found["port"] or 80) <= 65_535
 
 
 # Each parser turns the text of a variable into its value, or raises ValueError saying what
@@ -40,6 +50,8 @@ def _apps(text: str) -> Mapping[str, str]:
 def _secret(text: str) -> str:
     if not re.fullmatch(r"(projects/[a-z0-9:.-]+/secrets/)?[A-Za-z0-9_-]{1,255}", text):
         raise ValueError("expected a Secret Manager secret id, or projects/PROJECT/secrets/ID")
+    if re.fullmatch(r"[0-9a-fA-F]{32}", text):  # the name of a secret is logged
+        raise ValueError("looks like a key; expected the id of the secret that holds it")
     return text
 
 
@@ -47,9 +59,7 @@ def _address(official: str) -> Callable[[str], str]:
     """The official address over https, or anything on this very machine."""
 
     def parse(text: str) -> str:
-        url = urlsplit(text)
-        local = url.scheme in ("http", "https") and url.hostname in LOOPBACK
-        if text.rstrip("/") != official and not local:
+        if text.rstrip("/") != official and not is_loopback(text):
             raise ValueError(f"expected {official}, or an address on localhost")
         return text.rstrip("/")
 

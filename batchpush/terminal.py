@@ -2,10 +2,12 @@
 
 What users wrote is printed JSON-escaped, so that it cannot speak to the terminal.
 """
+# ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
 import json
 import os
+import sys
 
 from batchpush.env_files import environment_of, files_for, project_called, read
 from batchpush.settings import project_id
@@ -28,6 +30,18 @@ def prepare_environment(wanted: str | None) -> None:
         raise CannotDo("no project: give --project, or set GOOGLE_CLOUD_PROJECT")
     os.environ["GOOGLE_CLOUD_PROJECT"] = project.id
     os.environ["LOG_LEVEL"] = "ERROR"  # what a delivery logs for the cloud is not for a terminal
+
+
+def warn_of_emulators() -> None:
+    """Say that documents are not those of the project, where Google's clients are told so.
+
+    A `demo-` project has no others.
+    """
+    project = project_id() or ""
+    for variable in ("FIRESTORE_EMULATOR_HOST", "FIREBASE_DATABASE_EMULATOR_HOST"):
+        if os.environ.get(variable) and not project.startswith("demo-"):
+            told = f"{variable} is set: this looks at an emulator, not at {escaped(project)}"
+            print(f"batchpush: {told}", file=sys.stderr)
 
 
 def escaped(text: object) -> str:

@@ -1,6 +1,7 @@
-"""What the stand-ins share: serving an application, and the handle that speaks to one."""
+"""What the emulators share: serving an application to this machine only, and speaking to one."""
 
 import asyncio
+import ipaddress
 import json
 import threading
 from collections.abc import Coroutine, Iterator
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from yarl import URL
 
 LONGEST_HEADER = 16 * 1024
 LARGEST_BODY = 2 * 1024 * 1024
@@ -70,6 +72,24 @@ async def _start(app: web.Application, host: str, port: int) -> web.AppRunner:
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+def is_of_this_address(request: web.Request) -> bool:
+    """False for what a page of another site has a browser send.
+
+    Host gives away a site whose own name points to our address (DNS rebinding), Origin all others.
+    """
+    host = request.headers.get("Host", "localhost")
+    return _is_address(host) and request.headers.get("Origin") in (None, f"http://{host}")
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is no name that somebody could have registered."""
+    try:
+        name = URL(f"http://{host}").host or ""
+        return name == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 class Handle:

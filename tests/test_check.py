@@ -28,6 +28,7 @@ from batchpush.check.cloud import (
     of_cloud,
 )
 from batchpush.check.command import of_project
+from batchpush.check.environment import of_shell
 from batchpush.check.findings import Finding, Severity, counted
 from batchpush.check.folder import (
     Deployment,
@@ -37,6 +38,7 @@ from batchpush.check.folder import (
     firebase_json,
     functions,
     indexes,
+    of_deployment,
     settings,
     texts,
 )
@@ -113,6 +115,73 @@ def test_every_wrong_setting_is_told_at_once_with_the_line_that_counts(
     told = said(settings(deployment(env, own)), E)
     assert len(told) == len(found)
     assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
+
+
+KEY = "5f2c9d1e0a7b4c3d8e6f5a4b3c2d1e0f"
+OTHER_NAMES = [
+    "BATCH_API_KEY",
+    "BATCH_KEY",
+    "BATCH_SECRET",
+    "BATCH_TOKEN",
+    "BATCH_REST_KEY",
+    "BATCH_API_SECRET",
+    "REST_API_KEY",
+    "REST_KEY",
+]
+EMULATORS = [
+    "FIRESTORE_EMULATOR_HOST",
+    "FIREBASE_AUTH_EMULATOR_HOST",
+    "FIREBASE_DATABASE_EMULATOR_HOST",
+    "FIREBASE_EMULATOR_HUB",
+    "CLOUD_TASKS_EMULATOR_HOST",
+    "EVENTARC_EMULATOR_HOST",
+    "PUBSUB_EMULATOR_HOST",
+    "STORAGE_EMULATOR_HOST",
+    "FUNCTIONS_EMULATOR",
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        *((f"{name}=k", (E, f".env:2 {name} looks like the REST key")) for name in OTHER_NAMES),
+        (f"MY_VARIABLE={KEY}", (W, ".env:2 MY_VARIABLE looks like the REST key")),
+        (f"MY_VARIABLE='{KEY.upper()}'", (W, ".env:2 MY_VARIABLE looks like the REST key")),
+        (f"BATCH_REST_API_KEY={KEY}", (E, ".env:2 the REST key would be readable")),
+        *((f"{name}=localhost:1", (E, f".env:2 {name}")) for name in EMULATORS),
+        ("BATCH_API_KEY=5F2C9D1E", None),  # an app key
+        ("MY_VARIABLE=5F2C9D1E", None),
+        ("BATCH_API_KEY=", None),
+        (f"MY_VARIABLE={KEY}0", None),
+        ("FIRESTORE_EMULATOR_BINARY_PATH=/opt/f.jar", None),
+    ],
+)
+def test_emulators_and_keys_under_other_names_are_told_and_not_shown(
+    line: str, found: tuple[Severity, str] | None
+) -> None:
+    of_line = deployment(f"{APPS}\n{line}")
+    told = [each for each in of_deployment(of_line) if each.where == ".env:2"][-1:]
+    assert [each.severity for each in told] == ([found[0]] if found else [])
+    for each in told:
+        assert f"{each.where} {each.says}".startswith(found[1] if found else "")
+        assert KEY[:4] not in repr(each).lower()
+
+
+def test_so_are_those_of_the_shell() -> None:
+    shell = dict.fromkeys(OTHER_NAMES, "k") | dict.fromkeys(EMULATORS, "localhost:1")
+    harmless = {
+        "BATCH_APPS": "ios=k",
+        "BATCH_REST_API_KEY": KEY,  # what the Functions emulator is given
+        "INVOCATION_ID": KEY,
+        "PATH": "/bin",
+        "PUBSUB_EMULATOR_HOST_X": "",
+        "MY_APP_KEY": KEY.upper(),
+    }
+    found = list(of_shell(shell | harmless | {"MY_KEY": KEY}, {KEY.upper()}))
+    assert {each.severity for each in found} == {W}
+    names = {each.mend.removeprefix("unset ") for each in found}
+    assert names == {*OTHER_NAMES, *EMULATORS, "MY_KEY"}
+    assert KEY[:4] not in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -243,11 +312,11 @@ def test_the_functions_are_told_with_what_calls_them() -> None:
 # In a process of its own, on copies of this folder
 
 
-def check(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def check(where: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "batchpush", "check", *arguments],
-        env=kept | {"PYTHONPATH": str(ROOT)},
+        env=kept | {"PYTHONPATH": str(ROOT)} | environment,
         cwd=where,
         capture_output=True,
         text=True,
@@ -297,6 +366,14 @@ def test_a_folder_that_is_ready_has_no_error(copy: Path) -> None:
     done = check(copy, "--offline", "--project", "my-project")
     assert (done.returncode, done.stderr) == (0, "")
     assert "order_delivered_rtdb database written orders/{order_id}" in done.stdout
+    assert "this shell" not in done.stdout
+
+
+def test_a_shell_that_points_to_an_emulator_is_told_of_it(copy: Path) -> None:
+    (copy / ".env").write_text(f"{APPS}\n")
+    done = check(copy, "--offline", "--project", "p", FIRESTORE_EMULATOR_HOST="127.0.0.1:9")
+    assert done.returncode == 0
+    assert "\nthis shell\nwarning      environment  FIRESTORE_EMULATOR_HOST is set" in done.stdout
 
 
 def test_every_project_is_looked_at_with_the_files_of_its_own(copy: Path) -> None:

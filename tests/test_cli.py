@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import functools
+import importlib
 import json
 import os
 import subprocess
@@ -25,7 +26,9 @@ from batchpush.firestore import Firestore
 from batchpush.ledger import Entry, Ledger
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.settings import settings
+from batchpush.triggers import WATCHED
 from emulators import batch
+from tests.network import counted
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "web": "WEBKEY"}
@@ -427,6 +430,64 @@ def test_sentences_lose_the_id_where_it_is_part_of_a_path_or_quoted() -> None:
     erased = without("a", a_record(State.REFUSED, call, reason=reason), NOW).record
     assert erased.reason == "users/(erased): a field of a is missing; users/ab too"
     assert erased.calls[0].problem == "31: '(erased)' is not a custom id"
+
+
+# Behind a network that counts
+
+
+@pytest.fixture(scope="module")
+def watched() -> list[str]:
+    """The functions of `main.py` that get a change."""
+    importlib.import_module("main")
+    return list(WATCHED)
+
+
+def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: list[str]) -> None:
+    """Only `send-test`, `replay --send`, `erase` and `stats` say so."""
+    record = a_record(State.HELD, CallRecord("ios", 0, H, 2, 2), CallRecord("android", 0, R))
+    document = tmp_path / "document.json"
+    document.write_text(json.dumps({"name": "Sale", "title": "Sale", "live": True}))
+    given = ["--document", str(document)]
+    alone = [
+        ["preview", name, *given, *before]
+        for name in watched
+        for before in ([], ["--before", str(document)])
+    ]
+    alone += [[], ["--help"], ["check", "--offline"], ["check", "--project", "demo-batchpush"]]
+    alone += [["send-test", "--to", "bob"], ["stats", "--help"]]
+    # A look-up in the Realtime Database is a connection, too.
+    in_project = [
+        ["preview", name, *given, "--project", "demo-batchpush"]
+        for name in watched
+        if not name.endswith("_rtdb")
+    ]
+    in_project += [
+        ["deliveries"],
+        ["deliveries", "--state", "HELD", "--json"],
+        ["show", record.id],
+        ["replay", record.id],
+        ["replay", record.id, "--resend-unknown"],
+        ["erase", "--user", "bob", "--dry-run"],
+    ]
+    with counted(tmp_path) as network:
+        done = network.run(*alone, SOURCES="firestore,database")
+        assert network.memory.operations == []
+        firestore = network.memory.client()
+        asyncio.run(Ledger(lambda: firestore, "batch_deliveries").claim(record))
+        network.memory.operations.clear()
+        done += network.run(*in_project, SOURCES="firestore,database")
+        assert network.memory.operations != []
+        assert network.writes == []
+    by_command = dict(zip(map(" ".join, alone + in_project), done, strict=True))
+    for command, each in by_command.items():
+        assert (each.code in (0, 1, 2), each.connections) == (True, []), (command, each)
+        if command.startswith(("preview campaign ", "preview article ", "send-test")):
+            assert (each.code, each.out) == (2, "")
+            assert "nothing was sent" in each.err
+    assert record.id in by_command[f"show {record.id}"].out
+    assert "would be sent" in by_command[f"replay {record.id}"].out
+    assert "would be" in by_command["erase --user bob --dry-run"].out
+    assert "store" in by_command["stats --help"].out
 
 
 # On the emulator
@@ -843,6 +904,24 @@ def test_a_firestore_that_does_not_answer_is_one_line(
         assert out == ""
         assert err.startswith("batchpush: Firestore: ")
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("project", "warned"), [("my-project", True), ("demo-batchpush", False)])
+def test_an_emulator_in_the_place_of_a_project_is_told(
+    tmp_path: Path, project: str, warned: bool
+) -> None:
+    record = a_record(State.HELD, CallRecord("ios", 0, H))
+    with counted(tmp_path) as network:
+        done = network.run(
+            ["deliveries", "--project", project],
+            ["replay", record.id, "--project", project],
+            ["erase", "--user", "bob", "--project", project],
+            ["preview", "new_message", "--document", os.devnull, "--project", project],
+            ["stats", "--help"],
+            FIREBASE_DATABASE_EMULATOR_HOST="",
+        )
+    told = f"batchpush: FIRESTORE_EMULATOR_HOST is set: this looks at an emulator, not at {project}"
+    assert [told in each.err for each in done] == [warned, warned, warned, False, False]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,18 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from batchpush.sealed import NothingLeaves, sealed
+from tests.network import Done, counted
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {  # all that matter here, so that nobody's .env does
@@ -142,13 +147,34 @@ def test_wrong_settings_are_named_and_do_not_stop_it(folder: Folder) -> None:
     assert "ios YOUR…" in done.stdout
 
 
+def test_a_file_may_be_what_the_rest_api_of_firestore_answers(folder: Folder) -> None:
+    def answer(path: str, **fields: Any) -> dict[str, Any]:
+        name = f"projects/p/databases/(default)/documents/{path}"
+        return {"name": name, "fields": fields, "createTime": "2026-05-04T10:20:30.123456789Z"}
+
+    before = answer("orders/7", status={"stringValue": "paid"}, customer_id={"stringValue": "zoe"})
+    order = before["fields"] | {"status": {"stringValue": "delivered"}}
+    people = {"users/zoe": answer("users/zoe", language={"stringValue": "fr"})}
+    done = folder.run(
+        *("order_delivered", "--document", folder.file("order.json", {"fields": order})),
+        *("--before", folder.file("before.json", before)),
+        *("--look-ups", folder.file("people.json", people)),
+    )
+    ((_, body),) = calls(done.stdout)
+    assert body["message"]["title"] == "Commande livrée"
+    assert body["recipients"] == {"custom_ids": ["zoe"]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["no_such", "--document", "message.json"], "no write calls no_such"),
         (["notify", "--document", "message.json"], "no write calls notify"),
         (["new_message", "--document", "gone.json"], "gone.json: No such file"),
-        (["new_message", "--document", "text.json"], "text.json is not JSON"),
+        (
+            ["new_message", "--document", "text.json"],
+            "text.json is not JSON: line 2, column 3: Expecting",
+        ),
         (["new_message", "--document", "list.json"], "list.json is not a JSON object"),
         (
             ["new_message", "--document", "message.json", "--look-ups", "message.json"],
@@ -168,7 +194,7 @@ def test_wrong_settings_are_named_and_do_not_stop_it(folder: Folder) -> None:
 )
 def test_what_cannot_be_shown_is_one_line(folder: Folder, arguments: list[str], said: str) -> None:
     folder.file("message.json", MESSAGE)
-    folder.file("text.json", "not JSON")
+    folder.file("text.json", '{"a":\n  what}')
     folder.file("list.json", "[]")
     paths = [str(folder.path / each) if each.endswith(".json") else each for each in arguments]
     done = folder.run(*paths)
@@ -176,3 +202,126 @@ def test_what_cannot_be_shown_is_one_line(folder: Folder, arguments: list[str], 
     assert said in done.stderr
     assert done.stderr.startswith("batchpush: ")
     assert done.stderr.count("\n") == 1
+
+
+# Nothing leaves
+
+
+MAIN = """
+import asyncio, os, subprocess, threading, urllib.request
+import batchpush
+from batchpush import deliver, document_written
+from handlers import campaigns, orders
+
+async def posting(change, look_up):
+    post()
+
+def post():
+    urllib.request.urlopen("http://127.0.0.1:9/", b"")
+
+def post_in_a_thread():
+    thread = threading.Thread(target=post)
+    thread.start()
+    thread.join()
+
+def write_with_google_s_client():
+    from google.cloud.firestore import Client
+    Client().document("orders/7").set({"status": "lost"})
+"""
+FUNCTION = """
+@document_written("orders/{{order_id}}")
+async def {name}(change):
+    {body}
+"""
+LEAVES = {
+    "await batchpush.publish(change, campaigns.campaign)": "publishes a campaign",
+    "await batchpush.announce(change, bool, dict)": "makes a campaign of an article",
+    "await batchpush.sweep_deliveries()": "sends pushes",
+    "await batchpush.sweep_campaigns(campaigns.campaign)": "sends pushes",
+    "await batchpush.pull_results()": "sends pushes",
+    "await batchpush.send_delivery_chunk({'delivery': 'a', 'chunk': 'b'})": "sends pushes",
+    "await batchpush.send_waiting_delivery({'delivery': 'a'})": "sends pushes",
+    "batchpush.delivery.deliverer()": "sends pushes",
+    "await batchpush.firebase.firestore('(default)').commit([])": "writes to Firestore",
+    "write_with_google_s_client()": "opens a connection",
+    "post()": "opens a connection",
+    "await asyncio.to_thread(post)": "opens a connection",
+    "post_in_a_thread()": "opens a connection",
+    "await asyncio.open_connection('127.0.0.1', 9)": "opens a connection",
+    "subprocess.run(['true'])": "starts a program",
+    "os.system('true')": "starts a program",
+    "await deliver(change, posting)": "opens a connection",
+}
+AROUND = [
+    "{}",
+    "await deliver(change, orders.order_delivered); {}",
+    "try: {}\n    except Exception: pass",
+]
+BODIES = {around.format(body): said for body, said in LEAVES.items() for around in AROUND} | {
+    "pass": "does not come to deliver",
+    "1 / 0": "ZeroDivisionError",
+}
+
+
+@pytest.fixture(scope="module")
+def previews(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    """What came of previews of functions of a `main.py`, by their bodies."""
+    folder = tmp_path_factory.mktemp("project")
+    names = {body: f"function_{number}" for number, body in enumerate(BODIES)}
+    functions = [FUNCTION.format(name=name, body=body) for body, name in names.items()]
+    (folder / "main.py").write_text(MAIN + "".join(functions))
+    (folder / "handlers").symlink_to(ROOT / "handlers")
+    (folder / "order.json").write_text(json.dumps(ORDER))
+    with counted(folder) as network:
+        commands = [["preview", name, "--document", "order.json"] for name in names.values()]
+        done = network.run(*commands, cwd=folder)
+        assert network.memory.operations == []
+    return dict(zip(names, done, strict=True))
+
+
+@pytest.mark.parametrize(("body", "said"), BODIES.items())
+def test_a_function_that_does_more_than_deliver_is_not_run_to_its_end(
+    previews: dict[str, Done], body: str, said: str
+) -> None:
+    done = previews[body]
+    assert (done.code, done.out, done.connections) == (2, "", [])
+    last = done.err.splitlines()[-1]  # a thread says itself what it died of
+    assert last.startswith("batchpush: ")
+    assert said in last
+
+
+def test_a_function_that_delivers_twice_is_shown_twice(tmp_path: Path) -> None:
+    twice = FUNCTION.format(
+        name="twice", body=AROUND[1].format("await deliver(change, orders.order_delivered)")
+    )
+    (tmp_path / "main.py").write_text(MAIN + twice)
+    (tmp_path / "handlers").symlink_to(ROOT / "handlers")
+    (tmp_path / "order.json").write_text(json.dumps(ORDER))
+    with counted(tmp_path) as network:
+        (done,) = network.run(["preview", "twice", "--document", "order.json"], cwd=tmp_path)
+    assert done.code == 0
+    assert done.out.count(": 2 calls, not sent") == 2
+
+
+async def test_a_thread_that_outlives_its_function_stays_sealed_in() -> None:
+    released, ended = threading.Event(), threading.Event()
+    stopped: list[BaseException] = []
+
+    def late() -> None:
+        released.wait()
+        try:
+            with socket.socket() as connection:
+                connection.connect(("127.0.0.1", 9))
+        except (OSError, NothingLeaves) as error:
+            stopped.append(error)
+        ended.set()
+
+    with sealed():
+        thread = threading.Thread(target=late)
+        thread.start()
+    released.set()
+    ended.wait()
+    thread.join()
+    with sealed():
+        pass
+    assert [type(error) for error in stopped] == [NothingLeaves]

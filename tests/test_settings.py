@@ -2,11 +2,19 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from batchpush.errors import ConfigurationError
-from batchpush.settings import Settings
+from batchpush.settings import Settings, is_loopback
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 def settings(**environment: str) -> Settings:
@@ -30,6 +38,7 @@ def settings(**environment: str) -> Settings:
         ("BATCH_API_URL", "http://10.0.0.1:4010"),
         ("BATCH_API_URL", "ftp://localhost"),
         ("SECRET_MANAGER_URL", "https://example.com"),
+        ("BATCH_REST_KEY_SECRET", "5f2c9d1e0a7b4c3d8e6f5a4b3c2d1e0f"),
         ("REGION", "everywhere"),
         ("SOURCES", "firestore,mysql"),
         ("DEFAULT_LANGUAGE", "english!"),
@@ -78,6 +87,98 @@ def test_a_wrong_setting_is_not_repeated_for_it_may_be_a_key() -> None:
 )
 def test_a_right_setting_is_read(variable: str, text: str, value: object) -> None:
     assert getattr(settings(**{variable: text}), variable.lower()) == value
+
+
+LOCAL = [
+    "http://localhost",
+    "http://localhost/",
+    "https://localhost:4010",
+    "HTTP://LocalHost:4010",
+    "http://127.0.0.1:65535/batch/v1",
+    "http://[::1]:4010",
+]
+ELSEWHERE = [
+    "http://evil.com\\@localhost",
+    "http://localhost\\@evil.com",
+    "http://localhost@evil.com",
+    "http://evil.com@localhost",
+    "http://user:password@127.0.0.1:4010",
+    "http://127.0.0.1.evil.com",
+    "http://localhost.evil.com",
+    "http://evil.com/localhost",
+    "http://evil.com#localhost",
+    "http://evil.com?localhost",
+    "http://localhost#@evil.com",
+    "http://localhost?@evil.com",
+    "http://localhost:4010?a=1",
+    "http://localhost:4010#a",
+    "http://[::1]evil",
+    "http://[::1]@evil.com",
+    "http://[::1].evil.com",
+    "http://[::ffff:127.0.0.1]",
+    "http://[::1%25eth0]",
+    "http://::1",
+    "http://localhost.",
+    "http://localhost:",
+    "http://localhost:0",
+    "http://localhost:65536",
+    "http://localhost:80evil",
+    "http://localhost:٤٠١٠",
+    "http://localhost:4010@evil.com",
+    "http://localhost%2eevil.com",
+    "http://loc\nalhost",
+    "http://local\thost",
+    "http://localhost\x00.evil.com",
+    "http://localhost /",
+    "http://localhost/a b",
+    "http://localhost/\u202e",
+    "http://ｌocalhost",
+    "http://127.1",
+    "http://127.0.0.2",
+    "http://0.0.0.0",
+    "http://2130706433",
+    "http://0x7f000001",
+    "http:localhost",
+    "http:///localhost",
+    "http:/localhost",
+    "//localhost",
+    "localhost:4010",
+    "ftp://localhost",
+    "javascript://localhost",
+    " http://localhost",
+    "http://localhost\n",
+    "",
+]
+
+
+@pytest.mark.parametrize("url", LOCAL)
+def test_an_address_on_this_machine_is_one_for_every_library(url: str) -> None:
+    assert is_loopback(url)
+    assert urlsplit(url).hostname in LOCAL_HOSTS
+    assert URL(url).host in LOCAL_HOSTS
+    assert httpx.URL(url).host in LOCAL_HOSTS
+    assert requests.Request("GET", url).prepare().url
+    assert settings(BATCH_API_URL=url).batch_api_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+@pytest.mark.parametrize("variable", ["BATCH_API_URL", "SECRET_MANAGER_URL"])
+def test_what_any_library_may_take_for_another_host_is_not_on_this_machine(
+    variable: str, url: str
+) -> None:
+    assert not is_loopback(url)
+    if url.strip() and not is_loopback(url.strip()):
+        with pytest.raises(ConfigurationError, match=f"^{variable}: expected "):
+            settings(**{variable: url})
+
+
+@given(st.text(alphabet="htp:/localhost127.0[]@#?\\% 4evil.com", max_size=40))
+def test_an_address_that_is_taken_is_at_one_of_three_hosts(rest: str) -> None:
+    url = f"http://{rest}"
+    if is_loopback(url):
+        assert urlsplit(url).hostname in LOCAL_HOSTS
+        assert URL(url).host in LOCAL_HOSTS
+        assert httpx.URL(url).host in LOCAL_HOSTS
 
 
 @pytest.mark.parametrize(

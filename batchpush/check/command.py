@@ -2,10 +2,12 @@
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from batchpush.check.cloud import PARTS, Google, NotKnown, google, look, of_cloud
+from batchpush.check.environment import of_shell
 from batchpush.check.findings import Finding, Severity, counted, error, not_checked
 from batchpush.check.folder import Deployment, Folder, of_deployment, of_folder
 from batchpush.discovery import discover
@@ -29,6 +31,9 @@ def check(chosen: argparse.Namespace) -> int:
     deployments = [deployment_to(each) for each in named] or [deployment_to(None)]
     folder = Folder.here()
     found = show("this folder", of_folder(folder, [each.settings for each in deployments]))
+    app_keys = {key for each in deployments for key in each.settings.batch_apps.values()}
+    if of_environment := list(of_shell(os.environ, app_keys)):
+        found += show("this shell", of_environment)
     for deployment in deployments:
         found += show(
             str(deployment.project or "no project"), of_project(deployment, chosen.offline)

@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from batchpush.check.environment import of_files
 from batchpush.check.findings import Finding, error, ok, warning
 from batchpush.discovery import Discovery, watch_of
 from batchpush.env_files import Project, Variable, environment_of
 from batchpush.ledger import BURSTS, CHUNKS
 from batchpush.limits import LIMITS
-from batchpush.settings import LOOPBACK, VARIABLES, Settings, mended, problems_in
+from batchpush.settings import VARIABLES, Settings, is_loopback, mended, problems_in
 from batchpush.terminal import masked
 
 PYTHONS = ("python311", "python312", "python313")
@@ -83,6 +83,7 @@ def _text(name: str) -> str | None:
 def of_deployment(deployment: Deployment) -> Iterator[Finding]:
     """In the order to mend them."""
     yield from env_files(deployment)
+    yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
     yield from settings(deployment)
     yield from app_keys(deployment)
     yield from functions(deployment)
@@ -111,7 +112,7 @@ def settings(deployment: Deployment) -> Iterator[Finding]:
     for variable, problem in problems.items():
         yield error(problem, deployment.where(variable))
     for variable in ("BATCH_API_URL", "SECRET_MANAGER_URL"):
-        if urlsplit(getattr(deployment.settings, variable.lower())).hostname in LOOPBACK:
+        if is_loopback(getattr(deployment.settings, variable.lower())):
             says = f"{variable}: a deployed function has nothing to call on its own machine"
             yield error(says, deployment.where(variable))
     if not problems:

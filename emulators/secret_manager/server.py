@@ -12,7 +12,7 @@ from aiohttp import web
 
 from emulators import faults
 from emulators.secret_manager.store import LATEST, Refused, Secret, State, Store, Version
-from emulators.serving import LARGEST_BODY
+from emulators.serving import LARGEST_BODY, is_of_this_address
 
 SECRETS = "/v1/projects/{project}/secrets"
 SECRET = SECRETS + "/{secret:[^/:]+}"
@@ -43,7 +43,7 @@ Method = Callable[[web.Request], Awaitable[dict[str, Any]]]
 
 def create_app() -> web.Application:
     server = SecretManagerServer()
-    app = web.Application(client_max_size=LARGEST_BODY)
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[refuse_other_sites])
     app.add_routes(
         [
             web.get("/__ready", server.ready),
@@ -67,6 +67,17 @@ def create_app() -> web.Application:
         ]
     )
     return app
+
+
+@web.middleware
+async def refuse_other_sites(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Any site can have a browser send something here, and there is no page of ours."""
+    if is_of_this_address(request) and "Origin" not in request.headers:
+        return await handler(request)
+    refused = Refused(403, "This emulator serves programs on this machine, and no web pages.")
+    return web.json_response(refused.as_json(), status=refused.code)
 
 
 class SecretManagerServer:

@@ -22,6 +22,8 @@ async def outbox(change: Change, look_up: LookUp) -> Push | None:
     `best_before` the time after which the push is not to be sent any more.
     """
     document = change.document
+    if document.keys() == {"delivery"}:
+        return None  # the outcome of one that was deleted meanwhile
     given = {name: value for name, value in document.items() if value is not None}
     values: dict[str, Any] = {name: given.pop(name) for name in AS_THEY_ARE & given.keys()}
     values["group_id"] = document.string("group_id")

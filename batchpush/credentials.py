@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 REFRESH_TIMEOUT = 10.0  # seconds
@@ -16,12 +17,12 @@ class Credentials:
     fails because of it, while the token at hand is still valid.
     """
 
-    def __init__(self, *scopes: str) -> None:
-        self._scopes = scopes
+    def __init__(self, *scopes: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._scopes, self._clock = scopes, clock
         self._found: Any = None
         self._project: str | None = None
         self._renewing: asyncio.Task[None] | None = None
-        self._renewed_at = -PAUSE
+        self._may_renew_from = clock()
 
     async def headers(self) -> dict[str, str]:
         """Raises `GoogleAuthError` where there is no valid token and none can be had."""
@@ -30,7 +31,7 @@ class Credentials:
         state = self._found.token_state if self._found else TokenState.INVALID
         if state is TokenState.INVALID:
             await asyncio.shield(self._renewal())
-        elif state is TokenState.STALE and time.monotonic() >= self._renewed_at + PAUSE:
+        elif state is TokenState.STALE and self._clock() >= self._may_renew_from:
             self._renewal()
         headers: dict[str, str] = {}
         self._found.apply(headers)
@@ -44,7 +45,7 @@ class Credentials:
     def _renewal(self) -> asyncio.Task[None]:
         """One for all who need it."""
         if self._renewing is None or self._renewing.done():
-            self._renewed_at = time.monotonic()
+            self._may_renew_from = self._clock() + PAUSE
             self._renewing = asyncio.create_task(asyncio.to_thread(self._renew))
             # Where nobody waits for it, its failure is nobody's.
             self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())

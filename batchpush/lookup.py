@@ -73,7 +73,7 @@ class DatabaseLookUp:
         from google.auth.exceptions import GoogleAuthError
 
         try:
-            async with asyncio.timeout_at(self._deadline()):
+            async with asyncio.timeout(self._seconds_left()):
                 values = await realtime_database(self._source).read(paths, event=self)
         except TimeoutError:
             raise LookUpFailed(f"Realtime Database: not read within {READ_WITHIN:g} s") from None
@@ -85,11 +85,14 @@ class DatabaseLookUp:
             for path, value in zip(paths, values, strict=True)
         ]
 
-    def _deadline(self) -> float:
-        """The end of all look-ups of an event, on the clock of the loop."""
+    def _seconds_left(self) -> float:
+        """For all look-ups of an event together; raises TimeoutError when none are."""
+        now = asyncio.get_running_loop().time()
         if self._end is None:
-            self._end = asyncio.get_running_loop().time() + READ_WITHIN
-        return self._end
+            self._end = now + READ_WITHIN
+        if now >= self._end:
+            raise TimeoutError
+        return self._end - now
 
 
 def _only(document: Document, fields: Sequence[str]) -> Document:

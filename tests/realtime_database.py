@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ class Database:
         self.connections: set[Any] = set()
         self.seconds = 0.0  # that an answer takes
         self.answer_from = 0  # requests at once; until then, all of them wait
+        self._enough, self.is_busy = asyncio.Event(), threading.Event()
         self.answers: list[web.Response | None] = []  # instead of the value, one for each request
         self.in_flight = self.most_in_flight = 0
 
@@ -37,8 +39,10 @@ class Database:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            while self.most_in_flight < self.answer_from:
-                await asyncio.sleep(0.001)
+            if self.most_in_flight >= self.answer_from:
+                self._enough.set()
+                self.is_busy.set()
+            await self._enough.wait()
             await asyncio.sleep(self.seconds)
             if self.answers and (answer := self.answers.pop(0)):
                 return answer
@@ -50,12 +54,6 @@ class Database:
             return web.json_response(value, dumps=json.dumps)
         finally:
             self.in_flight -= 1
-
-    async def has_asked(self, times: int) -> None:
-        """Wait for a client that asks so often."""
-        async with asyncio.timeout(10):
-            while len(self.requests) < times:
-                await asyncio.sleep(0.001)
 
     @property
     def read(self) -> list[tuple[str, ...]]:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from google.events.cloud.firestore import DocumentEventData
 from google.protobuf.message import DecodeError
 
 from batchpush.errors import InvalidDocument, MalformedEvent
 from batchpush.logs import log
+from batchpush.realtime_database import is_path
+from batchpush.sources import check_firestore, instance_of
 
 Database = Literal["firestore", "database"]
 
@@ -316,8 +318,10 @@ def from_firestore(function: str, pattern: str, headers: Mapping[str, str], body
         raise MalformedEvent("the body is not a DocumentEventData message") from None
     # The name in the body, not the `ce-document` header: a header cannot hold every id as it is.
     path = _document_path(event.value.name or event.old_value.name)
+    attributes = _attributes(headers)
+    check_firestore(attributes["source"])
     return Change(
-        **_attributes(headers),
+        **attributes,
         function=function,
         path=path,
         params=_params(pattern, path),
@@ -372,7 +376,9 @@ def from_database(function: str, pattern: str, headers: Mapping[str, str], body:
         raise MalformedEvent("the body is not JSON") from None
     if not isinstance(event, dict):
         raise MalformedEvent("the body is not a JSON object")
-    path = unquote(headers.get("ce-ref", "")).strip("/")
+    attributes = _attributes(headers)
+    instance_of(attributes["source"])
+    path = _reference(headers.get("ce-ref", ""))
     before = event.get("data")
     try:
         after = apply_delta(before, event.get("delta"))
@@ -381,7 +387,7 @@ def from_database(function: str, pattern: str, headers: Mapping[str, str], body:
     value = before if after is None else after
     is_map = value is None or isinstance(value, dict)
     return Change(
-        **_attributes(headers),
+        **attributes,
         function=function,
         path=path,
         params=_params(pattern, path),
@@ -390,6 +396,38 @@ def from_database(function: str, pattern: str, headers: Mapping[str, str], body:
         database="database",
         misshapen=None if is_map else f"must be a map of fields, not {_kind(value)}",
     )
+
+
+def _reference(header: str) -> str:
+    """The path of a value, from the `ce-ref` header; raises `MalformedEvent` for one with a `%`.
+
+    A header has letters beyond ASCII, spaces and `"` as percent escapes (CloudEvents, HTTP binding,
+    3.1.3.2), or as bytes in UTF-8, which a server takes for Latin-1. Nothing says which. So an
+    escape counts only where there must be one, and an id with a `%` of its own, which could pass
+    for another id, is refused.
+    """
+    text = _in_utf8(header).strip("/")
+    try:
+        path = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        path = text
+    if "%" in path or ("%" in text and text.lower() != quote(path, UNESCAPED).lower()):
+        raise MalformedEvent("an id with a % is not read from the Realtime Database")
+    if not is_path(path):
+        raise MalformedEvent("the header 'ce-ref' is not a path in a Realtime Database")
+    return path
+
+
+UNESCAPED = "".join(map(chr, range(0x21, 0x7F))).translate(dict.fromkeys(b'"%'))
+
+
+def _in_utf8(header: str) -> str:
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeEncodeError:
+        return header
+    except UnicodeDecodeError:
+        raise MalformedEvent("the header 'ce-ref' is not UTF-8") from None
 
 
 def apply_delta(before: Any, delta: Any) -> Any:

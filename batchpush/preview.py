@@ -20,10 +20,11 @@ from batchpush.discovery import Watch, broken_at, load, watch_of
 from batchpush.document_files import documents_in, fields_in
 from batchpush.env_files import environment_of, files_for, project_called, read
 from batchpush.errors import BatchpushError, ConfigurationError
+from batchpush.firebase import close_realtime_databases
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
 from batchpush.sealed import reading, sealed
-from batchpush.settings import mended, problems_in, settings
+from batchpush.settings import mended, problems_in, settings, watched_instance
 from batchpush.terminal import CannotDo, escaped, indented_json, masked, warn_of_emulators
 from batchpush.triggers import WATCHED, Function
 from batchpush.waiting import arrange
@@ -32,8 +33,7 @@ PURPOSE = "Show the calls that a document would cause, without sending any."
 SOURCES = {
     "firestore": "//firestore.googleapis.com/projects/{project}/databases/(default)",
     "database": (
-        "//firebasedatabase.googleapis.com/projects/_/locations/{region}/instances/"
-        "{project}-default-rtdb"
+        "//firebasedatabase.googleapis.com/projects/_/locations/{region}/instances/{instance}"
     ),
 }
 
@@ -96,8 +96,11 @@ def _page(function: Function, change: Change, look_up: LookUp) -> "Page":
 
 
 async def _call(function: Function, change: Change, page: "Page") -> None:
-    with delivering_by(page.deliver):
-        await function(change)
+    try:
+        with delivering_by(page.deliver):
+            await function(change)
+    finally:
+        await close_realtime_databases()
 
 
 def _prepare(chosen: argparse.Namespace) -> None:
@@ -145,7 +148,9 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
     return Change(
         id="preview",
         source=SOURCES[watch.database].format(
-            region=settings().region, project=os.environ.get("GOOGLE_CLOUD_PROJECT")
+            region=settings().region,
+            project=os.environ.get("GOOGLE_CLOUD_PROJECT"),
+            instance=watched_instance(),
         ),
         path=path,
         params=params,

@@ -1,12 +1,14 @@
 """The settings: environment variables, which the Firebase CLI fills from `.env`."""
 
 import functools
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from batchpush.addresses import is_deep_link
 from batchpush.errors import ConfigurationError
@@ -85,6 +87,12 @@ def _language(text: str) -> str:
     return text
 
 
+def _instance(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]*", text):
+        raise ValueError("expected the name of a Realtime Database: small letters, digits and -")
+    return text
+
+
 def _deeplink_base(text: str) -> str:
     if text and not is_deep_link(text):
         raise ValueError("expected the start of a link, such as myapp:// or https://example.com/")
@@ -138,6 +146,7 @@ class Settings:
     )
     region: str = _setting(_region, "us-central1")
     sources: frozenset[str] = _setting(_sources, "firestore")
+    database_instance: str = _setting(_instance, "")
     default_language: str = _setting(_language, "en")
     deeplink_base: str = _setting(_deeplink_base, "")
     deliveries_collection: str = _setting(_collection, "batch_deliveries")
@@ -210,3 +219,36 @@ def in_emulator() -> bool:
 def project_id() -> str | None:
     """The Google Cloud project, which the CLI and the platform put into the environment."""
     return os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT")
+
+
+def watched_instance() -> str:
+    """The Realtime Database instance that the functions are deployed for."""
+    return settings().database_instance or _default_instance() or _usual_instance()
+
+
+def known_instance() -> str | None:
+    """The one that events must come from; None where it is not certain which one that is.
+
+    The emulator names the default instance otherwise than Google does.
+    """
+    chosen: str = settings().database_instance
+    return chosen or (None if in_emulator() else _default_instance())
+
+
+def _default_instance() -> str | None:
+    """The project's default one, whose URL the CLI and the platform put into the environment."""
+    try:
+        address: str = json.loads(os.environ.get("FIREBASE_CONFIG", ""))["databaseURL"]
+        url = urlsplit(address)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if namespace := parse_qs(url.query).get("ns"):
+        return namespace[0]
+    name, _, domain = (url.hostname or "").partition(".")
+    is_google_s = domain == "firebaseio.com" or domain.endswith(".firebasedatabase.app")
+    return name if is_google_s else None
+
+
+def _usual_instance() -> str:
+    """How Firebase names the default instance; that of an old project has the project's name."""
+    return f"{project_id() or 'PROJECT'}-default-rtdb"

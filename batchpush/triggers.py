@@ -18,7 +18,7 @@ import functions_framework.aio
 from batchpush.change import Change, Database, from_database, from_firestore
 from batchpush.errors import BatchpushError, MalformedEvent, TryAgainLater
 from batchpush.logs import about, log
-from batchpush.settings import settings
+from batchpush.settings import settings, watched_instance
 from batchpush.timing import FUNCTION_TIMEOUT
 
 MEMORY_MB = 512
@@ -208,7 +208,7 @@ def _by_sdk(database: Database, path: str, name: str) -> Any:
     options = deployed_with() | {"min_instances": settings().min_instances}
     if database == "firestore":
         return getattr(firestore_fn, name)(document=path, **options)
-    return getattr(db_fn, name)(reference=path, **options)
+    return getattr(db_fn, name)(reference=path, instance=watched_instance(), **options)
 
 
 def _scheduled(schedule: str) -> Any:

@@ -27,6 +27,8 @@ async def outbox(change: Change, look_up: LookUp) -> Push | None:
     is not known here stands in the map `extra`; any other field is the back end's own.
     """
     document = change.document
+    if document.keys() == {"delivery"}:
+        return None  # the outcome of one that was deleted meanwhile
     given = {name: value for name, value in document.items() if value is not None}
     values: dict[str, Any] = {name: given[name] for name in AS_THEY_ARE & given.keys()}
     values["group_id"] = document.string("group_id")

@@ -3,6 +3,7 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import regex
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 import batchpush.change
 from batchpush.change import (
     INVISIBLE,
+    UNESCAPED,
     Document,
     Reference,
     apply_delta,
@@ -173,10 +175,68 @@ def test_a_created_value_is_a_change() -> None:
     assert change.database == "database"
 
 
-def test_a_ref_is_percent_decoded() -> None:
-    headers = database_headers("messages/caf%C3%A9%20%25/m1")
-    change = from_database("f", "messages/{c}/{m}", headers, database_body(None, {"a": 1}))
-    assert change.params["c"] == "café %"
+def of_ref(ref: str) -> Any:
+    body = database_body(None, {"a": 1})
+    return from_database("f", "messages/{c}/{m}", database_headers(ref), body)
+
+
+@pytest.mark.parametrize(
+    ("ref", "conversation_id"),
+    [
+        ("messages/c1/m1", "c1"),
+        ("/messages/c1/m1/", "c1"),
+        ("messages/a+b:c@d,e;f=g?h&i~j/m1", "a+b:c@d,e;f=g?h&i~j"),
+        ("messages/caf%C3%A9%20%22a%22/m1", 'café "a"'),
+        ("messages/caf%c3%a9/m1", "café"),
+        ("messages/%F0%9F%98%80/m1", "😀"),
+        ("messages/caf\u00c3\u00a9/m1", "café"),  # UTF-8 that was taken for Latin-1
+        ("messages/a b/m1", "a b"),
+    ],
+)
+def test_a_ref_is_read_as_it_came_over_http(ref: str, conversation_id: str) -> None:
+    change = of_ref(ref)
+    assert change.params == {"c": conversation_id, "m": "m1"}
+    assert change.path == f"messages/{conversation_id}/m1"
+
+
+@pytest.mark.parametrize(
+    "conversation_id",
+    [
+        "%76ictim",
+        "v%69ctim",
+        "%2576ictim",
+        "%2e%2e",
+        "%252e%252e",
+        "%2F",
+        "a%2Fb",
+        "100%",
+        "100%25",
+        "%zz",
+        "%C3",
+        "%C3%A9\u00c3\u00a9",  # nobody escapes the one and not the other
+        "a%2Bb",
+        "a%20 b",
+    ],
+)
+def test_an_id_with_a_percent_sign_is_never_taken_for_another_one(conversation_id: str) -> None:
+    with pytest.raises(MalformedEvent, match="an id with a %"):
+        of_ref(f"messages/{conversation_id}/m1")
+
+
+@given(st.text(min_size=1, max_size=10), st.booleans())
+def test_whatever_the_id_it_is_read_as_it_is_or_refused(text: str, is_escaped: bool) -> None:
+    with contextlib.suppress(UnicodeEncodeError):
+        header = quote(text, UNESCAPED) if is_escaped else text.encode().decode("latin-1")
+        with contextlib.suppress(MalformedEvent):
+            assert of_ref(f"messages/{header}/m1").params["c"] == text
+
+
+@pytest.mark.parametrize(
+    "ref", ["", "messages", "messages/../m1", "messages//m1", "messages/\xe9/m"]
+)
+def test_what_is_no_ref_is_said_to_be_malformed(ref: str) -> None:
+    with pytest.raises(MalformedEvent):
+        of_ref(ref)
 
 
 @pytest.mark.parametrize(

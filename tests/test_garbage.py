@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 import main
 from batchpush import delivery, lookup, report
 from batchpush.firestore import messages
+from batchpush.realtime_database import RealtimeDatabase
+from batchpush.sources import Instance
 from tests.deliveries import deliverer_in
 from tests.events import database_body
 from tests.figures import figure
@@ -53,19 +56,19 @@ LIKELY = {
 PROFILE = {"display_name": "Ann", "language": "fr", "batch": {"custom_ids": ["x"]}}
 
 
-class Place:
-    """A place in a Realtime Database, of which the SDK takes any path but some."""
+class Garbling(httpx.AsyncBaseTransport):
+    """To a Realtime Database in which every document is there, and garbage."""
 
-    def __init__(self, garbage: Garbage, path: str) -> None:
-        if re.search(r"[\[\].#$\x00-\x1f\x7f]", path):
-            raise ValueError("Invalid path")
+    def __init__(self, garbage: Garbage) -> None:
         self._garbage = garbage
 
-    def get(self) -> Any:
-        return self._garbage.document(PROFILE)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        value = self._garbage.document(PROFILE) if request.method == "GET" else None
+        return httpx.Response(200, content=json.dumps(value, default=str).encode())
 
-    def set(self, value: Any) -> None:
-        json.dumps(value, allow_nan=False)
+
+async def owner() -> dict[str, str]:
+    return {}
 
 
 class Garbled(Memory):
@@ -99,8 +102,9 @@ def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
     made = deliverer_in(memory, now=lambda: NOW)
     monkeypatch.setattr(delivery, "deliverer", lambda: made)
     monkeypatch.setattr(lookup, "firestore", lambda database: firestore)
+    realtime = RealtimeDatabase(Instance("demo", "us-central1"), Garbling(garbage), owner)
     for module in (lookup, report):
-        monkeypatch.setattr(module, "database_reference", lambda _, path: Place(garbage, path))
+        monkeypatch.setattr(module, "realtime_database", lambda source: realtime)
     return memory
 
 

@@ -132,6 +132,22 @@ def test_every_function_is_deployed_with_retries_on_its_path() -> None:
 
 
 @pytest.mark.parametrize(
+    ("environment", "instance"),
+    [
+        ({}, "demo-batchpush-default-rtdb"),
+        ({"FIREBASE_CONFIG": '{"databaseURL": "https://old.firebaseio.com"}'}, "old"),
+        ({"DATABASE_INSTANCE": "chosen"}, "chosen"),
+    ],
+)
+def test_one_realtime_database_is_watched(environment: dict[str, str], instance: str) -> None:
+    endpoints = manifest(SOURCES="database", **environment)["endpoints"]
+    for name in DATABASE:
+        trigger = endpoints[name]["eventTrigger"]
+        assert trigger["eventFilters"] == {"instance": instance}
+        assert "instance" not in trigger["eventFilterPathPatterns"]
+
+
+@pytest.mark.parametrize(
     ("function", "schedule"),
     [
         ("sweep", "every 10 minutes"),
@@ -177,6 +193,7 @@ def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:
         "google.cloud.secretmanager_v1",
         "grpc",
         "httpx",
+        "httpx_aiohttp",
         "regex",
         "requests",
     }

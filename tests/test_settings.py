@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from batchpush.errors import ConfigurationError
-from batchpush.settings import Settings, is_loopback
+from batchpush.settings import Settings, is_loopback, watched_instance
+from batchpush.settings import settings as of_process
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
@@ -41,6 +42,9 @@ def settings(**environment: str) -> Settings:
         ("BATCH_REST_KEY_SECRET", "5f2c9d1e0a7b4c3d8e6f5a4b3c2d1e0f"),
         ("REGION", "everywhere"),
         ("SOURCES", "firestore,mysql"),
+        ("DATABASE_INSTANCE", "*"),
+        ("DATABASE_INSTANCE", "Demo"),
+        ("DATABASE_INSTANCE", "demo.firebaseio.com"),
         ("DEFAULT_LANGUAGE", "english!"),
         ("DEEPLINK_BASE", "myapp"),
         ("DEEPLINK_BASE", "http://example.com/"),
@@ -215,3 +219,33 @@ def test_the_example_file_has_every_setting_with_its_default() -> None:
         assert default is None or given[variable] == default
     assert set(given) == {setting.name.upper() for setting in fields(Settings)}
     Settings.from_environment(given)
+
+
+USUAL = "demo-batchpush-default-rtdb"
+
+
+@pytest.mark.parametrize(
+    ("config", "chosen", "watched"),
+    [
+        (None, "", USUAL),
+        ("not JSON", "", USUAL),
+        ("[]", "", USUAL),
+        ('{"projectId": "p"}', "", USUAL),
+        ('{"databaseURL": null}', "", USUAL),
+        ('{"databaseURL": "https://evil.example"}', "", USUAL),
+        ('{"databaseURL": "https://old-app.firebaseio.com"}', "", "old-app"),
+        ('{"databaseURL": "https://a-1.europe-west1.firebasedatabase.app/"}', "", "a-1"),
+        ('{"databaseURL": "http://127.0.0.1:9000/?ns=local"}', "", "local"),
+        ('{"databaseURL": "https://old-app.firebaseio.com"}', "chosen", "chosen"),
+        (None, "chosen", "chosen"),
+    ],
+)
+def test_the_project_s_default_database_is_watched_unless_another_one_is_chosen(
+    config: str | None, chosen: str, watched: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if config:
+        monkeypatch.setenv("FIREBASE_CONFIG", config)
+    monkeypatch.setenv("DATABASE_INSTANCE", chosen)
+    of_process.cache_clear()
+    assert watched_instance() == watched
+    of_process.cache_clear()

@@ -516,6 +516,7 @@ def database() -> Iterator[Callable[..., None]]:
             f"{os.environ['FUNCTIONS_EMULATOR_URL']}/functions/projects/demo-batchpush"
             f"/triggers/us-central1-{function}-0"
         )
+        VALUES[unquote(path)] = value
         now = datetime.now(UTC).isoformat()
         headers = database_headers(path, event_id=uuid.uuid4().hex, time=now)
         httpx.post(

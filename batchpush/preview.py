@@ -16,12 +16,12 @@ from typing import Any
 from batchpush.change import Change, Document, path_params
 from batchpush.delivery import Handler, delivering_by
 from batchpush.discovery import Watch, broken_at, load, watch_of
-from batchpush.env_files import environment_of, files_for, project_called, read
+from batchpush.env_files import project_called
 from batchpush.errors import BatchpushError, ConfigurationError
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
 from batchpush.settings import mended, problems_in, settings
-from batchpush.terminal import CannotDo, escaped, indented_json, masked
+from batchpush.terminal import CannotDo, escaped, indented_json, masked, variables_for
 from batchpush.triggers import WATCHED, Function
 from batchpush.waiting import arrange
 
@@ -74,7 +74,7 @@ async def _call(function: Function, change: Change, page: "Page") -> None:
 def _prepare(chosen: argparse.Namespace) -> None:
     """The settings of `.env`; what is wrong in them is said, and does not stop a preview."""
     project = project_called(chosen.project) if chosen.project else None
-    environment = dict(environment_of(read(files_for(project)))) | os.environ
+    environment = dict(variables_for(project)) | os.environ
     if chosen.language:
         environment["DEFAULT_LANGUAGE"] = chosen.language
     for problem in problems_in(environment).values():

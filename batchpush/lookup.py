@@ -8,6 +8,7 @@ from batchpush.change import Change, Document
 from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.firebase import database_reference, firestore
 from batchpush.firestore import FirestoreUnavailable
+from batchpush.settings import settings
 
 
 class LookUp(Protocol):
@@ -36,7 +37,7 @@ class FirestoreLookUp:
 
     def __init__(self, source: str) -> None:
         """`source` is `//firestore.googleapis.com/projects/P/databases/D`."""
-        self._database = source.rpartition("/databases/")[2] or "(default)"
+        self._database = source.rpartition("/databases/")[2] or settings().database
 
     async def __call__(self, path: str) -> Document | None:
         (document,) = await self.many(path)

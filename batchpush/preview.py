@@ -27,7 +27,7 @@ from batchpush.waiting import arrange
 
 PURPOSE = "Show the calls that a document would cause, without sending any."
 SOURCES = {
-    "firestore": "//firestore.googleapis.com/projects/{project}/databases/(default)",
+    "firestore": "//firestore.googleapis.com/projects/{project}/databases/{database}",
     "database": (
         "//firebasedatabase.googleapis.com/projects/_/locations/{region}/instances/"
         "{project}-default-rtdb"
@@ -116,7 +116,9 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
     return Change(
         id="preview",
         source=SOURCES[watch.database].format(
-            region=settings().region, project=os.environ.get("GOOGLE_CLOUD_PROJECT")
+            region=settings().region,
+            project=os.environ.get("GOOGLE_CLOUD_PROJECT"),
+            database=settings().database,
         ),
         path=path,
         params=params,

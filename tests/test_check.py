@@ -143,7 +143,34 @@ def test_one_key_for_two_apps_is_a_warning() -> None:
     [
         ({}, []),
         ({"firebase_json": None}, ["firebase.json is not there"]),
-        ({"firebase_json": "{"}, ['firebase.json has no "functions"']),
+        ({"firebase_json": "{"}, ["firebase.json:1 is not JSON: Expecting property name"]),
+        (
+            {"firebase_json": '// ours\n{\n  "functions": {\n"source": "."\n"runtime": 3}}'},
+            ["firebase.json:5 is not JSON: Expecting ',' delimiter"],
+        ),
+        (
+            {
+                "firebase_json": '\ufeff{ // ours\n"functions": /* and theirs */ '
+                '[{"source": "web"}, {"source": ".", "runtime": "python312"}]}'
+            },
+            [],
+        ),
+        ({"firebase_json": '{"functions": [{"source": ".."}]}'}, ['firebase.json has no "func']),
+        ({"has_functions_yaml": True}, ["functions.yaml the Firebase CLI deploys what it says"]),
+        (
+            {
+                "firebase_json": '{"functions": [{"source": ".", "runtime": "python312"},\n'
+                '{"source": "./", "codebase": "two",\n"prefix": "staging"}]}'
+            },
+            ["firebase.json:3 prefix: functions and queues would get other names"],
+        ),
+        (
+            {
+                "firebase_json": '{"functions": {"source": ".", "runtime": "python312",\n'
+                '"kit": "push", "instances": {"a": "a"}}}'
+            },
+            ["firebase.json:2 prefix: functions and queues would get other names"],
+        ),
         ({"firebase_json": "[]"}, ['firebase.json has no "functions"']),
         ({"firebase_json": '{"functions": [{"source": "web"}]}'}, ['firebase.json has no "func']),
         ({"pyvenv": None}, ["venv the Firebase CLI needs venv/"]),
@@ -363,6 +390,9 @@ WELL: dict[str, Any] = {
         ]
     },
     f"firestore/{DATABASE}": {"locationId": "nam5", "type": "FIRESTORE_NATIVE"},
+    "firestore/v1/projects/my-project/databases": {
+        "databases": [{"name": DATABASE, "type": "FIRESTORE_NATIVE"}]
+    },
     "firebasedatabase/v1beta/projects/my-project/locations/-/instances": {
         "instances": [{"name": "projects/123/locations/us-central1/instances/my-default"}]
     },
@@ -370,9 +400,16 @@ WELL: dict[str, Any] = {
     f"secretmanager/{SECRET}/versions/latest": {"name": "x/versions/2", "state": "ENABLED"},
     f"secretmanager/{SECRET}:getIamPolicy": bindings("roles/secretmanager.secretAccessor"),
     "cloudresourcemanager/v1/projects/my-project:getIamPolicy": bindings(
-        "roles/editor", "roles/run.invoker", "roles/eventarc.eventReceiver"
+        "roles/datastore.user",
+        "roles/cloudtasks.enqueuer",
+        "roles/firebasedatabase.admin",
+        "roles/eventarc.eventReceiver",
+        "roles/run.invoker",
     ),
-    f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy": {},
+    f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}": {"email": ACCOUNT},
+    f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy": bindings(
+        "roles/iam.serviceAccountUser"
+    ),
     f"firestore/{DATABASE}/collectionGroups/batch_deliveries/fields/expire_at": {
         "ttlConfig": {"state": "ACTIVE"}
     },
@@ -498,7 +535,8 @@ POLICY = "cloudresourcemanager/v1/projects/my-project:getIamPolicy"
 
 
 def test_each_role_is_asked_for_by_name() -> None:
-    found = of(WELL | {POLICY: {}}, SOURCES="firestore,database")
+    of_account = f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy"
+    found = of(WELL | {POLICY: {}, of_account: {}}, SOURCES="firestore,database")
     given = [finding.mend.rpartition("--role=")[2] for finding in found if finding.mend]
     assert given == [
         *(role.name for role in ROLES),

@@ -112,4 +112,4 @@ def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def newsroom() -> Newsroom:
     """The one of this worker."""
-    return Newsroom(lambda: firestore_client("(default)"), settings())
+    return Newsroom(lambda: firestore_client(settings().database), settings())

@@ -79,7 +79,7 @@ class Call:
         path = f"{self.function}/{self.caller}/{self.request_id}"
         return Change(
             id=self.request_id,
-            source=f"//firebase.callable/{self.function}/{self.caller}/databases/(default)",
+            source=f"//firebase.callable/{self.function}/{self.caller}/databases/{settings().database}",
             path=path,
             params={},
             before=None,
@@ -157,7 +157,7 @@ async def count(limits: Sequence[Limit], now: datetime) -> None:
 async def _counted(windows: Sequence[tuple[str, datetime]]) -> list[int]:
     """How often each was counted, this time included; the write itself says so."""
     try:
-        database = firestore("(default)")
+        database = firestore(settings().database)
         results = await database.commit(
             database.count(f"{LIMITS}/{name}", [COUNT], {"expire_at": end}) for name, end in windows
         )

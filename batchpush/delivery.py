@@ -575,5 +575,5 @@ def deliverer() -> Deliverer:
     """The one of this worker, made on first use."""
     leaving("sends pushes")
     chosen, timing = settings(), Timing()
-    ledger = Ledger(lambda: firestore("(default)"), chosen.deliveries_collection)
+    ledger = Ledger(lambda: firestore(chosen.database), chosen.deliveries_collection)
     return Deliverer(ledger, BatchClient(chosen, timing), Tasks(chosen), chosen, timing)

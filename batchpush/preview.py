@@ -18,20 +18,27 @@ from batchpush.change import Change, Document, path_params
 from batchpush.delivery import Handler, delivering_by
 from batchpush.discovery import Watch, broken_at, load, watch_of
 from batchpush.document_files import documents_in, fields_in
-from batchpush.env_files import environment_of, files_for, project_called, read
+from batchpush.env_files import project_called
 from batchpush.errors import BatchpushError, ConfigurationError
 from batchpush.firebase import close_realtime_databases
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
 from batchpush.sealed import reading, sealed
 from batchpush.settings import mended, problems_in, settings, watched_instance
-from batchpush.terminal import CannotDo, escaped, indented_json, masked, warn_of_emulators
+from batchpush.terminal import (
+    CannotDo,
+    escaped,
+    indented_json,
+    masked,
+    variables_for,
+    warn_of_emulators,
+)
 from batchpush.triggers import WATCHED, Function
 from batchpush.waiting import arrange
 
 PURPOSE = "Show the calls that a document would cause, without sending any."
 SOURCES = {
-    "firestore": "//firestore.googleapis.com/projects/{project}/databases/(default)",
+    "firestore": "//firestore.googleapis.com/projects/{project}/databases/{database}",
     "database": (
         "//firebasedatabase.googleapis.com/projects/_/locations/{region}/instances/{instance}"
     ),
@@ -106,7 +113,7 @@ async def _call(function: Function, change: Change, page: "Page") -> None:
 def _prepare(chosen: argparse.Namespace) -> None:
     """The settings of `.env`; what is wrong in them is said, and does not stop a preview."""
     project = project_called(chosen.project) if chosen.project else None
-    environment = dict(environment_of(read(files_for(project)))) | os.environ
+    environment = dict(variables_for(project)) | os.environ
     if chosen.language:
         environment["DEFAULT_LANGUAGE"] = chosen.language
     for problem in problems_in(environment).values():
@@ -151,6 +158,7 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
             region=settings().region,
             project=os.environ.get("GOOGLE_CLOUD_PROJECT"),
             instance=watched_instance(),
+            database=settings().database,
         ),
         path=path,
         params=params,

@@ -243,5 +243,5 @@ def _log_end(known: Known, publication: Publication) -> None:
 def publisher() -> Publisher:
     """The one of this worker, made on first use."""
     made = deliverer()
-    publications = Publications(lambda: firestore_client("(default)"))
+    publications = Publications(lambda: firestore_client(made.settings.database))
     return Publisher(publications, made.caller, made.settings, made.timing)

@@ -18,6 +18,7 @@ from typing import Any
 
 from batchpush.outcome import Outcome, Reply
 from batchpush.push import Call
+from batchpush.settings import settings
 
 
 class State(Enum):
@@ -263,8 +264,10 @@ class Record:
 
     @property
     def is_in_firestore(self) -> bool:
-        """Whether the document is where the record is: in the default Firestore database."""
-        return self.source.startswith("//firestore.") and self.source.endswith("/(default)")
+        """Whether the document is where the record is: in the Firestore database of `DATABASE`."""
+        return self.source.startswith("//firestore.") and self.source.endswith(
+            f"/{settings().database}"
+        )
 
     @property
     def is_in_database(self) -> bool:

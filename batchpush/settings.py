@@ -20,6 +20,7 @@ LOOPBACK = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 SOURCES = ("firestore", "database")
+DEFAULT_DATABASE = "(default)"
 EXAMPLE_APPS = "ios=YOUR_IOS_KEY,android=YOUR_ANDROID_KEY,web=YOUR_WEB_KEY"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -99,6 +100,20 @@ def _deeplink_base(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    if text != DEFAULT_DATABASE and not re.fullmatch(r"[a-z][a-z0-9-]{2,61}[a-z0-9]", text):
+        raise ValueError("expected (default), or the name of another Firestore database")
+    return text
+
+
+def _service_account(text: str) -> str:
+    if text and not re.fullmatch(r"[a-z0-9-]+@([a-z0-9.-]+\.gserviceaccount\.com)?", text):
+        raise ValueError(
+            "expected NAME@ or NAME@PROJECT.iam.gserviceaccount.com, a service account"
+        )
+    return text
+
+
 def _collection(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text) or re.fullmatch(r"__.*__", text):
         raise ValueError("expected the name of a collection: letters, digits, _ and -")
@@ -147,6 +162,8 @@ class Settings:
     region: str = _setting(_region, "us-central1")
     sources: frozenset[str] = _setting(_sources, "firestore")
     database_instance: str = _setting(_instance, "")
+    database: str = _setting(_database, DEFAULT_DATABASE)
+    service_account: str = _setting(_service_account, "")
     default_language: str = _setting(_language, "en")
     deeplink_base: str = _setting(_deeplink_base, "")
     deliveries_collection: str = _setting(_collection, "batch_deliveries")

@@ -41,7 +41,7 @@ async def pull_results() -> None:
 
 def new_pull(made: Deliverer, since: date | None = None) -> "Pull":
     def client() -> Any:
-        return firestore_client("(default)")
+        return firestore_client(made.settings.database)
 
     results = Results(client, made.settings.deliveries_collection)
     return Pull(results, Publications(client), made.caller, made.settings, since)

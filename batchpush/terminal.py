@@ -8,8 +8,9 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 
-from batchpush.env_files import environment_of, files_for, project_called, read
+from batchpush.env_files import Project, environment_of, files_for, project_called, read
 from batchpush.settings import project_id
 
 
@@ -24,7 +25,7 @@ def prepare_environment(wanted: str | None) -> None:
     """
     name = wanted or project_id()
     project = project_called(name) if name else None
-    for variable, value in environment_of(read(files_for(project))).items():
+    for variable, value in variables_for(project).items():
         os.environ.setdefault(variable, value)
     if not project:
         raise CannotDo("no project: give --project, or set GOOGLE_CLOUD_PROJECT")
@@ -42,6 +43,15 @@ def warn_of_emulators() -> None:
         if os.environ.get(variable) and not project.startswith("demo-"):
             told = f"{variable} is set: this looks at an emulator, not at {escaped(project)}"
             print(f"batchpush: {told}", file=sys.stderr)
+
+
+def variables_for(project: Project | None) -> Mapping[str, str]:
+    """What the `.env` files of a project say; raises `CannotDo` for one that cannot be read."""
+    variables = read(files_for(project))
+    for each in variables:
+        if each.is_whole_file:
+            raise CannotDo(f"{each.where} {each.problem}")
+    return environment_of(variables)
 
 
 def escaped(text: object) -> str:

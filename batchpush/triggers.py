@@ -207,6 +207,7 @@ def _by_sdk(database: Database, path: str, name: str) -> Any:
 
     options = deployed_with() | {"min_instances": settings().min_instances}
     if database == "firestore":
+        options["database"] = settings().database
         return getattr(firestore_fn, name)(document=path, **options)
     return getattr(db_fn, name)(reference=path, instance=watched_instance(), **options)
 
@@ -231,10 +232,23 @@ def _dispatched() -> Any:
 
 
 def deployed_with() -> dict[str, Any]:
-    return {
+    options = {
         "region": settings().region,
         "memory": MEMORY_MB,
         "timeout_sec": FUNCTION_TIMEOUT,
         "concurrency": settings().concurrency,
         "cpu": 1,  # the platform wants a whole one for more than one event at a time
     }
+    if account := settings().service_account:
+        options["service_account"] = _whole(account)
+    return options
+
+
+def _whole(account: str) -> str:
+    """With the project in it: the CLI leaves it out of the jobs that it makes for schedules.
+
+    `GCLOUD_PROJECT` is the project that the CLI deploys to.
+    """
+    project = os.environ.get("GCLOUD_PROJECT")
+    is_short = account.endswith("@") and project
+    return f"{account}{project}.iam.gserviceaccount.com" if is_short else account

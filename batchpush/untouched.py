@@ -17,7 +17,7 @@ from batchpush.firebase import firestore
 from batchpush.firestore import LESS_THAN, Firestore, Query, Stored
 from batchpush.ledger import translated
 from batchpush.logs import about, log
-from batchpush.settings import project_id
+from batchpush.settings import project_id, settings
 from batchpush.triggers import WATCHED, Function, Watched, every
 
 TOUCHED = "updated_at"
@@ -39,7 +39,9 @@ def document_untouched(path: str, untouched_for: timedelta, look: str) -> Callab
 
         @functools.wraps(function)
         async def looked() -> None:
-            await Untouched(lambda: firestore("(default)")).call(function, path, untouched_for)
+            await Untouched(lambda: firestore(settings().database)).call(
+                function, path, untouched_for
+            )
 
         return every(look)(looked)
 
@@ -115,7 +117,7 @@ def _change(stored: Stored, pattern: str, untouched_for: timedelta, function: Fu
     path, touched = stored.path, stored.fields[TOUCHED]
     return Change(
         id=f"{path}@{touched.isoformat()}",
-        source=f"//firestore.googleapis.com/projects/{project_id()}/databases/(default)",
+        source=f"//firestore.googleapis.com/projects/{project_id()}/databases/{settings().database}",
         path=path,
         params=path_params(pattern, path) or {},
         before=None,

@@ -973,6 +973,14 @@ def test_dot_env_is_read_and_the_environment_wins(
     assert os.environ["GOOGLE_CLOUD_PROJECT"] == "another-project"
 
 
+def test_a_dot_env_in_utf_16_is_one_line(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("BATCH_APPS=tv=TVKEY\n", encoding="utf-16")
+    assert cli.main(["deliveries"]) == 2
+    assert capsys.readouterr() == ("", "batchpush: .env is UTF-16: save it as UTF-8\n")
+
+
 @pytest.mark.suite
 def test_it_runs_as_a_module_and_into_a_pipe_that_closes(operator: Operator) -> None:
     record = a_record(State.HELD, *calls_in(H))

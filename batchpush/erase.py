@@ -60,7 +60,8 @@ WHICH_HAS_IDS = "which says what else Batch knows them by: name that with --batc
 
 async def _databases(made: Deliverer) -> list[tuple[str, LookUp]]:
     """Where a profile can be; of the Realtime Databases, those that records came from."""
-    found: list[tuple[str, LookUp]] = [("Firestore", FirestoreLookUp(f"/databases/{settings().database}"))]
+    firestore = f"//firestore.googleapis.com/projects/-/databases/{made.settings.database}"
+    found: list[tuple[str, LookUp]] = [("Firestore", FirestoreLookUp(firestore))]
     if "database" in made.settings.sources:
         for source in sorted(await made.ledger.sources()):
             if source.startswith("//firebasedatabase."):

@@ -69,8 +69,9 @@ def calls(stdout: str) -> list[tuple[str, dict[str, Any]]]:
 
 def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Folder) -> None:
     people = {
-        "conversations/c1": {"member_ids": ["ann", "bob", "zoe"]},
+        "conversations/c1": {"member_ids": ["ann", "bob", "zoe", "tim"]},
         "users/ann": {"display_name": "Ann"},
+        "users/bob": {},
         "users/zoe": {"language": "fr", "batch": {"custom_ids": ["Z"]}},
     }
     done = folder.run(
@@ -89,7 +90,7 @@ def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Fol
     assert english[1]["recipients"] == {"custom_ids": ["bob"]}
     assert french[1]["recipients"] == {"custom_ids": ["Z"]}
     assert "photo" in french[1]["message"]["body"]
-    assert done.stderr == "looked up and not there: users/bob\n"
+    assert done.stderr == "looked up and not there: users/tim\n"
     assert "DEV5F2C9D1E" not in done.stdout
 
 
@@ -103,7 +104,7 @@ def test_the_language_is_the_one_of_people_who_have_none(folder: Folder) -> None
 def test_who_has_quiet_hours_is_told_apart(folder: Folder) -> None:
     now = datetime.now(UTC)
     start, end = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-1, 1))
-    people = {"users/zoe": {"quiet_hours": {"start": start, "end": end}}}
+    people = {"users/bob": {}, "users/zoe": {"quiet_hours": {"start": start, "end": end}}}
     message = folder.file("message.json", MESSAGE | {"recipient_ids": ["bob", "zoe"]})
     done = folder.run(
         *("new_message", "--document", message),

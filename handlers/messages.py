@@ -34,7 +34,8 @@ async def message_unread(message: Change, look_up: LookUp) -> Push | None:
         return None
     if message.became(lambda document: flag(document, "unread_message")):
         return await _push("message_unread", message, look_up)
-    marked_by = _marks(message.after, True) - _marks_before(message)
+    before = _marks(message.before, True) if message.before else frozenset()
+    marked_by = _marks(message.after, True) - before
     return await _push("message_unread", message, look_up, marked_by) if marked_by else None
 
 
@@ -98,25 +99,17 @@ def _is_read(message: Document) -> bool:
     return message.get("unread_message") is False
 
 
-def _marks(message: Document, mark: bool) -> set[str]:
+def _marks(message: Document, mark: bool) -> frozenset[str]:
     """Who has marked the message as unread (true) or read (false)."""
     marks = _by_key(message.get("unread_by"))
-    if marks is None or not all(isinstance(each, bool) for each in marks.values()):
-        raise message.invalid("unread_by", "must be a map of user ids to true or false")
-    return {user_id for user_id, each in marks.items() if each is mark}
+    return frozenset(user_id for user_id, each in marks.items() if each is mark)
 
 
-def _marks_before(message: Change) -> set[str]:
-    """Who had marked it as unread already; what could not be read was no mark."""
-    marks = _by_key(message.before.get("unread_by")) if message.before else None
-    return {user_id for user_id, mark in (marks or {}).items() if mark is True}
-
-
-def _by_key(value: object) -> dict[str, object] | None:
+def _by_key(value: object) -> dict[str, object]:
     """A map, also where the Realtime Database shows one with whole numbers for keys as a list."""
     if isinstance(value, list):
-        value = {str(index): item for index, item in enumerate(value) if item is not None}
-    return value if isinstance(value, dict) else {} if value is None else None
+        return {str(index): item for index, item in enumerate(value)}
+    return value if isinstance(value, dict) else {}
 
 
 def _what_it_says(message: Document) -> tuple[str, str]:
@@ -153,10 +146,10 @@ def _muted_by(conversation: Document | None) -> tuple[str, ...]:
     keys = _trues(conversation, "muted_by")
     if not keys:
         return conversation.ids("muted_by") or ()
-    listed = (_by_key(conversation["muted_by"]) or {}).values()
+    listed = _by_key(conversation["muted_by"]).values()
     return (*keys, *(each for each in listed if isinstance(each, str)))
 
 
 def _trues(document: Document, field: str) -> list[str]:
     """The keys of `{user_id: true}`."""
-    return [key for key, value in (_by_key(document.get(field)) or {}).items() if value is True]
+    return [key for key, value in _by_key(document.get(field)).items() if value is True]

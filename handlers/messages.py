@@ -135,17 +135,17 @@ def _with_plain_sender(message: Document) -> Document:
     return Document(message.path, message | {"sender_id": message.id("sender_id")})
 
 
-def _marks(message: Document | None, mark: bool) -> set[str]:
+def _marks(message: Document | None, mark: bool) -> frozenset[str]:
     """Who has marked the message as unread (true) or read (false); another value is no mark."""
-    marks = _by_key(message.get("unread_by")) if message else None
-    return {user_id for user_id, each in (marks or {}).items() if each is mark}
+    marks = _by_key(message.get("unread_by")) if message else {}
+    return frozenset(user_id for user_id, each in marks.items() if each is mark)
 
 
-def _by_key(value: object) -> dict[str, object] | None:
+def _by_key(value: object) -> dict[str, object]:
     """A map, also where the Realtime Database shows one with whole numbers for keys as a list."""
     if isinstance(value, list):
-        value = {str(index): item for index, item in enumerate(value) if item is not None}
-    return value if isinstance(value, dict) else {} if value is None else None
+        return {str(index): item for index, item in enumerate(value)}
+    return value if isinstance(value, dict) else {}
 
 
 def _what_it_says(message: Document) -> tuple[str, str]:
@@ -184,10 +184,10 @@ def _muted_by(conversation: Document | None) -> tuple[str, ...]:
     keys = _trues(conversation, "muted_by")
     if not keys:
         return conversation.valid_ids("muted_by") or ()
-    listed = (_by_key(conversation["muted_by"]) or {}).values()
+    listed = _by_key(conversation["muted_by"]).values()
     return (*keys, *(each for each in listed if isinstance(each, str)))
 
 
 def _trues(document: Document, field: str) -> list[str]:
     """The keys of `{user_id: true}`."""
-    return [key for key, value in (_by_key(document.get(field)) or {}).items() if value is True]
+    return [key for key, value in _by_key(document.get(field)).items() if value is True]

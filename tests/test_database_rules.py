@@ -21,6 +21,7 @@ from tests.scenarios import (
     NO,
     NOBODY,
     NOW,
+    PEOPLE,
     SCENARIOS,
     TODAY,
     WORLD,
@@ -37,7 +38,8 @@ from tests.scenarios import (
 RULES = Path("database.rules.json").read_text(encoding="utf-8")
 MAIN = Path("main.py").read_text(encoding="utf-8")
 TIME = int(TODAY.timestamp() * 1000)
-DAY = 24 * 3600 * 1000
+NEW = {"members": {"ann": True, "bob": True}}
+ALL = {"ann": True, "bob": True, "cat": True, "dan": True}
 
 EMPTY = Database(parsed(RULES), None, TIME)
 STORED = EMPTY.written(
@@ -60,6 +62,71 @@ def writes(act: Act, now: int = TIME) -> Mapping[str, Any]:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_who_may_do_what_in_the_realtime_database_as_in_firestore(scenario: Scenario) -> None:
     assert STORED.may_write(scenario.who, writes(scenario.act)) == scenario.may
+
+
+# As in Firestore, but for what a list and its length are there.
+
+
+@pytest.mark.parametrize(
+    ("says", "who", "written", "may"),
+    [
+        ("four friends", "ann", {**NEW, "members": ALL | {"lou": True}}, YES),
+        ("a list beside the keys", "ann", {**NEW, "member_ids": ["ann", "bob"]}, YES),
+        ("a list of others", "ann", {**NEW, "member_ids": ["ann", "eve"]}, NO),
+        ("a list without the keys", "ann", {"member_ids": ["ann", "bob"]}, NO),
+        ("a key that is not true", "ann", {"members": {"ann": True, "bob": False}}, NO),
+        ("a key with more below it", "ann", {"members": {"ann": {"role": "admin"}}}, NO),
+        ("a field that nobody knows", "ann", {**NEW, "is_admin": True}, NO),
+        ("muted in a list", "ann", {**NEW, "muted_by": ["ann"]}, NO),
+        ("no map", "ann", "ann", NO),
+    ],
+)
+def test_what_a_new_conversation_may_hold(says: str, who: str, written: Any, may: bool) -> None:
+    stored = STORED.written({"friends/ann/lou": True})
+    assert stored.may_write(who, {"conversations/new": written}) == may, says
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "may"),
+    [
+        ("users/ann/batch/install_ids", {"4": "i"}, YES),
+        ("users/ann/batch/install_ids", {"5": "i"}, NO),
+        ("users/ann/batch/install_ids", {"x": "i"}, NO),
+        ("users/ann/batch/install_ids/00", "i", NO),
+        ("users/ann/batch/install_ids/0", {"x": "i"}, NO),
+        ("users/ann/display_name", {"x": "Ann"}, NO),
+        ("users/ann/display_name/x", "Ann", NO),
+        ("users/ann/display_name", "😀" * 50, YES),
+        ("users/ann/display_name", "😀" * 51, NO),
+        ("users/ann", None, NO),
+        ("users/ann/batch/install_ids", None, YES),
+        ("users/max/batch/custom_ids", ["max-at-batch"], YES),
+        ("messages/c/m/unread_by/bob/x", True, NO),
+        ("messages/c/m/unread_by", None, NO),
+        ("messages/c", None, NO),
+        ("messages/c/new/recipient_ids", ["bob"], NO),
+        ("friend_requests/ann", None, NO),
+        ("friend_requests/ann/bob/status", None, NO),
+        ("friend_requests/ann/bob", {"status": "accepted"}, NO),
+        ("conversations/c", None, NO),
+        ("conversations/c/members", None, NO),
+        ("conversations/c/members/eve/x", True, NO),
+        ("invitations/c", None, NO),
+        ("invitations/c/eve/x", True, NO),
+    ],
+)
+def test_what_paths_above_and_below_let_a_person_do(path: str, value: Any, may: bool) -> None:
+    for who in PEOPLE:
+        owner = {"users/max/batch/custom_ids": "max"}.get(path, "ann")
+        assert STORED.may_write(who, {path: value}) == (may and who == owner), who
+
+
+@pytest.mark.parametrize("index", ["01", "1000", "x", "-1"])
+def test_recipients_are_a_list(index: str) -> None:
+    message = {"sender_id": "ann", "text": "Hi"}
+    for key, may in (("999", YES), (index, NO)):
+        written = {"messages/c/new": {**message, "recipient_ids": {key: "bob"}}}
+        assert STORED.may_write("ann", written) == may
 
 
 @pytest.mark.parametrize(

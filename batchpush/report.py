@@ -25,7 +25,7 @@ async def report(record: Record) -> None:
     own = record.report_to.removeprefix(f"{record.document}/").partition("/")[0]
     try:
         database = realtime_database(record.source)
-        if await database.names(record.document, event=record) - {own}:
-            await database.write(record.report_to, summary, event=record)
+        if await database.names(record.document, event=record.id) - {own}:
+            await database.write(record.report_to, summary, event=record.id)
     except Exception as error:
         log("ERROR", "report.failed", error=error)

@@ -255,7 +255,7 @@ AROUND = [
     "try: {}\n    except Exception: pass",
 ]
 BODIES = {around.format(body): said for body, said in LEAVES.items() for around in AROUND} | {
-    "pass": "does not come to deliver",
+    "pass": "does not call deliver",
     "1 / 0": "ZeroDivisionError",
 }
 

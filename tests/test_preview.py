@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from emulators.serving import in_background
 from tests.network import Done, counted
 
 ROOT = Path(__file__).parent.parent
@@ -199,6 +201,29 @@ def test_what_cannot_be_shown_is_one_line(folder: Folder, arguments: list[str], 
     assert said in done.stderr
     assert done.stderr.startswith("batchpush: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_documents_of_a_project_are_read_and_nothing_else_is_done(folder: Folder) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((request.method, request.path))
+        known = request.path == "/users/sender_id.json"
+        return web.json_response({"display_name": "Ann"} if known else None)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    request = folder.file("request.json", {"status": "pending"})
+    with in_background(app) as url:
+        done = folder.run(
+            *("friend_request_rtdb", "--document", request, "--project", "demo-batchpush"),
+            SOURCES="database",
+            FIREBASE_DATABASE_EMULATOR_HOST=url.removeprefix("http://"),
+        )
+    ((_, body),) = calls(done.stdout)
+    assert "Ann" in str(body["message"])
+    assert {method for method, _ in asked} == {"GET"}
+    assert ("GET", "/users/sender_id.json") in asked
 
 
 # Nothing leaves

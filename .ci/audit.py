@@ -4,7 +4,7 @@
 
 Exits with 1 on a finding, and with 2 where it could not look: an advisory database that is not
 there is no clean bill. pip-audit itself finds nothing and exits with 0 then. With AUDIT=optional in
-the environment, what could not be looked at is said, and no failure.
+the environment, it only reports what it could not check.
 """
 
 import json

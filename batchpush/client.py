@@ -111,7 +111,7 @@ class BatchClient:
 
 
 async def _beginning(response: "aiohttp.ClientResponse", most: int, key: str) -> bytes:
-    """What is read of an answer, without the key, of which the end may hold a part only."""
+    """The first bytes of an answer, masked; where it is cut, its end may hold a part of the key."""
     body = b""
     async for part in response.content.iter_any():
         body += part

@@ -98,7 +98,9 @@ def _page(function: Function, change: Change, look_up: LookUp) -> "Page":
     if problem:
         raise CannotDo(problem)
     if not page.lines:
-        raise CannotDo(f"{change.function} does not come to deliver: there is nothing to preview")
+        raise CannotDo(
+            f"{change.function} does not call deliver for this document: nothing to preview"
+        )
     return page
 
 

@@ -49,8 +49,8 @@ class RestKey:
         raise TypeError("a RestKey is not to be stored")
 
 
-# What people store in the place of a key; the first that applies says so. None of the words repeats
-# any of it, since they are logged and recorded.
+# What people store instead of a key; the first that matches counts. The words are logged and
+# recorded, so they repeat nothing of it.
 MISTAKES = {
     re.compile(pattern, re.DOTALL | re.IGNORECASE): mistake
     for pattern, mistake in {
@@ -70,11 +70,11 @@ MISTAKES = {
     }.items()
 }
 KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what a header can hold as a credential, by RFC 7235
-EXAMPLES = re.compile(rb"[0-9a-fA-F]{32}\s*")  # so are the keys that Batch shows in its examples
+USUAL = re.compile(rb"[0-9a-fA-F]{32}\s*")  # so are the keys that Batch shows in its examples
 
 
 def key_in(payload: bytes) -> str:
-    """The key that a secret holds; raises ValueError with what is wrong with it, never with it.
+    """The key that a secret holds; raises ValueError that names the mistake and repeats nothing.
 
     Shells and editors put a line end after a key, and some a byte order mark before it.
     """
@@ -97,7 +97,7 @@ def key_in(payload: bytes) -> str:
 def _is_encoded(text: str) -> bool:
     """Whether it is a key of the usual form in base64, as other stores of secrets want it."""
     try:
-        return bool(EXAMPLES.fullmatch(base64.b64decode(text, validate=True)))
+        return bool(USUAL.fullmatch(base64.b64decode(text, validate=True)))
     except (binascii.Error, ValueError):
         return False
 

@@ -2,7 +2,7 @@
 
 Two nets, since a function may call anything. What this package would send or write asks
 `leaving` first. All else is stopped where Python opens a connection or starts a program, and where
-gRPC, which connects by itself, makes a channel.
+gRPC, which connects without Python, makes a channel.
 """
 
 import functools
@@ -14,7 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-CONNECTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+# http.client.send: also on a connection that a look-up left open
+SENDS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "http.client.send"})
 STARTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"})
 
 
@@ -82,8 +83,8 @@ def _install() -> None:
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if _seal is None or _reading.get():
         return
-    if event in CONNECTS and arguments[1] is not None:  # without an address: connected already
-        leaving("opens a connection")
+    if event in SENDS and arguments[1] is not None:  # None: no address, on a connected socket
+        leaving("uses the network")
     if event in STARTS:
         leaving("starts a program")
 
@@ -92,7 +93,7 @@ def _checked(channel: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(channel)
     def made(*arguments: Any, **options: Any) -> Any:
         if not _reading.get():
-            leaving("opens a connection")
+            leaving("uses the network")
         return channel(*arguments, **options)
 
     return made

@@ -34,9 +34,9 @@ def prepare_environment(wanted: str | None) -> None:
 
 
 def warn_of_emulators() -> None:
-    """Say that documents are not those of the project, where Google's clients are told so.
+    """Warn that documents come from an emulator, and not from the project.
 
-    A `demo-` project has no others.
+    A `demo-` project exists in emulators only.
     """
     project = project_id() or ""
     for variable in ("FIRESTORE_EMULATOR_HOST", "FIREBASE_DATABASE_EMULATOR_HOST"):

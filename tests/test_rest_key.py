@@ -5,12 +5,15 @@ import pickle
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.errors import RestKeyUnavailable
+from batchpush.client import BatchClient
+from batchpush.errors import RestKeyUnavailable, TryAgainLater
+from batchpush.record import record_id
 from batchpush.rest_key import (
     FRESH_FOR,
     MISTAKES,
@@ -22,6 +25,8 @@ from batchpush.rest_key import (
 )
 from batchpush.settings import Settings
 from emulators import secret_manager
+from tests.deliveries import Time, change_at, deliverer_in, greet
+from tests.firestore import Memory
 
 SECRET = "projects/demo-batchpush/secrets/batch-rest-api-key"
 
@@ -245,6 +250,25 @@ async def test_a_secret_that_holds_no_key_is_named_and_not_shown(
     with pytest.raises(RestKeyUnavailable, match=f"{SECRET}: the latest version is ") as raised:
         await reader(manager)()
     assert HEX[:4] not in str(raised.value)
+
+
+async def test_what_is_wrong_with_a_secret_is_in_the_record_and_in_the_log(
+    manager: secret_manager.SecretManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manager.add_version("demo-batchpush", "batch-rest-api-key", f'{{"key": "{HEX}"}}')
+    memory, clock = Memory(), Time()
+    made = replace(deliverer_in(memory, clock.now), jitter=lambda: 1.0, sleep=clock.sleep)
+    made.client = BatchClient(made.settings, made.timing, RestKeyCache(reader(manager)))
+    change = change_at(clock)
+    with pytest.raises(TryAgainLater):
+        await made.deliver(change, greet)
+    entry = await made.ledger.read(record_id(change.function, change.source, change.id))
+    assert entry is not None
+    said = f"{SECRET}: the latest version is JSON; it must be the REST key alone"
+    assert {call.problem for call in entry.record.calls} == {said}
+    logged = capsys.readouterr().out
+    assert said in logged
+    assert HEX[:4] not in repr(entry.record) + logged
 
 
 async def test_an_app_key_in_the_place_of_the_rest_key_is_said_to_be_one(

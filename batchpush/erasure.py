@@ -177,7 +177,7 @@ def without(person: Person | str, record: Record, now: datetime) -> Erasure:
         return Erasure(record, left="somebody is sending it: run this again in a minute")
     changed = record
     done: list[str] = []
-    if _is_to_be_sent_for(person, record):
+    if _is_only_theirs(person, record):
         changed, done = _refused(record)
     elif record.state is State.WAITING:
         changed, done = _not_waited_for(person, record)
@@ -197,8 +197,8 @@ def without(person: Person | str, record: Record, now: datetime) -> Erasure:
     return Erasure(fresh, done, left, _summary_of(record, changed))
 
 
-def _is_to_be_sent_for(person: Person, record: Record) -> bool:
-    """Whether it is still to be sent, and is about nothing but what the person wrote.
+def _is_only_theirs(person: Person, record: Record) -> bool:
+    """Whether it is still to be sent, and tells of nothing but what the person wrote.
 
     A push that has waited may tell what others wrote too. It is made when the wait is over, and
     not of documents that are deleted by then.
@@ -211,9 +211,14 @@ def _is_to_be_sent_for(person: Person, record: Record) -> bool:
 
 
 def _is_sender(person: Person, record: Record) -> bool:
-    return vars(record).get("sender") in person.ids or _out_of_source(person, record.source) != (
-        record.source
-    )
+    """A sender is a user, and no profile makes one of somebody else."""
+    return not person.named.isdisjoint({_caller(record.source), vars(record).get("sender")})
+
+
+def _caller(source: str) -> str | None:
+    """Who called a callable function; None for any other source."""
+    function_and_caller = source.removeprefix(CALLABLE).rpartition("/databases/")[0]
+    return function_and_caller.partition("/")[2] if source.startswith(CALLABLE) else None
 
 
 def _refused(record: Record) -> tuple[Record, list[str]]:
@@ -317,8 +322,8 @@ def _nameless(person: Person, record: Record) -> Record:
     }
     is_in_report = person.is_in_path(record.document) or _is_reported_to(person, record)
     document = person.out_of_path(record.document)
-    is_call = record.source.startswith(CALLABLE) and document.endswith(f"/{record.event_id}")
-    if is_call and _is_about(person, record):  # the app chose its id, which ends the path
+    is_named_by_app = document.endswith(f"/{record.event_id}") and bool(_caller(record.source))
+    if is_named_by_app and _is_about(person, record):
         changes["event_id"] = person.out_of_words(record.event_id)
         document = person.out_of_path(record.document.removesuffix(record.event_id))
         document += changes["event_id"]
@@ -342,11 +347,11 @@ def _group_without(person: Person, group_id: str | None) -> str | None:
 
 def _out_of_source(person: Person, source: str) -> str:
     """Only the caller of a callable function is in a source."""
-    if not source.startswith(CALLABLE):
+    caller = _caller(source)
+    if caller is None:
         return source
-    function, slash, rest = source.removeprefix(CALLABLE).partition("/")
-    caller, end, database = rest.rpartition("/databases/")
-    return f"{CALLABLE}{function}{slash}{person.out_of_id(caller)}{end}{database}"
+    before, _, database = source.rpartition(f"/{caller}/databases/")
+    return f"{before}/{person.out_of_id(caller)}/databases/{database}"
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
@@ -380,15 +385,13 @@ def body_names(body: str, person: Person | str) -> bool:
     """
     person = _person(person)
     content = json.loads(body or "{}")
+    if not person.ids.isdisjoint(strings(content.pop("recipients", None))):
+        return True
     if any(map(person.is_unmistakably_in, strings(content, keys=True))):
         return True
     content.pop("group_id", None)  # the handler's own word
-    recipients, message = content.pop("recipients", None), content.pop("message", None)
-    return (
-        not person.ids.isdisjoint(strings(recipients))
-        or not person.distinct.isdisjoint(strings(message))
-        or any(map(person.is_in_words, strings(content)))
-    )
+    message = strings(content.pop("message", None))
+    return not person.distinct.isdisjoint(message) or any(map(person.is_in_words, strings(content)))
 
 
 def strings(value: Any, keys: bool = False) -> Iterator[str]:

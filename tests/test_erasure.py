@@ -388,6 +388,12 @@ def test_the_name_that_an_app_gave_its_call_goes_with_a_person() -> None:
     assert erased.document == "notify/(erased)/poke-(erased)-bob-1"
 
 
+def test_a_profile_does_not_make_its_owner_the_sender_of_what_others_wrote() -> None:
+    eve = Person.of("eve", profile={"ann"})
+    for record in (signed(State.RETRY, P), from_caller(signed(State.RETRY, P))):
+        assert without(eve, record, NOW).record == record
+
+
 # Summaries
 
 

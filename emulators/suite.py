@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from batchpush import env_files, firebase_files
+from batchpush.env_files import text_with as env_text
 from batchpush.errors import ConfigurationError
 from batchpush.settings import Settings
 from emulators.secret_manager import SecretManager, secret_place
@@ -352,7 +353,7 @@ def firebase_part(suite: Suite, tools: Tools) -> Part:
     # Functions get their credentials from this file and not from firebase-tools' environment:
     # firebase-tools would itself use them, to ask Google for a token.
     functions_settings = suite.settings | {"GOOGLE_APPLICATION_CREDENTIALS": str(suite.credentials)}
-    (suite.directory / ".env").write_text(env_files.text_with(functions_settings), encoding="utf-8")
+    (suite.directory / ".env").write_text(env_text(functions_settings), encoding="utf-8")
     return Part(
         name="firebase-tools",
         command=[
@@ -466,6 +467,7 @@ LOCAL_SETTINGS = {
     "BATCH_APPS": "ios=LOCALIOSAPPKEY,android=LOCALANDROIDAPPKEY,web=LOCALWEBAPPKEY",
     "BATCH_REST_KEY_SECRET": "batch-rest-api-key",
     "SOURCES": "firestore,database",
+    "DATABASE": "(default)",
     "DEEPLINK_BASE": "myapp://",
     "LOG_LEVEL": "DEBUG",
     "REGION": "us-central1",

@@ -232,7 +232,8 @@ def test_one_key_for_two_apps_is_a_warning() -> None:
         ({"has_functions_yaml": True}, ["functions.yaml the Firebase CLI deploys what it says"]),
         (
             {
-                "firebase_json": '{"functions": [{"source": ".", "runtime": "python312"},\n'
+                "firebase_json": '{"functions": [{"source": ".", "runtime": "python312"}, '
+                '{"source": "web", "prefix": "web"},\n'
                 '{"source": "./", "codebase": "two",\n"prefix": "staging"}]}'
             },
             ["firebase.json:3 prefix: functions and queues would get other names"],

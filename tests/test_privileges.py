@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from batchpush.check import cloud
 from tests.tables import table
 
 DEPLOY = Path("docs/deploy.md").read_text(encoding="utf-8")
@@ -61,6 +62,12 @@ def documented() -> set[str]:
     return {
         role.strip("`") for role, _, why in table(DEPLOY, header="role") if BY_ITSELF not in why
     }
+
+
+def test_check_asks_for_the_roles_that_are_documented_and_no_other() -> None:
+    asked_for = {cloud.READER, *cloud.ROLES, cloud.ACTS, cloud.DATABASE_ROLE, *cloud.GIVEN_ROLES}
+    stated = {role.strip("`") for role, _, _ in table(DEPLOY, header="role")}
+    assert {role.name for role in asked_for} == stated
 
 
 def test_of_secret_manager_only_the_key_is_read() -> None:

@@ -103,6 +103,8 @@ BY = {
     r"(venv/bin/)?python -m batchpush preview .*": "tests/test_preview.py",
     r"python -m batchpush (deliveries|show|replay|erase|stats) .*": "tests/test_cli.py",
     r"(printf '%s' '\w+' \| )?gcloud .*": CLOUD,
+    r"for service in [a-z -]+; do gcloud .*; done": "tests/test_check.py",
+    r"echo \S+ >> requirements.in && make lock": "tests/test_packages.py",
     r"for name in [a-z ]+; do gcloud .*; done": "tests/test_ops.py",
     r"firebase (use --add|functions:delete .*)": CLOUD,
 }

@@ -334,3 +334,19 @@ def test_bodies_do_not_show_in_a_repr() -> None:
 def test_times_that_would_let_two_send_at_once_are_refused(timing: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
         Timing(**timing)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_there"),
+    [
+        ("//firestore.googleapis.com/projects/p/databases/(default)", True),
+        ("//firestore.googleapis.com/projects/p/databases/orders", False),
+        ("//firestore.googleapis.com/projects/p/databases/x-(default)", False),
+        ("//firebase.callable/notify/ann/databases/(default)", False),
+        ("//firebasedatabase.googleapis.com/projects/_/locations/us-central1/instances/i", False),
+    ],
+)
+def test_a_document_is_where_its_record_is_in_the_same_database(
+    source: str, is_there: bool
+) -> None:
+    assert replace(record(State.SENT), source=source).is_in_firestore is is_there

@@ -81,8 +81,14 @@ class Folder:
             else BY_DEFAULT
         )
 
-    def where_in_firebase_json(self, beginning: str) -> str:
-        return line_of("firebase.json", self.firebase_json or "", beginning)
+    def where(self, key: str, value: object = None) -> str:
+        """The line of `firebase.json` that has the key, with this value where one is given."""
+        text = self.firebase_json or ""
+        wanted = rf'"{key}"\s*:' + (rf"\s*{re.escape(json.dumps(value))}" if value else "")
+        found = re.search(wanted, text)
+        if not found or "\n" not in text:
+            return "firebase.json"
+        return f"firebase.json:{text.count(chr(10), 0, found.start()) + 1}"
 
 
 @dataclass(frozen=True)
@@ -240,20 +246,19 @@ def firebase_json(folder: Folder) -> Iterator[Finding]:
     except LookupError:
         yield error('has no "functions" with the "source" of this folder, "."', file)
         return
-    yield from _python(
-        folder, str(ours[0].get("runtime")), folder.where_in_firebase_json('"runtime"')
-    )
+    runtime = ours[0].get("runtime")
+    yield from _python(folder, str(runtime), folder.where("runtime", runtime))
     for entry in ours:
         if entry.get("prefix") or "kit" in entry:
             says = (
                 "prefix: functions and queues would get other names, to which large audiences"
                 " and quiet hours are not sent: remove it, and deploy to another project instead"
             )
-            name = '"kit"' if "kit" in entry else '"prefix"'
-            yield error(says, folder.where_in_firebase_json(name))
+            name = "kit" if "kit" in entry else "prefix"
+            yield error(says, folder.where(name, entry[name]))
     if left := _large(folder):
         says = f"ignore: {', '.join(left)} would be uploaded with every deployment"
-        yield warning(says, folder.where_in_firebase_json('"ignore"'))
+        yield warning(says, folder.where("ignore"))
 
 
 def _large(folder: Folder) -> list[str]:
@@ -267,7 +272,7 @@ def files(folder: Folder, imported: Collection[str]) -> Iterator[Finding]:
     """What would be uploaded, and whether it can be imported there."""
     if not folder.codebase:
         return
-    where = folder.where_in_firebase_json('"ignore"')
+    where = folder.where("ignore")
     yield from upload(Path(), folder.ignore, where, imported, told=_large(folder))
     if folder.requirements is not None:
         sources = [
@@ -288,7 +293,7 @@ def databases(folder: Folder, deployed_with: Collection[str]) -> Iterator[Findin
     having = {each.get("database", DEFAULT_DATABASE) for each in entries if isinstance(each, dict)}
     for name in sorted(set(deployed_with) - having):
         says = f"firestore: DATABASE is {name}, and its indexes would go to another: set `database`"
-        yield error(says, folder.where_in_firebase_json('"firestore"'))
+        yield error(says, folder.where("firestore"))
 
 
 def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Protocol
 from batchpush.change import Change, Document
 from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.firebase import database_reference, firestore
-from batchpush.firestore import FirestoreUnavailable
+from batchpush.firestore import FirestoreRefused, FirestoreUnavailable, is_document
 
 
 class LookUp(Protocol):
@@ -43,14 +43,13 @@ class FirestoreLookUp:
         return document
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
-        from google.auth.exceptions import GoogleAuthError
-
+        possible = [path for path in paths if is_document(path)]  # one of others would fail all
         try:
-            found = await firestore(self._database).read(*paths, fields=fields)
+            found = await firestore(self._database).read(*possible, fields=fields)
         except FirestoreUnavailable as error:
             raise LookUpFailed(f"Firestore: {error}") from None
-        except GoogleAuthError as error:
-            raise LookUpFailed(f"Firestore: {type(error).__name__}") from None
+        except FirestoreRefused as error:
+            raise InvalidDocument(paths[0], None, f"cannot be read: {error}") from None
         return [Document(path, found[path].fields) if path in found else None for path in paths]
 
 

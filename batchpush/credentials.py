@@ -13,7 +13,6 @@ token at hand has expired.
 import asyncio
 import functools
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from batchpush.logs import log
@@ -33,7 +32,7 @@ class NoCredentials(CredentialsUnavailable):
 class Credentials:
     """Application default credentials for some scopes; used on one event loop."""
 
-    def __init__(self, scopes: Sequence[str]) -> None:
+    def __init__(self, *scopes: str) -> None:
         """Nothing is looked for before the first use."""
         self._scopes = scopes
         self._refreshing: asyncio.Task[CredentialsUnavailable | None] | None = None
@@ -64,11 +63,10 @@ class Credentials:
     @functools.cached_property
     def _found(self) -> tuple[Any, str | None]:
         import google.auth
-        from google.auth.exceptions import GoogleAuthError
 
         try:
             found: tuple[Any, str | None] = google.auth.default(scopes=self._scopes)
-        except (GoogleAuthError, OSError) as error:
+        except Exception as error:  # a key file that cannot be read raises what it likes
             raise NoCredentials(type(error).__name__) from None
         return found
 
@@ -105,11 +103,10 @@ class Credentials:
         return None
 
     def _refresh(self) -> None:
-        from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 
         credentials, _ = self._found
         try:
             credentials.refresh(functools.partial(Request(), timeout=TIMEOUT))
-        except (GoogleAuthError, OSError, ValueError) as error:
+        except Exception as error:  # some kinds of credentials let others than google-auth's out
             raise CredentialsUnavailable(type(error).__name__) from None

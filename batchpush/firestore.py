@@ -134,7 +134,7 @@ class Firestore:
         self._id = database
         self._seconds = seconds
         self._emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
-        self._credentials = None if self._emulator else Credentials([SCOPE])
+        self._credentials = None if self._emulator else Credentials(SCOPE)
 
     @functools.cached_property
     def _database(self) -> str:

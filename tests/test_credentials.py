@@ -21,7 +21,7 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> Tokens:
 
 
 def holder() -> Credentials:
-    return Credentials(["https://www.googleapis.com/auth/datastore"])
+    return Credentials("https://www.googleapis.com/auth/datastore")
 
 
 async def bearer(holder: Credentials) -> str:
@@ -42,7 +42,7 @@ async def test_one_token_serves_all_requests_until_it_ends(tokens: Tokens) -> No
     assert tokens.fetched == 2
 
 
-FAILURES = [RefreshError("no"), TransportError("no"), OSError("no"), ValueError("no")]
+FAILURES = [RefreshError("no"), TransportError("no"), OSError("no"), KeyError("no")]
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)

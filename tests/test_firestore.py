@@ -113,7 +113,7 @@ async def test_every_call_has_a_token_that_is_fetched_once(
     commits: Commits, tokens: Tokens
 ) -> None:
     firestore = Firestore()
-    firestore._credentials = Credentials([])
+    firestore._credentials = Credentials()
     await asyncio.gather(*(firestore.commit([]) for _ in range(50)))
     assert set(commits.callers) == {"Bearer token-1"}
 
@@ -122,7 +122,7 @@ async def test_what_batch_accepted_is_recorded_while_the_token_at_hand_is_valid(
     commits: Commits, tokens: Tokens
 ) -> None:
     firestore = Firestore()
-    firestore._credentials = Credentials([])
+    firestore._credentials = Credentials()
     await firestore.commit([])
     tokens.ends_in(STALE)
     tokens.fails(RefreshError("the metadata server is away"))
@@ -134,7 +134,7 @@ async def test_a_token_is_asked_for_again_while_there_is_time(
     commits: Commits, tokens: Tokens
 ) -> None:
     firestore = Firestore()
-    firestore._credentials = Credentials([])
+    firestore._credentials = Credentials()
 
     def fail_once() -> None:
         if tokens.fetched == 1:
@@ -149,7 +149,7 @@ async def test_a_token_that_does_not_come_is_trouble_that_may_pass(
     commits: Commits, tokens: Tokens
 ) -> None:
     firestore = Firestore(seconds=0.3)
-    firestore._credentials = Credentials([])
+    firestore._credentials = Credentials()
     tokens.fails(RefreshError("no"))
     with pytest.raises(FirestoreUnavailable, match=r"RefreshError|DEADLINE_EXCEEDED"):
         await firestore.commit([])

@@ -34,6 +34,12 @@ from batchpush.settings import project_id
 HOST = "firestore.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/datastore"
 TIMEOUT = 10.0  # seconds for one operation, all its tries included
+# Seconds of silence, while an answer is awaited, until a ping is sent; and until the connection is
+# given up if the ping is not answered. Without them, a connection that something on the way has
+# forgotten stays in use until TCP gives up, a quarter of an hour later. 30 s are those of Google's
+# client: `_DEFAULT_CHANNEL_OPTIONS` of google-cloud-firestore. 5 s leave an operation time to be
+# repeated on a new connection.
+KEEPALIVE = 30.0, 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
 MAX_ID = 1500  # bytes
 LONGEST_WORDS = 300  # characters of Firestore's own words in an error
@@ -129,8 +135,14 @@ class Firestore:
     too late. What makes a write raises `FirestoreRefused` for what Firestore cannot store.
     """
 
-    def __init__(self, database: str = "(default)", seconds: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        database: str = "(default)",
+        seconds: float = TIMEOUT,
+        keepalive: tuple[float, float] = KEEPALIVE,
+    ) -> None:
         """Nothing fails here; the first operation does, where there are no credentials."""
+        self._keepalive = keepalive
         self._id = database
         self._seconds = seconds
         self._emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
@@ -302,7 +314,14 @@ class Firestore:
     def _methods(self) -> dict[str, Any]:
         import grpc.aio
 
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        silence, answer = (int(seconds * 1000) for seconds in self._keepalive)
+        options = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.keepalive_time_ms", silence),
+            ("grpc.keepalive_timeout_ms", answer),
+            ("grpc.http2.ping_timeout_ms", answer),  # else gRPC waits for a minute, as observed
+        ]
         channel = (
             grpc.aio.insecure_channel(self._emulator, options)
             if self._emulator

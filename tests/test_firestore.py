@@ -1,6 +1,7 @@
 """Firestore's protocol as it is spoken here, and who is said to speak."""
 
 import asyncio
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -31,6 +32,7 @@ from batchpush.firestore import (
     messages,
 )
 from tests.tokens import STALE, Tokens, found_tokens
+from tests.torture.proxy import in_front_of
 
 VALUES = st.recursive(
     st.none()
@@ -419,3 +421,16 @@ async def test_google_s_own_emulator_tells_a_document_that_is_gone_from_trouble(
     write.current_document.exists = True
     with pytest.raises(DocumentGone):
         await firestore.commit([write])
+
+
+@pytest.mark.suite
+async def test_an_operation_outlives_a_connection_that_something_on_the_way_forgot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = f"t{uuid.uuid4().hex}/a"
+    async with in_front_of(os.environ["FIRESTORE_EMULATOR_HOST"]) as proxy:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", proxy.address)
+        firestore = Firestore(keepalive=(0.5, 0.5))
+        await firestore.commit([firestore.put(path, {})])
+        assert proxy.swallow() == 1
+        assert path in await firestore.read(path)

@@ -11,8 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -168,7 +167,7 @@ class Firestore:
     def put(self, path: str, fields: Mapping[str, Any]) -> Any:
         """A document, whatever was there."""
         write = messages()["Write"]()
-        with _storable():
+        with _storable:
             write.update.name = self._name(path)
             for field, value in fields.items():
                 _encode(value, write.update.fields[field])
@@ -191,7 +190,7 @@ class Firestore:
 
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """All of them or none; each result has `update_time`, the document's version."""
-        with _storable():
+        with _storable:
             request = messages()["CommitRequest"](database=self._database, writes=writes)
         (answer,) = await self._asked("Commit", request)
         results: Sequence[Any] = answer.write_results
@@ -203,7 +202,7 @@ class Firestore:
         """Those of the documents that are there, by their paths; only these fields, if any."""
         if not paths:
             return {}
-        with _storable():
+        with _storable:
             request = messages()["BatchGetDocumentsRequest"](
                 database=self._database,
                 documents=map(self._name, paths),
@@ -215,7 +214,7 @@ class Firestore:
 
     async def find(self, query: Query) -> list[Stored]:
         """The documents of a query."""
-        with _storable():
+        with _storable:
             request = self._request(query)
         answers = await self._asked("RunQuery", request)
         return [self._stored(each.document) for each in answers if each.HasField("document")]
@@ -469,15 +468,20 @@ def _document_in_the_way(words: str, request: Any) -> str | None:
     return names.pop().partition("/documents/")[2] if len(names) == 1 else None
 
 
-@contextmanager
-def _storable() -> Iterator[None]:
+class _Storable:
     """What our own encoder cannot put into a request is refused, as Firestore would."""
-    try:
-        yield
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise FirestoreRefused(f"a value that Firestore cannot store: {_brief(error)}") from None
-    except (DecodeError, EncodeError):  # so does protobuf say that values are too deeply nested
-        raise FirestoreRefused("a value is nested too deeply") from None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, TypeError | ValueError | OverflowError | RecursionError):
+            raise FirestoreRefused(f"Firestore cannot store a value: {_brief(error)}") from None
+        if isinstance(error, DecodeError | EncodeError):  # as protobuf says it
+            raise FirestoreRefused("Firestore cannot store a value: it is nested too deeply")
+
+
+_storable = _Storable()
 
 
 def _brief(error: Exception) -> str:

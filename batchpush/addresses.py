@@ -1,57 +1,107 @@
 """Addresses in a push: what a phone, or Batch in its place, may be sent to.
 
 A user of the app may have written them, so none leads into somebody's private network, shows
-another host than it goes to, or runs as code.
+another host than it goes to, or runs as code. Whoever has a domain of their own can still have it
+resolve to any address: only a list of hosts, `MEDIA_HOSTS`, rules that out.
 """
 
 import re
+from collections.abc import Collection
+from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
-PRIVATE = frozenset(  # the last label of names that mean something only inside a network
-    {"corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost", "private"}
-)
+MAX_ADDRESS = 2048  # characters
+
+# The last label of names that mean something only inside a network: those set aside for it, see
+# https://www.iana.org/assignments/special-use-domain-names, and those that networks just use.
+SPECIAL_USE = {"alt", "arpa", "invalid", "local", "localhost", "onion", "test"}
+OF_NETWORKS = {"corp", "home", "internal", "intranet", "lan", "localdomain", "private", "workgroup"}
+OF_CLUSTERS = {"cluster", "consul", "default", "docker", "i2p", "kubernetes", "svc"}
+PRIVATE = frozenset(SPECIAL_USE | OF_NETWORKS | OF_CLUSTERS)
+
+# Public domains under which names resolve to addresses of a private network, or of the machine
+# that asks.
+WILDCARDS = {"backname.io", "local-ip.co", "local-ip.sh", "nip.io", "plex.direct", "sslip.io"}
+MORE_WILDCARDS = {"1u.ms", "ip6.name", "ipq.co", "rbndr.us", "traefik.me", "xip.io", "xip.name"}
+LOOPBACKS = {"ddev.site", "docksal.site", "fuf.me", "lacolhost.com", "lndo.site", "local.gd"}
+MORE_LOOPBACKS = {"localh.st", "localho.st", "localtest.me", "lvh.me", "vcap.me"}
+OF_ROUTERS = {"fritz.box", "mshome.net", "routerlogin.net", "tplinkwifi.net", "ts.net"}
+OF_CLOUDS = {"internal.cloudapp.net", "metadata.tencentyun.com", "metadata.platformequinix.com"}
+INSIDE = frozenset(WILDCARDS | MORE_WILDCARDS | LOOPBACKS | MORE_LOOPBACKS | OF_ROUTERS | OF_CLOUDS)
+# An IPv4 address within a name, as such services spell it: `10.0.0.1.`, `app-192-168-0-1.`
+EMBEDDED = re.compile(r"(?<![^.-])(?=(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?![^.-]))")
+
 # Schemes that the phone takes itself: as code, as a file, as a part of any app.
 OF_THE_WEB = {"about", "blob", "data", "ftp", "http", "javascript", "vbscript", "ws", "wss"}
 OF_THE_PHONE = {"android-app", "content", "file", "intent", "mailto", "resource", "sms", "tel"}
 OF_BROWSERS = {"chrome", "filesystem", "jar", "view-source"}
 NO_APPS = OF_THE_WEB | OF_THE_PHONE | OF_BROWSERS
+SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*"
 
 
-def is_media_address(text: str) -> bool:
-    """`https://`, on a host with a public name: no IP address, no user and password."""
-    return _is_plain(text) and text.startswith("https://") and _is_public(_host(text))
+def is_media_address(text: str, hosts: Collection[str] = ()) -> bool:
+    """`https://`, on one of the hosts, or on any with a public name if there are none.
 
-
-def is_deep_link(text: str) -> bool:
-    """`https://`, or the scheme of an app, such as `myapp://`."""
-    scheme, is_link, _ = text.partition("://")
-    if not (is_link and _is_plain(text) and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)):
+    No IP address, no user and password, no port but that of https. `.example.com` among the hosts
+    stands for all names that end so.
+    """
+    if not (_is_plain(text) and text.startswith("https://")):
         return False
-    return bool(_host(text)) if scheme.lower() == "https" else scheme.lower() not in NO_APPS
+    host, port = _host_and_port(text)
+    return port in (None, 443) and is_public(host) and (not hosts or _is_among(host, hosts))
+
+
+def is_deep_link(text: str, schemes: Collection[str]) -> bool:
+    """`https://`, or one of the apps' schemes, in small letters, such as `myapp`."""
+    scheme, is_link, _ = text.partition("://")
+    if not (is_link and _is_plain(text) and re.fullmatch(SCHEME, scheme)):
+        return False
+    if scheme.lower() == "https":
+        # Letters that look like others are written as they are sent: xn--...
+        return bool(re.fullmatch(r"[a-z0-9._:-]+", _host_and_port(text)[0]))
+    return scheme.lower() in schemes and is_scheme_of_an_app(scheme)
+
+
+def is_scheme_of_an_app(text: str) -> bool:
+    """Whether it may be some app's own scheme."""
+    return bool(re.fullmatch(SCHEME, text)) and text.lower() not in NO_APPS | {"https"}
+
+
+def is_public(host: str) -> bool:
+    """A name that is one everywhere, and does not say that it leads into a network."""
+    name = host.removesuffix(".")
+    labels = name.split(".")
+    return (
+        len(labels) > 1
+        and all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", label) for label in labels)
+        and not labels[-1][0].isdigit()  # as it is in all ways to write an IP address
+        and labels[-1] not in PRIVATE
+        and not any(name == domain or name.endswith(f".{domain}") for domain in INSIDE)
+        and all(map(_is_of_the_internet, EMBEDDED.findall(name)))
+    )
 
 
 def _is_plain(text: str) -> bool:
     """Whether every reader takes it for the same address: nothing invisible, no blanks."""
-    return text.isprintable() and not re.search(r"[ \\]", text)
+    is_short = len(text) <= MAX_ADDRESS
+    return is_short and text.isprintable() and not re.search(r"[ \\]", text)
 
 
-def _host(address: str) -> str | None:
-    """The host; None where there is none, or a user and password before it."""
+def _host_and_port(address: str) -> tuple[str, int | None]:
+    """An empty host where there is none, or a user and password before it."""
     try:
         parts = urlsplit(address)
-        parts.port  # noqa: B018 - raises where it is no number
+        port = parts.port
     except ValueError:
-        return None
-    return None if "@" in parts.netloc else parts.hostname
+        return "", None
+    return ("", None) if "@" in parts.netloc else (parts.hostname or "", port)
 
 
-def _is_public(host: str | None) -> bool:
-    """A name with a dot; its last label is no number, as it is in all ways to write an IP."""
-    labels = (host or "").removesuffix(".").split(".")
-    return (
-        len(labels) > 1
-        and all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", label) for label in labels)
-        and not labels[-1][0].isdigit()
-        and labels[-1] not in PRIVATE
-        and labels[-2:] != ["home", "arpa"]
-    )
+def _is_among(host: str, hosts: Collection[str]) -> bool:
+    name = host.removesuffix(".")
+    return any(name == each or (each[:1] == "." and name.endswith(each)) for each in hosts)
+
+
+def _is_of_the_internet(parts: tuple[str, str, str, str]) -> bool:
+    octets = [int(part) for part in parts]
+    return max(octets) > 255 or IPv4Address(bytes(octets)).is_global

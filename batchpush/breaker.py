@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from batchpush.outcome import MAX_RETRY_AFTER
+
 FAILURES = 10  # in a row, over all events of the instance
 OPEN = timedelta(seconds=5)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -41,4 +43,5 @@ class Breaker:
         if self._failures >= FAILURES:
             self._open_until = now + OPEN
         if retry_after:
-            self._not_before = max(self._not_before, now + timedelta(seconds=retry_after))
+            pause = timedelta(seconds=min(retry_after, MAX_RETRY_AFTER))
+            self._not_before = max(self._not_before, now + pause)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchpush.errors import InvalidPush
+from batchpush.link_rules import check_links, check_payload, payload_of
 from batchpush.push import RULES as RULES_OF_A_PUSH
 from batchpush.push import (
     CollapseKey,
@@ -123,6 +124,9 @@ def _check(campaign: Campaign) -> None:
         value = getattr(campaign, name)
         if value is not None and not is_valid(value):
             raise InvalidPush(name, expected)
+    for name in ("landing", "messages", "batch"):
+        check_links(name, getattr(campaign, name))
+    check_payload("custom_payload", payload_of(campaign.custom_payload))
     if (campaign.push_time is None) == (campaign.local_push_time is None):
         raise InvalidPush("push_time", "or local_push_time must be there, and not both")
     if not campaign.messages and "messages" not in campaign.batch:

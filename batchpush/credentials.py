@@ -1,70 +1,112 @@
-"""Who we are to Google: the credentials of this process, as headers of a request."""
+"""Who we are to Google: a token that is used until it really ends.
+
+google-auth calls a token stale some minutes before it expires, so that there is time to fetch
+another. That happens beside the requests: trouble with it, or slowness, is theirs only once the
+token at hand has expired.
+
+    fetched                       stale              expired
+       ├────────────────────────────┼───────────────────┼─────────────
+            the token at hand         the same, while     a new one is
+                                      one is fetched      waited for
+"""
 
 import asyncio
 import functools
 import time
-from collections.abc import Callable
 from typing import Any
 
-REFRESH_TIMEOUT = 10.0  # seconds
-PAUSE = 10.0  # seconds between two attempts to renew a token that is still valid
+from batchpush.logs import log
+
+TIMEOUT = 10.0  # seconds for one request for a token; google-auth would wait for two minutes
+RETRY_AFTER = 10.0  # seconds from a failure until a token that is stale is refreshed again
+
+
+class CredentialsUnavailable(Exception):
+    """There is no valid token; the message names the error of google-auth, and no more."""
+
+
+class NoCredentials(CredentialsUnavailable):
+    """There is nothing to get a token with, until an operator has fixed it."""
 
 
 class Credentials:
-    """Google's default credentials for some scopes; the token is kept until it ends.
+    """Application default credentials for some scopes; used on one event loop."""
 
-    Some minutes before that, it is renewed in the background. A request never waits for this, nor
-    fails because of it, while the token at hand is still valid.
-    """
-
-    def __init__(self, *scopes: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._scopes, self._clock = scopes, clock
-        self._found: Any = None
-        self._project: str | None = None
-        self._renewing: asyncio.Task[None] | None = None
-        self._may_renew_from = clock()
+    def __init__(self, *scopes: str) -> None:
+        """Nothing is looked for before the first use."""
+        self._scopes = scopes
+        self._refreshing: asyncio.Task[CredentialsUnavailable | None] | None = None
+        self._not_before = 0.0
+        self._has_warned = False
 
     async def headers(self) -> dict[str, str]:
-        """Raises `GoogleAuthError` where there is no valid token and none can be had."""
-        from google.auth.credentials import TokenState
-
-        state = self._found.token_state if self._found else TokenState.INVALID
-        if state is TokenState.INVALID:
-            await asyncio.shield(self._renewal())
-        elif state is TokenState.STALE and self._clock() >= self._may_renew_from:
-            self._renewal()
+        """The headers of a request, with a valid token. Raises `CredentialsUnavailable`."""
+        if self._state != "FRESH":
+            await self._refresh_in_time()
         headers: dict[str, str] = {}
-        self._found.apply(headers)
+        self._found[0].apply(headers)
         return headers
 
+    @property
     def project(self) -> str | None:
-        """The project that the credentials belong to; raises `GoogleAuthError` without any."""
-        self._find()
-        return self._project
+        """The project that the credentials name; it is looked for on the spot."""
+        project: str | None = self._found[1]
+        return project
 
-    def _renewal(self) -> asyncio.Task[None]:
-        """One for all who need it."""
-        if self._renewing is None or self._renewing.done():
-            self._may_renew_from = self._clock() + PAUSE
-            self._renewing = asyncio.create_task(asyncio.to_thread(self._renew))
-            # Where nobody waits for it, its failure is nobody's.
-            self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._renewing
+    @property
+    def account(self) -> str | None:
+        """The service account's address, once it is known."""
+        known = self.__dict__.get("_found")
+        address = getattr(known[0], "service_account_email", None) if known else None
+        return address if address and "@" in address else None  # `default` until the first token
 
-    def _renew(self) -> None:
-        from google.auth.exceptions import GoogleAuthError, RefreshError
-        from google.auth.transport.requests import Request
-
-        self._find()
-        try:
-            self._found.refresh(functools.partial(Request(), timeout=REFRESH_TIMEOUT))
-        except GoogleAuthError:
-            raise
-        except Exception as error:  # some kinds of credentials let others through
-            raise RefreshError(type(error).__name__) from None
-
-    def _find(self) -> None:
+    @functools.cached_property
+    def _found(self) -> tuple[Any, str | None]:
         import google.auth
 
-        if self._found is None:
-            self._found, self._project = google.auth.default(scopes=self._scopes)
+        try:
+            found: tuple[Any, str | None] = google.auth.default(scopes=self._scopes)
+        except Exception as error:  # a key file that cannot be read raises what it likes
+            raise NoCredentials(type(error).__name__) from None
+        return found
+
+    @property
+    def _state(self) -> str:
+        """FRESH, STALE or INVALID."""
+        name: str = self._found[0].token_state.name if "_found" in self.__dict__ else "INVALID"
+        return name
+
+    async def _refresh_in_time(self) -> None:
+        """Have another token fetched, and wait for it where the one at hand is of no use."""
+        is_valid = self._state != "INVALID"
+        if is_valid and time.monotonic() < self._not_before:
+            return
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refreshed())
+        if is_valid:
+            return
+        # Whoever gives up waiting does not take it away from the others.
+        if error := await asyncio.shield(self._refreshing):
+            raise type(error)(str(error))
+
+    async def _refreshed(self) -> CredentialsUnavailable | None:
+        """What went wrong, if anything did."""
+        try:
+            await asyncio.to_thread(self._refresh)
+        except CredentialsUnavailable as error:
+            self._not_before = time.monotonic() + RETRY_AFTER
+            if self._state != "INVALID" and not self._has_warned:
+                log("WARNING", "credentials.kept", error=error)
+                self._has_warned = True
+            return error
+        self._has_warned = False
+        return None
+
+    def _refresh(self) -> None:
+        from google.auth.transport.requests import Request
+
+        credentials, _ = self._found
+        try:
+            credentials.refresh(functools.partial(Request(), timeout=TIMEOUT))
+        except Exception as error:  # some kinds of credentials let others than google-auth's out
+            raise CredentialsUnavailable(type(error).__name__) from None

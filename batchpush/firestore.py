@@ -11,8 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -28,13 +27,21 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value
 
 from batchpush.change import EPOCH, plain
+from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
 from batchpush.sealed import leaving
 from batchpush.settings import project_id
 
 HOST = "firestore.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/datastore"
 TIMEOUT = 10.0  # seconds for one operation, all its tries included
+# Seconds of silence, while an answer is awaited, until a ping is sent; and until the connection is
+# given up if the ping is not answered. Without them, a connection that something on the way has
+# forgotten stays in use until TCP gives up, a quarter of an hour later. 30 s are those of Google's
+# client: `_DEFAULT_CHANNEL_OPTIONS` of google-cloud-firestore. 5 s leave an operation time to be
+# repeated on a new connection.
+KEEPALIVE = 30.0, 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
+MAX_ID = 1500  # bytes
 LONGEST_WORDS = 300  # characters of Firestore's own words in an error
 
 SECOND = timedelta(seconds=1)
@@ -105,6 +112,24 @@ LESS_THAN, IN = 1, 8  # operators of a query, as the protocol numbers them
 ASCENDING = 1
 
 
+def is_document(path: str) -> bool:
+    """Whether a document may have this path; no other is ever there.
+
+    https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
+    """
+    segments = path.split("/")
+    return len(segments) % 2 == 0 and all(map(_is_id, segments))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return False
+    is_reserved = len(text) >= 4 and text.startswith("__") and text.endswith("__")
+    return 0 < size <= MAX_ID and text not in (".", "..") and not is_reserved
+
+
 class Firestore:
     """One database, on one connection; made in the worker, used on one event loop.
 
@@ -112,14 +137,27 @@ class Firestore:
     too late. What makes a write raises `FirestoreRefused` for what Firestore cannot store.
     """
 
-    def __init__(self, database: str = "(default)", seconds: float = TIMEOUT) -> None:
-        """Raises `GoogleAuthError` where there are no credentials."""
+    def __init__(
+        self,
+        database: str = "(default)",
+        seconds: float = TIMEOUT,
+        keepalive: tuple[float, float] = KEEPALIVE,
+    ) -> None:
+        """Nothing fails here; the first operation does, where there are no credentials."""
+        self._keepalive = keepalive
+        self._id = database
         self._seconds = seconds
         self._emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
-        self._credentials: Any
-        self._credentials, project = (None, None) if self._emulator else _credentials()
-        self._database = f"projects/{project_id() or project}/databases/{database}"
-        self._refreshing = asyncio.Lock()
+        self._credentials = None if self._emulator else Credentials(SCOPE)
+
+    @functools.cached_property
+    def _database(self) -> str:
+        """Its name; the platform names the project, and for a person on a laptop ADC does."""
+        try:
+            project = project_id() or (self._credentials and self._credentials.project)
+        except NoCredentials as error:
+            raise _without_credentials(error) from None
+        return f"projects/{project}/databases/{self._id}"
 
     # Writes, to be committed together
 
@@ -132,7 +170,7 @@ class Firestore:
     def put(self, path: str, fields: Mapping[str, Any]) -> Any:
         """A document, whatever was there."""
         write = messages()["Write"]()
-        with _storable():
+        with _storable:
             write.update.name = self._name(path)
             for field, value in fields.items():
                 _encode(value, write.update.fields[field])
@@ -161,7 +199,7 @@ class Firestore:
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """All of them or none; each result has `update_time`, the document's version."""
         leaving("writes to Firestore")
-        with _storable():
+        with _storable:
             request = messages()["CommitRequest"](database=self._database, writes=writes)
         (answer,) = await self._asked("Commit", request)
         results: Sequence[Any] = answer.write_results
@@ -171,7 +209,9 @@ class Firestore:
 
     async def read(self, *paths: str, fields: Iterable[str] = ()) -> dict[str, Stored]:
         """Those of the documents that are there, by their paths; only these fields, if any."""
-        with _storable():
+        if not paths:
+            return {}
+        with _storable:
             request = messages()["BatchGetDocumentsRequest"](
                 database=self._database,
                 documents=map(self._name, paths),
@@ -183,7 +223,7 @@ class Firestore:
 
     async def find(self, query: Query) -> list[Stored]:
         """The documents of a query."""
-        with _storable():
+        with _storable:
             request = self._request(query)
         answers = await self._asked("RunQuery", request)
         return [self._stored(each.document) for each in answers if each.HasField("document")]
@@ -215,8 +255,7 @@ class Firestore:
         return request
 
     def _name(self, path: str) -> str:
-        segments = path.split("/")
-        if len(segments) % 2 or "" in segments:
+        if not is_document(path):
             raise FirestoreRefused(f"{path[:LONGEST_WORDS]} is not the path of a document")
         return f"{self._database}/documents/{path}"
 
@@ -259,9 +298,10 @@ class Firestore:
 
     def _fix(self, meaning: "Meaning") -> str:
         _, project, _, database = self._database.split("/")
-        account = getattr(self._credentials, "service_account_email", None)
-        known = account if account and "@" in account else "SERVICE_ACCOUNT"
-        return FIXES[meaning].format(project=project, database=database, account=known)
+        account = self._credentials and self._credentials.account
+        return FIXES[meaning].format(
+            project=project, database=database, account=account or "SERVICE_ACCOUNT"
+        )
 
     def _routed(self, request: Any) -> list[tuple[str, str]]:
         """Where it belongs: without these, Google knows of no database but the default one."""
@@ -273,21 +313,23 @@ class Firestore:
         ]
 
     async def _signed(self) -> list[tuple[str, str]]:
-        """Who we are; the token is fetched when the one at hand ends, not for every call."""
+        """Who we are."""
         if self._credentials is None:
             return [("authorization", "Bearer owner")]
-        async with self._refreshing:
-            if not self._credentials.valid:
-                await asyncio.to_thread(_refresh, self._credentials)
-        headers: dict[str, str] = {}
-        self._credentials.apply(headers)
-        return list(headers.items())
+        return list((await self._credentials.headers()).items())
 
     @functools.cached_property
     def _methods(self) -> dict[str, Any]:
         import grpc.aio
 
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        silence, answer = (int(seconds * 1000) for seconds in self._keepalive)
+        options = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.keepalive_time_ms", silence),
+            ("grpc.keepalive_timeout_ms", answer),
+            ("grpc.http2.ping_timeout_ms", answer),  # else gRPC waits for a minute, as observed
+        ]
         channel = (
             grpc.aio.insecure_channel(self._emulator, options)
             if self._emulator
@@ -324,7 +366,6 @@ async def _tried(
     `failed` gives what is raised for an `AioRpcError`; None if trying again may help.
     """
     import grpc
-    from google.auth.exceptions import GoogleAuthError
 
     end, pause = time.monotonic() + seconds, FIRST_PAUSE
     while True:
@@ -334,13 +375,16 @@ async def _tried(
                 return await operation(left)
         except TimeoutError:
             raise FirestoreUnavailable(grpc.StatusCode.DEADLINE_EXCEEDED.name) from None
-        except GoogleAuthError as error:
-            raise FirestoreUnavailable(type(error).__name__) from None
+        except NoCredentials as error:
+            raise _without_credentials(error) from None
+        except CredentialsUnavailable as error:
+            trouble = str(error)
         except grpc.aio.AioRpcError as error:
             if final := failed(error):
                 raise final from None
-            if time.monotonic() + pause >= end:
-                raise FirestoreUnavailable(error.code().name) from None
+            trouble = error.code().name
+        if time.monotonic() + pause >= end:
+            raise FirestoreUnavailable(trouble)
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -433,32 +477,28 @@ def _document_in_the_way(words: str, request: Any) -> str | None:
     return names.pop().partition("/documents/")[2] if len(names) == 1 else None
 
 
-@contextmanager
-def _storable() -> Iterator[None]:
+class _Storable:
     """What our own encoder cannot put into a request is refused, as Firestore would."""
-    try:
-        yield
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise FirestoreRefused(f"a value that Firestore cannot store: {_brief(error)}") from None
-    except (DecodeError, EncodeError):  # so does protobuf say that values are too deeply nested
-        raise FirestoreRefused("a value is nested too deeply") from None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, TypeError | ValueError | OverflowError | RecursionError):
+            raise FirestoreRefused(f"Firestore cannot store a value: {_brief(error)}") from None
+        if isinstance(error, DecodeError | EncodeError):  # as protobuf says it
+            raise FirestoreRefused("Firestore cannot store a value: it is nested too deeply")
+
+
+_storable = _Storable()
 
 
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:LONGEST_WORDS]
 
 
-def _credentials() -> tuple[Any, str | None]:
-    import google.auth
-
-    found: tuple[Any, str | None] = google.auth.default(scopes=[SCOPE])
-    return found
-
-
-def _refresh(credentials: Any) -> None:
-    from google.auth.transport.requests import Request
-
-    credentials.refresh(Request())
+def _without_credentials(error: NoCredentials) -> FirestoreMisconfigured:
+    return FirestoreMisconfigured(f"{error}. Fix it with: {FIXES[Meaning.NO_IDENTITY]}")
 
 
 def _encode(value: Any, into: Any) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from batchpush.change import Change, Document
-from batchpush.errors import LookUpFailed
+from batchpush.credentials import CredentialsUnavailable
+from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.firebase import firestore, realtime_database
-from batchpush.firestore import FirestoreUnavailable
+from batchpush.firestore import FirestoreRefused, FirestoreUnavailable, is_document
 from batchpush.sources import firestore_database_of
 
 READ_WITHIN = 30.0  # seconds for all that an event looks up in the Realtime Database
@@ -46,14 +47,13 @@ class FirestoreLookUp:
         return document
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
-        from google.auth.exceptions import GoogleAuthError
-
+        possible = [path for path in paths if is_document(path)]  # one of others would fail all
         try:
-            found = await firestore(self._database).read(*paths, fields=fields)
+            found = await firestore(self._database).read(*possible, fields=fields)
         except FirestoreUnavailable as error:
             raise LookUpFailed(f"Firestore: {error}") from None
-        except GoogleAuthError as error:
-            raise LookUpFailed(f"Firestore: {type(error).__name__}") from None
+        except FirestoreRefused as error:
+            raise InvalidDocument(paths[0], None, f"cannot be read: {error}") from None
         return [Document(path, found[path].fields) if path in found else None for path in paths]
 
 
@@ -70,15 +70,13 @@ class DatabaseLookUp:
         return document
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
-        from google.auth.exceptions import GoogleAuthError
-
         try:
             async with asyncio.timeout(self._seconds_left()):
                 values = await realtime_database(self._source).read(paths, event=self)
         except TimeoutError:
             raise LookUpFailed(f"Realtime Database: not read within {READ_WITHIN:g} s") from None
-        except GoogleAuthError as error:
-            raise LookUpFailed(f"Realtime Database: {type(error).__name__}") from None
+        except CredentialsUnavailable as error:
+            raise LookUpFailed(f"Realtime Database: {error}") from None
         # A value that is no map of fields is no document.
         return [
             _only(Document(path, value), fields) if isinstance(value, dict) else None

@@ -133,6 +133,7 @@ def judge(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rule:
 # Backoff
 
 MIN_WAIT_429 = 5.0  # seconds; Batch asks for it where it documents the status
+MAX_RETRY_AFTER = 600.0  # seconds; a header that asks for more is a mistake, or an attack
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
 
@@ -150,15 +151,16 @@ def wait_before(attempt: int, reply: Reply, now: datetime, jitter: Callable[[], 
 
 
 def retry_after(reply: Reply, now: datetime) -> float | None:
-    """The header in seconds from now; it may be a number or a date."""
+    """The header in seconds from now, at most `MAX_RETRY_AFTER`; it may be a number or a date."""
     text = (reply.retry_after or "").strip()
-    if text.isascii() and text.isdigit() and len(text) < 9:
-        return float(text)
+    if text.isascii() and text.isdigit():
+        return min(float(text), MAX_RETRY_AFTER)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, LookupError, OverflowError):  # of a year of twenty digits
         return None
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
+    seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    return min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
 def outcome_table() -> str:

@@ -14,10 +14,17 @@ from datetime import datetime, timedelta
 from json.encoder import encode_basestring
 from typing import Any, Literal, TypeGuard
 
-from batchpush.addresses import is_deep_link, is_media_address
 from batchpush.change import Reference, is_blank, is_unicode
 from batchpush.errors import InvalidPush
 from batchpush.limits import Limit
+from batchpush.link_rules import (
+    A_LINK,
+    check_links,
+    check_payload,
+    is_link,
+    is_media,
+    payload_of,
+)
 from batchpush.quiet_hours import QuietHours
 
 MAX_RECIPIENTS = 10_000  # ids in one call, over all four lists
@@ -365,6 +372,11 @@ def _check(push: Push) -> None:
             raise InvalidPush(name, expected + _but_is(value))
     if push.extra:
         _json(push.extra, within="extra")
+    for name in ("landing", "extra"):
+        if value := getattr(push, name):
+            check_links(name, value)
+    if push.custom_payload:
+        check_payload("custom_payload", payload_of(push.custom_payload))
     for group in push.groups:
         _check_recipients(group)
     if not any(len(group) for group in push.groups):
@@ -453,20 +465,7 @@ def _are_apps(value: object) -> bool:
 
 def _is_media(value: Media) -> bool:
     urls = without_nones(vars(value)).values()
-    return bool(urls) and all(is_text(url) and is_media_address(url) for url in urls)
-
-
-def _is_payload(value: object) -> bool:
-    try:
-        payload = json.loads(value, parse_constant=_refused) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(payload, Mapping)
-
-
-def _refused(constant: str) -> None:
-    """NaN and the like, which Python reads and JSON does not have."""
-    raise ValueError(constant)
+    return bool(urls) and all(is_text(url) and is_media(url) for url in urls)
 
 
 def _is_landing(value: object) -> bool:
@@ -486,12 +485,13 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9_-]+", v)),
         "must be letters, digits, _ and - only",
     ),
+    ("deeplink", lambda v: is_text(v) and is_link(v), A_LINK),
     (
-        "deeplink",
-        lambda v: is_text(v) and is_deep_link(v),
-        "must be a link: https://, or the scheme of an app such as myapp://",
+        "media",
+        _is_media,
+        "must hold https:// addresses, at least one, of public hosts; if MEDIA_HOSTS is set, of "
+        "one of those",
     ),
-    ("media", _is_media, "must hold https:// addresses of public hosts, at least one"),
     (
         "gcm_collapse_key",
         lambda v: isinstance(v, CollapseKey) and is_text(v.key) and type(v.enabled) is bool,
@@ -501,7 +501,11 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("time_to_live", _is_time_to_live, f"must be whole seconds, at most {MAX_TIME_TO_LIVE}"),
     ("push_type", is_text, "must be a string that is not blank"),
     ("labels", _are_labels, f"must be at most {MAX_LABELS} label codes"),
-    ("custom_payload", _is_payload, "must be a map, or the JSON text of one"),
+    (
+        "custom_payload",
+        lambda v: isinstance(payload_of(v), Mapping),
+        "must be a map, or the JSON text of one",
+    ),
     ("landing", _is_landing, "must be a map with a theme and a list of actions"),
     ("sandbox", lambda v: type(v) is bool, "must be true or false"),
     ("skip_media_check", lambda v: type(v) is bool, "must be true or false"),

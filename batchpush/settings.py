@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from batchpush.addresses import is_deep_link
+from batchpush.addresses import is_deep_link, is_public, is_scheme_of_an_app
 from batchpush.errors import ConfigurationError
 
 # Strict, as the libraries that connect disagree about what else an address may hold: where one
@@ -95,7 +95,7 @@ def _instance(text: str) -> str:
 
 
 def _deeplink_base(text: str) -> str:
-    if text and not is_deep_link(text):
+    if text and not is_deep_link(text, {_scheme(text)}):
         raise ValueError("expected the start of a link, such as myapp:// or https://example.com/")
     return text
 
@@ -112,6 +112,34 @@ def _service_account(text: str) -> str:
             "expected NAME@ or NAME@PROJECT.iam.gserviceaccount.com, a service account"
         )
     return text
+
+
+def _scheme(link: str) -> str:
+    return link.partition("://")[0].lower()
+
+
+def _schemes(text: str) -> frozenset[str]:
+    schemes = frozenset(part.removesuffix("://").lower() for part in _parts(text))
+    if not all(map(is_scheme_of_an_app, schemes)):
+        raise ValueError(
+            "expected schemes of apps with commas between them, such as myapp,partnerapp; "
+            "https is one already, and those that phones open themselves cannot be"
+        )
+    return schemes
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(part.lower() for part in _parts(text))
+    if not all(is_public(host.removeprefix(".")) for host in hosts):
+        raise ValueError(
+            "expected public host names with commas between them, such as "
+            "cdn.example.com,.example.org, the second of which stands for all names that end so"
+        )
+    return hosts
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")] if text else []
 
 
 def _collection(text: str) -> str:
@@ -166,6 +194,8 @@ class Settings:
     service_account: str = _setting(_service_account, "")
     default_language: str = _setting(_language, "en")
     deeplink_base: str = _setting(_deeplink_base, "")
+    deeplink_schemes: frozenset[str] = _setting(_schemes, "")
+    media_hosts: frozenset[str] = _setting(_hosts, "")
     deliveries_collection: str = _setting(_collection, "batch_deliveries")
     keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
     keep_bodies_days: int = _setting(_whole_number(0, 3650), "7")
@@ -188,6 +218,12 @@ class Settings:
         if problems:
             raise ConfigurationError("; ".join(problems.values()))
         return cls(**values)
+
+    @functools.cached_property
+    def link_schemes(self) -> frozenset[str]:
+        """The schemes, in small letters, of the links that a push may have."""
+        of_base = {_scheme(self.deeplink_base)} if self.deeplink_base else set()
+        return frozenset({"https"} | of_base | self.deeplink_schemes)
 
 
 VARIABLES = tuple(setting.name.upper() for setting in fields(Settings))

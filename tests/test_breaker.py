@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 from batchpush.breaker import FAILURES, OPEN, Breaker
+from batchpush.outcome import MAX_RETRY_AFTER
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 A_CALL = 2 * OPEN
@@ -50,3 +51,11 @@ def test_a_retry_after_is_for_every_call_and_the_latest_end_counts() -> None:
     breaker.answered()
     assert breaker.pause(NOW + timedelta(seconds=29)) == 1.0
     assert breaker.pause(NOW + timedelta(seconds=31)) == 0.0
+
+
+def test_no_retry_after_blocks_an_app_for_years() -> None:
+    breaker = Breaker()
+    breaker.failed(NOW, 99_999_999.0)
+    assert breaker.pause(NOW) == MAX_RETRY_AFTER
+    breaker.failed(NOW, float("inf"))
+    assert breaker.pause(NOW) == MAX_RETRY_AFTER

@@ -40,6 +40,7 @@ from batchpush.check.folder import (
     firebaserc,
     functions,
     indexes,
+    media_hosts,
     of_deployment,
     settings,
     texts,
@@ -206,6 +207,23 @@ def test_app_keys_are_told_masked_as_dev_or_live(apps: str, severity: Severity, 
 
 def test_one_key_for_two_apps_is_a_warning() -> None:
     assert any("twice" in each for each in said(app_keys(deployment("BATCH_APPS=a=K,b=K"))))
+
+
+@pytest.mark.parametrize(
+    ("env", "found"),
+    [
+        (APPS, [".env MEDIA_HOSTS is empty: pictures that people write may come from any public"]),
+        (f"{APPS}\nMEDIA_HOSTS=", [".env:2 MEDIA_HOSTS is empty"]),
+        (f"{APPS}\nMEDIA_HOSTS=cdn.example.com", []),
+        ("", []),  # what is wrong comes first
+    ],
+)
+def test_where_pictures_may_come_from_anywhere_a_list_of_hosts_is_advised(
+    env: str, found: list[str]
+) -> None:
+    told = said(media_hosts(deployment(env)), W)
+    assert len(told) == len(found)
+    assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
 
 
 # The files of the folder

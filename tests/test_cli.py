@@ -955,7 +955,8 @@ def test_missing_credentials_are_one_line(
     out, err = capsys.readouterr()
     assert (out, err) == (
         "",
-        "batchpush: DefaultCredentialsError: try gcloud auth application-default login\n",
+        "batchpush: Firestore: DefaultCredentialsError. "
+        "Fix it with: gcloud auth application-default login\n",
     )
 
 

@@ -1,140 +1,137 @@
-"""A token that is valid is used, whatever becomes of the next one."""
+"""Who we are to Google, while a token is good, grows stale, and has expired."""
 
 import asyncio
-import itertools
+import json
 import threading
 from datetime import timedelta
 from typing import Any
 
+import google.auth
 import pytest
-from google.auth import _helpers
-from google.auth.credentials import Credentials as GoogleCredentials
-from google.auth.exceptions import DefaultCredentialsError, RefreshError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
-from batchpush.credentials import PAUSE, Credentials
-
-
-class Account(GoogleCredentials):
-    """Google's credentials, which are refreshed as a test says."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refreshes = 0
-        self.trouble: Exception | None = None
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
-
-    def refresh(self, request: Any) -> None:
-        self.refreshes += 1
-        assert self.may_go_on.wait(10)
-        if self.trouble:
-            raise self.trouble
-        self.token = f"token-{self.refreshes}"
-        self.ends_in(minutes=60)
-
-    def ends_in(self, **time: int) -> None:
-        self.expiry = _helpers.utcnow() + timedelta(**time)
+from batchpush import credentials
+from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
+from tests.tokens import STALE, Tokens, found_tokens
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Account:
-    account = Account()
-    monkeypatch.setattr("google.auth.default", lambda scopes: (account, "project"))
-    return account
+def tokens(monkeypatch: pytest.MonkeyPatch) -> Tokens:
+    return found_tokens(monkeypatch)
 
 
-@pytest.fixture
-def made(account: Account) -> Credentials:
-    """With a clock on which an hour passes between two looks."""
-    return Credentials("scope", clock=itertools.count(step=3600).__next__)
+def holder() -> Credentials:
+    return Credentials("https://www.googleapis.com/auth/datastore")
 
 
-async def in_background() -> None:
-    """Wait for what goes on there."""
-    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-        await asyncio.wait(tasks, timeout=10)
+async def bearer(holder: Credentials) -> str:
+    return (await holder.headers())["authorization"]
 
 
-async def test_a_token_is_fetched_once_for_all_who_need_it_and_kept(
-    account: Account, made: Credentials
+async def settled(holder: Credentials) -> None:
+    """Once a refresh that nobody waits for has ended."""
+    assert holder._refreshing is not None
+    await holder._refreshing
+
+
+async def test_one_token_serves_all_requests_until_it_ends(tokens: Tokens) -> None:
+    held = holder()
+    assert set(await asyncio.gather(*(bearer(held) for _ in range(50)))) == {"Bearer token-1"}
+    tokens.ends_in(timedelta())
+    assert set(await asyncio.gather(*(bearer(held) for _ in range(50)))) == {"Bearer token-2"}
+    assert tokens.fetched == 2
+
+
+FAILURES = [RefreshError("no"), TransportError("no"), OSError("no"), KeyError("no")]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+async def test_a_token_is_used_until_it_expires_where_no_other_can_be_fetched(
+    tokens: Tokens, capsys: pytest.CaptureFixture[str], failure: Exception
 ) -> None:
-    for _ in range(2):
-        found = await asyncio.gather(*(made.headers() for _ in range(100)))
-        assert found == [{"authorization": "Bearer token-1"}] * 100
-    assert account.refreshes == 1
-    assert made.project() == "project"
-
-
-async def test_a_token_that_ends_soon_is_used_while_another_one_is_fetched(
-    account: Account, made: Credentials
-) -> None:
-    await made.headers()
-    account.ends_in(minutes=2)
-    account.may_go_on.clear()
-    assert await made.headers() == {"authorization": "Bearer token-1"}
-    assert await made.headers() == {"authorization": "Bearer token-1"}
-    account.may_go_on.set()
-    await in_background()
-    assert await made.headers() == {"authorization": "Bearer token-2"}
-    assert account.refreshes == 2
-
-
-@pytest.mark.parametrize("trouble", [RefreshError("no"), ValueError("no"), OSError("no")])
-async def test_a_token_that_cannot_be_renewed_is_used_until_it_ends(
-    account: Account, made: Credentials, trouble: Exception
-) -> None:
-    await made.headers()
-    account.ends_in(minutes=2)
-    account.trouble = trouble
+    held = holder()
+    await bearer(held)
+    tokens.ends_in(STALE)
+    tokens.fails(failure)
     for _ in range(3):
-        assert await made.headers() == {"authorization": "Bearer token-1"}
-        await in_background()
-    assert account.refreshes == 4
-    account.ends_in(minutes=-1)
-    with pytest.raises(RefreshError):
-        await made.headers()
-    account.trouble = None
-    assert await made.headers() == {"authorization": "Bearer token-6"}
+        assert await bearer(held) == "Bearer token-1"
+        await settled(held)
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["severity"], line["message"]) == ("WARNING", "credentials.kept")
+    assert line["data"]["error"] == type(failure).__name__
+    assert tokens.fetched == 2  # not with every request
+    tokens.ends_in(-timedelta(seconds=1))
+    with pytest.raises(CredentialsUnavailable, match=f"^{type(failure).__name__}$"):
+        await bearer(held)
+    tokens.fetch = lambda: None
+    assert await bearer(held) == "Bearer token-4"
 
 
-async def test_between_two_attempts_to_renew_a_valid_token_there_is_a_pause(
-    account: Account,
+async def test_a_stale_token_is_replaced_without_a_request_that_waits(tokens: Tokens) -> None:
+    held, may_end = holder(), threading.Event()
+    await bearer(held)
+    tokens.ends_in(STALE)
+    tokens.fetch = lambda: may_end.wait() and None
+    assert [await bearer(held) for _ in range(3)] == ["Bearer token-1"] * 3
+    may_end.set()
+    await settled(held)
+    assert await bearer(held) == "Bearer token-2"
+    assert tokens.fetched == 2
+
+
+async def test_trouble_that_has_ended_is_warned_of_again_when_it_returns(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = 0.0
-    made = Credentials("scope", clock=lambda: now)
-    await made.headers()
-    now = PAUSE
-    account.ends_in(minutes=2)
-    account.trouble = RefreshError("no")
-    for _ in range(10):
-        await made.headers()
-        await in_background()
-    assert account.refreshes == 2
+    monkeypatch.setattr(credentials, "RETRY_AFTER", 0)
+    held = holder()
+    await bearer(held)
+    for failing in (True, True, False, True):
+        tokens.ends_in(STALE)
+        tokens.fetch = lambda: None
+        if failing:
+            tokens.fails(RefreshError("no"))
+        await bearer(held)
+        await settled(held)
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-async def test_whoever_does_not_wait_any_more_leaves_the_others_their_token(
-    account: Account, made: Credentials
+async def test_who_gives_up_waiting_does_not_take_the_token_away_from_others(
+    tokens: Tokens,
 ) -> None:
-    account.may_go_on.clear()
-    first, second = (asyncio.create_task(made.headers()) for _ in range(2))
+    held, may_end = holder(), threading.Event()
+    tokens.fetch = lambda: may_end.wait() and None
+    impatient, patient = (asyncio.create_task(bearer(held)) for _ in range(2))
     await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.sleep(0)
-    account.may_go_on.set()
-    assert await second == {"authorization": "Bearer token-1"}
-    assert first.cancelled()
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    may_end.set()
+    assert await patient == "Bearer token-1"
 
 
-async def test_credentials_that_are_not_there_now_may_be_there_later(
-    account: Account, made: Credentials, monkeypatch: pytest.MonkeyPatch
+async def test_where_there_are_no_credentials_they_are_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch, tokens: Tokens
 ) -> None:
-    def missing(scopes: Any) -> Any:
-        raise DefaultCredentialsError("none just now")
+    held, found = holder(), google.auth.default
 
-    with monkeypatch.context() as just_now:
-        just_now.setattr("google.auth.default", missing)
-        with pytest.raises(DefaultCredentialsError):
-            await made.headers()
-        with pytest.raises(DefaultCredentialsError):
-            made.project()
-    assert await made.headers() == {"authorization": "Bearer token-1"}
+    def none(**_: Any) -> None:
+        raise DefaultCredentialsError("none")
+
+    monkeypatch.setattr(google.auth, "default", none)
+    for _ in range(2):
+        with pytest.raises(NoCredentials, match=r"^DefaultCredentialsError$"):
+            await bearer(held)
+        with pytest.raises(NoCredentials):
+            _ = held.project
+    monkeypatch.setattr(google.auth, "default", found)
+    assert await bearer(held) == "Bearer token-1"
+    assert held.project == "p"
+
+
+async def test_the_account_is_known_with_its_first_token(tokens: Tokens) -> None:
+    held = holder()
+    assert held.account is None
+    assert held.project == "p"
+    assert held.account is None  # the metadata server has called it `default` so far
+    await bearer(held)
+    assert held.account == "run@p.iam.gserviceaccount.com"

@@ -1,14 +1,17 @@
 """Firestore's protocol as it is spoken here, and who is said to speak."""
 
 import asyncio
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+import google.auth
 import grpc
 import pytest
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from google.cloud.firestore_v1._helpers import encode_value
 from google.cloud.firestore_v1.types import firestore as theirs
 from google.events.cloud.firestore import Value
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush.change import plain
+from batchpush.credentials import Credentials
 from batchpush.firestore import (
     DocumentGone,
     Firestore,
@@ -27,6 +31,8 @@ from batchpush.firestore import (
     _encode,
     messages,
 )
+from tests.tokens import STALE, Tokens, found_tokens
+from tests.torture.proxy import in_front_of
 
 VALUES = st.recursive(
     st.none()
@@ -100,34 +106,75 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
     server.stop(None)
 
 
-class Credentials:
-    """They are good for an hour, or not at all."""
-
-    def __init__(self) -> None:
-        self.fetched = 0
-        self.ends: datetime | None = None
-
-    @property
-    def valid(self) -> bool:
-        return self.ends is not None and datetime.now(UTC) < self.ends
-
-    def refresh(self, request: object) -> None:
-        self.fetched += 1
-        self.ends = datetime.now(UTC) + timedelta(hours=1)
-
-    def apply(self, headers: dict[str, str]) -> None:
-        headers["authorization"] = f"Bearer token-{self.fetched}"
+@pytest.fixture
+def tokens(monkeypatch: pytest.MonkeyPatch) -> Tokens:
+    return found_tokens(monkeypatch)
 
 
-async def test_one_token_serves_all_calls_until_it_ends(commits: Commits) -> None:
-    firestore, credentials = Firestore(), Credentials()
-    firestore._credentials = credentials
+async def test_every_call_has_a_token_that_is_fetched_once(
+    commits: Commits, tokens: Tokens
+) -> None:
+    firestore = Firestore()
+    firestore._credentials = Credentials()
     await asyncio.gather(*(firestore.commit([]) for _ in range(50)))
     assert set(commits.callers) == {"Bearer token-1"}
-    credentials.ends = datetime.now(UTC)
+
+
+async def test_what_batch_accepted_is_recorded_while_the_token_at_hand_is_valid(
+    commits: Commits, tokens: Tokens
+) -> None:
+    firestore = Firestore()
+    firestore._credentials = Credentials()
     await firestore.commit([])
-    assert commits.callers[-1] == "Bearer token-2"
-    assert credentials.fetched == 2
+    tokens.ends_in(STALE)
+    tokens.fails(RefreshError("the metadata server is away"))
+    await firestore.commit([])
+    assert commits.callers == ["Bearer token-1"] * 2
+
+
+async def test_a_token_is_asked_for_again_while_there_is_time(
+    commits: Commits, tokens: Tokens
+) -> None:
+    firestore = Firestore()
+    firestore._credentials = Credentials()
+
+    def fail_once() -> None:
+        if tokens.fetched == 1:
+            raise TransportError
+
+    tokens.fetch = fail_once
+    await firestore.commit([])
+    assert commits.callers == ["Bearer token-2"]
+
+
+async def test_a_token_that_does_not_come_is_trouble_that_may_pass(
+    commits: Commits, tokens: Tokens
+) -> None:
+    firestore = Firestore(seconds=0.3)
+    firestore._credentials = Credentials()
+    tokens.fails(RefreshError("no"))
+    with pytest.raises(FirestoreUnavailable, match=r"RefreshError|DEADLINE_EXCEEDED"):
+        await firestore.commit([])
+    assert tokens.fetched > 1
+
+
+async def test_where_there_are_no_credentials_an_operator_reads_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is done first: a client is made without them."""
+
+    def none(**_: Any) -> None:
+        raise DefaultCredentialsError("none")
+
+    for variable in ("FIRESTORE_EMULATOR_HOST", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(google.auth, "default", none)
+    firestore = Firestore()
+    for project in (None, "p"):
+        if project:
+            monkeypatch.setenv("GCLOUD_PROJECT", project)
+        with pytest.raises(FirestoreMisconfigured, match="gcloud auth application-default login"):
+            await firestore.read("users/ann")
 
 
 CODES = grpc.StatusCode
@@ -374,3 +421,16 @@ async def test_google_s_own_emulator_tells_a_document_that_is_gone_from_trouble(
     write.current_document.exists = True
     with pytest.raises(DocumentGone):
         await firestore.commit([write])
+
+
+@pytest.mark.suite
+async def test_an_operation_outlives_a_connection_that_something_on_the_way_forgot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = f"t{uuid.uuid4().hex}/a"
+    async with in_front_of(os.environ["FIRESTORE_EMULATOR_HOST"]) as proxy:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", proxy.address)
+        firestore = Firestore(keepalive=(0.5, 0.5))
+        await firestore.commit([firestore.put(path, {})])
+        assert proxy.swallow() == 1
+        assert path in await firestore.read(path)

@@ -6,8 +6,9 @@ from google.auth.exceptions import DefaultCredentialsError
 
 import batchpush.firebase
 import batchpush.lookup
-from batchpush.errors import LookUpFailed
+from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.firebase import close_realtime_databases, firebase_app, firestore
+from batchpush.firestore import FirestoreRefused
 from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
 from tests.events import DATABASE, FIRESTORE, created
 from tests.firestore import Memory
@@ -72,3 +73,35 @@ async def test_a_reference_into_another_database_does_not_keep_a_document_from_b
     ann, bob = await FirestoreLookUp(FIRESTORE).many("users/ann", "users/bob")
     assert ann == {"display_name": "Ann", "likes": elsewhere}
     assert bob is None
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    ["..", ".", "__proto__", "x" * 1501, "é" * 751, "", "a/b", "\ud800"],
+)
+async def test_one_who_can_have_no_profile_has_none_and_the_others_have_theirs(
+    monkeypatch: pytest.MonkeyPatch, user_id: str
+) -> None:
+    memory = Memory()
+    client = memory.client()
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    await client.commit([client.put("users/ann", {"display_name": "Ann"})])
+    look_up = FirestoreLookUp(FIRESTORE)
+    assert await look_up.many(f"users/{user_id}", "users/ann") == [None, {"display_name": "Ann"}]
+    assert await look_up(f"users/{user_id}") is None
+    assert memory.operations[1:] == ["read"]
+
+
+async def test_a_read_that_firestore_refuses_is_not_retried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = Memory()
+    client = memory.client()
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+
+    async def refuse(*_: object) -> None:
+        raise FirestoreRefused("INVALID_ARGUMENT: no")
+
+    memory.strike = refuse
+    with pytest.raises(InvalidDocument, match="users/ann: cannot be read: INVALID_ARGUMENT: no"):
+        await FirestoreLookUp(FIRESTORE)("users/ann")

@@ -398,6 +398,8 @@ async def test_of_those_who_did_not_mark_a_message_no_profile_is_read() -> None:
 @pytest.mark.parametrize("marks", ["bob", 5, ["bob"], {"bob": "yes"}, {"bob": 1}, {"bob": None}])
 async def test_a_mark_that_is_neither_true_nor_false_is_none(marks: Any) -> None:
     assert await pushed_again(READ, READ | {"unread_by": marks}) is None
+
+
 @pytest.mark.parametrize("mark", [5, "yes", {}, []])
 async def test_whatever_one_person_marks_the_marks_of_the_others_count(mark: Any) -> None:
     push = await pushed_again(READ, by(bob=True) | {"unread_by": {"bob": True, "mal": mark}})

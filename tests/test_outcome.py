@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from batchpush.outcome import (
     FIRST_WAIT,
     LONGEST_WAIT,
+    MAX_RETRY_AFTER,
     MIN_WAIT_429,
     Outcome,
     Reply,
@@ -87,15 +88,50 @@ def test_the_readme_shows_the_table_that_decides() -> None:
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
         ("Mon, 04 May 2026 10:01:00", 60.0),
-        ("9" * 8, 99_999_999.0),
-        ("9" * 9, None),
-        ("9" * 400, None),
+        ("600", MAX_RETRY_AFTER),
+        ("601", MAX_RETRY_AFTER),
+        ("9" * 8, MAX_RETRY_AFTER),
+        ("9" * 400, MAX_RETRY_AFTER),
+        ("9" * 5000, MAX_RETRY_AFTER),
+        ("-9" * 400, None),
+        ("inf", None),
+        ("nan", None),
+        ("1e3", None),
+        ("\u0663", None),  # a digit, and not an ASCII one
+        ("\u00b2", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", MAX_RETRY_AFTER),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("Mon, 04 May 20260000000000000000 10:01:00 GMT", None),
+        ("Mon, 04 May 2026 10:01:00 +99999999999999999999", None),
+        ("Mon, 04 May 2026 99:99:99 GMT", None),
+        ("Mon, 32 May 2026 10:01:00 GMT", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_a_date(
     header: str | None, seconds: float | None
 ) -> None:
     assert retry_after(Reply(503, retry_after=header), NOW) == seconds
+
+
+DATE_LIKE = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    st.sampled_from(["Mon", "Sun", ""]),
+    st.integers(-1, 40) | st.integers(),
+    st.sampled_from(["Jan", "Feb", "Dec", "Foo"]),
+    st.integers(),
+    st.integers(-1, 70) | st.integers(),
+    st.integers(-1, 70) | st.integers(),
+    st.integers(-1, 70) | st.integers(),
+    st.sampled_from(["GMT", "", "PST"]) | st.integers().map("{:+d}".format),
+)
+HEADERS = st.text() | st.integers().map(str) | st.floats().map(str) | DATE_LIKE
+
+
+@given(HEADERS)
+def test_no_retry_after_crashes_or_blocks_an_app_for_long(header: str) -> None:
+    seconds = retry_after(Reply(503, retry_after=header), NOW)
+    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER
 
 
 @given(st.integers(1, 60), st.floats(0, 1))

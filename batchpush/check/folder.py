@@ -130,6 +130,7 @@ def of_deployment(deployment: Deployment) -> Iterator[Finding]:
         yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
         yield from settings(deployment)
         yield from app_keys(deployment)
+        yield from media_hosts(deployment)
     yield from functions(deployment)
 
 
@@ -180,6 +181,13 @@ def app_keys(deployment: Deployment) -> Iterator[Finding]:
         yield ok(f"app keys: {says}", where)
     if len(set(apps.values())) < len(apps):
         yield warning("BATCH_APPS: two apps have one key: people get a push twice", where)
+
+
+def media_hosts(deployment: Deployment) -> Iterator[Finding]:
+    """Advice, for a project whose settings are right."""
+    if not (problems_in(deployment.environment) or deployment.settings.media_hosts):
+        says = "MEDIA_HOSTS is empty: pictures that people write may come from any public host"
+        yield warning(says, deployment.where("MEDIA_HOSTS"))
 
 
 def functions(deployment: Deployment) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ class Proxy:
         self.line = Line.WELL
         self._flows = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
+        self._swallowed: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -51,6 +52,14 @@ class Proxy:
         else:
             self._flows.set()
 
+    def swallow(self) -> int:
+        """Lose all that is sent on the connections there are, for ever; how many they are.
+
+        Neither end hears of it, as when something on the way forgets a connection; others pass.
+        """
+        self._swallowed |= self._connections
+        return len(self._connections)
+
     async def _hang_up(self) -> None:
         connections = list(self._connections)
         for connection in connections:
@@ -65,22 +74,28 @@ class Proxy:
         try:
             answers, there = await asyncio.open_connection(self._host, int(self._port))
             async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._pump(reader, there, is_answer=False))
-                pumps.create_task(self._pump(answers, writer, is_answer=True))
+                pumps.create_task(self._pump(task, reader, there, is_answer=False))
+                pumps.create_task(self._pump(task, answers, writer, is_answer=True))
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
             self._connections.discard(task)
+            self._swallowed.discard(task)
             for each in (writer, there):
                 if each is not None:
                     each.transport.abort()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_answer: bool
+        self,
+        connection: asyncio.Task[None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        is_answer: bool,
     ) -> None:
         while data := await reader.read(65536):
             await self._flows.wait()
-            if not (is_answer and self.line is Line.DEAF):
+            is_lost = connection in self._swallowed or (is_answer and self.line is Line.DEAF)
+            if not is_lost:
                 writer.write(data)
                 await writer.drain()
         raise ConnectionResetError  # ends the other direction as well

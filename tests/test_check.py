@@ -544,7 +544,7 @@ def test_the_projects_are_those_that_are_deployed_to(
     headings: list[str],
     words: str | None,
 ) -> None:
-    (copy / ".env").write_text(APPS)
+    (copy / ".env").write_text(f"{APPS}\nMEDIA_HOSTS=cdn.example.com\n")
     if firebaserc:
         (copy / ".firebaserc").write_text(firebaserc)
     done = check(copy, "--offline", *arguments, **environment)

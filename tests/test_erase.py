@@ -20,6 +20,7 @@ from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.settings import Settings
+from batchpush.waiting import Joined
 from tests.deliveries import Time, change_at, claimed, deliverer_in
 from tests.events import DATABASE
 from tests.firestore import Memory, Operation
@@ -168,7 +169,7 @@ async def test_chunks_bursts_and_summaries_go_too_and_chunks_that_nobody_claimed
     assert (code, lines[-1]) == (0, "4 changed, 0 left")
     assert not [path for path, content in house.stored().items() if b"ann" in content]
     burst = await house.made.ledger.read_burst("b1")
-    assert burst.burst.about == {"d1": ["users/bob/x/y"]}
+    assert burst.burst.about == {"d1": Joined(1, ("users/bob/x/y",))}
 
 
 async def test_records_of_a_newer_version_are_left_and_said(house: House) -> None:
@@ -226,12 +227,12 @@ async def test_after_all_that_a_person_does_no_record_has_any_of_their_ids(house
     assert (await house.erases("ann"))[0] == 1  # one waits still
     ledger: Ledger = house.made.ledger
     house.clock.forward(3600 * 3)
-    (waiting,) = await ledger.overdue(house.clock.now(), 9)
+    (waiting,) = [each async for each in ledger.overdue(house.clock.now())]
     entry = await ledger.read(waiting)
     assert entry is not None
     assert entry.record.waits_for == {"custom_ids": ["bob"]}
     woken = entry.record.woken("x", house.clock.now())
-    await house.made.end(entry, woken.ended(State.OBSOLETE, "nobody is left to be told"))
+    await house.made.end(entry, woken.ended(State.OBSOLETE, "nobody is left to be told"), None)
     assert (await house.erases("ann"))[0] == 0
     for path, content in house.stored().items():
         assert b"ann" not in content, path

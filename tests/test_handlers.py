@@ -69,6 +69,8 @@ DOCUMENTS = st.none() | st.builds(lambda a, b: a | b, st.fixed_dictionaries(LIKE
 STORED = {
     "users/ann": {"display_name": "Ann", "language": "de", "time_zone": "Asia/Tokyo"},
     "users/zoé": {"display_name": 5, "language": ["fr"], "batch": {"tokens": ["t1", 5]}},
+    "users/0": {},
+    "users/7": {},
 }
 
 

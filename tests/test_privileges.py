@@ -17,7 +17,7 @@ DEPLOY = Path("docs/deploy.md").read_text(encoding="utf-8")
 ROLES = {
     "google.cloud.firestore": {"roles/datastore.user"},
     "google.cloud.secretmanager_v1": {"roles/secretmanager.secretAccessor"},
-    "firebase_admin.db": {"roles/firebasedatabase.admin"},
+    "batchpush.realtime_database": {"roles/firebasedatabase.admin"},
     # The task is made in the account's own name, which is to act as itself.
     "firebase_admin.functions": {"roles/cloudtasks.enqueuer", "roles/iam.serviceAccountUser"},
 }
@@ -27,7 +27,7 @@ PART_OF_ONE = {"google.cloud.firestore_v1": "google.cloud.firestore"}
 
 
 def clients() -> Iterator[str]:
-    """The Google clients that the deployed code imports."""
+    """The clients of Google's services that the deployed code imports, our own among them."""
     for file in (
         Path("main.py"),
         *Path("batchpush").rglob("*.py"),
@@ -48,6 +48,8 @@ def client(name: str) -> str | None:
     if first == "google" and not rest.startswith(NO_CLIENTS):
         module = ".".join(name.split(".")[:3])
         return PART_OF_ONE.get(module, module)
+    if name.startswith("batchpush.realtime_database"):
+        return "batchpush.realtime_database"
     if first == "firebase_admin" and rest and not rest.startswith("exceptions"):
         return ".".join(name.split(".")[:2])
     return None

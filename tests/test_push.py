@@ -361,8 +361,8 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
         ),
         (
             {"deeplink": Reference("teams/1")},
-            "deeplink must be a link: https://, or the scheme of an app such as myapp://, "
-            "not a reference",
+            "deeplink must be a link: https://, or of an app that DEEPLINK_BASE or "
+            "DEEPLINK_SCHEMES names, not a reference",
         ),
     ],
 )

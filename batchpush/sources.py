@@ -36,14 +36,22 @@ class Instance:
         return f"{self.name}.{self.location}.firebasedatabase.app"
 
 
+def check_database(source: str) -> None:
+    """Raises `MalformedEvent` for what is not the source of an event of the watched instance."""
+    name = instance_of(source).name
+    if known_instance() not in (name, None):
+        raise MalformedEvent(f"the source is the instance {name}, not the one that is watched")
+
+
 def instance_of(source: str) -> Instance:
-    """The Realtime Database instance of a source; raises `MalformedEvent` for any other source."""
+    """The Realtime Database instance of a source; raises `MalformedEvent` for any other source.
+
+    A record may be of another one than is watched now.
+    """
     found = DATABASE.fullmatch(source)
     if not found:
         raise MalformedEvent("the source is not an instance of the Realtime Database")
     location, name = found.groups()
-    if known_instance() not in (name, None):
-        raise MalformedEvent(f"the source is the instance {name}, not the one that is watched")
     return Instance(name, location)
 
 

@@ -81,7 +81,7 @@ class RestKeyUnavailable(TryAgainLater):
 
 
 class EventTurnedAway(TryAgainLater):
-    """Nothing is recorded of the event: the push is lost unless the event is delivered again."""
+    """What is left to do is not on record: it is lost unless the event is delivered again."""
 
 
 class DeliveryUnfinished(TryAgainLater):

@@ -17,7 +17,7 @@ from batchpush.calls import Caller, Request
 from batchpush.campaign import Campaign
 from batchpush.change import Change, Document
 from batchpush.delivery import deliverer
-from batchpush.errors import DeliveryUnfinished, TryAgainLater
+from batchpush.errors import DeliveryUnfinished, EventTurnedAway, TryAgainLater
 from batchpush.firebase import firestore_client
 from batchpush.firestore import Outrun
 from batchpush.logs import about, log, reason_of
@@ -85,7 +85,7 @@ class Publisher:
             if isinstance(end, BaseException):
                 raise end
         if was_changed:
-            raise DeliveryUnfinished("the campaign was changed again")
+            raise EventTurnedAway("the campaign was changed again")
 
     # From the document to what each app is to have
 

@@ -29,7 +29,7 @@ from batchpush import send_test as testing
 from batchpush.delivery import REPLAY_WITHIN, Deliverer, deliverer
 from batchpush.erase import erased, person_of
 from batchpush.errors import ConfigurationError, DeliveryUnfinished, TryAgainLater
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.ledger import Entry
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.results import as_csv, as_json_lines, as_table
@@ -45,8 +45,8 @@ from batchpush.terminal import (
 )
 
 SHORT_ID = 12  # characters of an id that a list shows
-LEAST_ID = 8  # characters of one that a command takes
-MOST_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
+MIN_ID = 8  # characters of one that a command takes
+MAX_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
 
 Command = Callable[[argparse.Namespace], int]
 OnRecords = Callable[[argparse.Namespace, Deliverer], Awaitable[int]]
@@ -204,8 +204,8 @@ def when(text: str) -> datetime:
 
 
 def prefix(text: str) -> str:
-    if not re.fullmatch(rf"[0-9a-fA-F]{{{LEAST_ID},64}}", text):
-        raise argparse.ArgumentTypeError(f"expected {LEAST_ID} to 64 hex characters of an id")
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{MIN_ID},64}}", text):
+        raise argparse.ArgumentTypeError(f"expected {MIN_ID} to 64 hex characters of an id")
     return text.lower()
 
 
@@ -266,7 +266,7 @@ async def replay(chosen: argparse.Namespace, made: Deliverer) -> int:
 async def _replayed(made: Deliverer, entry: Entry, resend_unknown: bool) -> State:
     try:
         record = await made.replay(entry, resend_unknown)
-    except (Outrun, DeliveryUnfinished):
+    except (WriteConflict, DeliveryUnfinished):
         print("  somebody else took it up: see `show`")
         return State.CLAIMED
     for call in record.calls:
@@ -292,7 +292,7 @@ async def erase(chosen: argparse.Namespace, made: Deliverer) -> int:
 
 
 async def stats(chosen: argparse.Namespace, made: Deliverer) -> int:
-    pull = new_pull(made, max(chosen.since, made.now() - MOST_DAYS).date())
+    pull = new_pull(made, max(chosen.since, made.now() - MAX_DAYS).date())
     await pull.run()
     for app in pull.dev_apps:
         print(f"{app}: a Dev key has no statistics", file=sys.stderr)

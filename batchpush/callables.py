@@ -99,7 +99,7 @@ Function = Callable[[Call], Awaitable[None]]
 CallHandler = Callable[[Call, LookUp], Awaitable[Push | None]]
 
 
-def callable_function(function: Function) -> Any:
+def on_call(function: Function) -> Any:
     """Let apps call the function with Firebase's client libraries.
 
     The Firebase SDK serves it and checks the tokens. The other functions do without its import.

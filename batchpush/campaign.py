@@ -24,7 +24,7 @@ from batchpush.push import (
     without_nones,
 )
 
-LEAST_NAME = 3  # characters
+MIN_NAME = 3  # characters
 TIME = "%Y-%m-%dT%H:%M:%S"  # without a zone: `push_time` is in GMT
 FIRST_ZONE = timedelta(hours=14)  # so far ahead of GMT is the place where a day begins first
 
@@ -148,7 +148,7 @@ def _check_message(message: Mapping[str, Any]) -> None:
 
 
 def _is_name(value: object) -> bool:
-    return is_text(value) and len(str(value)) >= LEAST_NAME
+    return is_text(value) and len(str(value)) >= MIN_NAME
 
 
 def _is_push_time(value: object) -> bool:
@@ -163,7 +163,7 @@ def _are_messages(value: object) -> bool:
 OWN_FIELDS = frozenset(own.name for own in fields(Campaign))
 
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("name", _is_name, f"must be a string of at least {LEAST_NAME} characters"),
+    ("name", _is_name, f"must be a string of at least {MIN_NAME} characters"),
     ("live", lambda v: type(v) is bool, "must be true or false"),
     ("push_time", _is_push_time, "must be now, or a date and time with its zone"),
     (

@@ -34,7 +34,7 @@ from batchpush.errors import (
     UnreadableRecord,
 )
 from batchpush.firebase import firestore
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.ledger import Entry, Ledger
 from batchpush.limits import OVER, Known, counters
 from batchpush.logs import about, log, reason_of
@@ -60,7 +60,7 @@ REPLAY_WITHIN = timedelta(hours=1)
 DROPPED_AT_ONCE = 300  # records whose bodies one commit deletes
 DROP_FOR = timedelta(seconds=60)
 UNRECORDED_FOR = timedelta(hours=6)  # an event may fail before its claim
-MOST_CLAIMS = 10  # of a push to whose burst others add at the same time
+MAX_CLAIMS = 10  # of a push to whose burst others add at the same time
 
 
 async def deliver(change: Change, handler: Handler, report_to: str | None = None) -> None:
@@ -128,15 +128,15 @@ class Deliverer:
         return Caller(self.client, self.now, self.jitter, self.sleep, self.breakers)
 
     async def deliver(self, change: Change, handler: Handler, report_to: str | None = None) -> None:
-        """Raises `Outrun` for a late change that somebody else resumed, or added to."""
-        for _ in range(MOST_CLAIMS):
+        """Raises `WriteConflict` for a late change that somebody else resumed, or added to."""
+        for _ in range(MAX_CLAIMS):
             planned = await self._plan(change, handler, report_to)
             if planned is None:
                 return
             self._turn_away(planned.record)
             try:
                 entry = await self._claim(planned, change)
-            except Outrun:
+            except WriteConflict:
                 if change.late:
                     raise
                 await self.sleep(self.jitter())
@@ -159,13 +159,13 @@ class Deliverer:
         if not record.is_free(self.now()):
             raise DeliveryUnfinished("somebody else is sending it")
         try:
-            taken = await self.ledger.settle(entry, self._taken_up(record))
-        except Outrun:
+            taken = await self.ledger.settle(entry, self._reclaimed(record))
+        except WriteConflict:
             raise DeliveryUnfinished("somebody else resumed it") from None
         await self._finish(taken, taken.record)
 
     async def end(self, entry: Entry, record: Record, burst: StoredBurst | None) -> None:
-        """Settle a delivery that waits, and of which nothing is sent; raises `Outrun`."""
+        """Settle a delivery that waits, and of which nothing is sent; raises `WriteConflict`."""
         rest = burst and burst.without(record.id)
         ended = await self.ledger.change(entry, record, burst=rest)
         await self._finish(ended, ended.record)
@@ -352,12 +352,12 @@ class Deliverer:
             report_to = f"deliveries/{record.id}"
         return replace(record, report_to=f"{change.path}/{report_to}") if report_to else record
 
-    def _taken_up(self, record: Record) -> Record:
-        return record.taken_up(
+    def _reclaimed(self, record: Record) -> Record:
+        return record.reclaimed(
             owner=secrets.token_hex(8),
             now=self.now(),
             lease_until=self._lease_until(),
-            most_resends=self.settings.max_ambiguous_resends,
+            max_resends=self.settings.max_ambiguous_resends,
         )
 
     def _lease_until(self) -> datetime:
@@ -375,7 +375,7 @@ class Deliverer:
         kept = record.keeping_bodies(self.settings.keep_bodies_days)
         try:
             return await self.ledger.settle(entry, kept)
-        except Outrun:
+        except WriteConflict:
             raise DeliveryUnfinished("the lease ended, and somebody else resumed it") from None
 
     async def _send(self, record: Record, call: CallRecord) -> CallRecord:
@@ -444,7 +444,7 @@ class Deliverer:
         if entry is None or entry.record.is_settled:
             return
         states = await self.ledger.chunks_of(delivery).states()
-        with suppress(Outrun):
+        with suppress(WriteConflict):
             concluded = entry.record.with_chunks(states, self.now(), entry.record.later)
             entry = await self.ledger.change(entry, concluded)
             _log_end(entry.record)
@@ -467,7 +467,7 @@ class Deliverer:
             now=self.now(), best_before=self.now() + REPLAY_WITHIN, resend_unknown=resend_unknown
         )
         if not pending.is_settled:
-            entry = await self.ledger.change(entry, self._taken_up(pending))
+            entry = await self.ledger.change(entry, self._reclaimed(pending))
             entry = await self._send_all(entry, entry.record)
             await report(entry.record)
         return entry.record
@@ -522,7 +522,7 @@ class Deliverer:
                         await self.ledger.drop_bodies(found)
                     if len(found) < DROPPED_AT_ONCE:
                         break
-            except (Outrun, LedgerUnavailable) as error:
+            except (WriteConflict, LedgerUnavailable) as error:
                 log("WARNING", "bodies.kept", error=error)
 
     async def _swept(self, record_id: str) -> None:

@@ -12,13 +12,13 @@ from batchpush.change import Document, is_document_id
 from batchpush.delivery import Deliverer
 from batchpush.erasure import Erasure, Person, burst_without, names, profile_ids, strings, without
 from batchpush.errors import BatchpushError, InvalidDocument
-from batchpush.firestore import Outrun, Stored
+from batchpush.firestore import Stored, WriteConflict
 from batchpush.ledger import Entry, Found, Ledger
 from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, LookUp
 from batchpush.record import Record
 from batchpush.terminal import CannotDo
 
-LONGEST_NAME = 1500  # bytes of a document's id in Firestore
+MAX_NAME = 1500  # bytes of a document's id in Firestore
 MEANWHILE = "somebody else changed it meanwhile: run this again"
 NEWER = "a newer version wrote it, which has to erase it"
 
@@ -74,7 +74,7 @@ async def _profiles(look_up: LookUp, ids: Collection[str]) -> dict[str, Document
     found: dict[str, Document] = {}
     for each in sorted(ids):
         with suppress(InvalidDocument):  # what can be no key in a Realtime Database
-            if is_document_id(each) and len(each.encode()) <= LONGEST_NAME:
+            if is_document_id(each) and len(each.encode()) <= MAX_NAME:
                 profile = await look_up(f"users/{each}")
                 found |= {each: profile} if profile is not None else {}
     return found
@@ -127,7 +127,7 @@ async def _of_burst(
     if not dry_run:
         try:
             await made.ledger.rewrite(burst, changes)
-        except Outrun:
+        except WriteConflict:
             return Erased(burst.path, left=MEANWHILE)
     return Erased(burst.path, [f"taken out of its {' and '.join(sorted(changes))}"])
 
@@ -139,6 +139,6 @@ async def _of_record(
     if erasure.done and not dry_run:
         try:
             await ledger.erase(entry, erasure.record, erasure.summary)
-        except Outrun:
+        except WriteConflict:
             erasure = Erasure(entry.record, left=MEANWHILE)
     return Erased(erasure.record, erasure.done, erasure.left)

@@ -13,7 +13,7 @@ from typing import Any
 
 from batchpush.credentials import Credentials
 from batchpush.errors import InvalidDocument, LedgerUnavailable
-from batchpush.firestore import Firestore, Outrun
+from batchpush.firestore import Firestore, WriteConflict
 from batchpush.realtime_database import SCOPES, RealtimeDatabase, transport
 from batchpush.sealed import leaving
 from batchpush.sources import instance_of
@@ -66,7 +66,7 @@ async def queried(query: Any) -> list[Any]:
     """What a query finds."""
     try:
         return await asked(lambda options: query.get(**options))  # type: ignore[no-any-return]
-    except Outrun:  # it has another meaning here
+    except WriteConflict:  # it has another meaning here
         raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
 
 
@@ -84,7 +84,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (AlreadyExists, FailedPrecondition):
-        raise Outrun from None
+        raise WriteConflict from None
     except RetryError as error:
         raise LedgerUnavailable(f"Firestore: {type(error.cause).__name__}") from None
     except (GoogleAPICallError, GoogleAuthError) as error:

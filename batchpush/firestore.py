@@ -40,16 +40,16 @@ TIMEOUT = 10.0  # seconds for one operation, all its tries included
 # client: `_DEFAULT_CHANNEL_OPTIONS` of google-cloud-firestore. 5 s leave an operation time to be
 # repeated on a new connection.
 KEEPALIVE = 30.0, 5.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
+MIN_PAUSE, MAX_PAUSE = 0.1, 2.0  # seconds between two tries
 MAX_ID = 1500  # bytes
-LONGEST_WORDS = 300  # characters of Firestore's own words in an error
+MAX_WORDS = 300  # characters of Firestore's own words in an error
 
 SECOND = timedelta(seconds=1)
 
 Version = Any  # Firestore's update time of a document, to the nanosecond
 
 
-class Outrun(Exception):
+class WriteConflict(Exception):
     """Somebody else wrote the document first; `document` is its path, where that is known."""
 
     def __init__(self, problem: str = "", document: str | None = None) -> None:
@@ -57,7 +57,7 @@ class Outrun(Exception):
         super().__init__(problem)
 
 
-class DocumentGone(Outrun):
+class DocumentGone(WriteConflict):
     """The document that was to be updated is not there any more."""
 
 
@@ -107,7 +107,7 @@ class Query:
     everywhere: bool = False
 
 
-GONE = object()  # the value of a field that an update removes
+DELETE_FIELD = object()  # the value of a field that an update removes
 LESS_THAN, IN = 1, 8  # operators of a query, as the protocol numbers them
 ASCENDING = 1
 
@@ -133,8 +133,9 @@ def _is_id(text: str) -> bool:
 class Firestore:
     """One database, on one connection; made in the worker, used on one event loop.
 
-    Its operations raise `FirestoreUnavailable`, `FirestoreRefused`, and `Outrun` where a write came
-    too late. What makes a write raises `FirestoreRefused` for what Firestore cannot store.
+    Its operations raise `FirestoreUnavailable`, `FirestoreRefused`, and `WriteConflict` where a
+    write came too late. What makes a write raises `FirestoreRefused` for what Firestore cannot
+    store.
     """
 
     def __init__(
@@ -177,8 +178,8 @@ class Firestore:
         return write
 
     def update(self, path: str, fields: Mapping[str, Any], version: Version) -> Any:
-        """Some fields of a document that nobody wrote since; a field that is `GONE` is removed."""
-        kept = {field: value for field, value in fields.items() if value is not GONE}
+        """Some fields of a document that nobody wrote since; `DELETE_FIELD` removes a field."""
+        kept = {field: value for field, value in fields.items() if value is not DELETE_FIELD}
         write = self.put(path, kept)
         write.update_mask.field_paths.extend(fields)
         write.current_document.update_time.CopyFrom(version)
@@ -256,7 +257,7 @@ class Firestore:
 
     def _name(self, path: str) -> str:
         if not is_document(path):
-            raise FirestoreRefused(f"{path[:LONGEST_WORDS]} is not the path of a document")
+            raise FirestoreRefused(f"{path[:MAX_WORDS]} is not the path of a document")
         return f"{self._database}/documents/{path}"
 
     def _stored(self, document: Any) -> Stored:
@@ -282,7 +283,7 @@ class Firestore:
 
     def _failure(self, method: str, request: Any, code: str, details: str) -> Exception | None:
         """What is raised for a status of gRPC; None for trouble that may pass."""
-        words = " ".join(details.split())[:LONGEST_WORDS]
+        words = " ".join(details.split())[:MAX_WORDS]
         problem = f"{code}: {words}" if words else code
         meaning = meaning_of(method, code, words)
         match meaning:
@@ -293,7 +294,7 @@ class Firestore:
             case Meaning.GONE:
                 return DocumentGone(problem, _document_in_the_way(words, request))
             case Meaning.CONFLICT:
-                return Outrun(problem, _document_in_the_way(words, request))
+                return WriteConflict(problem, _document_in_the_way(words, request))
         return FirestoreMisconfigured(f"{problem}. Fix it with: {self._fix(meaning)}")
 
     def _fix(self, meaning: "Meaning") -> str:
@@ -367,7 +368,7 @@ async def _tried(
     """
     import grpc
 
-    end, pause = time.monotonic() + seconds, FIRST_PAUSE
+    end, pause = time.monotonic() + seconds, MIN_PAUSE
     while True:
         left = end - time.monotonic()
         try:
@@ -386,7 +387,7 @@ async def _tried(
         if time.monotonic() + pause >= end:
             raise FirestoreUnavailable(trouble)
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, MAX_PAUSE)
 
 
 # What went wrong: https://cloud.google.com/firestore/docs/understand-error-codes, and what to do
@@ -494,7 +495,7 @@ _storable = _Storable()
 
 
 def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:LONGEST_WORDS]
+    return f"{type(error).__name__}: {error}"[:MAX_WORDS]
 
 
 def _without_credentials(error: NoCredentials) -> FirestoreMisconfigured:

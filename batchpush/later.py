@@ -7,7 +7,7 @@ from typing import Any
 from batchpush.change import Change, Document, Late, path_params
 from batchpush.delivery import Deliverer, deliverer
 from batchpush.errors import DeliveryUnfinished, MalformedEvent
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.ledger import Entry
 from batchpush.logs import about, log
 from batchpush.lookup import look_up_for
@@ -15,7 +15,7 @@ from batchpush.record import Record, State
 from batchpush.triggers import WATCHED
 from batchpush.waiting import Joined
 
-MOST_LOOKS = 10  # at a burst to which others add at the same time
+MAX_READS = 10  # at a burst to which others add at the same time
 SHORT_WAIT = 15.0  # seconds for which a task that comes early is kept rather than sent back
 
 
@@ -28,7 +28,7 @@ async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
 
 
 async def wake(made: Deliverer, delivery: str) -> None:
-    for _ in range(MOST_LOOKS):
+    for _ in range(MAX_READS):
         entry = await made.ledger.read(delivery)
         if entry is None:
             log("ERROR", "delivery.missing", data={"delivery": delivery})
@@ -40,9 +40,9 @@ async def wake(made: Deliverer, delivery: str) -> None:
                 return
             await _until_its_time(made, record)
             try:
-                await _taken_up(made, entry)
+                await _reclaimed(made, entry)
                 return
-            except Outrun:
+            except WriteConflict:
                 await made.sleep(made.jitter())
     raise DeliveryUnfinished("others add to its burst all the time")
 
@@ -56,7 +56,7 @@ async def _until_its_time(made: Deliverer, record: Record) -> None:
         await made.sleep(seconds)
 
 
-async def _taken_up(made: Deliverer, entry: Entry) -> None:
+async def _reclaimed(made: Deliverer, entry: Entry) -> None:
     record = entry.record
     watched = WATCHED.get(record.function)
     burst = await made.ledger.read_burst(record.burst) if record.burst else None

@@ -13,15 +13,15 @@ from typing import Any
 
 from batchpush.errors import LedgerRefused, LedgerUnavailable, UnreadableRecord
 from batchpush.firestore import (
-    GONE,
+    DELETE_FIELD,
     IN,
     LESS_THAN,
     Firestore,
     FirestoreRefused,
     FirestoreUnavailable,
-    Outrun,
     Query,
     Stored,
+    WriteConflict,
 )
 from batchpush.limits import Counter
 from batchpush.logs import log
@@ -91,7 +91,7 @@ class Ledger:
 
         The entry is ours if its owner is: also when the client repeated a create whose answer
         it had lost. Records that wait are created with it, the push is counted, and the burst
-        becomes what it is given as; raises `Outrun` where that was changed since.
+        becomes what it is given as; raises `WriteConflict` where that was changed since.
         """
         writes = chain(
             map(self._create, (record, *later)),
@@ -100,10 +100,10 @@ class Ledger:
         )
         try:
             results = await self._commit(writes)
-        except Outrun:
+        except WriteConflict:
             found = await self.read(record.id)
             if found is None and burst:
-                raise _outrun(f"{BURSTS}/{burst.id}") from None
+                raise _conflict(f"{BURSTS}/{burst.id}") from None
             if found is None:
                 raise LedgerUnavailable("the record was there and is gone") from None
             return found
@@ -133,7 +133,7 @@ class Ledger:
         later: Iterable[Record] = (),
         burst: StoredBurst | None = None,
     ) -> Entry:
-        """Write a later revision of the entry's record; raises `Outrun` if it was changed since.
+        """Write a later revision of the entry's record; `WriteConflict` if it was changed since.
 
         `later` and `burst` are as in `claim`; the error names the document that was in the way.
         """
@@ -142,13 +142,13 @@ class Ledger:
         )
         try:
             results = await self._commit(writes)
-        except Outrun:
+        except WriteConflict:
             found = await self.read(record.id)
             if found and _is_same(found.record, record):
                 return found
             is_burst = found and burst and found.version == entry.version
             path = f"{BURSTS}/{burst.id}" if burst and is_burst else self._path(record.id)
-            raise _outrun(path) from None
+            raise _conflict(path) from None
         return Entry(record, results[0].update_time)
 
     async def settle(self, entry: Entry, record: Record) -> Entry:
@@ -163,7 +163,7 @@ class Ledger:
             return await self.change(entry, record.without_problems())
 
     async def erase(self, entry: Entry, record: Record, summary: str | None = None) -> None:
-        """Write a later revision with fewer bodies; raises `Outrun` if it was changed since.
+        """Write a later revision with fewer bodies; raises `WriteConflict` if it was changed since.
 
         Nothing is reported: the path of the document may be what was erased. A `summary` at this
         path is deleted.
@@ -279,12 +279,12 @@ class Ledger:
         where = (BODIES_UNTIL, LESS_THAN, today.isoformat())
         try:
             return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
-        except Outrun:  # of a query, it has another meaning
+        except WriteConflict:  # of a query, it has another meaning
             raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
 
     async def drop_bodies(self, found: Iterable[Stored]) -> None:
-        """Delete the bodies of all these records; raises `Outrun` if one was changed since."""
-        gone = {"bodies": GONE, BODIES_UNTIL: GONE}
+        """Delete the bodies of these records; raises `WriteConflict` if one was changed since."""
+        gone = {"bodies": DELETE_FIELD, BODIES_UNTIL: DELETE_FIELD}
         await self._commit(
             [self._firestore.update(each.path, gone, each.version) for each in found]
         )
@@ -306,7 +306,7 @@ class Ledger:
         return self._all(Query(BURSTS, fields=(), limit=PAGE))
 
     async def rewrite(self, stored: Stored, changes: Mapping[str, Any]) -> None:
-        """Write some fields of what was found; raises `Outrun` if it was changed since."""
+        """Write some fields of what was found; raises `WriteConflict` if it was changed since."""
         await self._commit([self._firestore.update(stored.path, changes, stored.version)])
 
     async def _all(self, query: Query) -> AsyncIterator[Stored]:
@@ -348,8 +348,8 @@ def translated() -> Iterator[None]:
         raise LedgerRefused(f"Firestore: {error}") from None
 
 
-def _outrun(path: str) -> Outrun:
-    return Outrun(f"{path} was written by somebody else", path)
+def _conflict(path: str) -> WriteConflict:
+    return WriteConflict(f"{path} was written by somebody else", path)
 
 
 def _numbers(result: Any) -> list[int]:
@@ -380,7 +380,11 @@ def _to_document(record: Record) -> dict[str, Any]:
 def _changes(before: Record, after: Record) -> dict[str, Any]:
     """The fields that a later revision has to write."""
     return {
-        name: GONE if value == default else STORED_AS[name](value) if name in STORED_AS else value
+        name: DELETE_FIELD
+        if value == default
+        else STORED_AS[name](value)
+        if name in STORED_AS
+        else value
         for name, default in DEFAULTS.items()
         if (value := getattr(after, name)) != getattr(before, name)
     }

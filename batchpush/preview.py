@@ -24,7 +24,7 @@ from batchpush.firebase import close_realtime_databases
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
 from batchpush.sealed import reading, sealed
-from batchpush.settings import mended, problems_in, settings, watched_instance
+from batchpush.settings import problems_in, settings, watched_instance, with_defaults
 from batchpush.terminal import (
     CannotDo,
     escaped,
@@ -120,7 +120,7 @@ def _prepare(chosen: argparse.Namespace) -> None:
         environment["DEFAULT_LANGUAGE"] = chosen.language
     for problem in problems_in(environment).values():
         print(f"batchpush: {escaped(problem)}; shown without it", file=sys.stderr)
-    os.environ.update(mended(environment) | {"LOG_LEVEL": "ERROR"})
+    os.environ.update(with_defaults(environment) | {"LOG_LEVEL": "ERROR"})
     if project:
         os.environ["GOOGLE_CLOUD_PROJECT"] = project.id
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchpush.change import Document
 from batchpush.firebase import asked, queried, read_all
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.publication import UNFINISHED, Doubt, Publication, State
 
 CAMPAIGNS = "campaigns"
@@ -72,7 +72,7 @@ class Publications:
         return _version(found[campaign])
 
     async def write(self, known: Known, publication: Publication) -> Known:
-        """Write what takes the place of `known`; raises `Outrun` if somebody else did before."""
+        """Write what replaces `known`; raises `WriteConflict` if somebody else did before."""
         client = self._client()
         reference = client.document(known.path)
         batch = client.batch()
@@ -83,7 +83,7 @@ class Publications:
             batch.update(reference, _to_document(publication), option=option)
         try:
             results = await asked(lambda options: batch.commit(**options))
-        except Outrun:
+        except WriteConflict:
             read = await read_all(client, [known.path])
             found = _known(read[known.path])
             if not _is_same(found.publication, publication):

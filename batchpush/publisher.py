@@ -19,7 +19,7 @@ from batchpush.change import Change, Document
 from batchpush.delivery import deliverer
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway, TryAgainLater
 from batchpush.firebase import firestore_client
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.logs import about, log, reason_of
 from batchpush.outcome import Outcome, Reply
 from batchpush.publication import (
@@ -39,7 +39,7 @@ from batchpush.timing import Timing
 Handler = Callable[[Document], Campaign | None]
 
 LIST_PAGE = 100  # rows of Batch's list; it gives no more at once
-MOST_PAGES = 10
+MAX_PAGES = 10
 SWEEP_LIMIT = 100  # states in one run
 SWEEP_FOR = timedelta(seconds=420)
 
@@ -110,7 +110,7 @@ class Publisher:
             raise DeliveryUnfinished(f"{known.app}: somebody else is at it, or may be")
         try:
             publication = await self._done(known, step, wish)
-        except Outrun:
+        except WriteConflict:
             raise DeliveryUnfinished(f"{known.app}: somebody else took it up") from None
         _log_end(known, publication)
         if publication.state in UNFINISHED:
@@ -159,7 +159,7 @@ class Publisher:
         """What Batch's list says of creates that were not answered."""
         publication, tokens = known.publication, set[str]()
         since = min(doubt.at for doubt in publication.doubts) - SKEW
-        for page in range(MOST_PAGES):
+        for page in range(MAX_PAGES):
             outcome, reply = await self._called(known, _list_request(page))
             if outcome is Outcome.REFUSED:  # a Dev key
                 return self._found(publication, None, wish)
@@ -179,8 +179,8 @@ class Publisher:
         return self._found(publication, tokens - await self.publications.taken(tokens), wish)
 
     def _found(self, publication: Publication, tokens: set[str] | None, wish: Wish) -> Publication:
-        most_resends = self.settings.max_ambiguous_resends
-        return publication.found(tokens, wish, most_resends=most_resends, now=self._now())
+        max_resends = self.settings.max_ambiguous_resends
+        return publication.found(tokens, wish, max_resends=max_resends, now=self._now())
 
     # What the platform gave up on
 

@@ -29,7 +29,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 TIMEOUT = 10.0  # seconds for one request, all its attempts included
 KEEP_ALIVE = 30.0  # seconds
 MAX_ATTEMPTS = 3
-FIRST_PAUSE = 0.1  # seconds between two attempts
+MIN_PAUSE = 0.1  # seconds between two attempts
 MAX_ANSWER = 10_000_000  # bytes
 
 TRANSIENT = {429, 500, 502, 503, 504}
@@ -164,7 +164,7 @@ class RealtimeDatabase:
         import aiohttp
         import httpx
 
-        pause = FIRST_PAUSE
+        pause = MIN_PAUSE
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 status, body = await self._attempt(request, path)

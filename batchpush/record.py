@@ -66,7 +66,7 @@ class CallRecord:
     status: int | None = None
     problem: str | None = None
 
-    def after(self, outcome: Outcome, reply: Reply, most_resends: int) -> "CallRecord":
+    def after(self, outcome: Outcome, reply: Reply, max_resends: int) -> "CallRecord":
         """The call after one more try."""
         problem = reply.problem or reply.said()
         tried = replace(
@@ -76,12 +76,12 @@ class CallRecord:
             problem=problem and storable(problem[: MAX_PROBLEM // 4]),
             state=STATE_AFTER.get(outcome, self.state),
         )
-        return tried.doubted(most_resends) if outcome is Outcome.UNKNOWN else tried
+        return tried.doubted(max_resends) if outcome is Outcome.UNKNOWN else tried
 
-    def doubted(self, most_resends: int) -> "CallRecord":
+    def doubted(self, max_resends: int) -> "CallRecord":
         """The call after a send of which nobody knows whether Batch took it."""
         unknown = self.unknown + 1
-        state = CallState.PENDING if unknown <= most_resends else CallState.HELD
+        state = CallState.PENDING if unknown <= max_resends else CallState.HELD
         return replace(self, unknown=unknown, state=state)
 
     def refused(self, problem: str) -> "CallRecord":
@@ -304,8 +304,8 @@ class Record:
             return self.lease_until is None or now >= self.lease_until
         return self.state is State.RETRY
 
-    def taken_up(
-        self, *, owner: str, now: datetime, lease_until: datetime, most_resends: int
+    def reclaimed(
+        self, *, owner: str, now: datetime, lease_until: datetime, max_resends: int
     ) -> "Record":
         """The record as a new owner claims it, to send what is left.
 
@@ -313,7 +313,7 @@ class Record:
         """
         calls: Iterable[CallRecord] = self.calls
         if self.state is State.CLAIMED:
-            calls = [call.doubted(most_resends) if call.is_pending else call for call in calls]
+            calls = [call.doubted(max_resends) if call.is_pending else call for call in calls]
         claimed = self._next(calls, now, owner=owner)
         if claimed.is_settled:
             return claimed

@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from batchpush.client import BatchClient
-from batchpush.outcome import Outcome, judge
+from batchpush.outcome import Outcome, classify
 from batchpush.push import Message, Push, Recipients
 from batchpush.settings import Settings, is_loopback, settings
 from batchpush.terminal import CannotDo, escaped, masked, prepare_environment, user_id
@@ -41,7 +41,7 @@ async def _send(user: str, chosen: Settings) -> int:
     try:
         for call in a_test_push(user).calls(tuple(chosen.batch_apps)):
             reply = await client.send(call.app, call.body)
-            outcome = judge(reply).outcome
+            outcome = classify(reply).outcome
             said = reply.problem or reply.said() or (f"HTTP {reply.status}" if reply.status else "")
             print(f"{call.app:<10}  {outcome.value:<8}  {escaped(said)}".rstrip())
             outcomes.add(outcome)

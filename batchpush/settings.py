@@ -230,11 +230,11 @@ VARIABLES = tuple(setting.name.upper() for setting in fields(Settings))
 
 
 def problems_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with each variable that has to be mended."""
+    """What is wrong with each variable that has to be with_defaults."""
     return _read(environment)[1]
 
 
-def mended(environment: Mapping[str, str]) -> dict[str, str]:
+def with_defaults(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with a default for what is wrong in it, to look at the rest with."""
     defaults = {each.name.upper(): each.metadata["default"] for each in fields(Settings)}
     defaults["BATCH_APPS"] = EXAMPLE_APPS

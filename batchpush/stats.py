@@ -18,7 +18,7 @@ from urllib.parse import quote
 from batchpush.calls import Caller, Request
 from batchpush.delivery import Deliverer, deliverer
 from batchpush.firebase import asked, firestore_client, queried, read_all
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.logs import log
 from batchpush.outcome import Outcome, Reply
 from batchpush.publications import Known, Publications
@@ -105,7 +105,7 @@ class Pull:
 
     async def _plan(self, known: Known, **plan: datetime | None) -> None:
         revision = known.publication.revision + 1
-        with suppress(Outrun):  # it was changed meanwhile: its results are due still
+        with suppress(WriteConflict):  # it was changed meanwhile: its results are due still
             planned = replace(known.publication, revision=revision, **plan)  # type: ignore[arg-type]
             await self.publications.write(known, planned)
 

@@ -18,7 +18,7 @@ from batchpush.firestore import LESS_THAN, Firestore, Query, Stored
 from batchpush.ledger import translated
 from batchpush.logs import about, log
 from batchpush.settings import project_id, settings
-from batchpush.triggers import WATCHED, Function, Watched, every
+from batchpush.triggers import WATCHED, Function, Watched, on_schedule
 
 TOUCHED = "updated_at"
 LOOKS = "batch_looks"  # the collection that says how far each look has come
@@ -27,7 +27,9 @@ PAGE = 50
 LOOK_FOR = timedelta(seconds=420)
 
 
-def document_untouched(path: str, untouched_for: timedelta, look: str) -> Callable[[Function], Any]:
+def on_document_untouched(
+    path: str, untouched_for: timedelta, look: str
+) -> Callable[[Function], Any]:
     """Call the function when a Firestore document at `COLLECTION/{ID}` was left alone for so long.
 
     `look` is how often to look for them, such as `every 15 minutes`. The function gets a change
@@ -43,7 +45,7 @@ def document_untouched(path: str, untouched_for: timedelta, look: str) -> Callab
                 function, path, untouched_for
             )
 
-        return every(look)(looked)
+        return on_schedule(look)(looked)
 
     return decorate
 

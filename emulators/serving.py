@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from yarl import URL
 
-LONGEST_HEADER = 16 * 1024
-LARGEST_BODY = 2 * 1024 * 1024
+MAX_HEADER = 16 * 1024
+MAX_BODY = 2 * 1024 * 1024
 
 # A call that is hanging on purpose must not hold up the end of a test.
 SHUTDOWN_SECONDS = 0.2
@@ -66,8 +66,8 @@ async def _start(app: web.Application, host: str, port: int) -> web.AppRunner:
         # A handler that waits on purpose ends when its client has gone.
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_SECONDS,
-        max_field_size=LONGEST_HEADER,
-        max_line_size=LONGEST_HEADER,
+        max_field_size=MAX_HEADER,
+        max_line_size=MAX_HEADER,
     )
     await runner.setup()
     await web.TCPSite(runner, host, port).start()

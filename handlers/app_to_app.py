@@ -18,10 +18,10 @@ from handlers.links import deeplink
 from handlers.people import PROFILE, person, recipients
 from handlers.texts import say
 
-MOST_OF_SENDER = 30  # calls a minute
-MOST_OF_PAIR = 5
-MOST_OF_RECIPIENT = 20  # from all senders together; messages have no such limit
-MOST_OF_ID = 128  # characters; Firebase's user ids are not longer
+MAX_PER_SENDER = 30  # calls a minute
+MAX_PER_PAIR = 5
+MAX_PER_RECIPIENT = 20  # from all senders together; messages have no such limit
+MAX_ID = 128  # characters; Firebase's user ids are not longer
 
 FIELDS = frozenset({"to", "template", "params"})
 # How Firebase's clients for iOS and Android write a long whole number; the SDK leaves it so.
@@ -38,7 +38,7 @@ class Param:
 
 def an_id(value: Any) -> str | None:
     """An id of another document."""
-    is_short = isinstance(value, str) and len(value) <= MOST_OF_ID
+    is_short = isinstance(value, str) and len(value) <= MAX_ID
     return value if is_short and is_document_id(value) else None
 
 
@@ -50,7 +50,7 @@ def minutes(value: Any) -> int | None:
     return value if type(value) is int and 5 <= value <= 120 else None
 
 
-ID = Param(an_id, f"must be an id of at most {MOST_OF_ID} characters")
+ID = Param(an_id, f"must be an id of at most {MAX_ID} characters")
 MINUTES = Param(minutes, "must be a whole number from 5 to 120")
 
 
@@ -85,8 +85,8 @@ def limits(call: Call) -> list[Limit]:
     """How much one person may have pushed, and how much of it to the same other."""
     to = read(call).to
     return [
-        Limit((call.function, call.caller), MOST_OF_SENDER),
-        Limit((call.function, call.caller, to), MOST_OF_PAIR),
+        Limit((call.function, call.caller), MAX_PER_SENDER),
+        Limit((call.function, call.caller, to), MAX_PER_PAIR),
     ]
 
 
@@ -131,7 +131,7 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
         time_to_live=int(fresh_for.total_seconds()),
         best_before=fresh_for,
         sender=me,
-        limits=[Limit(("to", to), MOST_OF_RECIPIENT)],
+        limits=[Limit(("to", to), MAX_PER_RECIPIENT)],
     )
 
 

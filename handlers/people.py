@@ -18,7 +18,7 @@ from batchpush.push import ID_LISTS, problem_of_id
 from handlers.fields import one_line, zone_named
 from handlers.texts import language_of
 
-MOST_PEOPLE = 1000  # whose profiles are read for one push
+MAX_PEOPLE = 1000  # whose profiles are read for one push
 PROFILE = ("display_name", "language", "time_zone", "push_muted", "quiet_hours", "batch")
 CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:[0-5][0-9](\.[0-9]+)?)?")
 
@@ -67,8 +67,8 @@ def person_ids(document: Document, field: str) -> tuple[str, ...] | None:
     An item that is no id keeps nobody else from the push.
     """
     user_ids = document.valid_ids(field)
-    if user_ids and len(user_ids) > MOST_PEOPLE:
-        raise document.invalid(field, f"has {len(user_ids)} people; at most {MOST_PEOPLE} can be")
+    if user_ids and len(user_ids) > MAX_PEOPLE:
+        raise document.invalid(field, f"has {len(user_ids)} people; at most {MAX_PEOPLE} can be")
     return user_ids
 
 

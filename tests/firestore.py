@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from batchpush.change import plain
-from batchpush.firestore import IN, DocumentGone, Firestore, Outrun, messages
+from batchpush.firestore import IN, DocumentGone, Firestore, WriteConflict, messages
 
 DATABASE = "projects/demo-batchpush/databases/(default)"
 
@@ -70,12 +70,12 @@ class Memory:
     def _check(self, write: Any) -> None:
         stored, condition = self.documents.get(write.update.name), write.current_document
         if condition.HasField("exists") and not condition.exists and stored is not None:
-            raise Outrun("it is there")
+            raise WriteConflict("it is there")
         if condition.HasField("update_time"):
             if stored is None:
                 raise DocumentGone("NOT_FOUND")
             if stored.update_time != condition.update_time:
-                raise Outrun("it was changed")
+                raise WriteConflict("it was changed")
 
     def _write(self, write: Any) -> Any:
         document = type(write.update)()

@@ -846,7 +846,7 @@ def test_an_erasure_gives_way_to_who_was_faster(operator: Operator) -> None:
         assert entry is not None
         late = without("ann", entry.record, NOW)
         await ledger.change(entry, replace(entry.record, owner="second", revision=1))
-        with pytest.raises(batchpush.ledger.Outrun):
+        with pytest.raises(batchpush.ledger.WriteConflict):
             await ledger.erase(entry, late.record)
 
     operator.asked(erase_late)

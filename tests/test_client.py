@@ -10,7 +10,7 @@ import pytest
 import batchpush.client
 from batchpush.client import BatchClient
 from batchpush.errors import RestKeyUnavailable
-from batchpush.outcome import Outcome, judge
+from batchpush.outcome import Outcome, classify
 from batchpush.push import Message, Push, Recipients
 from batchpush.rest_key import RestKey, RestKeyCache
 from batchpush.settings import Settings
@@ -74,7 +74,7 @@ async def test_a_call_is_one_post_to_the_apps_own_address(
 ) -> None:
     reply = await client.send("android", BODY)
     (seen,) = api.calls()
-    assert (reply.status, judge(reply).outcome) == (201, Outcome.ACCEPTED)
+    assert (reply.status, classify(reply).outcome) == (201, Outcome.ACCEPTED)
     assert seen["method"] == "POST"
     assert seen["path"] == "/1.1/ANDROIDKEY/transactional/send"
     assert seen["headers"]["x-authorization"] == "key-1"
@@ -166,7 +166,7 @@ async def test_whatever_happens_on_the_line_is_a_reply_within_the_deadline(
     api.fault(**fault)
     started = time.monotonic()
     reply = await client.send("ios", BODY)
-    assert judge(reply).outcome is outcome
+    assert classify(reply).outcome is outcome
     assert time.monotonic() - started < 2.0
     assert len(api.calls()) == 1
     assert "key-1" not in repr(reply)
@@ -175,7 +175,7 @@ async def test_whatever_happens_on_the_line_is_a_reply_within_the_deadline(
 async def test_a_server_that_is_not_there_was_sent_nothing(keys: Keys) -> None:
     client = client_for("http://127.0.0.1:9", keys)
     reply = await client.send("ios", BODY)
-    assert judge(reply).outcome is Outcome.NOT_SENT
+    assert classify(reply).outcome is Outcome.NOT_SENT
     await client.aclose()
 
 

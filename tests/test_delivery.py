@@ -150,7 +150,7 @@ async def test_no_push_is_no_write(deliverer: Deliverer, clock: Time) -> None:
 async def test_an_accepted_call_is_not_repeated_because_another_failed(
     deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.calls, "MOST_TRIES", 1)
+    monkeypatch.setattr(batchpush.calls, "MAX_ATTEMPTS", 1)
     api.fault(app="android", status=503, times=2)
     change = change_at(clock)
     assert (await delivered(deliverer, change)).state is State.RETRY
@@ -166,7 +166,7 @@ async def test_what_was_claimed_is_what_is_sent(
         recipients = Recipients(custom_ids=["eve"])
         return Push(group_id="other", recipients=recipients, message=Message("Other"))
 
-    monkeypatch.setattr(batchpush.calls, "MOST_TRIES", 1)
+    monkeypatch.setattr(batchpush.calls, "MAX_ATTEMPTS", 1)
     api.fault(status=503, times=2)
     change = change_at(clock)
     await delivered(deliverer, change)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from batchpush import Change, Limit, LookUp, Message, Push, QuietHours, Recipients
-from batchpush.calls import MOST_TRIES
+from batchpush.calls import MAX_ATTEMPTS
 from batchpush.delivery import Deliverer
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
 from batchpush.firestore import FirestoreRefused, FirestoreUnavailable
@@ -33,7 +33,7 @@ from tests.firestore import Memory, Operation
 from tests.house import MORNING, House
 
 REDELIVERY = TIMING.lease + 10  # seconds; whoever was killed has lost its lease by then
-MOST_DELIVERIES = 6
+MAX_DELIVERIES = 6
 TOKEN = Reply(201, b'{"token": "t"}')
 
 
@@ -298,7 +298,7 @@ async def check_cell(
     cell.memory.strike = strike
     # The platform brings some events twice, done or not.
     while not await cell.deliver() or cell.deliveries < 2:
-        assert cell.deliveries < MOST_DELIVERIES, where
+        assert cell.deliveries < MAX_DELIVERIES, where
     assert struck, f"{where} was never reached"
     check_promise(cell, await cell.record(), where)
 
@@ -343,7 +343,7 @@ async def test_without_a_fault_of_firestore_every_answer_ends_as_the_table_says(
     assert is_done is not is_unsettled(answer, k)
     first = {call.app: call for call in (await cell.record()).calls}
     assert first["android"].state is CallState.ACCEPTED
-    pending_tries = {Outcome.NOT_SENT: range(1, MOST_TRIES + 1), Outcome.UNKNOWN: range(1, 2)}
+    pending_tries = {Outcome.NOT_SENT: range(1, MAX_ATTEMPTS + 1), Outcome.UNKNOWN: range(1, 2)}
     assert first["ios"].tries in pending_tries.get(answer.outcome, range(1, 2))
 
     while not is_done:
@@ -369,10 +369,10 @@ def taken_for_unsent(record: Record, **changes: Any) -> Record:
     return TAKEN_UP(replace(record, state=State.RETRY), **changes)
 
 
-TAKEN_UP = Record.taken_up
+TAKEN_UP = Record.reclaimed
 MISTAKES: Sequence[tuple[Any, str, Any]] = (
-    (Record, "taken_up", taken_for_unsent),
-    (CallRecord, "doubted", lambda call, most_resends: call),
+    (Record, "reclaimed", taken_for_unsent),
+    (CallRecord, "doubted", lambda call, max_resends: call),
     (Memory, "_check", lambda memory, write: None),
 )
 

@@ -9,7 +9,7 @@ import pytest
 
 import batchpush.delivery
 from batchpush.delivery import Deliverer
-from batchpush.firestore import FirestoreUnavailable, Outrun
+from batchpush.firestore import FirestoreUnavailable, WriteConflict
 from batchpush.record import CallState, Record, State
 from batchpush.settings import Settings
 from tests.deliveries import Time, change_at, claimed, deliverer_in, greet, ledger_for
@@ -127,7 +127,7 @@ async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
     assert memory.operations.count("record") == 5
 
 
-@pytest.mark.parametrize("error", [Outrun(), FirestoreUnavailable("NOT_FOUND")])
+@pytest.mark.parametrize("error", [WriteConflict(), FirestoreUnavailable("NOT_FOUND")])
 @pytest.mark.parametrize("step", ["query", "record"])
 async def test_what_stands_in_the_way_is_said_and_the_next_sweep_tries_again(
     clock: Time, capsys: pytest.CaptureFixture[str], error: Exception, step: str

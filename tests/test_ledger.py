@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import batchpush.ledger
 import batchpush.limits
 from batchpush.errors import LedgerUnavailable, UnreadableRecord
-from batchpush.firestore import Firestore, Outrun
+from batchpush.firestore import Firestore, WriteConflict
 from batchpush.ledger import Entry, Ledger
 from batchpush.limits import Limit, counters
 from batchpush.outcome import Outcome, Reply
@@ -28,7 +28,7 @@ from tests.firestore import Memory, Operation
 
 suite = pytest.mark.suite
 
-MOST_BYTES = {"claim": 700, "outcome": 420}
+MAX_BYTES = {"claim": 700, "outcome": 420}
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def test_a_record_is_small_beside_what_is_sent(monkeypatch: pytest.MonkeyPatch) 
     claim = ledger._create(record)
     ended = sent(record).keeping_bodies(days=7)
     (outcome,) = ledger._update(Entry(record, claim.update.update_time), ended)
-    assert claim.ByteSize() - body <= MOST_BYTES["claim"]
-    assert outcome.ByteSize() <= MOST_BYTES["outcome"]
+    assert claim.ByteSize() - body <= MAX_BYTES["claim"]
+    assert outcome.ByteSize() <= MAX_BYTES["outcome"]
 
 
 def test_only_what_is_searched_is_in_the_indexes() -> None:
@@ -160,7 +160,7 @@ async def test_of_many_changes_at_once_one_wins_and_the_others_are_told(ledger: 
     async def change(owner: str) -> bool:
         try:
             await ledger.change(entry, replace(sent(record), owner=owner))
-        except Outrun:
+        except WriteConflict:
             return False
         return True
 
@@ -171,7 +171,7 @@ async def test_a_change_that_changes_nothing_fences_all_the_same(ledger: Ledger)
     record = claimed()
     entry = await ledger.claim(record)
     await ledger.change(entry, replace(record, revision=1))
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         await ledger.change(entry, replace(record, owner="second", revision=1))
 
 
@@ -324,7 +324,7 @@ async def test_what_waits_and_its_burst_are_written_with_the_claim_or_not_at_all
     assert stored.burst == BURST
 
     too_late, its_later = claimed(), waiting(NOW)
-    with pytest.raises(Outrun):  # the burst is not as new as it was
+    with pytest.raises(WriteConflict):  # the burst is not as new as it was
         await ledger.claim(too_late, [its_later], replace(new, burst=BURST))
     assert await ledger.read(too_late.id) is None
     assert await ledger.read(its_later.id) is None
@@ -345,7 +345,7 @@ async def test_what_waits_and_its_burst_are_written_with_a_change_or_not_at_all(
     assert (await ledger.read_burst(burst_id)).burst == BURST.without("d1")
 
     entry = await ledger.claim(waiting(NOW))
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         await ledger.change(entry, entry.record.woken("second", NOW), [], stored)
     assert await ledger.read(entry.record.id) == entry
 
@@ -434,7 +434,7 @@ async def test_what_is_erased_is_gone_and_nothing_is_told_of_it(ledger: Ledger) 
     assert found is not None
     assert found.record == erased
     assert not await ledger._client().read(summary)
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         await ledger.erase(entry, erased)
 
 
@@ -460,7 +460,7 @@ async def test_a_record_that_expires_as_its_event_comes_again_lets_it_come_again
 
     async def expired(name: str, operation: Operation) -> Any:
         if name == "claim":
-            raise Outrun
+            raise WriteConflict
         return operation()
 
     memory.strike = expired
@@ -527,8 +527,8 @@ STEPS = st.lists(
 class Actors:
     """Four deliveries of one event, which act in whatever order they are told to."""
 
-    def __init__(self, ledger: Ledger, most_resends: int) -> None:
-        self.ledger, self.most_resends = ledger, most_resends
+    def __init__(self, ledger: Ledger, max_resends: int) -> None:
+        self.ledger, self.max_resends = ledger, max_resends
         record = claimed()
         self.first = replace(
             record, calls=record.calls[:1], best_before=record.created_at + timedelta(days=365)
@@ -556,11 +556,11 @@ class Actors:
         if entry.record.owner != owner:
             if not entry.record.is_free(self.now):
                 return
-            taken = entry.record.taken_up(
+            taken = entry.record.reclaimed(
                 owner=owner,
                 now=self.now,
                 lease_until=lease_until,
-                most_resends=self.most_resends,
+                max_resends=self.max_resends,
             )
             entry = await self.ledger.change(entry, taken)
         if entry.record.state is State.CLAIMED:
@@ -573,10 +573,10 @@ class Actors:
         assert lease_until is not None
         if self.now < lease_until and call == entry.record.calls[0] and call.is_pending:
             self.accepted += 1
-            self.holding[who] = entry, call.after(outcome, Reply(), self.most_resends)
+            self.holding[who] = entry, call.after(outcome, Reply(), self.max_resends)
 
     async def record(self, entry: Entry, call: CallRecord) -> None:
-        with contextlib.suppress(Outrun):
+        with contextlib.suppress(WriteConflict):
             await self.ledger.change(entry, entry.record.after([call], self.now))
 
     async def finish(self) -> Record:
@@ -589,19 +589,19 @@ class Actors:
         return entry.record
 
 
-@pytest.mark.parametrize("most_resends", [0, 1])
+@pytest.mark.parametrize("max_resends", [0, 1])
 @pytest.mark.parametrize("where", WHERE)
-def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, most_resends: int) -> None:
+def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, max_resends: int) -> None:
     with asyncio.Runner() as runner:
         ledger = ledger_in(where)
 
         async def play(steps: list[tuple[int, str]]) -> None:
-            actors = Actors(ledger, most_resends)
+            actors = Actors(ledger, max_resends)
             for who, what in steps:
                 await actors.act(who, what)
-                assert actors.accepted <= 1 + most_resends
+                assert actors.accepted <= 1 + max_resends
             record = await actors.finish()
-            assert actors.accepted <= 1 + most_resends
+            assert actors.accepted <= 1 + max_resends
             assert record.state in (State.SENT, State.HELD)
             assert actors.accepted >= (record.state is State.SENT)
 
@@ -647,11 +647,11 @@ async def test_an_event_that_is_claimed_already_is_not_counted(where: str) -> No
 async def test_who_was_first_with_a_burst_is_named(where: str) -> None:
     ledger, burst = ledger_in(where), StoredBurst(uuid.uuid4().hex, Burst(), None)
     await ledger.claim(claimed(), (), burst)
-    with pytest.raises(Outrun, match=f"batch_bursts/{burst.id}"):
+    with pytest.raises(WriteConflict, match=f"batch_bursts/{burst.id}"):
         await ledger.claim(claimed("second"), (), burst)
     entry = await ledger.claim(claimed("third"))
-    with pytest.raises(Outrun, match=f"batch_bursts/{burst.id}"):
+    with pytest.raises(WriteConflict, match=f"batch_bursts/{burst.id}"):
         await ledger.change(entry, replace(entry.record, revision=1), (), burst)
     await ledger.change(entry, replace(entry.record, revision=1, owner="fourth"))
-    with pytest.raises(Outrun, match=entry.record.id):
+    with pytest.raises(WriteConflict, match=entry.record.id):
         await ledger.change(entry, replace(entry.record, revision=1))

@@ -81,7 +81,7 @@ class Model:
     """
 
     calls: int
-    most_resends: int
+    max_resends: int
     later: bool = False
     over: bool = False
 
@@ -124,11 +124,11 @@ class Model:
         if world.stored != delivery.held:
             yield world.with_delivery(index, GONE)  # fenced off
             return
-        taken = delivery.held.taken_up(
+        taken = delivery.held.reclaimed(
             owner=f"{delivery.held.revision}",
             now=world.now,
             lease_until=world.now + LEASE,
-            most_resends=self.most_resends,
+            max_resends=self.max_resends,
         )
         after = GONE if taken.is_settled else Delivery("send", taken)
         yield world.with_delivery(index, after, stored=taken)
@@ -149,7 +149,7 @@ class Model:
             cost = 0 if outcome is Outcome.ACCEPTED else 1
             if cost > world.faults:
                 continue
-            after = call.after(outcome, Reply(), self.most_resends)
+            after = call.after(outcome, Reply(), self.max_resends)
             calls = (*held.calls[:number], replace(after, tries=0), *held.calls[number + 1 :])
             accepted = list(world.accepted)
             accepted[number] += taken
@@ -200,7 +200,7 @@ class Model:
 
     def check(self, world: World) -> None:
         """What must be true of every world that can be."""
-        assert all(count <= 1 + self.most_resends for count in world.accepted), world
+        assert all(count <= 1 + self.max_resends for count in world.accepted), world
         if world.stored is None:
             assert not any(world.accepted), world
             return
@@ -219,7 +219,7 @@ class Model:
             if call.state.value == "refused":
                 assert not count or call.unknown, world
             if call.state.value == "held":
-                assert call.unknown > self.most_resends, world
+                assert call.unknown > self.max_resends, world
 
     def explore(self, deliveries: int, faults: int) -> int:
         """Check every world that can be; returns how many there are."""
@@ -239,30 +239,30 @@ class Model:
 
 
 @pytest.mark.parametrize(
-    ("calls", "deliveries", "faults", "most_resends"),
+    ("calls", "deliveries", "faults", "max_resends"),
     [(1, 4, 3, 0), (1, 4, 3, 1), (2, 3, 2, 1), (3, 2, 3, 0)],
 )
 def test_no_interleaving_breaks_the_promise(
-    calls: int, deliveries: int, faults: int, most_resends: int
+    calls: int, deliveries: int, faults: int, max_resends: int
 ) -> None:
-    assert Model(calls, most_resends).explore(deliveries, faults) > 100
+    assert Model(calls, max_resends).explore(deliveries, faults) > 100
 
 
-@pytest.mark.parametrize("most_resends", [0, 1])
+@pytest.mark.parametrize("max_resends", [0, 1])
 @pytest.mark.parametrize(
     ("calls", "deliveries", "faults"),
     [(1, 3, 3), (2, 2, 2)],
 )
 def test_nor_does_one_with_a_task_to_be_made(
-    calls: int, deliveries: int, faults: int, most_resends: int
+    calls: int, deliveries: int, faults: int, max_resends: int
 ) -> None:
     """Without it, nobody is told who has to wait."""
-    assert Model(calls, most_resends, later=True).explore(deliveries, faults) > 100
+    assert Model(calls, max_resends, later=True).explore(deliveries, faults) > 100
 
 
-@pytest.mark.parametrize("most_resends", [0, 1])
-def test_nor_does_one_that_is_over_a_limit(most_resends: int) -> None:
-    assert Model(1, most_resends, over=True).explore(deliveries=3, faults=3) > 50
+@pytest.mark.parametrize("max_resends", [0, 1])
+def test_nor_does_one_that_is_over_a_limit(max_resends: int) -> None:
+    assert Model(1, max_resends, over=True).explore(deliveries=3, faults=3) > 50
 
 
 class Unfenced(Model):

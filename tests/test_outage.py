@@ -33,8 +33,8 @@ from tests.figures import figure
 from tests.firestore import Memory, Operation
 from tests.seed import SEED
 from tests.virtual import (
-    FIRST_BACKOFF,
-    LONGEST_BACKOFF,
+    MAX_BACKOFF,
+    MIN_BACKOFF,
     START,
     UNEVEN,
     Platform,
@@ -166,7 +166,7 @@ async def lasting(change: Change, look_up: LookUp) -> Push:
 
 def highest_rate() -> float:
     """Calls in one second after the outage, with four standard deviations for chance."""
-    pauses = [min(FIRST_BACKOFF * 2**number, LONGEST_BACKOFF) for number in range(100)]
+    pauses = [min(MIN_BACKOFF * 2**number, MAX_BACKOFF) for number in range(100)]
     rounds = sum(begins * (1 - UNEVEN) <= OUTAGE for begins in accumulate(pauses))
     events = (1 + rounds) * PER_SECOND
     return len(SETTINGS.batch_apps) * (events + 4 * math.sqrt(events))
@@ -239,7 +239,7 @@ async def tripped() -> tuple[World, Deliverer]:
     deliverer = world.deliverer(0)
     for app in SETTINGS.batch_apps:
         for _ in range(FAILURES):
-            deliverer.breakers[app].failed(now(), None)
+            deliverer.breakers[app].record_failure(now(), None)
     return world, deliverer
 
 
@@ -272,7 +272,7 @@ def test_before_the_platform_gives_up_there_is_a_record(age: timedelta, state: S
 def test_while_one_app_is_well_its_calls_go() -> None:
     async def half() -> World:
         world, deliverer = await tripped()
-        deliverer.breakers["ios"].answered()
+        deliverer.breakers["ios"].record_success()
         with pytest.raises(DeliveryUnfinished, match="not every call"):
             await deliverer.deliver(event_at(now()), greet)
         return world

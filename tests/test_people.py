@@ -17,7 +17,7 @@ from batchpush.push import ID_LISTS
 from batchpush.record import State
 from handlers.people import (
     MAX_IDS,
-    MOST_PEOPLE,
+    MAX_PEOPLE,
     PROFILE,
     Person,
     in_their_words,
@@ -213,7 +213,7 @@ async def test_for_nobody_nothing_is_read() -> None:
 
 
 def test_more_people_than_are_looked_up_for_one_push_are_named_with_both_numbers() -> None:
-    ids = [f"u{number}" for number in range(MOST_PEOPLE + 1)]
+    ids = [f"u{number}" for number in range(MAX_PEOPLE + 1)]
     assert person_ids(Document("c", {"ids": ids[:-1]}), "ids") == tuple(ids[:-1])
     assert person_ids(Document("c", {}), "ids") is None
     with pytest.raises(InvalidDocument, match="c: ids has 1001 people; at most 1000 can be"):

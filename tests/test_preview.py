@@ -233,7 +233,7 @@ def test_documents_of_a_project_are_read_and_nothing_else_is_done(folder: Folder
 MAIN = """
 import asyncio, os, subprocess, threading, urllib.request
 import batchpush
-from batchpush import deliver, document_written
+from batchpush import deliver, on_document_written
 from handlers import campaigns, orders
 
 async def posting(change, look_up):
@@ -252,7 +252,7 @@ def write_with_google_s_client():
     Client().document("orders/7").set({"status": "lost"})
 """
 FUNCTION = """
-@document_written("orders/{{order_id}}")
+@on_document_written("orders/{{order_id}}")
 async def {name}(change):
     {body}
 """

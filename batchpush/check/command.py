@@ -21,7 +21,7 @@ from batchpush.env_files import (
     projects,
     read,
 )
-from batchpush.settings import mended, project_id
+from batchpush.settings import project_id, with_defaults
 from batchpush.terminal import CannotDo
 
 PURPOSE = "Say what would keep a deployment, or its pushes, from working."
@@ -103,7 +103,7 @@ def deployment_to(project: Project | None) -> Deployment:
         project=project,
         files=[str(file) for file in files],
         variables=variables,
-        discovery=discover(dict(mended(environment_of(variables))) | of_cli),
+        discovery=discover(dict(with_defaults(environment_of(variables))) | of_cli),
     )
 
 

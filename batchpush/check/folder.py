@@ -24,8 +24,8 @@ from batchpush.settings import (
     VARIABLES,
     Settings,
     is_loopback,
-    mended,
     problems_in,
+    with_defaults,
 )
 from batchpush.terminal import masked
 
@@ -107,7 +107,7 @@ class Deployment:
     @property
     def settings(self) -> Settings:
         """With defaults in the place of what is wrong."""
-        return Settings.from_environment(mended(self.environment))
+        return Settings.from_environment(with_defaults(self.environment))
 
     def where(self, variable: str) -> str:
         """The line that counts: of two, the later."""

@@ -19,7 +19,7 @@ from emulators.serving import is_of_this_address
 FILES = {file.name: file for file in (Path(__file__).parent / "page").iterdir()}
 
 SHOWN = 100  # calls and campaigns, the newest
-LONGEST_LIST = 100  # recipients that are shown of a call
+MAX_LIST = 100  # recipients that are shown of a call
 TICK_SECONDS = 0.1
 
 HEADERS = {
@@ -167,5 +167,5 @@ def shorter(body: Any) -> Any:
     """The body with the first of many recipients."""
     if not (lists := recipient_lists(body)):
         return body
-    first = {kind: ids[:LONGEST_LIST] for kind, ids in lists.items()}
+    first = {kind: ids[:MAX_LIST] for kind, ids in lists.items()}
     return body | {"recipients": body["recipients"] | first}

@@ -293,7 +293,7 @@ _said = sys.stdout
 
 async def main(spec: Spec) -> None:
     if spec.most_tries is not None:
-        batchpush.calls.MOST_TRIES = spec.most_tries
+        batchpush.calls.MAX_ATTEMPTS = spec.most_tries
     if spec.ledger_timeout is not None:
         batchpush.ledger.TIMEOUT = spec.ledger_timeout
     chance.seed(spec.seed)

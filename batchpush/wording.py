@@ -59,12 +59,13 @@ def _problem(table: Any, default: Text | None) -> str | None:
             values = placeholders(text)
         except ValueError as error:
             return f"{part}: {error}"
-        if default is not None and (unknown := sorted(values - _values(default))):
+        if default is not None and (unknown := sorted(values - values_of(default))):
             return f"{part}: the default language has no {{{unknown[0]}}}"
     return None
 
 
-def _values(text: Text) -> set[str]:
+def values_of(text: Text) -> set[str]:
+    """The names of the values that a text needs."""
     return {name for part in PARTS for name in placeholders(text[part])}
 
 

@@ -52,7 +52,7 @@ def in_background(app: web.Application) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{runner.addresses[0][1]}"
         finally:
-            run(runner.cleanup())
+            run(_end(runner))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(LOOP_SECONDS)
@@ -72,6 +72,16 @@ async def _start(app: web.Application, host: str, port: int) -> web.AppRunner:
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+async def _end(runner: web.AppRunner) -> None:
+    """Close all connections, also those that are only being accepted."""
+    await runner.cleanup()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)  # closed transports say so with the loop's next turn
 
 
 def is_of_this_address(request: web.Request) -> bool:

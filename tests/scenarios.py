@@ -236,6 +236,8 @@ MESSAGES = [
     Scenario("nobody writes", NOBODY, says(HELLO), NO),
     Scenario("where there is no conversation", "ann", says(HELLO, conversation_id="x"), NO),
     Scenario("marked for others at once", "ann", says({**HELLO, "unread_by": {"bob": True}}), NO),
+    Scenario("with the time of the write", "ann", says({**HELLO, "sent_at": NOW}), YES),
+    Scenario("with another time", "ann", says({**HELLO, "sent_at": 5}), NO),
     Scenario("the longest text", "ann", says({**HELLO, "text": "x" * 4000}), YES),
     Scenario("a text that is too long", "ann", says({**HELLO, "text": "x" * 4001}), NO),
     Scenario("a long picture", "ann", says({**HELLO, "image_url": "https://a/" + "x" * 2048}), NO),

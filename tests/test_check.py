@@ -349,23 +349,33 @@ def test_the_records_need_a_ttl_in_the_file_of_indexes(
     assert finding.severity is severity
 
 
-EN = '[hello]\ntitle = "{sender}"\nbody = "{text}"\n[bye]\nbody = "Bye"\n'
+HELLO = '[hello]\ntitle = "{sender}"\nbody = "{text}"\n'
+BYE = '[bye]\ntitle = "Bye"\nbody = "Bye"\n'
+EN = HELLO + BYE
 
 
 @pytest.mark.parametrize(
     ("fr", "found"),
     [
         (EN, []),
-        ('[hello]\nbody = "{text} {sender}"\n[bye]\nbody = "Salut"\n', []),
-        ('[hello]\nbody = "{text}"\n[bye]\nbody = "{{}}"\n', [(W, "fr.toml:1 hello: other")]),
+        ('[hello]\ntitle = "Salut"\nbody = "{text} {sender}"\n' + BYE, []),
+        (HELLO.replace("{sender}", "{{}}") + BYE, [(W, "fr.toml:1 hello: other")]),
         (
-            '[bye]\nbody = "Salut"\n\n[hello]\nbody = "{text} {sender} {qui}"\n',
+            BYE + HELLO.replace("{text}", "{text} {qui}"),
             [(E, "fr.toml:4 hello: no other language has {qui}")],
         ),
-        ('[hello]\nbody = "{text} {sender}"\n', [(W, "fr.toml bye is missing")]),
-        (f'{EN}[more]\nbody = "x"\n', [(E, "en.toml more is missing in the default language")]),
-        ("[", []),
-        ("hello = 3", []),
+        (HELLO, [(W, "fr.toml bye is missing")]),
+        (
+            f'{EN}[more]\ntitle = "x"\nbody = "x"\n',
+            [(E, "en.toml more is missing in the default language")],
+        ),
+        # What is broken is said in the default language, and nowhere else.
+        (HELLO.replace("{sender}", "{sender") + BYE, [(E, "fr.toml:1 hello title: expected '}'")]),
+        (HELLO + BYE.replace("Bye", "}"), [(E, "fr.toml:4 bye title: Single '}'")]),
+        (HELLO.replace("{text}", "{0}") + BYE, [(E, "fr.toml:1 hello body: {0} is not the name")]),
+        (HELLO + '[bye]\nbody = "Bye"\n', [(E, "fr.toml:4 bye has no title")]),
+        ("[", [(E, "fr.toml is not TOML: ")]),
+        ("hello = 3", [(E, "fr.toml hello is not a table"), (W, "fr.toml bye is missing")]),
     ],
 )
 def test_every_language_has_every_text_and_every_value(

@@ -56,7 +56,13 @@ STORED = EMPTY.written(
 
 
 def writes(act: Act, now: int = TIME) -> Mapping[str, Any]:
-    return {path: now if value is NOW else value for path, value in act.database.items()}
+    return {path: _at(now, value) for path, value in act.database.items()}
+
+
+def _at(now: int, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _at(now, each) for name, each in value.items()}
+    return now if value is NOW else value
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)

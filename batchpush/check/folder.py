@@ -3,9 +3,7 @@
 import difflib
 import json
 import re
-import string
-import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from batchpush.settings import (
     with_defaults,
 )
 from batchpush.terminal import masked
+from batchpush.wording import values_of, wording
 
 PYTHONS = ("python311", "python312", "python313")
 IGNORED = ("venv", ".git", "tests", "emulators")  # large, and of no use to a function
@@ -345,14 +344,18 @@ def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
 
 def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Finding]:
     """Whether each language has every text, with the same values in it."""
-    try:
-        languages = {
-            file: {key: _values(text) for key, text in tomllib.loads(toml).items()}
-            for file, toml in folder.texts.items()
-        }
-    except (ValueError, AttributeError):
-        return  # the import of main.py says in which file and line
-    found = list(_compared(folder, languages, default_languages))
+    read = {file: wording(toml) for file, toml in folder.texts.items()}
+    found = [
+        error(f"{key} {problem}".strip(), line_of(file, folder.texts[file], f"[{key}]"))
+        for file, of_language in read.items()
+        for key, problem in of_language.problems.items()
+    ]
+    languages = {
+        file: {key: values_of(text) for key, text in of_language.texts.items()}
+        for file, of_language in read.items()
+    }
+    broken = {(file, key) for file, each in read.items() for key in each.problems}
+    found += _compared(folder, languages, broken, default_languages)
     yield from found
     if languages and not found:
         yield ok(f"{', '.join(Path(file).stem for file in languages)}: complete", "handlers/texts")
@@ -361,8 +364,10 @@ def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Findin
 def _compared(
     folder: Folder,
     languages: Mapping[str, Mapping[str, set[str]]],
+    broken: Set[tuple[str, str]],
     default_languages: Collection[str],
 ) -> Iterator[Finding]:
+    """`broken` are the texts of which something else is said, by file and key."""
     variants: dict[str, list[set[str]]] = {}
     for of_language in languages.values():
         for key, values in of_language.items():
@@ -371,6 +376,8 @@ def _compared(
         for key, each in variants.items():
             # What most languages have is taken for right.
             usual = max(each, key=lambda values: (each.count(values), len(values)))
+            if {(file, key), (file, "")} & broken:
+                continue
             if key not in of_language and Path(file).stem in default_languages:
                 yield error(f"{key} is missing in the default language", file)
             elif key not in of_language:
@@ -381,12 +388,6 @@ def _compared(
             elif lost := sorted(usual - of_language[key]):
                 says = f"{key}: other languages also say {{{lost[0]}}}"
                 yield warning(says, line_of(file, folder.texts[file], f"[{key}]"))
-
-
-def _values(text: Mapping[str, str]) -> set[str]:
-    """The names of the `{...}` in a title and a body."""
-    formatted = " ".join(text.values())
-    return {name for _, name, _, _ in string.Formatter().parse(formatted) if name}
 
 
 def line_of(file: str, text: str, beginning: str) -> str:

@@ -6,7 +6,13 @@ from typing import Any
 
 from batchpush.change import Change, Document, Late, path_params
 from batchpush.delivery import Deliverer, deliverer
-from batchpush.errors import DeliveryUnfinished, MalformedEvent
+from batchpush.errors import (
+    BatchpushError,
+    DeliveryUnfinished,
+    InvalidDocument,
+    MalformedEvent,
+    TryAgainLater,
+)
 from batchpush.firestore import WriteConflict
 from batchpush.ledger import Entry
 from batchpush.logs import about, log
@@ -79,7 +85,13 @@ async def _reclaimed(made: Deliverer, entry: Entry) -> None:
         function=record.function,
     )
     joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
-    documents = await _read(change, record.document, *record.about, *joined.newest)
+    try:
+        documents = await _read(change, record.document, *record.about, *joined.newest)
+    except TryAgainLater:
+        raise
+    except BatchpushError as error:  # of a database that cannot be asked, such as none of ours
+        await made.end(entry, _woken(made, record).ended(State.REFUSED, str(error)), burst)
+        return
     late = Late(documents, entry, burst, record.omitted + joined.omitted)
     await watched.function(replace(change, after=documents[-1] if documents else None, late=late))
 
@@ -89,6 +101,15 @@ def _woken(made: Deliverer, record: Record) -> Record:
 
 
 async def _read(change: Change, *paths: str) -> tuple[Document, ...]:
-    """Those of the documents that are there still."""
-    documents = await look_up_for(change).many(*dict.fromkeys(paths))
-    return tuple(document for document in documents if document is not None)
+    """Those of the documents that are there still, and can be read."""
+    look_up, left = look_up_for(change), dict.fromkeys(paths)
+    while True:
+        try:
+            found = await look_up.many(*left)
+        except InvalidDocument as error:
+            if error.document not in left:
+                raise
+            log("ERROR", "document.dropped", error=error)
+            del left[error.document]
+        else:
+            return tuple(document for document in found if document is not None)

@@ -21,6 +21,7 @@ from batchpush import delivery, lookup, report
 from batchpush.firestore import messages
 from batchpush.realtime_database import RealtimeDatabase
 from batchpush.sources import Instance
+from batchpush.triggers import WATCHED as TRIGGERS
 from tests.deliveries import deliverer_in
 from tests.events import database_body
 from tests.figures import figure
@@ -30,11 +31,14 @@ from tests.seed import SEED
 
 NOW = datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
 
-WATCHED = re.findall(  # those that deliver a push; campaigns are judged by tests of their own
-    r'@(document|value)_(?:created|updated|written)\("([^"]+)"\)\n'
-    r"async def (\w+).*\n +await deliver\(",
-    Path("main.py").read_text(encoding="utf-8"),
+DELIVERING = re.findall(  # those that deliver a push; campaigns are judged by tests of their own
+    r"async def (\w+)\(change.*\n +await deliver\(", Path("main.py").read_text(encoding="utf-8")
 )
+WATCHED = [
+    (name, watched.path)
+    for name, watched in TRIGGERS.items()
+    if name.removesuffix("_rtdb") in DELIVERING and name != "abandoned_cart"
+]
 PEOPLE = ["ann", "bob"]
 LIKELY = {
     "message": {"sender_id": "ann", "text": "Hello", "recipient_ids": ["bob"]},
@@ -110,8 +114,8 @@ def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 def example(garbage: Garbage, number: int) -> tuple[str, Request]:
     """A function, and a request to it."""
-    kind, pattern, function = garbage.random.choice(WATCHED)
-    database = "firestore" if kind == "document" else "database"
+    function, pattern = garbage.random.choice(WATCHED)
+    database = "database" if function.endswith("_rtdb") else "firestore"
     ids = ("ann", "x1", "é'\"", *(("a\n\x1b", "a.b") if database == "firestore" else ()))
     path = re.sub(r"\{\w+\}", lambda _: garbage.random.choice(ids), pattern)
     likely = next(

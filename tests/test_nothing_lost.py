@@ -17,6 +17,7 @@ from batchpush import Change, LookUp, Message, Push, QuietHours, Recipients
 from batchpush.errors import (
     DeliveryUnfinished,
     EventTurnedAway,
+    InvalidDocument,
     LedgerUnavailable,
     LookUpFailed,
     TryAgainLater,
@@ -393,6 +394,42 @@ async def test_an_only_document_that_became_invalid_is_refused(house: House) -> 
     await house.stores(change.path, {"sender_id": "ann", "text": 5})
     await house.run_tasks(MORNING)
     assert (await house.record(change)).state is State.REFUSED
+
+
+async def test_what_waits_for_a_database_that_is_none_ends_with_a_reason(house: House) -> None:
+    """And no sweep makes a task for it for ever."""
+    await conversation(house, "bob", bob={"quiet_hours": NIGHT})
+    record = await house.record(await message(house, "m1"))
+    strange = replace(record, id="f" * 64, source="//elsewhere.example.com/databases/x y", later=())
+    await house.made.ledger.claim(strange)
+    house.clock.value = MORNING + timedelta(seconds=house.made.timing.redelivery + 1)
+    for _ in range(2):
+        await house.made.sweep()
+        await house.run_tasks(house.clock.now())
+    entry = await house.made.ledger.read(strange.id)
+    assert entry is not None
+    assert entry.record.state is State.REFUSED
+    assert entry.record.reason
+    assert [each async for each in house.made.ledger.overdue(house.clock.now())] == []
+
+
+@pytest.mark.parametrize("unreadable", [0, 1])
+async def test_a_document_that_cannot_be_read_any_more_is_dropped(
+    house: House, monkeypatch: pytest.MonkeyPatch, unreadable: int
+) -> None:
+    await conversation(house, "bob", bob={"quiet_hours": NIGHT})
+    changes = [await message(house, f"m{number}") for number in range(3)]
+    path = changes[unreadable].path
+    many = batchpush.lookup.FirestoreLookUp.many
+
+    async def refusing(look_up: Any, *paths: str, fields: Any = ()) -> Any:
+        if path in paths:
+            raise InvalidDocument(path, None, "is larger than 10,000,000 bytes")
+        return await many(look_up, *paths, fields=fields)
+
+    monkeypatch.setattr(batchpush.lookup.FirestoreLookUp, "many", refusing)
+    await house.run_tasks(MORNING)
+    assert house.told() == [("bob", "2 new messages")]
 
 
 @pytest.mark.parametrize("end", [State.EXPIRED, State.REFUSED, State.OBSOLETE])

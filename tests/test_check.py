@@ -891,6 +891,19 @@ def test_an_account_that_is_not_there_is_told_with_the_command_that_makes_it() -
     assert finding.mend == "gcloud iam service-accounts create batchpush --project=my-project"
 
 
+def test_an_account_of_another_project_is_looked_for_there() -> None:
+    account = "batchpush@accounts.iam.gserviceaccount.com"
+    of_accounts = "projects/accounts/serviceAccounts"
+    answers: dict[str, Any] = json.loads(
+        json.dumps(with_own(RECEIVES))
+        .replace(OWN, account)
+        .replace("projects/my-project/serviceAccounts", of_accounts)
+    )
+    assert of_own(answers, account) == []
+    (missing,) = of_own(answers | {f"iam/v1/{of_accounts}/{account}": 404}, account)
+    assert missing.mend == "gcloud iam service-accounts create batchpush --project=accounts"
+
+
 def test_no_deployment_gives_it_what_it_gives_the_default_one() -> None:
     (finding,) = of_own(with_own())
     assert finding.severity is E

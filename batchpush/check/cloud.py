@@ -10,6 +10,7 @@ from batchpush.discovery import Discovery
 from batchpush.settings import DEFAULT_DATABASE, Settings
 
 TIMEOUT = 5.0  # seconds for one request
+OF_A_PROJECT = ".iam.gserviceaccount.com"
 EVERYTHING = frozenset({"roles/owner", "roles/editor"})
 # Where a Firestore database of several regions is best reached from, as the Firebase CLI has it.
 NEAREST = {"nam5": "us-central1", "nam7": "us-central1", "eur3": "europe-west1"}
@@ -142,11 +143,11 @@ QUESTIONS = {
         "v1/{secret}:getIamPolicy?options.requestedPolicyVersion=3",
     ),
     "policy": ("POST", "cloudresourcemanager", "v1/projects/{project}:getIamPolicy"),
-    "account": ("GET", "iam", "v1/projects/{project}/serviceAccounts/{account}"),
+    "account": ("GET", "iam", "v1/projects/{account_project}/serviceAccounts/{account}"),
     "account_policy": (
         "POST",
         "iam",
-        "v1/projects/{project}/serviceAccounts/{account}:getIamPolicy",
+        "v1/projects/{account_project}/serviceAccounts/{account}:getIamPolicy",
     ),
     "ttl": (
         "GET",
@@ -175,6 +176,11 @@ class Cloud:
     @property
     def is_default_account(self) -> bool:
         return self.account.endswith("-compute@developer.gserviceaccount.com")
+
+    @property
+    def account_project(self) -> str:
+        """Where the account is."""
+        return _project_of(self.account) or self.project
 
     @property
     def secret(self) -> str:
@@ -211,6 +217,7 @@ def look(google: Google, project: str, settings: Settings, discovery: Discovery)
     names = {
         "project": project,
         "account": account,
+        "account_project": _project_of(account) or project,
         "database": settings.database,
         "collection": settings.deliveries_collection,
         "secret": secret if "/" in secret else f"projects/{project}/secrets/{secret}",
@@ -253,7 +260,13 @@ def _called_services(discovery: Discovery) -> list[str]:
 
 
 def _in_full(account: str, project: str) -> str:
-    return f"{account}{project}.iam.gserviceaccount.com" if account.endswith("@") else account
+    return f"{account}{project}{OF_A_PROJECT}" if account.endswith("@") else account
+
+
+def _project_of(account: str) -> str | None:
+    """None for an account that Google made."""
+    domain = account.partition("@")[2]
+    return domain.removesuffix(OF_A_PROJECT) if domain.endswith(OF_A_PROJECT) else None
 
 
 def _own_account(discovery: Discovery) -> str:
@@ -374,7 +387,7 @@ def account(cloud: Cloud) -> Iterator[Finding]:
     """An account of its own, which may do no more than it has to."""
     if not cloud.is_default_account and cloud.known("account") is None:
         name = cloud.account.partition("@")[0]
-        mend = f"gcloud iam service-accounts create {name} --project={cloud.project}"
+        mend = f"gcloud iam service-accounts create {name} --project={cloud.account_project}"
         yield error(f"there is no service account {cloud.account}", mend=mend)
         return
     wide = EVERYTHING & _roles_in(cloud.known("policy"), cloud.account)
@@ -451,7 +464,8 @@ def acting(cloud: Cloud) -> Iterator[Finding]:
     held = _roles_in(cloud.known("account_policy"), cloud.account)
     if ACTS.name not in held:
         held |= _roles_in(cloud.known("policy"), cloud.account)
-    where = f"iam service-accounts add-iam-policy-binding {cloud.account} --project={cloud.project}"
+    binding = f"iam service-accounts add-iam-policy-binding {cloud.account}"
+    where = f"{binding} --project={cloud.account_project}"
     yield from _role(cloud, ACTS, held, where)
 
 

@@ -28,6 +28,7 @@ from google.protobuf.wrappers_pb2 import Int32Value
 
 from batchpush.change import EPOCH, plain
 from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
+from batchpush.errors import BatchpushError
 from batchpush.settings import project_id
 
 HOST = "firestore.googleapis.com"
@@ -68,7 +69,7 @@ class FirestoreMisconfigured(FirestoreUnavailable):
     """... and does not until an operator has fixed it; the message has the command for that."""
 
 
-class FirestoreRefused(Exception):
+class FirestoreRefused(BatchpushError):
     """Firestore does not take this request, however often it is sent; the message says why."""
 
 
@@ -273,26 +274,20 @@ class Firestore:
 
     def _failure(self, method: str, request: Any, code: str, details: str) -> Exception | None:
         """What is raised for a status of gRPC; None for trouble that may pass."""
-        words = " ".join(details.split())[:LONGEST_WORDS]
-        problem = f"{code}: {words}" if words else code
-        meaning = meaning_of(method, code, words)
+        problem = problem_of(code, details)
+        meaning = meaning_of(method, code, details)
         match meaning:
             case Meaning.TRANSIENT:
                 return None
             case Meaning.REFUSED:
                 return FirestoreRefused(problem)
             case Meaning.GONE:
-                return DocumentGone(problem, _document_in_the_way(words, request))
+                return DocumentGone(problem, _document_in_the_way(details, request))
             case Meaning.CONFLICT:
-                return Outrun(problem, _document_in_the_way(words, request))
-        return FirestoreMisconfigured(f"{problem}. Fix it with: {self._fix(meaning)}")
-
-    def _fix(self, meaning: "Meaning") -> str:
+                return Outrun(problem, _document_in_the_way(details, request))
         _, project, _, database = self._database.split("/")
-        account = self._credentials and self._credentials.account
-        return FIXES[meaning].format(
-            project=project, database=database, account=account or "SERVICE_ACCOUNT"
-        )
+        account = self._credentials.account if self._credentials else None
+        return FirestoreMisconfigured(f"{problem}. {fix_of(meaning, project, database, account)}")
 
     def _routed(self, request: Any) -> list[tuple[str, str]]:
         """Where it belongs: without these, Google knows of no database but the default one."""
@@ -450,6 +445,18 @@ FIXES = {
 }
 
 
+def fix_of(meaning: Meaning, project: str | None, database: str, account: str | None = None) -> str:
+    """The command for what an operator can fix, as a sentence."""
+    known = {"project": project or "PROJECT", "account": account or "SERVICE_ACCOUNT"}
+    return "Fix it with: " + FIXES[meaning].format(database=database, **known)
+
+
+def problem_of(code: str, details: str) -> str:
+    """The code, and the beginning of Firestore's own words on one line."""
+    words = " ".join(details.split())[:LONGEST_WORDS]
+    return f"{code}: {words}" if words else code
+
+
 def meaning_of(method: str, code: str, words: str) -> Meaning:
     """The first rule that applies; what no rule knows may pass."""
     for rule in RULES:
@@ -489,7 +496,7 @@ def _brief(error: Exception) -> str:
 
 
 def _without_credentials(error: NoCredentials) -> FirestoreMisconfigured:
-    return FirestoreMisconfigured(f"{error}. Fix it with: {FIXES[Meaning.NO_IDENTITY]}")
+    return FirestoreMisconfigured(f"{error}. {fix_of(Meaning.NO_IDENTITY, None, '')}")
 
 
 def _encode(value: Any, into: Any) -> None:

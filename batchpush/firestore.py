@@ -471,7 +471,7 @@ def _document_in_the_way(words: str, request: Any) -> str | None:
     # "entity already exists: EntityRef{partitionRef=dev~P, path=/users/ann}".
     if named := re.search(r"/documents/(.+)$|path=/([^}]+)\}", words):
         return named[1] or named[2]
-    names = {write.update.name for write in request.writes}
+    names = {write.update.name for write in getattr(request, "writes", ())}
     return names.pop().partition("/documents/")[2] if len(names) == 1 else None
 
 

@@ -1,9 +1,10 @@
 """One call to Batch, tried until it is settled or its time is up."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from batchpush.breaker import Breaker
 from batchpush.client import BatchClient
@@ -20,6 +21,8 @@ from batchpush.outcome import (
 )
 
 MAX_ATTEMPTS = 5  # of one call in one delivery
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Caller:
     jitter: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
+
+    def from_anywhere(self, items: Sequence[Item]) -> list[Item]:
+        """The items, begun with any of them: each is among the first, where time is short."""
+        first = int(self.jitter() * len(items))
+        return [*items[first:], *items[:first]]
 
     async def call(self, app: str, request: Request, stop: datetime) -> tuple[Outcome, Reply]:
         """What came of the last try; none begins at `stop` or later."""

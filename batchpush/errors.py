@@ -6,6 +6,7 @@
     ├── InvalidPush           a push or a campaign that Batch would refuse
     ├── MalformedEvent        a request that is not the CloudEvent of a database write
     ├── LedgerRefused         Firestore will never store what it was given
+    ├── FirestoreRefused      a write or a read that Firestore will never take (in firestore.py)
     └── TryAgainLater         nothing is wrong with the event; it is to be delivered again
         ├── LookUpFailed          another document could not be read
         ├── LedgerUnavailable     the delivery record could not be read or written

@@ -13,9 +13,18 @@ from typing import Any
 
 from batchpush.credentials import Credentials
 from batchpush.errors import InvalidDocument, LedgerUnavailable
-from batchpush.firestore import Firestore, WriteConflict
+from batchpush.firestore import (
+    Firestore,
+    FirestoreRefused,
+    Meaning,
+    WriteConflict,
+    fix_of,
+    meaning_of,
+    problem_of,
+)
 from batchpush.realtime_database import SCOPES, RealtimeDatabase, transport
 from batchpush.sealed import leaving
+from batchpush.settings import project_id, settings
 from batchpush.sources import instance_of
 
 TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
@@ -33,7 +42,8 @@ def firestore_client(database: str) -> Any:
     leaving("writes to Firestore")
     from google.cloud.firestore import AsyncClient
 
-    return AsyncClient(database=database)
+    with _translated():
+        return AsyncClient(database=database)
 
 
 async def asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
@@ -67,28 +77,44 @@ async def queried(query: Any) -> list[Any]:
     try:
         return await asked(lambda options: query.get(**options))  # type: ignore[no-any-return]
     except WriteConflict:  # it has another meaning here
-        raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
+        fix = fix_of(Meaning.NO_INDEX, project_id(), "")
+        raise LedgerUnavailable(f"an index is missing: deploy firestore:indexes. {fix}") from None
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
     """That another write came first is for the caller to know; the rest is Firestore's trouble."""
-    from google.api_core.exceptions import (
-        AlreadyExists,
-        FailedPrecondition,
-        GoogleAPICallError,
-        RetryError,
-    )
-    from google.auth.exceptions import GoogleAuthError
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
     try:
         yield
-    except (AlreadyExists, FailedPrecondition):
-        raise WriteConflict from None
     except RetryError as error:
         raise LedgerUnavailable(f"Firestore: {type(error.cause).__name__}") from None
-    except (GoogleAPICallError, GoogleAuthError) as error:
+    except GoogleAPICallError as error:
+        raise _meant(error) from None
+    except DefaultCredentialsError as error:
+        fix = fix_of(Meaning.NO_IDENTITY, None, "")
+        raise LedgerUnavailable(f"Firestore: {type(error).__name__}. {fix}") from None
+    except GoogleAuthError as error:
         raise LedgerUnavailable(f"Firestore: {type(error).__name__}") from None
+
+
+def _meant(error: Any) -> Exception:
+    """What the rules for Firestore's answers say of an error of Google's client."""
+    code = error.grpc_status_code.name if error.grpc_status_code else type(error).__name__
+    meaning = meaning_of("Commit", code, error.message)
+    problem = problem_of(code, error.message)
+    match meaning:
+        case Meaning.TRANSIENT:
+            return LedgerUnavailable(f"Firestore: {type(error).__name__}")
+        case Meaning.CONFLICT | Meaning.GONE:
+            return WriteConflict(problem)
+        case Meaning.REFUSED:
+            return FirestoreRefused(problem)
+    return LedgerUnavailable(
+        f"Firestore: {problem}. {fix_of(meaning, project_id(), settings().database)}"
+    )
 
 
 def realtime_database(source: str) -> RealtimeDatabase:

@@ -28,6 +28,7 @@ from google.protobuf.wrappers_pb2 import Int32Value
 
 from batchpush.change import EPOCH, plain
 from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
+from batchpush.errors import BatchpushError
 from batchpush.sealed import leaving
 from batchpush.settings import project_id
 
@@ -69,7 +70,7 @@ class FirestoreMisconfigured(FirestoreUnavailable):
     """... and does not until an operator has fixed it; the message has the command for that."""
 
 
-class FirestoreRefused(Exception):
+class FirestoreRefused(BatchpushError):
     """Firestore does not take this request, however often it is sent; the message says why."""
 
 
@@ -283,26 +284,20 @@ class Firestore:
 
     def _failure(self, method: str, request: Any, code: str, details: str) -> Exception | None:
         """What is raised for a status of gRPC; None for trouble that may pass."""
-        words = " ".join(details.split())[:MAX_WORDS]
-        problem = f"{code}: {words}" if words else code
-        meaning = meaning_of(method, code, words)
+        problem = problem_of(code, details)
+        meaning = meaning_of(method, code, details)
         match meaning:
             case Meaning.TRANSIENT:
                 return None
             case Meaning.REFUSED:
                 return FirestoreRefused(problem)
             case Meaning.GONE:
-                return DocumentGone(problem, _document_in_the_way(words, request))
+                return DocumentGone(problem, _document_in_the_way(details, request))
             case Meaning.CONFLICT:
-                return WriteConflict(problem, _document_in_the_way(words, request))
-        return FirestoreMisconfigured(f"{problem}. Fix it with: {self._fix(meaning)}")
-
-    def _fix(self, meaning: "Meaning") -> str:
+                return WriteConflict(problem, _document_in_the_way(details, request))
         _, project, _, database = self._database.split("/")
-        account = self._credentials and self._credentials.account
-        return FIXES[meaning].format(
-            project=project, database=database, account=account or "SERVICE_ACCOUNT"
-        )
+        account = self._credentials.account if self._credentials else None
+        return FirestoreMisconfigured(f"{problem}. {fix_of(meaning, project, database, account)}")
 
     def _routed(self, request: Any) -> list[tuple[str, str]]:
         """Where it belongs: without these, Google knows of no database but the default one."""
@@ -460,6 +455,18 @@ FIXES = {
 }
 
 
+def fix_of(meaning: Meaning, project: str | None, database: str, account: str | None = None) -> str:
+    """The command for what an operator can fix, as a sentence."""
+    known = {"project": project or "PROJECT", "account": account or "SERVICE_ACCOUNT"}
+    return "Fix it with: " + FIXES[meaning].format(database=database, **known)
+
+
+def problem_of(code: str, details: str) -> str:
+    """The code, and the beginning of Firestore's own words on one line."""
+    words = " ".join(details.split())[:MAX_WORDS]
+    return f"{code}: {words}" if words else code
+
+
 def meaning_of(method: str, code: str, words: str) -> Meaning:
     """The first rule that applies; what no rule knows may pass."""
     for rule in RULES:
@@ -474,7 +481,7 @@ def _document_in_the_way(words: str, request: Any) -> str | None:
     # "entity already exists: EntityRef{partitionRef=dev~P, path=/users/ann}".
     if named := re.search(r"/documents/(.+)$|path=/([^}]+)\}", words):
         return named[1] or named[2]
-    names = {write.update.name for write in request.writes}
+    names = {write.update.name for write in getattr(request, "writes", ())}
     return names.pop().partition("/documents/")[2] if len(names) == 1 else None
 
 
@@ -499,7 +506,7 @@ def _brief(error: Exception) -> str:
 
 
 def _without_credentials(error: NoCredentials) -> FirestoreMisconfigured:
-    return FirestoreMisconfigured(f"{error}. Fix it with: {FIXES[Meaning.NO_IDENTITY]}")
+    return FirestoreMisconfigured(f"{error}. {fix_of(Meaning.NO_IDENTITY, None, '')}")
 
 
 def _encode(value: Any, into: Any) -> None:

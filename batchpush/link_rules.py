@@ -23,6 +23,7 @@ TEXT_KEYS = frozenset({"body", "header", "image_description", "label", "subtitle
 DATA = frozenset({"ftp", "http", "mailto", "sms", "tel", "ws", "wss"})
 PAYLOAD = "custom_payload"
 MAX_LEVELS = 100
+MAX_NAME = 100  # characters of a key in what an error says
 
 
 def is_link(text: str) -> bool:
@@ -79,7 +80,8 @@ def _items(
     yield path, key, value
     items: list[tuple[str, str, Any]] = []
     if isinstance(value, Mapping) and key != PAYLOAD:
-        items = [(f"{path}.{name}", str(name), item) for name, item in value.items()]
+        names = ((str(name), item) for name, item in value.items())
+        items = [(f"{path}.{name[:MAX_NAME]}", name, item) for name, item in names]
     elif isinstance(value, list | tuple):
         items = [(f"{path}[{number}]", key, item) for number, item in enumerate(value)]
     if items and not levels:

@@ -25,6 +25,9 @@ from batchpush.outcome import Outcome, Reply
 
 SKEW = timedelta(seconds=60)  # between our clock and Batch's
 LOOK_AFTER = timedelta(seconds=15)  # until then Batch may still be working on a create
+LONGEST_LEASE = timedelta(minutes=10)  # one that runs for longer is a mistake
+MAX_TOKEN = 200  # characters; Batch's are UUIDs
+MOST_NAMED = 10  # campaigns that may be the one that is looked for
 
 
 class State(Enum):
@@ -96,9 +99,15 @@ class Doubt:
 def created_at(row: Mapping[str, Any]) -> datetime | None:
     """When a row of Batch's list was created; Batch leaves out the zone, which is GMT."""
     try:
-        return datetime.fromisoformat(str(row.get("created_date"))).replace(tzinfo=UTC)
+        created = datetime.fromisoformat(str(row.get("created_date")))
     except ValueError:
         return None
+    return created if created.tzinfo else created.replace(tzinfo=UTC)
+
+
+def is_token(value: object) -> bool:
+    """Whether it may be Batch's name for a campaign."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,14 +137,15 @@ class Publication:
 
     def next_step(self, wish: Wish, now: datetime) -> Step:
         """What the wish asks for, as far as is known what Batch has."""
-        if self.state is State.CLAIMED and self.lease_until and now < self.lease_until:
+        if self.is_claimed and self.has_lease(now):
             return Step.WAIT
         if self.state in UNTIL_EDITED and self.tried == wish.version:
             return Step.NOTHING
         if wish.problem:
             return Step.NOTE
         if self.doubts and not self.campaign_token:
-            return Step.LOOK if now >= self.updated_at + LOOK_AFTER else Step.WAIT
+            is_too_young = -SKEW <= now - self.updated_at < LOOK_AFTER
+            return Step.WAIT if is_too_young else Step.LOOK
         return self.step_without_doubts(wish)
 
     def step_without_doubts(self, wish: Wish) -> Step:
@@ -212,7 +222,9 @@ class Publication:
             is_as_wished = wish.body is not None and found.applied == wish.fingerprint
             return found._applied(wish, now) if is_as_wished else found
         if tokens:
-            return self._held(wish, now, f"any of these may be it: {', '.join(sorted(tokens))}")
+            named = ", ".join(sorted(tokens)[:MOST_NAMED])
+            more = f", and {len(tokens) - MOST_NAMED} more" if len(tokens) > MOST_NAMED else ""
+            return self._held(wish, now, f"any of these may be it: {named}{more}")
         if tokens is not None and wish.body is None:
             return replace(self, doubts=())._next(State.ABSENT, wish, now)
         if wish.body is None or len(self.doubts) > max_resends:
@@ -224,6 +236,11 @@ class Publication:
     @property
     def is_claimed(self) -> bool:
         return self.state is State.CLAIMED
+
+    def has_lease(self, now: datetime) -> bool:
+        """Whether its owner may still be at it."""
+        until = self.lease_until
+        return until is not None and timedelta() < until - now <= LONGEST_LEASE
 
     def _as(self, token: str, applied: str | None) -> "Publication":
         return replace(self, campaign_token=token, applied=applied, doubts=())

@@ -30,6 +30,7 @@ from batchpush.publication import (
     Step,
     Wish,
     created_at,
+    is_token,
 )
 from batchpush.publications import Known, Publications, Seen
 from batchpush.sealed import leaving
@@ -40,7 +41,7 @@ Handler = Callable[[Document], Campaign | None]
 
 LIST_PAGE = 100  # rows of Batch's list; it gives no more at once
 MAX_PAGES = 10
-SWEEP_LIMIT = 100  # states in one run
+MAX_SWEPT = 10_000  # states that one run looks at
 SWEEP_FOR = timedelta(seconds=420)
 
 
@@ -169,9 +170,10 @@ class Publisher:
                 )
             rows = reply.rows() or []
             tokens |= {
-                str(row.get("campaign_token"))
+                row["campaign_token"]
                 for row in rows
-                if any(doubt.may_be(row) for doubt in publication.doubts)
+                if is_token(row.get("campaign_token"))
+                and any(doubt.may_be(row) for doubt in publication.doubts)
             }
             oldest = created_at(rows[-1]) if rows else None
             if len(rows) < LIST_PAGE or (oldest and oldest < since):  # the newest come first
@@ -185,11 +187,12 @@ class Publisher:
     # What the platform gave up on
 
     async def sweep(self, handler: Handler) -> None:
-        """Take up campaigns whose lease ended, or whose redelivery never came."""
-        unfinished = await self.publications.unfinished(SWEEP_LIMIT)
-        abandoned = [known for known in unfinished if self._is_abandoned(known.publication)]
+        """Take up campaigns whose lease ended, or whose redelivery never came.
+
+        Bounded per run, which begins with any of them, so that every campaign has its turn.
+        """
         stop = self._now() + SWEEP_FOR
-        for campaign in dict.fromkeys(known.campaign for known in abandoned):
+        for campaign in self.caller.from_anywhere(await self._abandoned()):
             if self._now() >= stop:
                 break  # what is under way must end before the platform ends the function
             with about(function="sweep", event_id=None, document=campaign):
@@ -200,10 +203,23 @@ class Publisher:
                 except Exception as error:  # one campaign must not keep the sweep from the others
                     log("ERROR", "event.crashed", error=error)
 
+    async def _abandoned(self) -> list[str]:
+        """The paths of the campaigns."""
+        campaigns: dict[str, None] = {}
+        looked_at = 0
+        async for known in self.publications.unfinished():
+            looked_at += 1
+            if self._is_abandoned(known.publication):
+                campaigns[known.campaign] = None
+            if looked_at >= MAX_SWEPT:
+                break
+        return list(campaigns)
+
     def _is_abandoned(self, publication: Publication) -> bool:
         if publication.is_claimed:
-            return publication.lease_until is None or self._now() >= publication.lease_until
-        return self._now() >= publication.updated_at + timedelta(seconds=self.timing.redelivery)
+            return not publication.has_lease(self._now())
+        since = self._now() - publication.updated_at
+        return since >= timedelta(seconds=self.timing.redelivery) or since < -SKEW
 
     def _now(self) -> datetime:
         return self.caller.now()
@@ -223,7 +239,7 @@ def _list_request(page: int) -> Request:
 
 
 def _has_campaign_token(reply: Reply) -> bool:
-    return reply.is_success and isinstance(reply.json().get("campaign_token"), str)
+    return reply.is_success and is_token(reply.json().get("campaign_token"))
 
 
 def _is_success(reply: Reply) -> bool:

@@ -3,14 +3,19 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Any
+
+from batchpush.change import is_unicode
 
 COUNTERS = ("sent", "direct_open", "influenced_open", "reengaged", "errors")
 COLUMNS = ("date", "app", "campaign", "group_id", *COUNTERS, "open_rate")
 
 MOST = 2**63 - 1  # of an integer in Firestore
+MAX_VERSIONS = 100  # of one campaign, and counters of one version
 
 STILL_CHANGES = timedelta(days=7)  # a day's results: people open a push days after it came
 PULLED_FOR = timedelta(days=35)  # since the last push of a campaign; some recur every month
@@ -18,7 +23,7 @@ PULL_AGAIN = timedelta(minutes=50)  # at the earliest: the schedule is hourly, m
 
 
 def day_rows(
-    detail: Iterable[Any], since: date, about: Mapping[str, Any]
+    detail: Iterable[Any], since: date, about: Mapping[str, Any], until: date = date.max
 ) -> dict[str, dict[str, Any]]:
     """Batch's rows from a day on, by their days, as they are kept.
 
@@ -27,7 +32,7 @@ def day_rows(
     rows = {}
     for row in detail:
         day = day_of(row)
-        if day is None or day < since:
+        if day is None or not since <= day <= until:
             continue
         counted = {name: row.get(name, 0) for name in COUNTERS}
         if _are_counts(counted) and any(counted.values()):
@@ -63,17 +68,23 @@ def _more(row: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(versions, Mapping):
         more["versions"] = {
             name: rated(version)
-            for name, version in versions.items()
-            if name and _are_counts(version)
+            for name, version in islice(versions.items(), MAX_VERSIONS)
+            if _is_name(name) and _are_counts(version)
         }
     return more
 
 
 def _are_counts(counters: object) -> bool:
-    """Firestore takes no field without a name."""
-    return isinstance(counters, Mapping) and all(
-        name and _is_count(value) for name, value in counters.items()
+    return (
+        isinstance(counters, Mapping)
+        and len(counters) <= MAX_VERSIONS
+        and all(_is_name(name) and _is_count(value) for name, value in counters.items())
     )
+
+
+def _is_name(text: str) -> bool:
+    """Whether Firestore takes it as a field: not empty, not `__reserved__`, and not too long."""
+    return bool(re.fullmatch(r"(?!__.*__$).{1,100}", text)) and is_unicode(text)
 
 
 def _is_count(value: object) -> bool:

@@ -8,7 +8,9 @@ days. Which groups there are, the delivery records say: each look finds the next
 last one in the index, so that finding them all takes one read per group, and no write per push.
 """
 
-from collections.abc import Callable, Mapping
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,9 +19,10 @@ from urllib.parse import quote
 
 from batchpush.calls import Caller, Request
 from batchpush.delivery import Deliverer, deliverer
+from batchpush.errors import TryAgainLater
 from batchpush.firebase import asked, firestore_client, queried, read_all
 from batchpush.firestore import WriteConflict
-from batchpush.logs import log
+from batchpush.logs import about, log
 from batchpush.outcome import Outcome, Reply
 from batchpush.publications import Known, Publications
 from batchpush.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
@@ -28,7 +31,10 @@ from batchpush.settings import Settings
 DEV = "DEV"  # so do Dev keys begin; Batch has no statistics for them
 STATS = "stats"  # the subcollection of a campaign's state in one app
 GROUP_STATS = "batch_stats"
+GROUP_ID = r"[A-Za-z0-9_-]{1,500}"  # as Batch takes it, and a document's id
 
+BATCH_KEEPS = timedelta(days=190)  # it gives no more than six months
+AHEAD = timedelta(days=1)  # somewhere it is tomorrow already
 PAUSE = 1.0  # seconds between calls; Batch is known to take 60 a minute
 PULL_WITHIN = timedelta(seconds=420)
 MOST = 500  # campaigns in one run, and groups: more than there is time for
@@ -78,17 +84,27 @@ class Pull:
 
     async def _campaigns(self) -> None:
         by = self.begun + PULLED_FOR / 24 if self.since else self.begun
-        for known in await self.publications.with_stats_due(by, MOST):
-            if known.publication.is_claimed:
-                continue
-            if known.app in self.apps and known.publication.campaign_token:
-                await self._campaign(known)
-            else:
-                await self._plan(known, stats_at=None)
+        due = await self.publications.with_stats_due(by, MOST)
+        for known in self.caller.from_anywhere(due):
+            if not known.publication.is_claimed:
+                await self._on_its_own(known.path, self._campaign(known))
+
+    async def _on_its_own(self, path: str | None, work: Awaitable[None]) -> None:
+        """What goes wrong with one must not keep the others from their results."""
+        with about(function="pull_stats", event_id=None, document=path):
+            try:
+                await work
+            except TryAgainLater as error:
+                log("WARNING", "event.unfinished", error=error)
+            except Exception as error:
+                log("ERROR", "event.crashed", error=error)
 
     async def _campaign(self, known: Known) -> None:
         publication = known.publication
-        token = quote(publication.campaign_token or "", safe="")
+        if known.app not in self.apps or not publication.campaign_token:
+            await self._plan(known, stats_at=None)
+            return
+        token = quote(publication.campaign_token, safe="")
         outcome, detail = await self._asked(known.app, f"campaigns/stats/{token}")
         if outcome is Outcome.REFUSED:  # somebody deleted it in the dashboard
             await self._plan(known, stats_at=None)
@@ -96,8 +112,8 @@ class Pull:
             return
         last = publication.stats_of
         since = min(last.date() - STILL_CHANGES, self.since or date.max) if last else date.min
-        about = {"app": known.app, "campaign": known.campaign.rpartition("/")[2]}
-        rows = day_rows(detail, since, about)
+        names = {"app": known.app, "campaign": known.campaign.rpartition("/")[2]}
+        rows = self._rows(detail, since, names)
         await self.results.keep({f"{known.path}/{STATS}/{day}": rows[day] for day in rows})
         ends = [datetime.combine(date.fromisoformat(day), time.max, UTC) for day in rows]
         last_active = max([publication.live_from or self.begun, *ends])
@@ -110,18 +126,26 @@ class Pull:
             await self.publications.write(known, planned)
 
     async def _groups(self) -> None:
+        for group_id in self.caller.from_anywhere(await self.results.group_ids()):
+            for app in self.apps:
+                await self._on_its_own(None, self._group(app, group_id))
+
+    async def _group(self, app: str, group_id: str) -> None:
         today = self.begun.date()
         since = self.since or today - STILL_CHANGES
-        group_ids = await self.results.group_ids()
-        # Where there is not time for all, another one is the first each time.
-        first = int(self.caller.jitter() * len(group_ids))
-        for group_id in group_ids[first:] + group_ids[:first]:
-            for app in self.apps:
-                route = f"transactional/stats/{group_id}?since={since}&until={today}"
-                _, detail = await self._asked(app, route)
-                rows = day_rows(detail, since, {"app": app, "group_id": group_id})
-                paths = {f"{GROUP_STATS}/{app}_{group_id}_{day}": rows[day] for day in rows}
-                await self.results.keep(paths)
+        route = f"transactional/stats/{group_id}?since={since}&until={today}"
+        _, detail = await self._asked(app, route)
+        rows = self._rows(detail, since, {"app": app, "group_id": group_id})
+        await self.results.keep(
+            {f"{GROUP_STATS}/{app}_{group_id}_{day}": rows[day] for day in rows}
+        )
+
+    def _rows(
+        self, detail: list[Any], since: date, names: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """Those of days that Batch can have results of."""
+        today = self.begun.date()
+        return day_rows(detail, max(since, today - BATCH_KEEPS), names, today + AHEAD)
 
     async def _asked(self, app: str, route: str) -> tuple[Outcome, list[Any]]:
         """What came of the question, and Batch's rows."""
@@ -167,13 +191,33 @@ class Results:
             await asked(lambda options: batch.commit(**options))
 
     async def group_ids(self) -> list[str]:
-        """Every group that has a delivery record."""
+        """Groups that have a delivery record, `MOST` at most.
+
+        They begin after that of any record: where there are more of them, each has its turn.
+        """
+        first = await self._any_group()
+        later = await self._groups_between(first, None, MOST)
+        earlier = await self._groups_between("", first, MOST - len(later)) if first else []
+        return [each for each in later + earlier if re.fullmatch(GROUP_ID, each)]
+
+    async def _any_group(self) -> str:
+        """That of the record at a random place, for the ids of records are; empty without one."""
+        records = self._client().collection(self._deliveries)
+        place = {"__name__": records.document(secrets.token_hex(32))}
+        query = records.order_by("__name__").start_at(place).select(["group_id"])
+        found = [each.to_dict().get("group_id") for each in await queried(query.limit(1))]
+        return found[0] if found and isinstance(found[0], str) else ""
+
+    async def _groups_between(self, after: str, until: str | None, limit: int) -> list[str]:
+        """Found one by one, by the next one in the index."""
         from google.cloud.firestore_v1.base_query import FieldFilter
 
         records = self._client().collection(self._deliveries)
+        if until is not None:
+            records = records.where(filter=FieldFilter("group_id", "<=", until))
         found: list[str] = []
-        while len(found) < MOST:
-            following = FieldFilter("group_id", ">", found[-1] if found else "")
+        while len(found) < limit:
+            following = FieldFilter("group_id", ">", found[-1] if found else after)
             query = records.where(filter=following).order_by("group_id").select(["group_id"])
             snapshots = await queried(query.limit(1))
             if not snapshots:

@@ -10,7 +10,7 @@ from google.cloud.firestore import AsyncClient
 from batchpush import InvalidDocument
 from batchpush.articles import Newsroom
 from batchpush.change import Document
-from batchpush.errors import DeliveryUnfinished
+from batchpush.errors import BatchpushError, DeliveryUnfinished
 from batchpush.settings import Settings
 from handlers.articles import breaking_news, is_published
 from handlers.campaigns import campaign
@@ -219,3 +219,14 @@ async def test_a_campaign_of_that_name_that_an_editor_wrote_is_left_alone(desk: 
     await desk.reference.set(own)
     await desk.saves(DRAFT, ARTICLE)
     assert await desk.campaign() == own
+
+
+@pytest.mark.suite
+async def test_an_article_whose_campaign_can_have_no_document_is_refused_for_good(
+    desk: Desk,
+) -> None:
+    """With `article-` before it, its id is too long."""
+    path = "articles/" + "x" * 1499
+    await desk.client.document(path).set(ARTICLE)
+    with pytest.raises(BatchpushError, match="longer than 1500 bytes"):
+        await desk.newsroom.announce(changed(path, None, ARTICLE), is_published, breaking_news)

@@ -8,10 +8,20 @@ from typing import Any
 import pytest
 
 from batchpush.outcome import Outcome, Reply
-from batchpush.publication import LOOK_AFTER, Doubt, Publication, State, Step, Wish
+from batchpush.publication import (
+    LONGEST_LEASE,
+    LOOK_AFTER,
+    Doubt,
+    Publication,
+    State,
+    Step,
+    Wish,
+    is_token,
+)
 
 NOW = datetime(2026, 5, 4, 10, 20, tzinfo=UTC)
 YESTERDAY = NOW - timedelta(days=1)
+FIRST, LAST = (datetime.min + timedelta(1)).replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 BODY = json.dumps({"name": "Sale", "live": True}).encode()
 SALE = Wish("v2", BODY, due=NOW)
 OTHER = Wish("v2", json.dumps({"name": "Another", "live": True}).encode())
@@ -57,6 +67,12 @@ DOUBTED = known(State.RETRY, doubts=(DOUBT,))
         (CLAIMED, SALE, Step.WAIT),
         (CLAIMED, WRONG, Step.WAIT),
         (replace(CLAIMED, lease_until=NOW), SALE, Step.CREATE),
+        (replace(CLAIMED, lease_until=NOW + LONGEST_LEASE), SALE, Step.WAIT),
+        (replace(CLAIMED, lease_until=NOW + timedelta(days=1)), SALE, Step.CREATE),  # a mistake
+        (replace(CLAIMED, lease_until=LAST), SALE, Step.CREATE),
+        (replace(DOUBTED, updated_at=LAST), SALE, Step.LOOK),
+        (replace(DOUBTED, updated_at=FIRST), SALE, Step.LOOK),
+        (replace(DOUBTED, updated_at=NOW + timedelta(seconds=5)), SALE, Step.WAIT),  # clocks
         (replace(CLAIMED, lease_until=NOW, doubts=(DOUBT,)), SALE, Step.LOOK),
     ],
 )
@@ -133,10 +149,32 @@ def test_bodies_that_mean_the_same_have_one_fingerprint() -> None:
         ({"name": "Another", "created_date": "2026-05-04T10:20:05"}, False),
         ({"name": "Sale", "created_date": "yesterday"}, False),
         ({"name": "Sale"}, False),
+        ({"name": "Sale", "created_date": "2026-05-04T10:20:05Z"}, True),
+        ({"name": "Sale", "created_date": "2026-05-04T12:20:05+02:00"}, True),
+        ({"name": "Sale", "created_date": "2026-05-04T10:20:05+02:00"}, False),
+        ({"name": "Sale", "created_date": "0001-01-01T00:00:00+23:59"}, False),
+        ({"name": "Sale", "created_date": "9999-12-31T23:59:59-23:59"}, True),
+        ({"name": "Sale", "created_date": "20260504000000000000-05-04T10:20:05"}, False),
+        ({"name": "Sale", "created_date": 20260504}, False),
     ],
 )
 def test_a_create_is_known_by_its_name_and_time(row: dict[str, Any], may_be: bool) -> None:
     assert DOUBT.may_be(row) is may_be
+
+
+@pytest.mark.parametrize(
+    ("value", "may_be"),
+    [("4b5c1e6e-1d5b", True), ("x" * 200, True), ("x" * 201, False), ("", False), (7, False)],
+)
+def test_a_token_is_a_short_text(value: object, may_be: bool) -> None:
+    assert is_token(value) is may_be
+
+
+def test_of_many_that_may_be_it_ten_are_named() -> None:
+    tokens = [f"t{number:03}" for number in range(1000)]
+    held = DOUBTED.found(tokens, SALE, most_resends=1, now=NOW)
+    assert held.state is State.HELD
+    assert (held.error or "").endswith("t008, t009, and 990 more")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from batchpush import publications
 from batchpush.change import Document
 from batchpush.errors import TryAgainLater
 from batchpush.publisher import Publisher
@@ -579,3 +580,105 @@ async def test_the_sweep_finishes_what_the_platform_gave_up_on(
     clock.forward(editor.publisher.timing.redelivery)
     await editor.publisher.sweep(handler)
     assert (await editor.state())["state"] == "APPLIED"
+
+
+async def abandoned(editor: Editor, api: Batch) -> None:
+    """A campaign that is in neither app, and whose event has not come again."""
+    api.fault(status=503, times=None)
+    assert not await editor.publishes()
+    api.clear_faults()
+    editor.clock.forward(editor.publisher.timing.redelivery)
+
+
+async def test_the_sweep_takes_every_campaign_however_many_there_are(
+    publisher: Publisher, api: Batch, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publications, "PAGE", 3)
+    editors = [Editor(publisher, clock) for _ in range(4)]
+    for editor in editors:
+        await abandoned(editor, api)
+    await publisher.sweep(handler)
+    for editor in editors:
+        states = await editor.states()
+        assert {state["state"] for state in states.values()} == {"APPLIED"}
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "a state of a later version": {"state": "PAUSED"},
+    "a state that is a number": {"state": 7},
+    "a state that is a list": {"state": ["RETRY"]},
+    "a time that is a text": {"state": "RETRY", "updated_at": "yesterday"},
+    "no time": {"state": "RETRY", "updated_at": None},
+    "a revision that is a text": {"state": "RETRY", "revision": "7"},
+    "a revision that is too large": {"state": "RETRY", "revision": 2**63 - 1},
+    "a revision below nothing": {"state": "RETRY", "revision": -1},
+    "doubts that are a text": {"state": "RETRY", "doubts": "many"},
+    "doubts that are none": {"state": "RETRY", "doubts": [1, {"name": "Sale"}]},
+    "a lease that is a number": {"state": "CLAIMED", "lease_until": 7},
+    "an error that is a map": {"state": "RETRY", "error": {"a": 1}},
+    "an owner that is a number": {"state": "CLAIMED", "owner": 7},
+}
+
+
+@pytest.mark.parametrize("stored", UNREADABLE.values(), ids=UNREADABLE)
+async def test_what_cannot_be_read_is_left_as_it_is_and_stops_nothing_else(
+    editor: Editor,
+    publisher: Publisher,
+    api: Batch,
+    clock: Time,
+    capsys: pytest.CaptureFixture[str],
+    stored: dict[str, Any],
+) -> None:
+    """An event, the sweep and the results go on with the others, and a line names it."""
+    broken = Editor(publisher, clock)
+    stored = stored | {"stats_at": clock.now()}
+    state = broken.document.collection("batch").document("ios")
+    await broken.saves()
+    await state.set(stored)
+    assert await broken.event()
+    assert (await broken.state("android"))["state"] == "APPLIED"
+    await abandoned(editor, api)
+    await publisher.sweep(handler)
+    assert (await editor.state())["state"] == "APPLIED"
+    due = await publisher.publications.with_stats_due(clock.now(), 500)
+    assert state.path not in {known.path for known in due}
+    assert (await state.get()).to_dict() == stored
+    assert [call for call in api.calls() if call["app"] == "ios" and call["status"] == 201]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    named = [line for line in lines if line["message"] == "campaign.unreadable"]
+    assert {line["data"]["state"] for line in named} == {state.path}
+    assert {line["severity"] for line in named} == {"ERROR"}
+    await state.delete()
+
+
+async def test_what_a_later_version_adds_is_kept_and_does_not_matter(
+    editor: Editor, api: Batch
+) -> None:
+    assert await editor.publishes()
+    state = editor.document.collection("batch").document("ios")
+    await state.update({"paused_by": "ann", "doubts": []})
+    assert await editor.publishes(name="Winter sale")
+    stored = await editor.state()
+    assert (stored["state"], stored["paused_by"]) == ("APPLIED", "ann")
+
+
+async def test_a_collection_of_another_owner_is_not_ours(
+    publisher: Publisher, clock: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, name = publisher.publications._client(), uuid.uuid4().hex
+    for path in (f"campaigns_of_{name}/a/batch/ios", f"campaigns/{name}/a/b/batch/ios"):
+        await client.document(path).set({"state": "RETRY", "stats_at": clock.now(), "revision": ""})
+    found = [known.path async for known in publisher.publications.unfinished()]
+    found += [each.path for each in await publisher.publications.with_stats_due(clock.now(), 500)]
+    assert not [path for path in found if name in path]
+    assert "campaign.unreadable" not in capsys.readouterr().out
+
+
+async def test_of_any_number_of_tokens_those_are_told_that_are_taken(
+    editor: Editor, publisher: Publisher
+) -> None:
+    await editor.publishes()
+    token = (await editor.state())["campaign_token"]
+    tokens = {f"{number}-{uuid.uuid4()}" for number in range(100)} | {token}
+    assert await publisher.publications.taken(tokens) == {token}
+    assert await publisher.publications.taken(set()) == set()

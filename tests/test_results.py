@@ -36,6 +36,11 @@ def test_a_day_is_kept_with_what_it_is_about() -> None:
         "2026-05-04",
         {"date": "2026-05-04"} | BUSY | {"sent": "many"},
         {"date": "2026-05-04"} | BUSY | {"errors": 2**63},
+        {"date": "2026-05-04"} | BUSY | {"sent": -1},
+        {"date": "2026-05-04"} | BUSY | {"sent": float("inf")},
+        {"date": "2026-05-04"} | BUSY | {"sent": True},
+        {"date": "20260504000000000000-05-04"} | BUSY,
+        {"date": 20260504} | BUSY,
     ],
 )
 def test_what_says_nothing_new_is_left_out(row: Any) -> None:
@@ -50,13 +55,40 @@ def test_the_versions_of_a_test_have_open_rates_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "versions", ["a", ["a"], {"a": 1}, {"a": {"sent": None}}, {"": {"sent": 1}}]
+    "versions",
+    [
+        "a",
+        ["a"],
+        {"a": 1},
+        {"a": {"sent": None}},
+        {"a": {"sent": -1}},
+        {"a": {"sent": 1.5}},
+        {"a": {"sent": 2**63}},
+        {"a": {"": 1}},
+        {"a": {"__sent__": 1}},
+        {"": {"sent": 1}},
+        {"__a__": {"sent": 1}},
+        {"x" * 1501: {"sent": 1}},
+        {"\ud800": {"sent": 1}},
+        {"a": {f"c{number}": 1 for number in range(1000)}},
+    ],
 )
 def test_versions_of_another_shape_are_left_out(versions: Any) -> None:
     row = {"date": "2026-05-04", "versions": versions, "sent_optins": "few"} | BUSY
     kept = day_rows([row], date.min, ABOUT)["2026-05-04"]
     assert not kept.get("versions")
     assert kept["sent"] == BUSY["sent"]
+
+
+def test_a_hundred_versions_are_kept_and_no_more() -> None:
+    versions = {f"v{number}": {"sent": 1} for number in range(1000)}
+    row = {"date": "2026-05-04", "versions": versions} | BUSY
+    assert len(day_rows([row], date.min, ABOUT)["2026-05-04"]["versions"]) == 100
+
+
+def test_days_that_are_not_yet_are_left_out() -> None:
+    rows = [{"date": day} | BUSY for day in ("2026-05-04", "2026-05-05", "9999-12-31")]
+    assert list(day_rows(rows, date.min, ABOUT, until=date(2026, 5, 4))) == ["2026-05-04"]
 
 
 @pytest.mark.parametrize(

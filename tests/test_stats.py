@@ -1,12 +1,15 @@
 """Results on the real Firestore emulator, from the strict Batch stand-in."""
 
+import json
+import secrets
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from batchpush import stats
 from batchpush.stats import Pull, Results
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
@@ -223,3 +226,48 @@ async def test_a_person_may_ask_for_all_that_can_change_from_a_day_on(
     pull = await desk.pull(since=since)
     assert len(asked(api)) == 2
     assert await pull.results.since(clock.now().date() + timedelta(days=1)) == []
+
+
+async def test_where_there_are_more_groups_than_one_run_takes_each_has_its_turn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats, "MOST", 2)
+    groups = {f"promotion_{number}" for number in range(6)}
+    for group in groups:
+        record = desk.client.collection(desk.deliveries).document(secrets.token_hex(32))
+        await record.set({"group_id": group})
+    results, seen = Results(lambda: desk.client, desk.deliveries), set[str]()
+    for _ in range(200):
+        found = await results.group_ids()
+        assert 1 <= len(found) <= 2
+        seen |= set(found)
+        if seen == groups:
+            break
+    assert seen == groups
+
+
+async def test_every_group_is_found_wherever_the_search_begins(desk: Desk) -> None:
+    groups = ["a", "b", "c"]
+    await desk.sends("c", "a", None, "b", "a", "b/../c", "", "x" * 501)
+    results = Results(lambda: desk.client, desk.deliveries)
+    for _ in range(10):
+        assert sorted(await results.group_ids()) == groups
+
+
+async def test_one_campaign_in_trouble_does_not_keep_the_others_from_their_results(
+    desk: Desk, api: Batch, clock: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token, today = await desk.publish(push_time="now"), clock.now().date().isoformat()
+    api.script_stats(token, [{"date": today, "sent": 1}])
+    far_off = desk.client.document(f"campaigns/{uuid.uuid4().hex}/batch/ios")
+    moment = datetime(1, 1, 1, tzinfo=UTC)  # before which there is nothing
+    await far_off.set(
+        {"state": "APPLIED", "campaign_token": token, "stats_at": moment, "stats_of": moment}
+    )
+    await desk.pull()
+    assert list(await desk.results_of_campaign()) == [today]
+    (line,) = [
+        json.loads(line) for line in capsys.readouterr().out.splitlines() if "event.crashed" in line
+    ]
+    assert line["document"] == far_off.path
+    await far_off.delete()

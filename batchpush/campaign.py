@@ -25,7 +25,6 @@ from batchpush.push import (
 )
 
 MIN_NAME = 3  # characters
-TIME = "%Y-%m-%dT%H:%M:%S"  # without a zone: `push_time` is in GMT
 FIRST_ZONE = timedelta(hours=14)  # so far ahead of GMT is the place where a day begins first
 
 PLAIN_FIELDS = (
@@ -103,7 +102,9 @@ class Campaign:
 def _time(time: datetime | str | None) -> str | None:
     if not isinstance(time, datetime):
         return time
-    return (time.astimezone(UTC) if time.tzinfo else time).strftime(TIME)
+    local = time.astimezone(UTC) if time.tzinfo else time
+    # Not strftime, which writes the year 999 with three digits.
+    return local.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _body(frame: Mapping[str, Any], app: str) -> bytes:

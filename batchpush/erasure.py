@@ -212,7 +212,7 @@ def _is_only_theirs(person: Person, record: Record) -> bool:
 
 def _is_sender(person: Person, record: Record) -> bool:
     """A sender is a user, and no profile makes one of somebody else."""
-    return not person.named.isdisjoint({_caller(record.source), vars(record).get("sender")})
+    return not person.named.isdisjoint({_caller(record.source), record.sender})
 
 
 def _caller(source: str) -> str | None:

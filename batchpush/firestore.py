@@ -91,7 +91,7 @@ class Stored:
 class Query:
     """Documents of a collection, in the order of their ids unless `order_by` names a field.
 
-    `where` is a field, `LESS_THAN` or `IN`, and a value. `begins_at` is the id of the first
+    `where` is a field, one of the operators, and a value. `begins_at` is the id of the first
     document, or with `itself=False` of the one before it; where a field gives the order, it goes
     with `from_value` of that field, or that value is alone. With `everywhere`, the documents are
     those of every collection of that name, below whatever document, and `begins_at` is a path.
@@ -109,7 +109,7 @@ class Query:
 
 
 DELETE_FIELD = object()  # the value of a field that an update removes
-LESS_THAN, IN = 1, 8  # operators of a query, as the protocol numbers them
+LESS_THAN, IN, ARRAY_CONTAINS_ANY = 1, 8, 9  # operators of a query, as the protocol has them
 ASCENDING = 1
 
 

@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from batchpush.change import Change, Document
 from batchpush.credentials import CredentialsUnavailable
 from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.firebase import firestore, realtime_database
-from batchpush.firestore import FirestoreRefused, FirestoreUnavailable, is_document
+from batchpush.firestore import (
+    ARRAY_CONTAINS_ANY,
+    FirestoreRefused,
+    FirestoreUnavailable,
+    Query,
+    is_document,
+)
 from batchpush.sources import firestore_database_of
 
+MAX_VALUES = 30  # that one query of Firestore looks for
 READ_WITHIN = 30.0  # seconds for all that an event looks up in the Realtime Database
 
 
@@ -26,6 +33,12 @@ class LookUp(Protocol):
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
         """Read several at once, in the order of their paths; only these fields, where given."""
+
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        """Those of the values that are in a list field of some document of the collection.
+
+        The Realtime Database cannot search lists: there, none are.
+        """
 
 
 def look_up_for(change: Change) -> LookUp:
@@ -56,6 +69,22 @@ class FirestoreLookUp:
             raise InvalidDocument(paths[0], None, f"cannot be read: {error}") from None
         return [Document(path, found[path].fields) if path in found else None for path in paths]
 
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        pages = [values[start : start + MAX_VALUES] for start in range(0, len(values), MAX_VALUES)]
+        try:
+            found = await asyncio.gather(*(self._listed(collection, field, some) for some in pages))
+        except FirestoreUnavailable as error:
+            raise LookUpFailed(f"Firestore: {error}") from None
+        return set().union(*found)
+
+    async def _listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        where = (field, ARRAY_CONTAINS_ANY, list(values))
+        query = Query(collection, where, fields=(field,), limit=10 * MAX_VALUES)
+        documents: list[Any] = [each.fields for each in await firestore(self._database).find(query)]
+        for name in field.split("."):
+            documents = [each.get(name) or {} for each in documents]
+        return {each for listed in documents for each in listed if each in values}
+
 
 class DatabaseLookUp:
     """One request per path, many at once: the Realtime Database has no batched read."""
@@ -82,6 +111,9 @@ class DatabaseLookUp:
             _only(Document(path, value), fields) if isinstance(value, dict) else None
             for path, value in zip(paths, values, strict=True)
         ]
+
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        return set()
 
     def _seconds_left(self) -> float:
         """For all look-ups of an event together; raises TimeoutError when none are."""

@@ -196,6 +196,10 @@ class LookUpInProject:
         with reading():
             return await self.documents.many(*paths, fields=fields)
 
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        with reading():
+            return await self.documents.listed(collection, field, values)
+
 
 @dataclass
 class LookUpInFile:
@@ -211,6 +215,19 @@ class LookUpInFile:
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
         self.missing += [path for path in paths if path not in self.documents]
         return [self._read(path, fields) for path in paths]
+
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        documents: list[Any] = [
+            document
+            for path, document in self.documents.items()
+            if path.rpartition("/")[0] == collection
+        ]
+        for name in field.split("."):
+            documents = [
+                each.get(name) if isinstance(each, Mapping) else None for each in documents
+            ]
+        lists = (listed for listed in documents if isinstance(listed, list))
+        return {value for listed in lists for value in listed if value in values}
 
     def _read(self, path: str, fields: Sequence[str]) -> Document | None:
         if path not in self.documents:

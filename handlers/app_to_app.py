@@ -15,7 +15,7 @@ from batchpush import Call, CallRefused, CollapseKey, Document, Limit, LookUp, P
 from batchpush.change import is_document_id
 from handlers.fields import understood
 from handlers.links import deeplink
-from handlers.people import PROFILE, person, recipients
+from handlers.people import PROFILE, person, recipients, users_only
 from handlers.texts import say
 
 MAX_PER_SENDER = 30  # calls a minute
@@ -107,9 +107,10 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
     profile, other, friend, *requests = await look_up.many(*paths, fields=fields)
     conversation = requests.pop() if conversation_id else None
 
-    # Of a member without a profile, the id may be what somebody else is to Batch.
-    is_shared = other is not None and {me, to} <= _ids(conversation, "member_ids")
     is_friend = friend is not None or any(map(_is_accepted, requests))
+    is_shared = {me, to} <= _ids(conversation, "member_ids") and bool(
+        is_friend or await users_only(look_up, [person(to, other)])
+    )
     if not is_friend and not is_shared:
         # The same for somebody who is not a friend and somebody who is not there at all.
         raise CallRefused("permission-denied", "this cannot be sent to them")

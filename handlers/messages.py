@@ -6,8 +6,8 @@ read it. `unread_message` says the same for everybody at once, and is for back e
 write it has a push sent to all, in the sender's name. One whose `sent_at` (or else `created_at`) is
 long ago is history, and no push.
 
-Apps write `recipient_ids` and `member_ids`. So who has no profile is not told: an id that is
-nobody's user id may be what a person is to Batch, who muted all this.
+Apps write `recipient_ids` and `member_ids`. An id in them that has no profile, and is what a user
+is to Batch, reaches nobody: that user may have muted all this.
 """
 
 from collections.abc import Set
@@ -26,7 +26,7 @@ from handlers.people import (
     person,
     person_ids,
     recipients,
-    with_profiles,
+    users_only,
 )
 from handlers.texts import say
 
@@ -88,7 +88,7 @@ async def _push(
                 told_of.setdefault(user_id, []).append(document)
     told = [
         replace(one, told_of=told_of[one.user_id])
-        for one in with_profiles(await people(look_up, *told_of))
+        for one in await users_only(look_up, await people(look_up, *told_of))
         if not one.is_muted
     ]
     if not told:

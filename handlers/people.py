@@ -32,8 +32,8 @@ MAX_ID_BYTES = 1024
 class Person:
     """Somebody to tell, or to name. `batch` is who they are to Batch: lists of ids.
 
-    Of an id without a profile nobody knows whether it is a user's, or what another person is to
-    Batch: it is told only what back ends or security rules vouch for. `told_of` are the documents
+    An id without a profile may be a user's, or what another user is to Batch: see `users_only`.
+    `told_of` are the documents
     that they are told of, where not all are told of the same.
     """
 
@@ -80,12 +80,17 @@ async def people(look_up: LookUp, *user_ids: str) -> list[Person]:
     return [person(user_id, profile) for user_id, profile in zip(user_ids, profiles, strict=True)]
 
 
-def with_profiles(people: Sequence[Person]) -> list[Person]:
-    """Those who have a profile. Where nobody has, a line says so: it may be an app's first push."""
-    known = [one for one in people if one.has_profile]
-    if people and not known:
-        log("INFO", "recipients.without_profile", data={"people": len(people)})
-    return known
+async def users_only(look_up: LookUp, people: Sequence[Person]) -> list[Person]:
+    """Those of the people, whom an app has named, that are users, or may be.
+
+    An id without a profile may be what a user is to Batch, one who muted all this, say: then it is
+    that user's, and nobody is reached by it here.
+    """
+    unknown = [one.user_id for one in people if not one.has_profile]
+    taken = await look_up.listed("users", "batch.custom_ids", unknown) if unknown else set()
+    if taken:
+        log("WARNING", "recipients.batch_ids", data={"people": len(taken)})
+    return [one for one in people if one.user_id not in taken]
 
 
 def person(user_id: str, profile: Document | None) -> Person:

@@ -119,3 +119,13 @@ class Stored:
             Fields(path, self._documents[path]) if path in self._documents else None
             for path in paths
         ]
+
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for path, document in self._documents.items():
+            if path.rpartition("/")[0] == collection:
+                value: Any = document
+                for name in field.split("."):
+                    value = value.get(name) if isinstance(value, Mapping) else None
+                found |= set(values) & {each for each in value or () if isinstance(each, str)}
+        return found

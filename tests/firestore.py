@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from batchpush.change import plain
-from batchpush.firestore import IN, DocumentGone, Firestore, WriteConflict, messages
+from batchpush.firestore import (
+    ARRAY_CONTAINS_ANY,
+    IN,
+    DocumentGone,
+    Firestore,
+    WriteConflict,
+    messages,
+)
 
 DATABASE = "projects/demo-batchpush/databases/(default)"
 
@@ -97,7 +104,7 @@ class Memory:
 
     def _answers(self, request: Any) -> Iterator[Any]:
         query = request.structured_query
-        names = {select.field_path for select in query.select.fields}
+        names = {select.field_path.partition(".")[0] for select in query.select.fields}
         documents = self._documents(request.parent, query.from_[0])
         found = [each for each in documents if _is_asked_for(each, query)]
         found.sort(key=lambda each: _place(each, query))
@@ -127,10 +134,14 @@ def _is_asked_for(document: Any, query: Any) -> bool:
     if not query.HasField("where"):
         return True
     condition = query.where.field_filter
-    field = condition.field.field_path
-    if field not in document.fields:
+    first, *inner = condition.field.field_path.split(".")
+    if first not in document.fields:
         return False
-    found, value = _plain(document.fields[field]), _plain(condition.value)
+    found, value = _plain(document.fields[first]), _plain(condition.value)
+    for name in inner:
+        found = found.get(name) if isinstance(found, dict) else None
+    if condition.op == ARRAY_CONTAINS_ANY:
+        return isinstance(found, list) and any(each in found for each in value)
     return found in value if condition.op == IN else found < value
 
 

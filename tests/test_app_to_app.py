@@ -109,8 +109,7 @@ STRANGERS: list[dict[str, dict[str, Any]]] = [
     {"conversations/c1": {"member_ids": {"ann": True, "bob": True}}},
     {"conversations/c1": {"member_ids": [["ann"], {"bob": 1}]}},
     {"conversations/c2": TALK},
-    {"conversations/c1": TALK},  # without a profile: what somebody else is to Batch, maybe
-    {
+    {  # Bob's id is what Tom is to Batch
         "conversations/c1": TALK,
         "users/tom": {"push_muted": True, "batch": {"custom_ids": ["bob"]}},
     },

@@ -1,5 +1,7 @@
 import threading
+import uuid
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from google.auth.exceptions import DefaultCredentialsError
@@ -8,7 +10,7 @@ import batchpush.firebase
 import batchpush.lookup
 from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.firebase import close_realtime_databases, firebase_app, firestore
-from batchpush.firestore import FirestoreRefused
+from batchpush.firestore import Firestore, FirestoreRefused
 from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
 from tests.events import DATABASE, FIRESTORE, created
 from tests.firestore import Memory
@@ -105,3 +107,30 @@ async def test_a_read_that_firestore_refuses_is_not_retried(
     memory.strike = refuse
     with pytest.raises(InvalidDocument, match="users/ann: cannot be read: INVALID_ARGUMENT: no"):
         await FirestoreLookUp(FIRESTORE)("users/ann")
+
+
+@pytest.mark.parametrize("where", ["memory", pytest.param("emulator", marks=pytest.mark.suite)])
+async def test_values_are_found_in_the_lists_of_a_collection(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    client = Firestore() if where == "emulator" else Memory().client()
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    users = f"users-{uuid.uuid4().hex}"
+    profiles: dict[str, dict[str, Any]] = {
+        "ann": {"batch": {"custom_ids": ["crm-1", "crm-2"]}},
+        "bob": {"batch": {"custom_ids": ["crm-3"], "tokens": ["crm-4"]}},
+        "cyd": {"batch": {"custom_ids": "crm-5"}},
+        "dan": {"batch": "crm-6"},
+        "eve": {},
+    }
+    for user_id, fields in profiles.items():
+        await client.commit([client.put(f"{users}/{user_id}", fields)])
+    asked_for = [f"crm-{number}" for number in range(70)]
+    look_up = FirestoreLookUp(FIRESTORE)
+    found = await look_up.listed(users, "batch.custom_ids", asked_for)
+    assert found == {"crm-1", "crm-2", "crm-3"}
+    assert await look_up.listed(users, "batch.custom_ids", ["crm-9"]) == set()
+
+
+async def test_the_realtime_database_cannot_be_searched() -> None:
+    assert await DatabaseLookUp(DATABASE).listed("users", "batch.custom_ids", ["crm-1"]) == set()

@@ -92,7 +92,7 @@ async def test_a_picture_without_words_is_announced_in_each_recipients_language(
         (None, {"recipient_ids": [""]}, []),
         ({"member_ids": ["ann", "", "bob"]}, {}, ["bob"]),
         # who is nobody's user id
-        ({"member_ids": ["ann", "bob", "crm-7", "nobody"]}, {}, ["bob"]),
+        ({"member_ids": ["ann", "bob", "crm-7", "nobody"]}, {}, ["bob", "nobody"]),
         ({"member_ids": ["ann", "eve"]}, {"recipient_ids": ["crm-7"]}, []),
     ],
 )
@@ -102,7 +102,7 @@ async def test_who_is_told(conversation: Any, fields: Any, recipients: list[str]
     assert list(read_by(push)) == recipients
 
 
-async def test_where_nobody_has_a_profile_a_line_says_so(
+async def test_an_id_that_a_user_has_at_batch_is_named_by_a_line_of_the_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for members in (["ann", "eve", "crm-7"], ["ann", "bob", "eve"]):
@@ -110,9 +110,9 @@ async def test_where_nobody_has_a_profile_a_line_says_so(
         await pushed(Stored(stored), sender_id="ann", text="Hi")
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line) == {
-        "severity": "INFO",
-        "message": "recipients.without_profile",
-        "data": {"people": 2},
+        "severity": "WARNING",
+        "message": "recipients.batch_ids",
+        "data": {"people": 1},
     }
 
 

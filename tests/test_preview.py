@@ -86,7 +86,7 @@ def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Fol
     assert done.stdout.startswith("new_message  conversations/c1/messages/m1: 4 calls, not sent\n")
     english, french = calls(done.stdout)
     assert [apps for apps, _ in (english, french)] == ["ios DEV5…, android 3A7B…"] * 2
-    assert english[1]["recipients"] == {"custom_ids": ["bob"]}
+    assert english[1]["recipients"] == {"custom_ids": ["bob", "tim"]}
     assert french[1]["recipients"] == {"custom_ids": ["Z"]}
     assert "photo" in french[1]["message"]["body"]
     assert done.stderr == "looked up and not there: users/tim\n"

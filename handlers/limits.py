@@ -4,6 +4,7 @@ from batchpush import Limit
 from batchpush.settings import settings
 
 DAY = 24 * 3600  # seconds
+MAX_REQUESTS = 50  # of one person in a day
 
 
 def of_person(user_id: str) -> tuple[Limit, ...]:
@@ -17,6 +18,6 @@ def of_person(user_id: str) -> tuple[Limit, ...]:
 def of_requests(user_id: str) -> tuple[Limit, ...]:
     """For what people send to those who do not know them: a few a day, and one to each."""
     return (
-        Limit((user_id,), 50, seconds=DAY),
+        Limit((user_id,), MAX_REQUESTS, seconds=DAY),
         Limit((user_id,), 1, seconds=DAY, each=True),
     )

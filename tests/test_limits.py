@@ -1,5 +1,6 @@
 """How much one person may have pushed: counted in the commit that claims it, and held to."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -63,8 +64,6 @@ async def test_a_flood_reaches_each_person_no_more_often_than_the_limit(house: H
 
 
 async def test_events_that_come_all_at_once_are_held_to_the_limit_too(house: House) -> None:
-    import asyncio
-
     await conversation(house, "c1", "ann", "bob")
     await asyncio.gather(*(writes(house, "ann", "c1", f"m{number}") for number in range(60)))
     assert told(house) == {("bob", "ann"): 20}

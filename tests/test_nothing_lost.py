@@ -28,6 +28,7 @@ from batchpush.record import Record, State
 from batchpush.untouched import Untouched
 from handlers import credit_limits, friend_requests, game_turns, messages
 from handlers.people import people, recipients
+from tests.events import created
 from tests.firestore import Operation
 from tests.house import EVENING, MORNING, NIGHT, House
 
@@ -246,8 +247,6 @@ async def test_without_cloud_tasks_those_who_are_awake_are_told_and_the_others_l
 
 async def _same(house: House, record: Record) -> Change:
     """The event of a record, once more."""
-    from tests.events import created
-
     return replace(
         created(record.document, {"sender_id": "ann", "text": "Hello m1"}),
         id=record.event_id,

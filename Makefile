@@ -60,7 +60,7 @@ deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an ali
 	$(BIN)/python -m batchpush check $(if $(PROJECT),--project $(PROJECT))
 	$(FIREBASE) deploy --only functions,firestore:indexes $(if $(PROJECT),--project $(PROJECT))
 
-audit: setup ## Look for known vulnerabilities in what is installed
+audit: setup ## Look for known vulnerabilities; fails if it cannot look, unless AUDIT=optional
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/audit.py
 
 screenshots: setup ## Make the README's picture anew, with Chromium

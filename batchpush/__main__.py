@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
@@ -28,18 +27,26 @@ from batchpush import check as checking
 from batchpush import preview as previewing
 from batchpush import send_test as testing
 from batchpush.delivery import REPLAY_WITHIN, Deliverer, deliverer
-from batchpush.erasure import Erasure, names, without
+from batchpush.erase import erased, person_of
 from batchpush.errors import ConfigurationError, DeliveryUnfinished, TryAgainLater
-from batchpush.firestore import Outrun
-from batchpush.ledger import Entry, Ledger
+from batchpush.firestore import WriteConflict
+from batchpush.ledger import Entry
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.results import as_csv, as_json_lines, as_table
 from batchpush.stats import new_pull
-from batchpush.terminal import CannotDo, escaped, indented_json, prepare_environment, user_id
+from batchpush.terminal import (
+    CannotDo,
+    batch_id,
+    escaped,
+    indented_json,
+    prepare_environment,
+    user_id,
+    warn_of_emulators,
+)
 
 SHORT_ID = 12  # characters of an id that a list shows
-LEAST_ID = 8  # characters of one that a command takes
-MOST_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
+MIN_ID = 8  # characters of one that a command takes
+MAX_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
 
 Command = Callable[[argparse.Namespace], int]
 OnRecords = Callable[[argparse.Namespace, Deliverer], Awaitable[int]]
@@ -66,8 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = f"{type(error).__name__}: try gcloud auth application-default login"
     except KeyboardInterrupt:
         problem = "interrupted; the sweep finishes what was being sent"
-    print(f"batchpush: {escaped(problem)}", file=sys.stderr)
+    complain(problem)
     return 2
+
+
+def complain(text: str) -> None:
+    print(f"batchpush: {escaped(text)}", file=sys.stderr)
 
 
 def on_records(command: OnRecords) -> Command:
@@ -82,6 +93,7 @@ def on_records(command: OnRecords) -> Command:
 
     def prepared(chosen: argparse.Namespace) -> int:
         prepare_environment(chosen.project)
+        warn_of_emulators()
         return asyncio.run(carry_out(chosen))
 
     return prepared
@@ -133,14 +145,27 @@ def parser() -> argparse.ArgumentParser:
         help="also what Batch may have accepted: people may get it twice",
     )
 
-    erasing = add("erase", on_records(erase), "Remove a person's id from all records.")
+    erasing = add(
+        "erase",
+        on_records(erase),
+        "Remove a person from all records: run it after what they wrote is deleted, and before "
+        "their profile users/ID is, which says what else Batch knows them by.",
+    )
     erasing.add_argument("--user", metavar="ID", type=user_id, required=True)
+    erasing.add_argument(
+        "--batch-id",
+        metavar="ID",
+        type=batch_id,
+        action="append",
+        default=[],
+        help="an id that their profile had in batch, if it is deleted; may be given several times",
+    )
     erasing.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
     results = add(
         "stats",
         on_records(stats),
-        "Ask Batch for the results that can still change, and show them.",
+        "Ask Batch for the results that can still change, store them in Firestore, and show them.",
     )
     results.add_argument(
         "--since", metavar="WHEN", type=when, default="7d", help="from this day on (7d), to 180d"
@@ -179,8 +204,8 @@ def when(text: str) -> datetime:
 
 
 def prefix(text: str) -> str:
-    if not re.fullmatch(rf"[0-9a-fA-F]{{{LEAST_ID},64}}", text):
-        raise argparse.ArgumentTypeError(f"expected {LEAST_ID} to 64 hex characters of an id")
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{MIN_ID},64}}", text):
+        raise argparse.ArgumentTypeError(f"expected {MIN_ID} to 64 hex characters of an id")
     return text.lower()
 
 
@@ -207,8 +232,17 @@ async def deliveries(chosen: argparse.Namespace, made: Deliverer) -> int:
 
 async def show(chosen: argparse.Namespace, made: Deliverer) -> int:
     entry = await read(made, await full_id(made, chosen.id))
-    print("\n".join(page(entry.record)))
+    print("\n".join(page(entry.record, where_bodies_went(entry.record, made))))
     return 0
+
+
+def where_bodies_went(record: Record, made: Deliverer) -> str:
+    """Why a record with calls has no bodies; an erasure is a write, the sweep's deletion is not."""
+    days = made.settings.keep_bodies_days
+    is_old = made.now() >= record.updated_at + timedelta(days=days)
+    if record.state is State.SENT and is_old:
+        return f"were deleted after {days} days (KEEP_BODIES_DAYS)"
+    return "were erased"
 
 
 async def replay(chosen: argparse.Namespace, made: Deliverer) -> int:
@@ -232,7 +266,7 @@ async def replay(chosen: argparse.Namespace, made: Deliverer) -> int:
 async def _replayed(made: Deliverer, entry: Entry, resend_unknown: bool) -> State:
     try:
         record = await made.replay(entry, resend_unknown)
-    except (Outrun, DeliveryUnfinished):
+    except (WriteConflict, DeliveryUnfinished):
         print("  somebody else took it up: see `show`")
         return State.CLAIMED
     for call in record.calls:
@@ -243,52 +277,22 @@ async def _replayed(made: Deliverer, entry: Entry, resend_unknown: bool) -> Stat
 
 
 async def erase(chosen: argparse.Namespace, made: Deliverer) -> int:
-    # All are found before the first is changed: a stream must not wait for what is done with it.
-    found = [
-        (ledger, record.id)
-        async for ledger, record in _everywhere(made.ledger)
-        if names(record, chosen.user)
-    ]
+    person = await person_of(made, chosen.user, chosen.batch_id, complain)
     changed = left = 0
-    for ledger, record_id in found:
-        entry = await ledger.read(record_id)
-        if entry is None or not names(entry.record, chosen.user):
-            continue
-        now = made.now()
-        erasure = without(chosen.user, entry.record, now)
-        if erasure.done and not chosen.dry_run:
-            erasure = await _written(ledger, entry, erasure)
-        told_done = ", ".join(erasure.done)
+    async for one in erased(made, person, chosen.dry_run):
+        told_done = ", ".join(one.done)
         if told_done and chosen.dry_run:
             told_done = f"would be: {told_done}"
-        print(heading(erasure.record))
-        print("\n".join(f"  {escaped(text)}" for text in (told_done, erasure.left) if text))
-        changed += bool(erasure.done)
-        left += bool(erasure.left)
+        print(heading(one.what) if isinstance(one.what, Record) else escaped(one.what))
+        print("\n".join(f"  {escaped(text)}" for text in (told_done, one.left) if text))
+        changed += bool(one.done)
+        left += bool(one.left)
     print(f"{changed} changed, {left} left" + ("; nothing was written" if chosen.dry_run else ""))
     return 1 if left and not chosen.dry_run else 0
 
 
-async def _everywhere(ledger: Ledger) -> AsyncIterator[tuple[Ledger, Record]]:
-    """Every record, and every chunk of a large audience, with the ledger that it is in."""
-    async for record in ledger.each(State):
-        yield ledger, record
-        chunks = ledger.chunks_of(record.id)
-        if record.chunks:
-            async for chunk in chunks.each(State):
-                yield chunks, chunk
-
-
-async def _written(ledger: Ledger, entry: Entry, erasure: Erasure) -> Erasure:
-    try:
-        await ledger.erase(entry, erasure.record)
-    except Outrun:
-        return Erasure(entry.record, left="somebody else changed it meanwhile: run this again")
-    return erasure
-
-
 async def stats(chosen: argparse.Namespace, made: Deliverer) -> int:
-    pull = new_pull(made, max(chosen.since, made.now() - MOST_DAYS).date())
+    pull = new_pull(made, max(chosen.since, made.now() - MAX_DAYS).date())
     await pull.run()
     for app in pull.dev_apps:
         print(f"{app}: a Dev key has no statistics", file=sys.stderr)
@@ -378,8 +382,8 @@ def tries(call: CallRecord) -> str:
     return f" ({said})" if said else ""
 
 
-def page(record: Record) -> Iterator[str]:
-    """All of a record."""
+def page(record: Record, no_bodies: str = "were erased") -> Iterator[str]:
+    """All of a record; `no_bodies` says why it has none."""
     for name, value in as_json(record).items():
         if name != "calls":
             yield f"{name:<12}  {'' if value is None else escaped(value)}".rstrip()
@@ -391,7 +395,7 @@ def page(record: Record) -> Iterator[str]:
         if body:
             yield from indented_json(body, "    ")
     if record.calls and not record.bodies:
-        yield "  were erased"
+        yield f"  {no_bodies}"
 
 
 def as_json(record: Record) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Any
 from batchpush.change import Change, Document
 from batchpush.errors import DeliveryUnfinished, InvalidDocument
 from batchpush.firebase import asked, firestore_client, read_all
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.logs import log
+from batchpush.sealed import leaving
 from batchpush.settings import Settings, settings
 
 Condition = Callable[[Document], bool]
@@ -29,6 +30,7 @@ async def announce(change: Change, is_published: Condition, handler: Handler) ->
     `handler` gives the fields of the campaign's document. Raises `TryAgainLater` when the event
     is to come again.
     """
+    leaving("makes a campaign of an article")
     await newsroom().announce(change, is_published, handler)
 
 
@@ -50,7 +52,7 @@ class Newsroom:
                 await self._start(_document(article), campaign, handler)
             else:
                 await self._stop(campaign)
-        except Outrun:
+        except WriteConflict:
             raise DeliveryUnfinished("somebody changed the campaign meanwhile") from None
 
     async def _start(self, article: Document | None, campaign: Any, handler: Handler) -> None:
@@ -75,7 +77,7 @@ class Newsroom:
         return [found[path] for path in paths]
 
     async def _write(self, campaign: Any, fields: Mapping[str, Any]) -> None:
-        """Raises `Outrun` if the campaign was changed since it was read."""
+        """Raises `WriteConflict` if the campaign was changed since it was read."""
         client = self.client()
         batch = client.batch()
         if campaign.exists:
@@ -110,4 +112,4 @@ def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def newsroom() -> Newsroom:
     """The one of this worker."""
-    return Newsroom(lambda: firestore_client("(default)"), settings())
+    return Newsroom(lambda: firestore_client(settings().database), settings())

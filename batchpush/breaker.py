@@ -20,7 +20,7 @@ class Breaker:
         self._open_until = LONG_AGO
         self._not_before = LONG_AGO
 
-    def admits(self, now: datetime) -> bool:
+    def allow_request(self, now: datetime) -> bool:
         """Whether a call may go, as far as the failures before it are concerned."""
         if self.is_open(now):
             return False
@@ -28,17 +28,17 @@ class Breaker:
         return True
 
     def is_open(self, now: datetime) -> bool:
-        """Whether calls are turned away; unlike `admits`, asking changes nothing."""
+        """Whether calls are turned away; unlike `allow_request`, asking changes nothing."""
         return self._failures >= FAILURES and now < self._open_until
 
     def pause(self, now: datetime) -> float:
         """Seconds that the server has asked to wait still."""
         return max(0.0, (self._not_before - now).total_seconds())
 
-    def answered(self) -> None:
+    def record_success(self) -> None:
         self._failures = 0
 
-    def failed(self, now: datetime, retry_after: float | None) -> None:
+    def record_failure(self, now: datetime, retry_after: float | None) -> None:
         self._failures += 1
         if self._failures >= FAILURES:
             self._open_until = now + OPEN

@@ -9,7 +9,6 @@ stands in it, nor in a log.
 
 import asyncio
 import functools
-import hashlib
 import io
 import json
 import logging
@@ -19,14 +18,15 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from batchpush.change import EPOCH, Change, Document, is_document_id
+from batchpush.change import Change, Document, is_document_id
 from batchpush.delivery import deliver, deliverer
 from batchpush.errors import BatchpushError, LookUpFailed, TryAgainLater
 from batchpush.firebase import firebase_app, firestore
 from batchpush.firestore import FirestoreUnavailable
+from batchpush.limits import COUNT, LIMITS, Limit
 from batchpush.logs import about, log, raised_at
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
@@ -36,7 +36,6 @@ from batchpush.triggers import deployed_with
 
 MAX_BODY = 10_000  # bytes of a request
 ANSWER_WITHIN = 60.0  # seconds; Firebase's clients wait for 70
-LIMITS = "batch_limits"  # the Firestore collection of the counters
 
 Code = Literal[
     "unauthenticated",
@@ -80,7 +79,7 @@ class Call:
         path = f"{self.function}/{self.caller}/{self.request_id}"
         return Change(
             id=self.request_id,
-            source=f"//firebase.callable/{self.function}/{self.caller}/databases/(default)",
+            source=f"//firebase.callable/{self.function}/{self.caller}/databases/{settings().database}",
             path=path,
             params={},
             before=None,
@@ -96,30 +95,11 @@ class Call:
         return record_id(self.function, self.change.source, self.request_id)
 
 
-@dataclass(frozen=True)
-class Limit:
-    """At most so many calls in a window of so many seconds, among those with the same `key`.
-
-    Windows begin at fixed times: at the turn of one, twice as many can come close together.
-    """
-
-    key: tuple[str, ...]
-    most: int
-    seconds: int = 60
-
-    def window(self, now: datetime) -> tuple[str, datetime]:
-        """The id of the counter, a new one for each window, and when the window ends."""
-        number = int((now - EPOCH).total_seconds() // self.seconds)
-        name = "\n".join((*self.key, str(self.seconds), str(number)))
-        end = EPOCH + timedelta(seconds=(number + 1) * self.seconds)
-        return hashlib.sha256(name.encode()).hexdigest(), end
-
-
 Function = Callable[[Call], Awaitable[None]]
 CallHandler = Callable[[Call, LookUp], Awaitable[Push | None]]
 
 
-def callable_function(function: Function) -> Any:
+def on_call(function: Function) -> Any:
     """Let apps call the function with Firebase's client libraries.
 
     The Firebase SDK serves it and checks the tokens. The other functions do without its import.
@@ -167,7 +147,7 @@ async def count(limits: Sequence[Limit], now: datetime) -> None:
     if not _passed.isdisjoint(name for name, _ in windows):
         raise _too_many()
     for limit, (name, _), calls in zip(limits, windows, await _counted(windows), strict=True):
-        if calls > limit.most:
+        if calls > limit.max_count:
             if len(_passed) >= 10_000:
                 _passed.clear()
             _passed.add(name)
@@ -177,9 +157,9 @@ async def count(limits: Sequence[Limit], now: datetime) -> None:
 async def _counted(windows: Sequence[tuple[str, datetime]]) -> list[int]:
     """How often each was counted, this time included; the write itself says so."""
     try:
-        database = firestore("(default)")
+        database = firestore(settings().database)
         results = await database.commit(
-            database.count(f"{LIMITS}/{name}", "calls", {"expire_at": end}) for name, end in windows
+            database.count(f"{LIMITS}/{name}", [COUNT], {"expire_at": end}) for name, end in windows
         )
     except FirestoreUnavailable as error:
         raise LookUpFailed(f"Firestore: {error}") from None

@@ -14,13 +14,13 @@ from batchpush.outcome import (
     Reply,
     Rule,
     Then,
+    classify,
     has_token,
-    judge,
     retry_after,
     wait_before,
 )
 
-MOST_TRIES = 5  # of one call in one delivery
+MAX_ATTEMPTS = 5  # of one call in one delivery
 
 Item = TypeVar("Item")
 
@@ -70,15 +70,15 @@ class Caller:
     ) -> AsyncIterator[tuple[Rule, Reply]]:
         """Every answer and what it means, until one settles it, or its time is up."""
         breaker, pause = self.breakers[app], 0.0
-        for attempt in range(1, MOST_TRIES + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             if not await self._turn_comes(breaker, pause, stop):
                 break
             reply = await _reply(ask)
-            rule = judge(reply, is_proof)
+            rule = classify(reply, is_proof)
             if rule.then is Then.DONE:
-                breaker.answered()
+                breaker.record_success()
             else:
-                breaker.failed(self.now(), retry_after(reply, self.now()))
+                breaker.record_failure(self.now(), retry_after(reply, self.now()))
             yield rule, reply
             if rule.then is not Then.AGAIN:
                 break
@@ -92,7 +92,7 @@ class Caller:
             await self.sleep(wait)
             pause = 0.0
         # Looked at last: a process that was frozen wakes up here, long after its lease.
-        return breaker.admits(self.now()) and self.now() < stop
+        return breaker.allow_request(self.now()) and self.now() < stop
 
 
 async def _reply(ask: Callable[[], Awaitable[Reply]]) -> Reply:

@@ -24,8 +24,7 @@ from batchpush.push import (
     without_nones,
 )
 
-LEAST_NAME = 3  # characters
-TIME = "%Y-%m-%dT%H:%M:%S"  # without a zone: `push_time` is in GMT
+MIN_NAME = 3  # characters
 FIRST_ZONE = timedelta(hours=14)  # so far ahead of GMT is the place where a day begins first
 
 PLAIN_FIELDS = (
@@ -103,7 +102,9 @@ class Campaign:
 def _time(time: datetime | str | None) -> str | None:
     if not isinstance(time, datetime):
         return time
-    return (time.astimezone(UTC) if time.tzinfo else time).strftime(TIME)
+    local = time.astimezone(UTC) if time.tzinfo else time
+    # Not strftime, which writes the year 999 with three digits.
+    return local.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _body(frame: Mapping[str, Any], app: str) -> bytes:
@@ -148,7 +149,7 @@ def _check_message(message: Mapping[str, Any]) -> None:
 
 
 def _is_name(value: object) -> bool:
-    return is_text(value) and len(str(value)) >= LEAST_NAME
+    return is_text(value) and len(str(value)) >= MIN_NAME
 
 
 def _is_push_time(value: object) -> bool:
@@ -163,7 +164,7 @@ def _are_messages(value: object) -> bool:
 OWN_FIELDS = frozenset(own.name for own in fields(Campaign))
 
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("name", _is_name, f"must be a string of at least {LEAST_NAME} characters"),
+    ("name", _is_name, f"must be a string of at least {MIN_NAME} characters"),
     ("live", lambda v: type(v) is bool, "must be true or false"),
     ("push_time", _is_push_time, "must be now, or a date and time with its zone"),
     (

@@ -9,6 +9,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING
 
+from batchpush.masking import masked, masked_text
 from batchpush.outcome import Reply
 from batchpush.rest_key import RestKeyCache, key_reader
 from batchpush.settings import Settings
@@ -21,6 +22,7 @@ CONNECT_TIMEOUT = 5.0  # seconds, also for a free connection of the pool
 KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
 MAX_REPLY = 16_384  # bytes of an answer that are read
 MAX_LIST = 1_000_000  # bytes of a list, or of statistics
+SLACK = 1_000  # bytes more, in which a key may be cut off
 
 
 class BatchClient:
@@ -96,8 +98,8 @@ class BatchClient:
                 ) as response,
             ):
                 retry_after = response.headers.get("retry-after")
-                answer = _masked(await _beginning(response, most), key)
-                return Reply(response.status, answer, retry_after)
+                answer = await _beginning(response, most, key)
+                return Reply(response.status, answer, retry_after and masked_text(retry_after, key))
         except aiohttp.ClientError as error:
             # Only the name: an exception may hold the request, and so the key.
             return Reply(sent=not isinstance(error, never_connected), problem=type(error).__name__)
@@ -108,18 +110,12 @@ class BatchClient:
         await self._http.close()
 
 
-async def _beginning(response: "aiohttp.ClientResponse", most: int) -> bytes:
+async def _beginning(response: "aiohttp.ClientResponse", most: int, key: str) -> bytes:
+    """The first bytes of an answer, masked; where it is cut, its end may hold a part of the key."""
     body = b""
     async for part in response.content.iter_any():
         body += part
-        if len(body) >= most:
+        if len(body) >= most + SLACK:
             response.close()  # what may still come is not waited for
-            break
-    return body[:most]
-
-
-def _masked(body: bytes, key: str) -> bytes:
-    """The body without the key, which an error could quote; some JSON has `\\/` for a slash."""
-    for quoted in (key, key.replace("/", "\\/")):
-        body = body.replace(quoted.encode(), b"****")
-    return body
+            return masked(body[: most + SLACK], key)[:-SLACK]
+    return masked(body, key)[:most]

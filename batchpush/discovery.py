@@ -8,11 +8,12 @@ It runs in a process of its own: `main.py` reads the settings once, and each pro
 
 import importlib
 import json
+import math
 import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,22 @@ from typing import Any
 from batchpush.change import Database
 from batchpush.settings import VARIABLES
 
-SECONDS = 10  # the Firebase CLI waits no longer
+SECONDS = 10.0  # the Firebase CLI waits no longer, unless this variable says so
+TIMEOUT = "FUNCTIONS_DISCOVERY_TIMEOUT"
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """The endpoints by name; or else what broke, and in which file and line."""
+    """The endpoints by name; or else what broke, in which file and line, and the command to fix it.
+
+    `files` are those of this folder that were imported.
+    """
 
     endpoints: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
     where: str = "main.py"
+    fix: str = ""
+    files: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,12 @@ class Watch:
     path: str
 
 
-def discover(environment: Mapping[str, str]) -> Discovery:
-    """Ask a process with these variables, and those of this one that are no settings."""
+def discover(environment: Mapping[str, str], seconds: float | None = None) -> Discovery:
+    """Ask a process with these variables, and those of this one that are no settings.
+
+    It may take as long as the Firebase CLI would let it.
+    """
+    seconds = seconds or patience(os.environ.get(TIMEOUT, ""))
     others = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     try:
         asked = subprocess.run(
@@ -50,14 +61,28 @@ def discover(environment: Mapping[str, str]) -> Discovery:
             env=others | dict(environment) | {"PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
         )
         # The last line: main.py may have printed others.
         return Discovery(**json.loads(asked.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired:
-        return Discovery(problem=f"importing it takes more than {SECONDS} s")
+        longer = f"{TIMEOUT}={max(60, math.ceil(2 * seconds))}"
+        return Discovery(
+            problem=f"importing it takes more than {seconds:g} s, and the Firebase CLI waits no"
+            f" longer: make it faster, or set {TIMEOUT}",
+            fix=f"{longer} make deploy",
+        )
     except (ValueError, IndexError):
         return Discovery(problem="importing it ends the process")
+
+
+def patience(text: str) -> float:
+    """The seconds that the CLI waits, by the variable; as JavaScript reads a number."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return SECONDS
+    return seconds if 0 < seconds < math.inf else SECONDS
 
 
 def look() -> Discovery:
@@ -75,8 +100,23 @@ def look() -> Discovery:
                 to_spec(vars(function.__firebase_endpoint__))
             )
             for function in functions
-        }
+        },
+        files=sorted(_imported()),
     )
+
+
+def _imported() -> set[str]:
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    here = {_relative(file) for file in files if file}
+    return {
+        Path(file).as_posix()
+        for file in here
+        if file.endswith(".py") and not Path(file).is_absolute() and not _is_installed(file)
+    }
+
+
+def _is_installed(file: str) -> bool:
+    return "site-packages" in Path(file).parts
 
 
 def _plain(spec: dict[str, Any]) -> dict[str, Any]:

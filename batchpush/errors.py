@@ -5,13 +5,16 @@
     ├── InvalidDocument       a document that no push can be made from
     ├── InvalidPush           a push or a campaign that Batch would refuse
     ├── MalformedEvent        a request that is not the CloudEvent of a database write
+    ├── LedgerRefused         Firestore will never store what it was given
     ├── FirestoreRefused      a write or a read that Firestore will never take (in firestore.py)
     └── TryAgainLater         nothing is wrong with the event; it is to be delivered again
         ├── LookUpFailed          another document could not be read
         ├── LedgerUnavailable     the delivery record could not be read or written
-        ├── TasksUnavailable      Cloud Tasks did not take a task
+        │   └── UnreadableRecord      a newer version wrote it, or nobody who knows its form
+        ├── TasksUnavailable      Cloud Tasks did not accept a task
         ├── RestKeyUnavailable    there is no key to call Batch with
-        └── DeliveryUnfinished    Batch has not accepted every call yet
+        ├── EventTurnedAway       nothing is recorded: only a redelivery can send the push
+        └── DeliveryUnfinished    it is on record: a redelivery or the sweep finishes it
 
 Everything but `TryAgainLater` is final: the same event would fail in the same way again.
 None of these ever holds the REST key.
@@ -54,6 +57,10 @@ class TryAgainLater(BatchpushError):
     """The event could not be handled now; answering with an error makes it come again."""
 
 
+class LedgerRefused(BatchpushError):
+    """Firestore will never store what it was given: it is too large, or no valid document."""
+
+
 class LookUpFailed(TryAgainLater):
     """A document that the push depends on could not be read."""
 
@@ -62,13 +69,21 @@ class LedgerUnavailable(TryAgainLater):
     """Firestore did not read or write the delivery record."""
 
 
+class UnreadableRecord(LedgerUnavailable):
+    """A stored record has a form that this version does not know."""
+
+
 class TasksUnavailable(TryAgainLater):
-    """Cloud Tasks did not take a task."""
+    """Cloud Tasks did not accept a task."""
 
 
 class RestKeyUnavailable(TryAgainLater):
     """Secret Manager did not give the REST key, and none is in the cache."""
 
 
+class EventTurnedAway(TryAgainLater):
+    """What is left to do is not on record: it is lost unless the event is delivered again."""
+
+
 class DeliveryUnfinished(TryAgainLater):
-    """Batch has not accepted every call of the push yet."""
+    """The delivery is on record and not settled: a redelivery or the sweep finishes it."""

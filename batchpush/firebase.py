@@ -3,23 +3,29 @@
 Not at import: a gRPC channel made before the server forks its worker can hang for ever.
 """
 
+import asyncio
 import functools
+import os
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from batchpush.credentials import Credentials
 from batchpush.errors import InvalidDocument, LedgerUnavailable
 from batchpush.firestore import (
     Firestore,
     FirestoreRefused,
     Meaning,
-    Outrun,
+    WriteConflict,
     fix_of,
     meaning_of,
     problem_of,
 )
-from batchpush.settings import project_id
+from batchpush.realtime_database import SCOPES, RealtimeDatabase, transport
+from batchpush.sealed import leaving
+from batchpush.settings import project_id, settings
+from batchpush.sources import instance_of
 
 TIMEOUT = 10.0  # seconds for one operation, the client's own retries included
 
@@ -33,6 +39,7 @@ def firestore(database: str) -> Firestore:
 @functools.cache
 def firestore_client(database: str) -> Any:
     """The same by Google's `AsyncClient`, for what runs seldom and asks for more."""
+    leaving("writes to Firestore")
     from google.cloud.firestore import AsyncClient
 
     with _translated():
@@ -69,7 +76,7 @@ async def queried(query: Any) -> list[Any]:
     """What a query finds."""
     try:
         return await asked(lambda options: query.get(**options))  # type: ignore[no-any-return]
-    except Outrun:  # it has another meaning here
+    except WriteConflict:  # it has another meaning here
         fix = fix_of(Meaning.NO_INDEX, project_id(), "")
         raise LedgerUnavailable(f"an index is missing: deploy firestore:indexes. {fix}") from None
 
@@ -102,27 +109,49 @@ def _meant(error: Any) -> Exception:
         case Meaning.TRANSIENT:
             return LedgerUnavailable(f"Firestore: {type(error).__name__}")
         case Meaning.CONFLICT | Meaning.GONE:
-            return Outrun(problem)
+            return WriteConflict(problem)
         case Meaning.REFUSED:
             return FirestoreRefused(problem)
-    return LedgerUnavailable(f"Firestore: {problem}. {fix_of(meaning, project_id(), '(default)')}")
+    return LedgerUnavailable(
+        f"Firestore: {problem}. {fix_of(meaning, project_id(), settings().database)}"
+    )
 
 
-def database_reference(source: str, path: str) -> Any:
-    """A place in the Realtime Database instance that an event came from.
+def realtime_database(source: str) -> RealtimeDatabase:
+    """The Realtime Database instance that an event came from, with its connections.
 
-    `source` is `//firebasedatabase.googleapis.com/projects/_/locations/L/instances/I`. Raises
-    ValueError for what is no path there.
+    Raises `MalformedEvent` for a source that is none.
     """
-    from firebase_admin import db
+    emulator = os.environ.get("FIREBASE_DATABASE_EMULATOR_HOST")
+    # A connection belongs to the loop that it was made on.
+    key = instance_of(source), emulator, asyncio.get_running_loop()
+    if key not in _realtime_databases:
+        headers = _owner if emulator else _credentials().headers
+        _realtime_databases[key] = RealtimeDatabase(key[0], transport(), headers, emulator)
+    return _realtime_databases[key]
 
-    location, _, instance = source.partition("/locations/")[2].partition("/instances/")
-    host = "firebaseio.com" if location == "us-central1" else f"{location}.firebasedatabase.app"
-    return db.reference(path, app=firebase_app(), url=f"https://{instance}.{host}")
+
+_realtime_databases: dict[object, RealtimeDatabase] = {}
+
+
+async def close_realtime_databases() -> None:
+    """For a command that ends: a worker keeps its connections."""
+    while _realtime_databases:
+        _, database = _realtime_databases.popitem()
+        await database.aclose()
+
+
+async def _owner() -> dict[str, str]:
+    return {"Authorization": "Bearer owner"}
+
+
+@functools.cache
+def _credentials() -> Credentials:
+    return Credentials(*SCOPES)
 
 
 def firebase_app() -> Any:
-    """The Admin SDK's app, for the Realtime Database and for Cloud Tasks.
+    """The Admin SDK's app, for Cloud Tasks and for App Check.
 
     Threads ask for it, several at once when a process is new, and it can be made only once.
     """

@@ -29,6 +29,7 @@ from google.protobuf.wrappers_pb2 import Int32Value
 from batchpush.change import EPOCH, plain
 from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
 from batchpush.errors import BatchpushError
+from batchpush.sealed import leaving
 from batchpush.settings import project_id
 
 HOST = "firestore.googleapis.com"
@@ -40,16 +41,16 @@ TIMEOUT = 10.0  # seconds for one operation, all its tries included
 # client: `_DEFAULT_CHANNEL_OPTIONS` of google-cloud-firestore. 5 s leave an operation time to be
 # repeated on a new connection.
 KEEPALIVE = 30.0, 5.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
+MIN_PAUSE, MAX_PAUSE = 0.1, 2.0  # seconds between two tries
 MAX_ID = 1500  # bytes
-LONGEST_WORDS = 300  # characters of Firestore's own words in an error
+MAX_WORDS = 300  # characters of Firestore's own words in an error
 
 SECOND = timedelta(seconds=1)
 
 Version = Any  # Firestore's update time of a document, to the nanosecond
 
 
-class Outrun(Exception):
+class WriteConflict(Exception):
     """Somebody else wrote the document first; `document` is its path, where that is known."""
 
     def __init__(self, problem: str = "", document: str | None = None) -> None:
@@ -57,7 +58,7 @@ class Outrun(Exception):
         super().__init__(problem)
 
 
-class DocumentGone(Outrun):
+class DocumentGone(WriteConflict):
     """The document that was to be updated is not there any more."""
 
 
@@ -92,7 +93,8 @@ class Query:
 
     `where` is a field, `LESS_THAN` or `IN`, and a value. `begins_at` is the id of the first
     document, or with `itself=False` of the one before it; where a field gives the order, it goes
-    with `from_value` of that field, or that value is alone.
+    with `from_value` of that field, or that value is alone. With `everywhere`, the documents are
+    those of every collection of that name, below whatever document, and `begins_at` is a path.
     """
 
     collection: str
@@ -103,9 +105,10 @@ class Query:
     itself: bool = True
     limit: int | None = None
     fields: Sequence[str] = ("__name__",)
+    everywhere: bool = False
 
 
-GONE = object()  # the value of a field that an update removes
+DELETE_FIELD = object()  # the value of a field that an update removes
 LESS_THAN, IN = 1, 8  # operators of a query, as the protocol numbers them
 ASCENDING = 1
 
@@ -131,8 +134,9 @@ def _is_id(text: str) -> bool:
 class Firestore:
     """One database, on one connection; made in the worker, used on one event loop.
 
-    Its operations raise `FirestoreUnavailable`, `FirestoreRefused`, and `Outrun` where a write came
-    too late. What makes a write raises `FirestoreRefused` for what Firestore cannot store.
+    Its operations raise `FirestoreUnavailable`, `FirestoreRefused`, and `WriteConflict` where a
+    write came too late. What makes a write raises `FirestoreRefused` for what Firestore cannot
+    store.
     """
 
     def __init__(
@@ -175,22 +179,28 @@ class Firestore:
         return write
 
     def update(self, path: str, fields: Mapping[str, Any], version: Version) -> Any:
-        """Some fields of a document that nobody wrote since; a field that is `GONE` is removed."""
-        kept = {field: value for field, value in fields.items() if value is not GONE}
+        """Some fields of a document that nobody wrote since; `DELETE_FIELD` removes a field."""
+        kept = {field: value for field, value in fields.items() if value is not DELETE_FIELD}
         write = self.put(path, kept)
         write.update_mask.field_paths.extend(fields)
         write.current_document.update_time.CopyFrom(version)
         return write
 
-    def count(self, path: str, counter: str, fields: Mapping[str, Any]) -> Any:
-        """Some fields, and one more in a counter; the result says what it counts then."""
+    def delete(self, path: str) -> Any:
+        """No document, whether there was one or not."""
+        return messages()["Write"](delete=self._name(path))
+
+    def count(self, path: str, counters: Iterable[str], fields: Mapping[str, Any]) -> Any:
+        """Some fields, and one more in each counter; the result says what they count then."""
         write = self.put(path, fields)
         write.update_mask.field_paths.extend(fields)
-        write.update_transforms.add(field_path=counter).increment.integer_value = 1
+        for counter in counters:
+            write.update_transforms.add(field_path=counter).increment.integer_value = 1
         return write
 
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """All of them or none; each result has `update_time`, the document's version."""
+        leaving("writes to Firestore")
         with _storable:
             request = messages()["CommitRequest"](database=self._database, writes=writes)
         (answer,) = await self._asked("Commit", request)
@@ -225,7 +235,7 @@ class Firestore:
         parent = f"{self._database}/documents/{above}".rstrip("/")
         request = messages()["RunQueryRequest"](parent=parent)
         asked = request.structured_query
-        asked.from_.add(collection_id=collection)
+        asked.from_.add(collection_id=collection, all_descendants=query.everywhere)
         asked.order_by.add(direction=ASCENDING).field.field_path = query.order_by
         if query.where:
             condition = asked.where.field_filter
@@ -236,8 +246,8 @@ class Firestore:
         if query.from_value is not None:
             _encode(query.from_value, asked.start_at.values.add())
         if query.begins_at:
-            reference = self._name(f"{query.collection}/{query.begins_at}")
-            asked.start_at.values.add(reference_value=reference)
+            first = query.begins_at if query.everywhere else f"{query.collection}/{query.begins_at}"
+            asked.start_at.values.add(reference_value=self._name(first))
         if asked.start_at.values:
             asked.start_at.before = query.itself
         if query.limit:
@@ -248,7 +258,7 @@ class Firestore:
 
     def _name(self, path: str) -> str:
         if not is_document(path):
-            raise FirestoreRefused(f"{path[:LONGEST_WORDS]} is not the path of a document")
+            raise FirestoreRefused(f"{path[:MAX_WORDS]} is not the path of a document")
         return f"{self._database}/documents/{path}"
 
     def _stored(self, document: Any) -> Stored:
@@ -284,7 +294,7 @@ class Firestore:
             case Meaning.GONE:
                 return DocumentGone(problem, _document_in_the_way(details, request))
             case Meaning.CONFLICT:
-                return Outrun(problem, _document_in_the_way(details, request))
+                return WriteConflict(problem, _document_in_the_way(details, request))
         _, project, _, database = self._database.split("/")
         account = self._credentials.account if self._credentials else None
         return FirestoreMisconfigured(f"{problem}. {fix_of(meaning, project, database, account)}")
@@ -353,7 +363,7 @@ async def _tried(
     """
     import grpc
 
-    end, pause = time.monotonic() + seconds, FIRST_PAUSE
+    end, pause = time.monotonic() + seconds, MIN_PAUSE
     while True:
         left = end - time.monotonic()
         try:
@@ -372,7 +382,7 @@ async def _tried(
         if time.monotonic() + pause >= end:
             raise FirestoreUnavailable(trouble)
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, MAX_PAUSE)
 
 
 # What went wrong: https://cloud.google.com/firestore/docs/understand-error-codes, and what to do
@@ -453,7 +463,7 @@ def fix_of(meaning: Meaning, project: str | None, database: str, account: str | 
 
 def problem_of(code: str, details: str) -> str:
     """The code, and the beginning of Firestore's own words on one line."""
-    words = " ".join(details.split())[:LONGEST_WORDS]
+    words = " ".join(details.split())[:MAX_WORDS]
     return f"{code}: {words}" if words else code
 
 
@@ -492,7 +502,7 @@ _storable = _Storable()
 
 
 def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:LONGEST_WORDS]
+    return f"{type(error).__name__}: {error}"[:MAX_WORDS]
 
 
 def _without_credentials(error: NoCredentials) -> FirestoreMisconfigured:
@@ -536,8 +546,8 @@ PROTOCOL = """
 DocumentMask: repeated string field_paths = 1
 Precondition: bool exists = 1, Timestamp update_time = 2
 FieldTransform: string field_path = 1, Value increment = 3
-Write: Document update = 1, DocumentMask update_mask = 3, Precondition current_document = 4, \
-    repeated FieldTransform update_transforms = 7
+Write: Document update = 1, string delete = 2, DocumentMask update_mask = 3, \
+    Precondition current_document = 4, repeated FieldTransform update_transforms = 7
 CommitRequest: string database = 1, repeated Write writes = 2
 WriteResult: Timestamp update_time = 1, repeated Value transform_results = 2
 CommitResponse: repeated WriteResult write_results = 1
@@ -545,7 +555,7 @@ BatchGetDocumentsRequest: string database = 1, repeated string documents = 2, Do
 BatchGetDocumentsResponse: Document found = 1
 FieldReference: string field_path = 2
 Projection: repeated FieldReference fields = 2
-CollectionSelector: string collection_id = 2
+CollectionSelector: string collection_id = 2, bool all_descendants = 3
 FieldFilter: FieldReference field = 1, int32 op = 2, Value value = 3
 Filter: FieldFilter field_filter = 2
 Order: FieldReference field = 1, int32 direction = 2

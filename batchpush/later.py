@@ -6,15 +6,22 @@ from typing import Any
 
 from batchpush.change import Change, Document, Late, path_params
 from batchpush.delivery import Deliverer, deliverer
-from batchpush.errors import DeliveryUnfinished, MalformedEvent
-from batchpush.firestore import Outrun
+from batchpush.errors import (
+    BatchpushError,
+    DeliveryUnfinished,
+    InvalidDocument,
+    MalformedEvent,
+    TryAgainLater,
+)
+from batchpush.firestore import WriteConflict
 from batchpush.ledger import Entry
 from batchpush.logs import about, log
 from batchpush.lookup import look_up_for
 from batchpush.record import Record, State
 from batchpush.triggers import WATCHED
+from batchpush.waiting import Joined
 
-MOST_LOOKS = 10  # at a burst to which others add at the same time
+MAX_READS = 10  # at a burst to which others add at the same time
 SHORT_WAIT = 15.0  # seconds for which a task that comes early is kept rather than sent back
 
 
@@ -27,7 +34,7 @@ async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
 
 
 async def wake(made: Deliverer, delivery: str) -> None:
-    for _ in range(MOST_LOOKS):
+    for _ in range(MAX_READS):
         entry = await made.ledger.read(delivery)
         if entry is None:
             log("ERROR", "delivery.missing", data={"delivery": delivery})
@@ -39,9 +46,9 @@ async def wake(made: Deliverer, delivery: str) -> None:
                 return
             await _until_its_time(made, record)
             try:
-                await _taken_up(made, entry)
+                await _reclaimed(made, entry)
                 return
-            except Outrun:
+            except WriteConflict:
                 await made.sleep(made.jitter())
     raise DeliveryUnfinished("others add to its burst all the time")
 
@@ -55,15 +62,16 @@ async def _until_its_time(made: Deliverer, record: Record) -> None:
         await made.sleep(seconds)
 
 
-async def _taken_up(made: Deliverer, entry: Entry) -> None:
+async def _reclaimed(made: Deliverer, entry: Entry) -> None:
     record = entry.record
     watched = WATCHED.get(record.function)
+    burst = await made.ledger.read_burst(record.burst) if record.burst else None
     if watched is None:
         gone = f"main.py has no {record.function} any more"
-        await made.end(entry, _woken(made, record).ended(State.REFUSED, gone))
+        await made.end(entry, _woken(made, record).ended(State.REFUSED, gone), burst)
         return
     if made.now() >= record.best_before:
-        await made.end(entry, _woken(made, record).too_old(made.now()))
+        await made.end(entry, _woken(made, record).too_old(made.now()), burst)
         return
     change = Change(
         id=record.event_id,
@@ -76,10 +84,15 @@ async def _taken_up(made: Deliverer, entry: Entry) -> None:
         database="database" if record.is_in_database else "firestore",
         function=record.function,
     )
-    burst = await made.ledger.read_burst(record.burst) if record.burst else None
-    joined = burst.burst.about.get(record.id, ()) if burst else ()
-    documents = await _read(change, record.document, *record.about, *joined)
-    late = Late(documents, entry, burst)
+    joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
+    try:
+        documents = await _read(change, record.document, *record.about, *joined.newest)
+    except TryAgainLater:
+        raise
+    except BatchpushError as error:  # of a database that cannot be asked, such as none of ours
+        await made.end(entry, _woken(made, record).ended(State.REFUSED, str(error)), burst)
+        return
+    late = Late(documents, entry, burst, record.omitted + joined.omitted)
     await watched.function(replace(change, after=documents[-1] if documents else None, late=late))
 
 
@@ -88,6 +101,15 @@ def _woken(made: Deliverer, record: Record) -> Record:
 
 
 async def _read(change: Change, *paths: str) -> tuple[Document, ...]:
-    """Those of the documents that are there still."""
-    documents = await look_up_for(change).many(*dict.fromkeys(paths))
-    return tuple(document for document in documents if document is not None)
+    """Those of the documents that are there still, and can be read."""
+    look_up, left = look_up_for(change), dict.fromkeys(paths)
+    while True:
+        try:
+            found = await look_up.many(*left)
+        except InvalidDocument as error:
+            if error.document not in left:
+                raise
+            log("ERROR", "document.dropped", error=error)
+            del left[error.document]
+        else:
+            return tuple(document for document in found if document is not None)

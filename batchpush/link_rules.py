@@ -63,9 +63,14 @@ def check_payload(field: str, value: object) -> None:
 def payload_of(value: Any) -> Any:
     """What a custom payload holds, which may be a JSON text; None where it is no JSON."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        return json.loads(value, parse_constant=_refused) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return None
+
+
+def _refused(constant: str) -> None:
+    """NaN and the like, which Python reads and JSON does not have."""
+    raise ValueError(constant)
 
 
 def _items(

@@ -18,8 +18,8 @@ from typing import Any
 from batchpush.errors import BatchpushError
 from batchpush.settings import LOG_LEVELS, settings
 
-MOST_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
-MOST_ABOUT = 2_000  # of the event's id, and of the document's path
+MAX_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
+MAX_ABOUT = 2_000  # of the event's id, and of the document's path
 
 _about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=MappingProxyType({}))
 
@@ -28,7 +28,7 @@ _about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=Mappi
 def about(*, function: str, event_id: str | None, document: str | None) -> Iterator[None]:
     """Name the event in every line that is logged inside, in other tasks too."""
     names = {"function": function, "event_id": event_id, "document": document}
-    token = _about.set({name: text and text[:MOST_ABOUT] for name, text in names.items()})
+    token = _about.set({name: text and text[:MAX_ABOUT] for name, text in names.items()})
     try:
         yield
     finally:
@@ -67,7 +67,7 @@ def log(
 def _bounded(data: Mapping[str, Any]) -> str:
     """The data as JSON, or how it begins: a longer line would be split, and no JSON any more."""
     text = json.dumps(data, default=_plain)
-    return text if len(text) <= MOST_DATA else json.dumps({"cut": text[:MOST_DATA]})
+    return text if len(text) <= MAX_DATA else json.dumps({"cut": text[:MAX_DATA]})
 
 
 def reason_of(error: Exception) -> str:

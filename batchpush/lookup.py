@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from batchpush.change import Change, Document
+from batchpush.credentials import CredentialsUnavailable
 from batchpush.errors import InvalidDocument, LookUpFailed
-from batchpush.firebase import database_reference, firestore
+from batchpush.firebase import firestore, realtime_database
 from batchpush.firestore import FirestoreRefused, FirestoreUnavailable, is_document
+from batchpush.sources import firestore_database_of
+
+READ_WITHIN = 30.0  # seconds for all that an event looks up in the Realtime Database
 
 
 class LookUp(Protocol):
@@ -36,7 +40,7 @@ class FirestoreLookUp:
 
     def __init__(self, source: str) -> None:
         """`source` is `//firestore.googleapis.com/projects/P/databases/D`."""
-        self._database = source.rpartition("/databases/")[2] or "(default)"
+        self._database = firestore_database_of(source)
 
     async def __call__(self, path: str) -> Document | None:
         (document,) = await self.many(path)
@@ -54,36 +58,43 @@ class FirestoreLookUp:
 
 
 class DatabaseLookUp:
-    """One request per path, all at once: the Realtime Database has no batched read."""
+    """One request per path, many at once: the Realtime Database has no batched read."""
 
     def __init__(self, source: str) -> None:
+        """`source` is `//firebasedatabase.googleapis.com/projects/_/locations/L/instances/I`."""
         self._source = source
+        self._end: float | None = None
 
     async def __call__(self, path: str) -> Document | None:
         (document,) = await self.many(path)
         return document
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
-        reads = (asyncio.to_thread(self._read, path) for path in paths)
-        documents = await asyncio.gather(*reads)
-        return [_only(document, fields) for document in documents]
-
-    def _read(self, path: str) -> Document | None:
-        from firebase_admin.exceptions import FirebaseError
-        from google.auth.exceptions import GoogleAuthError
-
         try:
-            value = database_reference(self._source, path).get()
-        except ValueError:
-            raise InvalidDocument(path, None, "is not a path in a Realtime Database") from None
-        except (FirebaseError, GoogleAuthError) as error:
-            raise LookUpFailed(f"Realtime Database: {type(error).__name__}") from None
+            async with asyncio.timeout(self._seconds_left()):
+                values = await realtime_database(self._source).read(paths, event=self)
+        except TimeoutError:
+            raise LookUpFailed(f"Realtime Database: not read within {READ_WITHIN:g} s") from None
+        except CredentialsUnavailable as error:
+            raise LookUpFailed(f"Realtime Database: {error}") from None
         # A value that is no map of fields is no document.
-        return Document(path, value) if isinstance(value, dict) else None
+        return [
+            _only(Document(path, value), fields) if isinstance(value, dict) else None
+            for path, value in zip(paths, values, strict=True)
+        ]
+
+    def _seconds_left(self) -> float:
+        """For all look-ups of an event together; raises TimeoutError when none are."""
+        now = asyncio.get_running_loop().time()
+        if self._end is None:
+            self._end = now + READ_WITHIN
+        if now >= self._end:
+            raise TimeoutError
+        return self._end - now
 
 
-def _only(document: Document | None, fields: Sequence[str]) -> Document | None:
-    if document is None or not fields:
+def _only(document: Document, fields: Sequence[str]) -> Document:
+    if not fields:
         return document
     kept = {name: value for name, value in document.items() if name in fields}
     return Document(document.path, kept)

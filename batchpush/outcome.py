@@ -122,7 +122,7 @@ RULES = (
 )
 
 
-def judge(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rule:
+def classify(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rule:
     """The first rule that applies; other routes than that of pushes have another proof."""
     taken, *others = RULES
     if is_proof(reply):
@@ -134,8 +134,8 @@ def judge(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rule:
 
 MIN_WAIT_429 = 5.0  # seconds; Batch asks for it where it documents the status
 MAX_RETRY_AFTER = 600.0  # seconds; a header that asks for more is a mistake, or an attack
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 8.0
+MIN_WAIT = 0.5
+MAX_WAIT = 8.0
 
 
 def wait_before(attempt: int, reply: Reply, now: datetime, jitter: Callable[[], float]) -> float:
@@ -146,7 +146,7 @@ def wait_before(attempt: int, reply: Reply, now: datetime, jitter: Callable[[], 
     asked = retry_after(reply, now)
     if asked is not None:
         return asked
-    backoff = jitter() * float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)))
+    backoff = jitter() * float(min(MAX_WAIT, MIN_WAIT * 2 ** (attempt - 1)))
     return MIN_WAIT_429 + backoff if reply.status == 429 else backoff
 
 

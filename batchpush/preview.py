@@ -1,43 +1,60 @@
-"""`preview`: the calls that a document would cause, without sending any."""
+"""`preview`: the calls that a document would cause, without sending any.
+
+Only functions that go through `deliver` can be shown; whatever else one tries to send is stopped.
+"""
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
 import asyncio
-import json
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from batchpush.change import Change, Document, path_params
 from batchpush.delivery import Handler, delivering_by
 from batchpush.discovery import Watch, broken_at, load, watch_of
-from batchpush.env_files import environment_of, files_for, project_called, read
+from batchpush.document_files import documents_in, fields_in
+from batchpush.env_files import project_called
 from batchpush.errors import BatchpushError, ConfigurationError
+from batchpush.firebase import close_realtime_databases
 from batchpush.lookup import LookUp, look_up_for
 from batchpush.push import Push
-from batchpush.settings import mended, problems_in, settings
-from batchpush.terminal import CannotDo, escaped, indented_json, masked
+from batchpush.sealed import reading, sealed
+from batchpush.settings import problems_in, settings, watched_instance, with_defaults
+from batchpush.terminal import (
+    CannotDo,
+    escaped,
+    indented_json,
+    masked,
+    variables_for,
+    warn_of_emulators,
+)
 from batchpush.triggers import WATCHED, Function
 from batchpush.waiting import arrange
 
 PURPOSE = "Show the calls that a document would cause, without sending any."
 SOURCES = {
-    "firestore": "//firestore.googleapis.com/projects/{project}/databases/(default)",
+    "firestore": "//firestore.googleapis.com/projects/{project}/databases/{database}",
     "database": (
-        "//firebasedatabase.googleapis.com/projects/_/locations/{region}/instances/"
-        "{project}-default-rtdb"
+        "//firebasedatabase.googleapis.com/projects/_/locations/{region}/instances/{instance}"
     ),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("handler", metavar="HANDLER", help="a function of main.py: new_message")
-    parser.add_argument("--document", metavar="FILE", required=True, help="its fields, as JSON")
+    parser.add_argument(
+        "handler", metavar="HANDLER", help="a function of main.py that delivers: new_message"
+    )
+    parser.add_argument(
+        "--document",
+        metavar="FILE",
+        required=True,
+        help="its fields, as JSON or as Firestore's REST API answers",
+    )
     parser.add_argument("--before", metavar="FILE", help="its fields before the write")
     parser.add_argument("--path", help="where it is; else a path that fits")
     parser.add_argument(
@@ -57,8 +74,7 @@ def preview(chosen: argparse.Namespace) -> int:
         raise CannotDo(f"no write calls {chosen.handler} with these SOURCES; there are {names}")
     change = _change(chosen, watched[chosen.handler])
     look_up = _look_up(chosen, change)
-    page = Page(look_up)
-    asyncio.run(_call(WATCHED[chosen.handler].function, change, page))
+    page = _page(WATCHED[chosen.handler].function, change, look_up)
     print("\n".join(page.lines))
     if isinstance(look_up, LookUpInFile) and look_up.missing:
         missing = ", ".join(dict.fromkeys(look_up.missing))
@@ -66,20 +82,45 @@ def preview(chosen: argparse.Namespace) -> int:
     return page.code
 
 
+def _page(function: Function, change: Change, look_up: LookUp) -> "Page":
+    """What the function would send; raises `CannotDo` where it does not go through `deliver`."""
+    page, problem = Page(look_up), None
+    with sealed() as seal:
+        try:
+            asyncio.run(_call(function, change, page))
+        except Exception as error:
+            problem = f"{broken_at(error)}: {type(error).__name__}: {error}"
+    if seal.attempts:
+        raise CannotDo(
+            f"{change.function} {seal.attempts[0]}: preview shows only what goes through deliver; "
+            "nothing was sent"
+        )
+    if problem:
+        raise CannotDo(problem)
+    if not page.lines:
+        raise CannotDo(
+            f"{change.function} does not call deliver for this document: nothing to preview"
+        )
+    return page
+
+
 async def _call(function: Function, change: Change, page: "Page") -> None:
-    with delivering_by(page.deliver):
-        await function(change)
+    try:
+        with delivering_by(page.deliver):
+            await function(change)
+    finally:
+        await close_realtime_databases()
 
 
 def _prepare(chosen: argparse.Namespace) -> None:
     """The settings of `.env`; what is wrong in them is said, and does not stop a preview."""
     project = project_called(chosen.project) if chosen.project else None
-    environment = dict(environment_of(read(files_for(project)))) | os.environ
+    environment = dict(variables_for(project)) | os.environ
     if chosen.language:
         environment["DEFAULT_LANGUAGE"] = chosen.language
     for problem in problems_in(environment).values():
         print(f"batchpush: {escaped(problem)}; shown without it", file=sys.stderr)
-    os.environ.update(mended(environment) | {"LOG_LEVEL": "ERROR"})
+    os.environ.update(with_defaults(environment) | {"LOG_LEVEL": "ERROR"})
     if project:
         os.environ["GOOGLE_CLOUD_PROJECT"] = project.id
 
@@ -116,7 +157,10 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
     return Change(
         id="preview",
         source=SOURCES[watch.database].format(
-            region=settings().region, project=os.environ.get("GOOGLE_CLOUD_PROJECT")
+            region=settings().region,
+            project=os.environ.get("GOOGLE_CLOUD_PROJECT"),
+            instance=watched_instance(),
+            database=settings().database,
         ),
         path=path,
         params=params,
@@ -128,29 +172,29 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
     )
 
 
-def fields_in(file: str) -> dict[str, Any]:
-    """A JSON object; raises `CannotDo` for anything else."""
-    try:
-        value = json.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CannotDo(f"{file}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise CannotDo(f"{file} is not JSON") from None
-    if not isinstance(value, dict):
-        raise CannotDo(f"{file} is not a JSON object")
-    return value
-
-
 # Other documents
 
 
 def _look_up(chosen: argparse.Namespace, change: Change) -> LookUp:
     if chosen.project and not chosen.look_ups:
-        return look_up_for(change)
-    documents = fields_in(chosen.look_ups) if chosen.look_ups else {}
-    if wrong := [path for path, fields in documents.items() if not isinstance(fields, dict)]:
-        raise CannotDo(f"{chosen.look_ups}: {wrong[0]} is not a JSON object")
-    return LookUpInFile(documents)
+        warn_of_emulators()
+        return LookUpInProject(look_up_for(change))
+    return LookUpInFile(documents_in(chosen.look_ups) if chosen.look_ups else {})
+
+
+@dataclass
+class LookUpInProject:
+    """Documents of a project: all that a preview reads from the network."""
+
+    documents: LookUp
+
+    async def __call__(self, path: str) -> Document | None:
+        with reading():
+            return await self.documents(path)
+
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        with reading():
+            return await self.documents.many(*paths, fields=fields)
 
 
 @dataclass
@@ -191,7 +235,7 @@ class Page:
         try:
             push = await handler(change, self.look_up)
             if push is None:
-                self.lines = [f"{heading}: nothing to send"]
+                self.lines.append(escaped(f"{heading}: nothing to send"))
             else:
                 self._show(heading, push, change)
         except BatchpushError as error:
@@ -206,7 +250,7 @@ class Page:
         at_once = replace(push, recipients=arranged.now)
         calls = list(at_once.calls(tuple(keys))) if arranged.now else []
         counted = f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}"
-        self.lines = [escaped(f"{heading}: {counted}, not sent")]
+        self.lines.append(escaped(f"{heading}: {counted}, not sent"))
         apps: dict[bytes, list[str]] = {}
         for call in calls:
             apps.setdefault(call.body, []).append(f"{call.app} {masked(keys[call.app])}")
@@ -217,5 +261,5 @@ class Page:
             self.lines.append(f"{waiting} in quiet hours until {part.until.isoformat()}")
 
     def _refuse(self, heading: str, problem: str) -> None:
-        self.lines = [escaped(f"{heading}: no push can be made of it: {problem}")]
+        self.lines.append(escaped(f"{heading}: no push can be made of it: {problem}"))
         self.code = 1

@@ -209,7 +209,7 @@ class Publication:
                 return self._next(State.RETRY, wish, now, error=error)
 
     def found(
-        self, tokens: Collection[str] | None, wish: Wish, *, most_resends: int, now: datetime
+        self, tokens: Collection[str] | None, wish: Wish, *, max_resends: int, now: datetime
     ) -> "Publication":
         """As it is once the doubts were looked for; None where Batch does not give its list.
 
@@ -227,7 +227,7 @@ class Publication:
             return self._held(wish, now, f"any of these may be it: {named}{more}")
         if tokens is not None and wish.body is None:
             return replace(self, doubts=())._next(State.ABSENT, wish, now)
-        if wish.body is None or len(self.doubts) > most_resends:
+        if wish.body is None or len(self.doubts) > max_resends:
             where = "Batch gives no list" if tokens is None else "it is not in Batch's list"
             times = f"created {len(self.doubts)} times without an answer"
             return self._held(wish, now, f"{times}, and {where}")

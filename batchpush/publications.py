@@ -11,15 +11,15 @@ from typing import Any
 
 from batchpush.change import Document
 from batchpush.firebase import asked, queried, read_all
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.logs import log
 from batchpush.publication import UNFINISHED, Doubt, Publication, State, is_token
 
 CAMPAIGNS = "campaigns"
 STATES = "batch"  # the subcollection of a campaign, with a document per app
 PAGE = 100  # states in one answer
-MOST_REVISIONS = 2**62  # far from the end of an integer
-MOST_VALUES = 30  # that a query's IN may have
+MAX_REVISIONS = 2**62  # far from the end of an integer
+MAX_VALUES = 30  # that a query's IN may have
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Publications:
         return _version(found[campaign])
 
     async def write(self, known: Known, publication: Publication) -> Known:
-        """Write what takes the place of `known`; raises `Outrun` if somebody else did before."""
+        """Write what replaces `known`; raises `WriteConflict` if somebody else did before."""
         client = self._client()
         reference = client.document(known.path)
         batch = client.batch()
@@ -88,7 +88,7 @@ class Publications:
             batch.update(reference, _to_document(publication), option=option)
         try:
             results = await asked(lambda options: batch.commit(**options))
-        except Outrun:
+        except WriteConflict:
             read = await read_all(client, [known.path])
             found = _readable(read.values())
             if not found or not _is_same(found[0].publication, publication):
@@ -100,8 +100,8 @@ class Publications:
         """Those of the tokens that are known to be some campaign's, also in a state of garbage."""
         ordered = sorted(tokens)
         found: set[str] = set()
-        for start in range(0, len(ordered), MOST_VALUES):
-            some = ordered[start : start + MOST_VALUES]
+        for start in range(0, len(ordered), MAX_VALUES):
+            some = ordered[start : start + MAX_VALUES]
             query = self._where("campaign_token", "in", some).select(["campaign_token"])
             found |= {each.get("campaign_token") for each in await _ours(query)}
         return found
@@ -225,5 +225,5 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "stats_of": _is_time,
     "owner": lambda v: isinstance(v, str),
     "lease_until": _is_time,
-    "revision": lambda v: type(v) is int and 0 <= v < MOST_REVISIONS,
+    "revision": lambda v: type(v) is int and 0 <= v < MAX_REVISIONS,
 }

@@ -17,9 +17,9 @@ from batchpush.calls import Caller, Request
 from batchpush.campaign import Campaign
 from batchpush.change import Change, Document
 from batchpush.delivery import deliverer
-from batchpush.errors import DeliveryUnfinished, TryAgainLater
+from batchpush.errors import DeliveryUnfinished, EventTurnedAway, TryAgainLater
 from batchpush.firebase import firestore_client
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.logs import about, log, reason_of
 from batchpush.outcome import Outcome, Reply
 from batchpush.publication import (
@@ -33,14 +33,15 @@ from batchpush.publication import (
     is_token,
 )
 from batchpush.publications import Known, Publications, Seen
+from batchpush.sealed import leaving
 from batchpush.settings import Settings
 from batchpush.timing import Timing
 
 Handler = Callable[[Document], Campaign | None]
 
 LIST_PAGE = 100  # rows of Batch's list; it gives no more at once
-MOST_PAGES = 10
-MOST_SWEPT = 10_000  # states that one run looks at
+MAX_PAGES = 10
+MAX_SWEPT = 10_000  # states that one run looks at
 SWEEP_FOR = timedelta(seconds=420)
 
 
@@ -50,6 +51,7 @@ async def publish(change: Change, handler: Handler) -> None:
     Raises `TryAgainLater` when the event is to come again. Whatever else happens is in the state
     document of each app.
     """
+    leaving("publishes a campaign")
     await publisher().publish(change.path, handler)
 
 
@@ -84,7 +86,7 @@ class Publisher:
             if isinstance(end, BaseException):
                 raise end
         if was_changed:
-            raise DeliveryUnfinished("the campaign was changed again")
+            raise EventTurnedAway("the campaign was changed again")
 
     # From the document to what each app is to have
 
@@ -109,7 +111,7 @@ class Publisher:
             raise DeliveryUnfinished(f"{known.app}: somebody else is at it, or may be")
         try:
             publication = await self._done(known, step, wish)
-        except Outrun:
+        except WriteConflict:
             raise DeliveryUnfinished(f"{known.app}: somebody else took it up") from None
         _log_end(known, publication)
         if publication.state in UNFINISHED:
@@ -158,7 +160,7 @@ class Publisher:
         """What Batch's list says of creates that were not answered."""
         publication, tokens = known.publication, set[str]()
         since = min(doubt.at for doubt in publication.doubts) - SKEW
-        for page in range(MOST_PAGES):
+        for page in range(MAX_PAGES):
             outcome, reply = await self._called(known, _list_request(page))
             if outcome is Outcome.REFUSED:  # a Dev key
                 return self._found(publication, None, wish)
@@ -179,8 +181,8 @@ class Publisher:
         return self._found(publication, tokens - await self.publications.taken(tokens), wish)
 
     def _found(self, publication: Publication, tokens: set[str] | None, wish: Wish) -> Publication:
-        most_resends = self.settings.max_ambiguous_resends
-        return publication.found(tokens, wish, most_resends=most_resends, now=self._now())
+        max_resends = self.settings.max_ambiguous_resends
+        return publication.found(tokens, wish, max_resends=max_resends, now=self._now())
 
     # What the platform gave up on
 
@@ -209,7 +211,7 @@ class Publisher:
             looked_at += 1
             if self._is_abandoned(known.publication):
                 campaigns[known.campaign] = None
-            if looked_at >= MOST_SWEPT:
+            if looked_at >= MAX_SWEPT:
                 break
         return list(campaigns)
 
@@ -257,5 +259,5 @@ def _log_end(known: Known, publication: Publication) -> None:
 def publisher() -> Publisher:
     """The one of this worker, made on first use."""
     made = deliverer()
-    publications = Publications(lambda: firestore_client("(default)"))
+    publications = Publications(lambda: firestore_client(made.settings.database))
     return Publisher(publications, made.caller, made.settings, made.timing)

@@ -4,16 +4,19 @@ The names of the fields are Batch's. A rule that only a doubtful source knows is
 what Batch may accept is not refused here.
 """
 
+import functools
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from json.encoder import encode_basestring
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
-from batchpush.change import is_unicode
+from batchpush.change import Reference, is_blank, is_unicode
 from batchpush.errors import InvalidPush
+from batchpush.limits import Limit
 from batchpush.link_rules import (
     A_LINK,
     check_links,
@@ -29,6 +32,7 @@ MAX_BODY = 900_000  # bytes of one call
 MAX_FRAME = 100_000  # bytes of one call without its recipients; a phone takes 4 kB of them
 MAX_ID = 4096  # characters of any id; the longest tokens have some hundred
 MAX_LABELS = 3
+MAX_DEPTH = 100  # of maps and lists in each other; Firestore has 20
 MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds
 
 MAX_CUSTOM_ID = 1024  # characters; an id is shorter than this
@@ -63,7 +67,8 @@ class Recipients:
     """Whom to reach, and what they read where the push has several messages.
 
     A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login. In their
-    `quiet` hours the push waits for them.
+    `quiet` hours the push waits for them. `person` is the user id of the one person whom all of
+    the ids belong to, where they are not just that user id as a custom id.
     """
 
     custom_ids: Sequence[str] = ()
@@ -72,6 +77,7 @@ class Recipients:
     advertising_ids: Sequence[str] = ()
     reads: str | None = None
     quiet: QuietHours | None = None
+    person: str | None = None
 
     def __len__(self) -> int:
         return sum(len(getattr(self, name)) for name in ID_LISTS)
@@ -109,7 +115,17 @@ class Push:
     text of one. `extra` holds whatever else Batch takes at the top level of the body; it is
     passed on unseen. `apps` are names from `BATCH_APPS`, all of them if it is None. Once the
     event is older than `best_before`, the push is not sent any more; a push that waits gets as
-    long again. Pushes of one `burst` are told together where `COALESCE_SECONDS` says so.
+    long again.
+
+    Pushes of one `burst`, such as a conversation's messages, are told together where
+    `COALESCE_SECONDS` says so, and at the end of quiet hours. So are pushes that tell the `state`
+    of one thing, such as whose turn it is in a game, but only at the end of quiet hours.
+
+    `sender` is the user of the app who caused it, if one did, and `limits` are how much of it
+    there may be: see `Limit`.
+    The record names what was `ignored` of the document.
+
+    Times in `custom_payload`, `landing` and `extra` are sent as ISO 8601.
     """
 
     group_id: str
@@ -131,6 +147,10 @@ class Push:
     apps: Sequence[str] | None = None
     best_before: timedelta = timedelta(hours=1)
     burst: str | None = None
+    state: str | None = None
+    sender: str | None = None
+    limits: Sequence[Limit] = ()
+    ignored: Sequence[str] = ()
 
     def check(self) -> None:
         """Raise `InvalidPush`, naming the field, for what Batch would refuse."""
@@ -161,15 +181,23 @@ class Push:
         return sum(map(len, self.groups))
 
     def only_to(self, ids: Mapping[str, Sequence[str]]) -> "Push | None":
-        """The push to those among its recipients who are in these lists; None if nobody is."""
+        """The push to those among its recipients who are in these lists; None if nobody is.
+
+        A person is there by the user id, as a custom id, with whatever ids they have now.
+        """
         kept = {name: frozenset(ids.get(name, ())) for name in ID_LISTS}
 
         def among(group: Recipients) -> Recipients:
+            if group.person in kept["custom_ids"]:
+                return group
             lists = {name: filter(kept[name].__contains__, getattr(group, name)) for name in kept}
             return group.with_ids({name: tuple(listed) for name, listed in lists.items()})
 
-        groups = [some for group in self.groups if len(some := among(group))]
-        return replace(self, recipients=groups) if groups else None
+        return self._to([among(group) for group in self.groups])
+
+    def _to(self, groups: Iterable[Recipients]) -> "Push | None":
+        kept = [group for group in groups if len(group)]
+        return replace(self, recipients=kept) if kept else None
 
     def _chosen(self, apps: Sequence[str]) -> Sequence[str]:
         """Those of the deployed apps that the push is for."""
@@ -266,15 +294,30 @@ def _bodies(chunk: dict[str, Any], apps: Sequence[str]) -> Iterator[tuple[str, b
 
 
 def payload_text(payload: Mapping[str, Any] | str | None) -> str | None:
-    is_map = isinstance(payload, Mapping)
-    return json_text("custom_payload", payload) if is_map else payload  # type: ignore[arg-type,return-value]
+    if isinstance(payload, Mapping):
+        return _json(payload, within="custom_payload")
+    return payload
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
-    return json_text("body", body).encode()
+    return _json(body, within="").encode()
 
 
-def json_text(field: str, value: Mapping[str, Any]) -> str:
+def _json(value: Mapping[str, Any], within: str) -> str:
+    """Raises `InvalidPush` with the whole path of what has no form in JSON."""
+    try:
+        text = json.dumps(
+            value, default=_iso, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+    except (TypeError, ValueError, RecursionError):
+        raise _not_json(value, within) from None
+    if not is_unicode(text):
+        raise _not_json(value, within)
+    return text
+
+
+def json_text(field: str, value: object) -> str:
+    """The value as JSON, in which there are no times; raises `InvalidPush` naming the field."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
@@ -282,6 +325,40 @@ def json_text(field: str, value: Mapping[str, Any]) -> str:
     if not is_unicode(text):
         raise InvalidPush(field, "is not valid Unicode")
     return text
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError
+
+
+def _not_json(value: object, within: str) -> InvalidPush:
+    """What is wrong with a value that could not become JSON, and where in it."""
+    path, problem = next(_problems(value, within, 0), (within, "holds a value that JSON cannot"))
+    return InvalidPush(path or "body", problem)
+
+
+def _problems(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
+    """The paths of all that JSON has no form for, each with what it is."""
+    if depth > MAX_DEPTH:
+        yield path.partition(".")[0], "is nested too deeply"
+    elif isinstance(value, str):
+        if not is_unicode(value):
+            yield path, "is not valid Unicode"
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if isinstance(key, str) and not is_unicode(key):
+                yield path, "has a name that is not valid Unicode"
+            yield from _problems(item, f"{path}.{key}" if path else str(key), depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _problems(item, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield path, "is not a number that JSON has"
+    elif not isinstance(value, int | datetime | None):
+        yield path, f"is {type(value).__name__}, for which JSON has no form"
 
 
 # Batch's rules
@@ -292,7 +369,9 @@ def _check(push: Push) -> None:
     for name, is_valid, expected in RULES:
         value = getattr(push, name)
         if value is not None and not is_valid(value):
-            raise InvalidPush(name, expected)
+            raise InvalidPush(name, expected + _but_is(value))
+    if push.extra:
+        _json(push.extra, within="extra")
     for name in ("landing", "extra"):
         if value := getattr(push, name):
             check_links(name, value)
@@ -308,15 +387,29 @@ def _check(push: Push) -> None:
 def _check_recipients(recipients: Recipients) -> None:
     for name in ID_LISTS:
         ids = getattr(recipients, name)
-        if not are_texts(ids):
+        problems = map(functools.partial(problem_of_id, name), ids) if _is_list(ids) else [NO_TEXT]
+        problem = next(filter(None, problems), None)
+        if problem and problem.startswith(NO_TEXT):
             raise InvalidPush(f"recipients.{name}", "must be a list of strings, none of them blank")
-        if any(len(identifier) > MAX_ID for identifier in ids):
-            raise InvalidPush(f"recipients.{name}", f"must be at most {MAX_ID} characters each")
-    for identifier in recipients.custom_ids:
-        if len(identifier) >= MAX_CUSTOM_ID or "\n" in identifier:
-            raise InvalidPush(
-                "recipients.custom_ids", f"must be one line under {MAX_CUSTOM_ID} characters each"
-            )
+        if problem:
+            raise InvalidPush(f"recipients.{name}", f"{problem} each")
+
+
+PLAIN_ID = re.compile(rf"[!-~]{{1,{MAX_CUSTOM_ID - 1}}}")  # what almost every id is, at a glance
+NO_TEXT = "must be a string that is not blank"
+
+
+def problem_of_id(id_list: str, value: object) -> str | None:
+    """What is wrong with an id of one of the lists of recipients; None for a valid one."""
+    if type(value) is str and PLAIN_ID.fullmatch(value):
+        return None
+    if not is_text(value):
+        return NO_TEXT + _but_is(value)
+    if len(value) > MAX_ID:
+        return f"must be at most {MAX_ID} characters"
+    if id_list == "custom_ids" and (len(value) >= MAX_CUSTOM_ID or "\n" in value):
+        return f"must be one line under {MAX_CUSTOM_ID} characters"
+    return None
 
 
 def _check_message(push: Push) -> None:
@@ -333,13 +426,21 @@ def _check_message(push: Push) -> None:
         messages = [push.message]
     for message in messages:
         if not is_text(message.body):
-            raise InvalidPush("message.body", "must be a string that is not blank")
+            raise InvalidPush("message.body", NO_TEXT + _but_is(message.body))
         if message.title is not None and not is_text(message.title):
-            raise InvalidPush("message.title", "must be a string that is not blank")
+            raise InvalidPush("message.title", NO_TEXT + _but_is(message.title))
 
 
-def is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and is_unicode(value)
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether it is a text of which a reader sees something."""
+    if not isinstance(value, str) or isinstance(value, Reference):
+        return False
+    return not is_blank(value) and is_unicode(value)
+
+
+def _but_is(value: object) -> str:
+    """Says so of a reference, which looks like a text."""
+    return ", not a reference" if isinstance(value, Reference) else ""
 
 
 def _is_time_to_live(value: object) -> bool:
@@ -347,8 +448,11 @@ def _is_time_to_live(value: object) -> bool:
 
 
 def are_texts(value: Any) -> bool:
-    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    return is_list and all(map(is_text, value))
+    return _is_list(value) and all(map(is_text, value))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def _are_labels(value: Any) -> bool:
@@ -372,7 +476,8 @@ def _is_landing(value: object) -> bool:
     )
 
 
-OWN_FIELDS = frozenset(own.name for own in fields(Push)) - {"burst"}
+NOT_BATCHS = {"burst", "state", "sender", "limits", "ignored"}
+OWN_FIELDS = frozenset(own.name for own in fields(Push)) - NOT_BATCHS
 
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
@@ -412,6 +517,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "must be at most 24 hours after the event",
     ),
     ("burst", is_text, "must be a string that is not blank"),
+    ("state", is_text, "must be a string that is not blank"),
+    ("sender", is_text, "must be a string that is not blank"),
     (
         "extra",
         lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),

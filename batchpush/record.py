@@ -18,6 +18,7 @@ from typing import Any
 
 from batchpush.outcome import Outcome, Reply
 from batchpush.push import Call
+from batchpush.settings import settings
 
 
 class State(Enum):
@@ -25,7 +26,7 @@ class State(Enum):
 
     WAITING = "WAITING"  # for the end of quiet hours or of a burst; it is looked at again then
     CLAIMED = "CLAIMED"  # somebody is sending, until the lease ends
-    RETRY = "RETRY"  # some call is not accepted yet; the event will be delivered again
+    RETRY = "RETRY"  # some call is not accepted, or some task not made; the event comes again
     SENT = "SENT"  # Batch accepted every call (accepted is not delivered)
     REFUSED = "REFUSED"  # Batch or our validation refused it for good; the record says why
     HELD = "HELD"  # a call's outcome stayed unknown, its resends are used up: a person decides
@@ -46,6 +47,10 @@ class CallState(Enum):
     EXPIRED = "expired"
 
 
+FORMAT = 1  # a record of a later one is left to the version that wrote it
+MAX_PROBLEMS = 60_000  # bytes of what Batch said, in all calls of a record
+MAX_PROBLEM = 2_000  # bytes of what it said of one
+
 ERASED = "erased"  # the problem of a call whose only recipient asked to be forgotten
 
 
@@ -61,22 +66,22 @@ class CallRecord:
     status: int | None = None
     problem: str | None = None
 
-    def after(self, outcome: Outcome, reply: Reply, most_resends: int) -> "CallRecord":
+    def after(self, outcome: Outcome, reply: Reply, max_resends: int) -> "CallRecord":
         """The call after one more try."""
         problem = reply.problem or reply.said()
         tried = replace(
             self,
             tries=self.tries + 1,
             status=reply.status,
-            problem=problem and storable(problem),
+            problem=problem and storable(problem[: MAX_PROBLEM // 4]),
             state=STATE_AFTER.get(outcome, self.state),
         )
-        return tried.doubted(most_resends) if outcome is Outcome.UNKNOWN else tried
+        return tried.doubted(max_resends) if outcome is Outcome.UNKNOWN else tried
 
-    def doubted(self, most_resends: int) -> "CallRecord":
+    def doubted(self, max_resends: int) -> "CallRecord":
         """The call after a send of which nobody knows whether Batch took it."""
         unknown = self.unknown + 1
-        state = CallState.PENDING if unknown <= most_resends else CallState.HELD
+        state = CallState.PENDING if unknown <= max_resends else CallState.HELD
         return replace(self, unknown=unknown, state=state)
 
     def refused(self, problem: str) -> "CallRecord":
@@ -118,10 +123,15 @@ class Record:
     calls here: `chunks` are the ids of records of their own, below this one.
 
     A record that waits, until `not_before`, has no calls either: its only body says to whom, and
-    `about` are the paths of further documents that it is about. `burst` is the id of the burst
-    that it belongs to. Once the wait is over, `waited_until` is when it was to be. `later` are the
-    ids and times of the records that wait and were claimed with this one, which may be among them;
-    once their tasks are made, an owner's record names them no more.
+    `about` are the paths of further documents that it is about, of which there are so many more
+    as `omitted` says. `burst` is the id of the burst that it belongs to. Once the wait is over,
+    `waited_until` is when it was to be. `later` are the ids and times of the records that wait and
+    were claimed with this one, which may be among them, and whose tasks are still to be made.
+    `sender` is the user of the app who caused the push, if one did. `ignored` are fields of the
+    document that are neither Batch's nor ours.
+
+    `bodies_until` is the day, such as `2026-12-02`, after which a sweep deletes the bodies.
+    `format` is the newest of the forms of a record that its writer knew.
     """
 
     id: str
@@ -144,11 +154,16 @@ class Record:
     not_before: datetime | None = None
     waited_until: datetime | None = None
     about: tuple[str, ...] = ()
+    omitted: int = 0
+    ignored: tuple[str, ...] = ()
     burst: str | None = None
+    sender: str | None = None
     later: tuple[tuple[str, datetime], ...] = ()
     chunks: tuple[str, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     bodies: tuple[str, ...] = field(default=(), repr=False)
+    bodies_until: str | None = None
+    format: int = FORMAT
 
     def with_calls(self, calls: Collection[Call]) -> "Record":
         """The record with the calls of a push frozen in it; equal bodies are kept once."""
@@ -189,7 +204,9 @@ class Record:
             not_before=None,
             waited_until=self.not_before,
             about=(),
+            omitted=0,
             burst=None,
+            later=(),
             bodies=(),
             revision=self.revision + 1,
             updated_at=now,
@@ -199,12 +216,43 @@ class Record:
         """The record of a push of which there is nothing to send."""
         return replace(self, state=state, reason=storable(reason[:1000]), lease_until=None)
 
-    def with_chunks(self, states: Mapping[str, State], now: datetime) -> "Record":
-        """The record of a large audience, in the state of its least finished chunk."""
+    def refused(self, reason: str, now: datetime) -> "Record":
+        """The record of a push that Firestore does not store, without all that may be why."""
+        return replace(
+            self.ended(State.REFUSED, reason),
+            report_to=None,
+            not_before=None,
+            about=(),
+            omitted=0,
+            burst=None,
+            later=(),
+            chunks=(),
+            calls=(),
+            bodies=(),
+            revision=self.revision + 1,
+            updated_at=now,
+        )
+
+    def without_problems(self) -> "Record":
+        """The record at its smallest: what became of each call, but not what Batch said."""
+        calls = tuple(replace(call, problem=None) for call in self.calls)
+        return replace(self, calls=calls, report_to=None)
+
+    def with_chunks(
+        self,
+        states: Mapping[str, State],
+        now: datetime,
+        later: Sequence[tuple[str, datetime]] = (),
+    ) -> "Record":
+        """The record of a large audience, in the state of its least finished chunk.
+
+        `later` are the tasks still to make of what waits.
+        """
         of_chunks = {states.get(chunk) for chunk in self.chunks}
         ends = (State.HELD, State.EXPIRED, State.REFUSED, State.SENT)
-        settled = ends if of_chunks <= SETTLED else ()
-        return self._ended(next((end for end in settled if end in of_chunks), State.RETRY), now)
+        settled = ends if of_chunks <= SETTLED and not later else ()
+        end = next((end for end in settled if end in of_chunks), State.RETRY)
+        return replace(self, later=tuple(later))._ended(end, now)
 
     def too_old(self, now: datetime) -> "Record":
         """The record as one that nobody began to send in time."""
@@ -216,8 +264,10 @@ class Record:
 
     @property
     def is_in_firestore(self) -> bool:
-        """Whether the document is where the record is: in the default Firestore database."""
-        return self.source.startswith("//firestore.") and self.source.endswith("/(default)")
+        """Whether the document is where the record is: in the Firestore database of `DATABASE`."""
+        return self.source.startswith("//firestore.") and self.source.endswith(
+            f"/{settings().database}"
+        )
 
     @property
     def is_in_database(self) -> bool:
@@ -233,7 +283,7 @@ class Record:
         apps: dict[str, list[str]] = {}
         for call in self.calls:
             apps.setdefault(call.app, []).append(call.state.value)
-        return {
+        summary = {
             "function": self.function,
             "state": self.state.value,
             "reason": self.reason or self._first_problem(),
@@ -241,6 +291,7 @@ class Record:
             "updated_at": self.updated_at,
             "expire_at": self.expire_at,
         }
+        return summary | {"ignored": list(self.ignored)} if self.ignored else summary
 
     def _first_problem(self) -> str | None:
         if self.state is State.SENT:
@@ -253,8 +304,8 @@ class Record:
             return self.lease_until is None or now >= self.lease_until
         return self.state is State.RETRY
 
-    def taken_up(
-        self, *, owner: str, now: datetime, lease_until: datetime, most_resends: int
+    def reclaimed(
+        self, *, owner: str, now: datetime, lease_until: datetime, max_resends: int
     ) -> "Record":
         """The record as a new owner claims it, to send what is left.
 
@@ -262,15 +313,34 @@ class Record:
         """
         calls: Iterable[CallRecord] = self.calls
         if self.state is State.CLAIMED:
-            calls = [call.doubted(most_resends) if call.is_pending else call for call in calls]
+            calls = [call.doubted(max_resends) if call.is_pending else call for call in calls]
         claimed = self._next(calls, now, owner=owner)
         if claimed.is_settled:
             return claimed
         return replace(claimed, state=State.CLAIMED, lease_until=lease_until)
 
-    def after(self, calls: Iterable[CallRecord], now: datetime) -> "Record":
-        """The record once its owner has done what it could."""
-        return self._next(calls, now, later=())
+    def after(
+        self,
+        calls: Iterable[CallRecord],
+        now: datetime,
+        later: Sequence[tuple[str, datetime]] = (),
+    ) -> "Record":
+        """The record once its owner has done what it could; `later` are the tasks still to make."""
+        return self._next(calls, now, later=tuple(later))
+
+    def keeping_bodies(self, days: int) -> "Record":
+        """The record with its bodies kept for so many days, if Batch accepted every call.
+
+        What else is settled keeps them as long as the record is kept: a person may replay it. A day
+        and not a time: values that follow one another limit an index to 500 writes a second.
+        """
+        if self.state is not State.SENT or not self.bodies:
+            return self
+        if not days:
+            return replace(self, bodies=())
+        until = self.updated_at + timedelta(days=days)
+        is_sooner = until < self.expire_at
+        return replace(self, bodies_until=until.date().isoformat()) if is_sooner else self
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
         """The record as a person has it sent again: what Batch has not accepted is pending.
@@ -293,15 +363,33 @@ class Record:
                 replace(call, state=CallState.EXPIRED) if call.is_pending else call
                 for call in calls
             )
-        return replace(
+        following = replace(
             self,
             state=state_of(calls),
-            calls=calls,
+            calls=_bounded(calls),
             lease_until=None,
             revision=self.revision + 1,
             updated_at=now,
             **changes,
         )
+        # Until the tasks are made, a redelivery or the sweep has something to do.
+        return replace(following, state=State.RETRY) if following.later else following
+
+
+def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
+    """The calls with problems that fit in a record, each cut to an equal share if need be."""
+    if len(calls) * MAX_PROBLEM <= MAX_PROBLEMS:
+        return tuple(calls)
+    problems = [call.problem.encode() for call in calls if call.problem]
+    if sum(map(len, problems)) <= MAX_PROBLEMS:
+        return tuple(calls)
+    share = MAX_PROBLEMS // len(problems)
+    return tuple(
+        replace(call, problem=call.problem.encode()[:share].decode("utf-8", "ignore"))
+        if call.problem
+        else call
+        for call in calls
+    )
 
 
 def state_of(calls: Iterable[CallRecord]) -> State:

@@ -5,6 +5,9 @@ travels through this package inside a `RestKey`, which does not show it.
 """
 
 import asyncio
+import base64
+import binascii
+import codecs
 import functools
 import os
 import re
@@ -14,7 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from batchpush.errors import RestKeyUnavailable
-from batchpush.settings import LOOPBACK, Settings, in_emulator, project_id
+from batchpush.logs import log
+from batchpush.settings import Settings, in_emulator, is_loopback, project_id
 
 FRESH_FOR = 300.0  # seconds that a key is used before it is read again
 REFRESH_AT_MOST_EVERY = 30.0  # seconds between reads, however many calls are refused
@@ -43,6 +47,59 @@ class RestKey:
 
     def __reduce__(self) -> Any:
         raise TypeError("a RestKey is not to be stored")
+
+
+# What people store instead of a key; the first that matches counts. The words are logged and
+# recorded, so they repeat nothing of it.
+MISTAKES = {
+    re.compile(pattern, re.DOTALL | re.IGNORECASE): mistake
+    for pattern, mistake in {
+        r"": "is empty",
+        r"-----BEGIN .*": "is a certificate or a private key",
+        r"[{\[].*": "is JSON",
+        r"[a-z][a-z0-9+.-]*://.*": "is a URL",
+        r"projects/.*": "is the name of a secret",
+        r"(export\s+)?[a-z_]\w*\s*=\s*[^=\s].*": "is a line NAME=VALUE",
+        r"(export\s+)?[a-z]+_\w*\s*=\s*": "is a line NAME=VALUE, without the value",
+        r"[\"'`].*|.*[\"'`]": "is in quotes",
+        r"[\w-]+\s*:.*": "is a line NAME: VALUE, such as a header",
+        r"(basic|bearer|key|token)\s.*": "has a word such as Bearer before the key",
+        r"[$<].*|your[-_].*|change[-_]?me|todo|x{3,}|[*.]+": "is a placeholder",
+        r".*[\r\n].*": "has several lines",
+        r".*\s.*": "has spaces in it",
+    }.items()
+}
+KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what a header can hold as a credential, by RFC 7235
+USUAL = re.compile(rb"[0-9a-fA-F]{32}\s*")  # so are the keys that Batch shows in its examples
+
+
+def key_in(payload: bytes) -> str:
+    """The key that a secret holds; raises ValueError that names the mistake and repeats nothing.
+
+    Shells and editors put a line end after a key, and some a byte order mark before it.
+    """
+    if b"\0" in payload or payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("is in UTF-16")
+    try:
+        text = payload.removeprefix(codecs.BOM_UTF8).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise ValueError("has characters that are not ASCII") from None
+    for pattern, mistake in MISTAKES.items():
+        if pattern.fullmatch(text):
+            raise ValueError(mistake)
+    if not KEY.fullmatch(text):
+        raise ValueError("has characters that no key has")
+    if _is_encoded(text):
+        raise ValueError("is in base64")
+    return text
+
+
+def _is_encoded(text: str) -> bool:
+    """Whether it is a key of the usual form in base64, as other stores of secrets want it."""
+    try:
+        return bool(USUAL.fullmatch(base64.b64decode(text, validate=True)))
+    except (binascii.Error, ValueError):
+        return False
 
 
 class RestKeyCache:
@@ -86,9 +143,10 @@ class RestKeyCache:
     async def _renew(self) -> None:
         try:
             self._key = await self._read()
-        except RestKeyUnavailable:
+        except RestKeyUnavailable as error:
             if self._key is None:
                 raise
+            log("WARNING", "rest_key.kept", error=error)
         self._read_at = self._clock()
 
 
@@ -104,8 +162,15 @@ def key_reader(settings: Settings) -> Callable[[], Awaitable[RestKey]]:
 
     def read() -> RestKey:
         if in_emulator() and (local := os.environ.get("BATCH_REST_API_KEY")):
-            return RestKey(local)
-        return _latest_version(client, settings.batch_rest_key_secret)
+            source, payload = "BATCH_REST_API_KEY", os.fsencode(local)
+        else:
+            secret = settings.batch_rest_key_secret
+            name = secret if "/" in secret else f"projects/{project_id()}/secrets/{secret}"
+            source, payload = f"{name}: the latest version", _latest_version(client, name)
+        try:
+            return RestKey(_no_app_key(key_in(payload), settings))
+        except ValueError as mistake:
+            raise RestKeyUnavailable(f"{source} {mistake}; it must be the REST key alone") from None
 
     async def read_in_thread() -> RestKey:
         return await asyncio.to_thread(read)
@@ -122,7 +187,7 @@ def _secret_manager(url: str) -> Any:
 
     address = urlsplit(url)
     # What listens on this machine is not Google: nobody's real token goes there.
-    credentials = Credentials("local") if address.hostname in LOOPBACK else None
+    credentials = Credentials("local") if is_loopback(url) else None
     # REST and not gRPC: one request every five minutes does not earn a channel and its threads.
     return SecretManagerServiceClient(
         transport=SecretManagerServiceRestTransport(
@@ -131,20 +196,26 @@ def _secret_manager(url: str) -> Any:
     )
 
 
-def _latest_version(client: Callable[[], Any], secret: str) -> RestKey:
+def _no_app_key(key: str, settings: Settings) -> str:
+    """Of the keys in Batch's dashboard, the REST key and those of the apps are easily mixed up."""
+    for app, app_key in settings.batch_apps.items():
+        if key == app_key:
+            raise ValueError(f"is the app key of {app}")
+    return key
+
+
+def _latest_version(client: Callable[[], Any], name: str) -> bytes:
+    """What the newest version of a secret holds; raises `RestKeyUnavailable`."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.api_core.retry import Retry
     from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException  # the REST transport lets these through
 
-    name = secret if "/" in secret else f"projects/{project_id()}/secrets/{secret}"
     try:
         version = client().access_secret_version(
             name=f"{name}/versions/latest", timeout=TIMEOUT, retry=Retry(timeout=TIMEOUT)
         )
     except (GoogleAPICallError, GoogleAuthError, RetryError, RequestException) as error:
         raise RestKeyUnavailable(f"{name}: {type(error).__name__}") from None
-    key = version.payload.data.decode("latin-1").strip()
-    if not re.fullmatch(r"[!-~]+", key):
-        raise RestKeyUnavailable(f"{name}: the latest version does not hold a key")
-    return RestKey(key)
+    payload: bytes = version.payload.data
+    return payload

@@ -15,7 +15,7 @@ COUNTERS = ("sent", "direct_open", "influenced_open", "reengaged", "errors")
 COLUMNS = ("date", "app", "campaign", "group_id", *COUNTERS, "open_rate")
 
 MOST = 2**63 - 1  # of an integer in Firestore
-MOST_VERSIONS = 100  # of one campaign, and counters of one version
+MAX_VERSIONS = 100  # of one campaign, and counters of one version
 
 STILL_CHANGES = timedelta(days=7)  # a day's results: people open a push days after it came
 PULLED_FOR = timedelta(days=35)  # since the last push of a campaign; some recur every month
@@ -68,7 +68,7 @@ def _more(row: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(versions, Mapping):
         more["versions"] = {
             name: rated(version)
-            for name, version in islice(versions.items(), MOST_VERSIONS)
+            for name, version in islice(versions.items(), MAX_VERSIONS)
             if _is_name(name) and _are_counts(version)
         }
     return more
@@ -77,7 +77,7 @@ def _more(row: Mapping[str, Any]) -> dict[str, Any]:
 def _are_counts(counters: object) -> bool:
     return (
         isinstance(counters, Mapping)
-        and len(counters) <= MOST_VERSIONS
+        and len(counters) <= MAX_VERSIONS
         and all(_is_name(name) and _is_count(value) for name, value in counters.items())
     )
 

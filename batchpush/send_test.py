@@ -4,12 +4,11 @@
 import argparse
 import asyncio
 import sys
-from urllib.parse import urlsplit
 
 from batchpush.client import BatchClient
-from batchpush.outcome import Outcome, judge
+from batchpush.outcome import Outcome, classify
 from batchpush.push import Message, Push, Recipients
-from batchpush.settings import LOOPBACK, Settings, settings
+from batchpush.settings import Settings, is_loopback, settings
 from batchpush.terminal import CannotDo, escaped, masked, prepare_environment, user_id
 from batchpush.timing import Timing
 
@@ -23,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def send_test(chosen: argparse.Namespace) -> int:
     prepare_environment(chosen.project)
-    is_local = urlsplit(settings().batch_api_url).hostname in LOOPBACK
-    if not (is_local or chosen.really or _agrees(chosen.to)):
+    if not (is_loopback(settings().batch_api_url) or chosen.really or _agrees(chosen.to)):
         raise CannotDo("nothing was sent; --really sends it without asking")
     return asyncio.run(_send(chosen.to, settings()))
 
@@ -43,7 +41,7 @@ async def _send(user: str, chosen: Settings) -> int:
     try:
         for call in a_test_push(user).calls(tuple(chosen.batch_apps)):
             reply = await client.send(call.app, call.body)
-            outcome = judge(reply).outcome
+            outcome = classify(reply).outcome
             said = reply.problem or reply.said() or (f"HTTP {reply.status}" if reply.status else "")
             print(f"{call.app:<10}  {outcome.value:<8}  {escaped(said)}".rstrip())
             outcomes.add(outcome)

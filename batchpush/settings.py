@@ -1,21 +1,34 @@
 """The settings: environment variables, which the Firebase CLI fills from `.env`."""
 
 import functools
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from batchpush.addresses import is_deep_link, is_public, is_scheme_of_an_app
 from batchpush.errors import ConfigurationError
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Strict, as the libraries that connect disagree about what else an address may hold: where one
+# reads `http://evil.com\@localhost` as this machine, another connects to evil.com.
+LOOPBACK = re.compile(
+    r"https?://(localhost|127\.0\.0\.1|\[::1\])(:(?P<port>[1-9][0-9]{0,4}))?(/[\w.~/-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
 SOURCES = ("firestore", "database")
+DEFAULT_DATABASE = "(default)"
 EXAMPLE_APPS = "ios=YOUR_IOS_KEY,android=YOUR_ANDROID_KEY,web=YOUR_WEB_KEY"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this very machine, to whomever it is given."""
+    found = LOOPBACK.fullmatch(url)
+    return found is not None and int(found["port"] or 80) <= 65_535
 
 
 # Each parser turns the text of a variable into its value, or raises ValueError saying what
@@ -40,6 +53,8 @@ def _apps(text: str) -> Mapping[str, str]:
 def _secret(text: str) -> str:
     if not re.fullmatch(r"(projects/[a-z0-9:.-]+/secrets/)?[A-Za-z0-9_-]{1,255}", text):
         raise ValueError("expected a Secret Manager secret id, or projects/PROJECT/secrets/ID")
+    if re.fullmatch(r"[0-9a-fA-F]{32}", text):  # the name of a secret is logged
+        raise ValueError("looks like a key; expected the id of the secret that holds it")
     return text
 
 
@@ -47,9 +62,7 @@ def _address(official: str) -> Callable[[str], str]:
     """The official address over https, or anything on this very machine."""
 
     def parse(text: str) -> str:
-        url = urlsplit(text)
-        local = url.scheme in ("http", "https") and url.hostname in LOOPBACK
-        if text.rstrip("/") != official and not local:
+        if text.rstrip("/") != official and not is_loopback(text):
             raise ValueError(f"expected {official}, or an address on localhost")
         return text.rstrip("/")
 
@@ -75,9 +88,29 @@ def _language(text: str) -> str:
     return text
 
 
+def _instance(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]*", text):
+        raise ValueError("expected the name of a Realtime Database: small letters, digits and -")
+    return text
+
+
 def _deeplink_base(text: str) -> str:
     if text and not is_deep_link(text, {_scheme(text)}):
         raise ValueError("expected the start of a link, such as myapp:// or https://example.com/")
+    return text
+
+
+def _database(text: str) -> str:
+    if text != DEFAULT_DATABASE and not re.fullmatch(r"[a-z][a-z0-9-]{2,61}[a-z0-9]", text):
+        raise ValueError("expected (default), or the name of another Firestore database")
+    return text
+
+
+def _service_account(text: str) -> str:
+    if text and not re.fullmatch(r"[a-z0-9-]+@([a-z0-9.-]+\.gserviceaccount\.com)?", text):
+        raise ValueError(
+            "expected NAME@ or NAME@PROJECT.iam.gserviceaccount.com, a service account"
+        )
     return text
 
 
@@ -156,16 +189,22 @@ class Settings:
     )
     region: str = _setting(_region, "us-central1")
     sources: frozenset[str] = _setting(_sources, "firestore")
+    database_instance: str = _setting(_instance, "")
+    database: str = _setting(_database, DEFAULT_DATABASE)
+    service_account: str = _setting(_service_account, "")
     default_language: str = _setting(_language, "en")
     deeplink_base: str = _setting(_deeplink_base, "")
     deeplink_schemes: frozenset[str] = _setting(_schemes, "")
     media_hosts: frozenset[str] = _setting(_hosts, "")
     deliveries_collection: str = _setting(_collection, "batch_deliveries")
     keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
+    keep_bodies_days: int = _setting(_whole_number(0, 3650), "7")
     coalesce_seconds: int = _setting(_whole_number(0, 3600), "0")
     max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
     mirror_deliveries: bool = _setting(_switch, "false")
     publish_articles: str = _setting(_one_of("draft", "live"), "draft")
+    max_pushes_per_sender: int = _setting(_whole_number(1, 10_000), "60")
+    max_pushes_per_pair: int = _setting(_whole_number(1, 10_000), "20")
     cart_hours: int = _setting(_whole_number(1, 720), "24")
     enforce_app_check: bool = _setting(_switch, "false")
     concurrency: int = _setting(_whole_number(1, 1000), "80")
@@ -191,11 +230,11 @@ VARIABLES = tuple(setting.name.upper() for setting in fields(Settings))
 
 
 def problems_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with each variable that has to be mended."""
+    """What is wrong with each variable that has to be with_defaults."""
     return _read(environment)[1]
 
 
-def mended(environment: Mapping[str, str]) -> dict[str, str]:
+def with_defaults(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with a default for what is wrong in it, to look at the rest with."""
     defaults = {each.name.upper(): each.metadata["default"] for each in fields(Settings)}
     defaults["BATCH_APPS"] = EXAMPLE_APPS
@@ -233,3 +272,36 @@ def in_emulator() -> bool:
 def project_id() -> str | None:
     """The Google Cloud project, which the CLI and the platform put into the environment."""
     return os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT")
+
+
+def watched_instance() -> str:
+    """The Realtime Database instance that the functions are deployed for."""
+    return settings().database_instance or _default_instance() or _usual_instance()
+
+
+def known_instance() -> str | None:
+    """The one that events must come from; None where it is not certain which one that is.
+
+    The emulator names the default instance otherwise than Google does.
+    """
+    chosen: str = settings().database_instance
+    return chosen or (None if in_emulator() else _default_instance())
+
+
+def _default_instance() -> str | None:
+    """The project's default one, whose URL the CLI and the platform put into the environment."""
+    try:
+        address: str = json.loads(os.environ.get("FIREBASE_CONFIG", ""))["databaseURL"]
+        url = urlsplit(address)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if namespace := parse_qs(url.query).get("ns"):
+        return namespace[0]
+    name, _, domain = (url.hostname or "").partition(".")
+    is_google_s = domain == "firebaseio.com" or domain.endswith(".firebasedatabase.app")
+    return name if is_google_s else None
+
+
+def _usual_instance() -> str:
+    """How Firebase names the default instance; that of an old project has the project's name."""
+    return f"{project_id() or 'PROJECT'}-default-rtdb"

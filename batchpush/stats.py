@@ -21,7 +21,7 @@ from batchpush.calls import Caller, Request
 from batchpush.delivery import Deliverer, deliverer
 from batchpush.errors import TryAgainLater
 from batchpush.firebase import asked, firestore_client, queried, read_all
-from batchpush.firestore import Outrun
+from batchpush.firestore import WriteConflict
 from batchpush.logs import about, log
 from batchpush.outcome import Outcome, Reply
 from batchpush.publications import Known, Publications
@@ -47,7 +47,7 @@ async def pull_results() -> None:
 
 def new_pull(made: Deliverer, since: date | None = None) -> "Pull":
     def client() -> Any:
-        return firestore_client("(default)")
+        return firestore_client(made.settings.database)
 
     results = Results(client, made.settings.deliveries_collection)
     return Pull(results, Publications(client), made.caller, made.settings, since)
@@ -121,7 +121,7 @@ class Pull:
 
     async def _plan(self, known: Known, **plan: datetime | None) -> None:
         revision = known.publication.revision + 1
-        with suppress(Outrun):  # it was changed meanwhile: its results are due still
+        with suppress(WriteConflict):  # it was changed meanwhile: its results are due still
             planned = replace(known.publication, revision=revision, **plan)  # type: ignore[arg-type]
             await self.publications.write(known, planned)
 

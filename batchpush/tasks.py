@@ -41,5 +41,6 @@ class Tasks:
         name = f"locations/{self._region}/functions/{function}"
         try:
             functions.task_queue(name, app=firebase_app()).enqueue({"data": dict(data)}, options)
-        except (FirebaseError, GoogleAuthError, RequestException) as error:
+        # firebase_admin raises ValueError where its credentials cannot be refreshed.
+        except (FirebaseError, GoogleAuthError, RequestException, ValueError) as error:
             raise TasksUnavailable(f"Cloud Tasks: {type(error).__name__}") from None

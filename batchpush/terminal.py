@@ -2,12 +2,15 @@
 
 What users wrote is printed JSON-escaped, so that it cannot speak to the terminal.
 """
+# ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
 import json
 import os
+import sys
+from collections.abc import Mapping
 
-from batchpush.env_files import environment_of, files_for, project_called, read
+from batchpush.env_files import Project, environment_of, files_for, project_called, read
 from batchpush.settings import project_id
 
 
@@ -22,12 +25,33 @@ def prepare_environment(wanted: str | None) -> None:
     """
     name = wanted or project_id()
     project = project_called(name) if name else None
-    for variable, value in environment_of(read(files_for(project))).items():
+    for variable, value in variables_for(project).items():
         os.environ.setdefault(variable, value)
     if not project:
         raise CannotDo("no project: give --project, or set GOOGLE_CLOUD_PROJECT")
     os.environ["GOOGLE_CLOUD_PROJECT"] = project.id
     os.environ["LOG_LEVEL"] = "ERROR"  # what a delivery logs for the cloud is not for a terminal
+
+
+def warn_of_emulators() -> None:
+    """Warn that documents come from an emulator, and not from the project.
+
+    A `demo-` project exists in emulators only.
+    """
+    project = project_id() or ""
+    for variable in ("FIRESTORE_EMULATOR_HOST", "FIREBASE_DATABASE_EMULATOR_HOST"):
+        if os.environ.get(variable) and not project.startswith("demo-"):
+            told = f"{variable} is set: this looks at an emulator, not at {escaped(project)}"
+            print(f"batchpush: {told}", file=sys.stderr)
+
+
+def variables_for(project: Project | None) -> Mapping[str, str]:
+    """What the `.env` files of a project say; raises `CannotDo` for one that cannot be read."""
+    variables = read(files_for(project))
+    for each in variables:
+        if each.is_whole_file:
+            raise CannotDo(f"{each.where} {each.problem}")
+    return environment_of(variables)
 
 
 def escaped(text: object) -> str:
@@ -63,4 +87,10 @@ def masked(key: str) -> str:
 def user_id(text: str) -> str:
     if not text.strip() or "/" in text:
         raise argparse.ArgumentTypeError("expected a user id")
+    return text
+
+
+def batch_id(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected an id")
     return text

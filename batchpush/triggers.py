@@ -18,7 +18,7 @@ import functions_framework.aio
 from batchpush.change import Change, Database, from_database, from_firestore
 from batchpush.errors import BatchpushError, MalformedEvent, TryAgainLater
 from batchpush.logs import about, log
-from batchpush.settings import settings
+from batchpush.settings import settings, watched_instance
 from batchpush.timing import FUNCTION_TIMEOUT
 
 MEMORY_MB = 512
@@ -39,39 +39,35 @@ class Watched:
 
 
 WATCHED: dict[str, Watched] = {}  # by the function's name
+TWIN = "_rtdb"  # ends the name of a function that watches a Realtime Database beside Firestore
 
 
-def document_created(path: str) -> Callable[[Function], Any]:
-    """Call the function when a Firestore document is created at a path with `{...}` in it."""
-    return _on_write("firestore", path, "on_document_created")
+def on_document_created(
+    firestore: str | None = None, *, database: str | None = None
+) -> Callable[[Function], Any]:
+    """Call the function when a document is created at a path with `{...}` in it.
+
+    `firestore` is the path in Firestore, `database` the one in the Realtime Database. With both,
+    two functions are deployed: the second one's name ends in `_rtdb`.
+    """
+    return _on_write("created", firestore, database)
 
 
-def document_updated(path: str) -> Callable[[Function], Any]:
-    """... when a Firestore document is changed that was there before."""
-    return _on_write("firestore", path, "on_document_updated")
+def on_document_updated(
+    firestore: str | None = None, *, database: str | None = None
+) -> Callable[[Function], Any]:
+    """... when a document is changed that was there before."""
+    return _on_write("updated", firestore, database)
 
 
-def document_written(path: str) -> Callable[[Function], Any]:
-    """... when a Firestore document is created, changed or deleted."""
-    return _on_write("firestore", path, "on_document_written")
+def on_document_written(
+    firestore: str | None = None, *, database: str | None = None
+) -> Callable[[Function], Any]:
+    """... when a document is created, changed or deleted."""
+    return _on_write("written", firestore, database)
 
 
-def value_created(path: str) -> Callable[[Function], Any]:
-    """Call the function when a Realtime Database value is created at a path with `{...}`."""
-    return _on_write("database", path, "on_value_created")
-
-
-def value_updated(path: str) -> Callable[[Function], Any]:
-    """... when a Realtime Database value is changed that was there before."""
-    return _on_write("database", path, "on_value_updated")
-
-
-def value_written(path: str) -> Callable[[Function], Any]:
-    """... when a Realtime Database value is created, changed or deleted."""
-    return _on_write("database", path, "on_value_written")
-
-
-def every(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
+def on_schedule(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
     """Call the function on a schedule of Cloud Scheduler, such as `every 10 minutes`."""
 
     def decorate(function: Callable[[], Awaitable[None]]) -> Any:
@@ -84,7 +80,7 @@ def every(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
     return decorate
 
 
-def task(function: Callable[[Mapping[str, Any]], Awaitable[None]]) -> Any:
+def on_task_dispatched(function: Callable[[Mapping[str, Any]], Awaitable[None]]) -> Any:
     """Call the function with the data of each task of its queue in Cloud Tasks."""
 
     async def serve(request: Any) -> Answer:
@@ -109,23 +105,43 @@ def _task_data(body: bytes) -> Mapping[str, Any]:
     return data
 
 
-def _on_write(database: Database, path: str, sdk_name: str) -> Callable[[Function], Any]:
-    decode = from_firestore if database == "firestore" else from_database
-
+def _on_write(kind: str, firestore: str | None, database: str | None) -> Callable[[Function], Any]:
     def decorate(function: Function) -> Any:
-        WATCHED[function.__name__] = Watched(path, function)
-
-        async def serve(request: Any) -> Answer:
-            return await handle(function, path, decode, request.headers, await request.body())
-
-        def described() -> Any:
-            if database not in settings().sources:
-                return None
-            return _by_sdk(database, path, sdk_name)(function)
-
-        return _served(function, serve, described)
+        if firestore and database:
+            twin = _renamed(function, function.__name__ + TWIN)
+            # The Firebase CLI and the framework look for functions among the names of main.py.
+            function.__globals__[twin.__name__] = _watching("database", kind, database, twin)
+        if firestore:
+            return _watching("firestore", kind, firestore, function)
+        assert database, "a path to watch, in Firestore or in the Realtime Database"
+        return _watching("database", kind, database, function)
 
     return decorate
+
+
+def _renamed(function: Function, name: str) -> Function:
+    async def renamed(change: Change) -> None:
+        await function(change)
+
+    functools.update_wrapper(renamed, function)
+    renamed.__name__ = renamed.__qualname__ = name
+    return renamed
+
+
+def _watching(database: Database, kind: str, path: str, function: Function) -> Any:
+    """The function as it is served and deployed for the writes to one path."""
+    decode = from_firestore if database == "firestore" else from_database
+    WATCHED[function.__name__] = Watched(path, function)
+
+    async def serve(request: Any) -> Answer:
+        return await handle(function, path, decode, request.headers, await request.body())
+
+    def described() -> Any:
+        if database not in settings().sources:
+            return None
+        return _by_sdk(database, path, kind)(function)
+
+    return _served(function, serve, described)
 
 
 async def handle(
@@ -202,13 +218,16 @@ if _is_serving():
     gc.set_threshold(GARBAGE)  # by then, a cold start has only begun
 
 
-def _by_sdk(database: Database, path: str, name: str) -> Any:
+def _by_sdk(database: Database, path: str, kind: str) -> Any:
     from firebase_functions import db_fn, firestore_fn
 
     options = deployed_with() | {"min_instances": settings().min_instances}
     if database == "firestore":
-        return getattr(firestore_fn, name)(document=path, **options)
-    return getattr(db_fn, name)(reference=path, **options)
+        options["database"] = settings().database
+        return getattr(firestore_fn, f"on_document_{kind}")(document=path, **options)
+    return getattr(db_fn, f"on_value_{kind}")(
+        reference=path, instance=watched_instance(), **options
+    )
 
 
 def _scheduled(schedule: str) -> Any:
@@ -231,10 +250,23 @@ def _dispatched() -> Any:
 
 
 def deployed_with() -> dict[str, Any]:
-    return {
+    options = {
         "region": settings().region,
         "memory": MEMORY_MB,
         "timeout_sec": FUNCTION_TIMEOUT,
         "concurrency": settings().concurrency,
         "cpu": 1,  # the platform wants a whole one for more than one event at a time
     }
+    if account := settings().service_account:
+        options["service_account"] = _whole(account)
+    return options
+
+
+def _whole(account: str) -> str:
+    """With the project in it: the CLI leaves it out of the jobs that it makes for schedules.
+
+    `GCLOUD_PROJECT` is the project that the CLI deploys to.
+    """
+    project = os.environ.get("GCLOUD_PROJECT")
+    is_short = account.endswith("@") and project
+    return f"{account}{project}.iam.gserviceaccount.com" if is_short else account

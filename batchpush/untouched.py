@@ -17,8 +17,8 @@ from batchpush.firebase import firestore
 from batchpush.firestore import LESS_THAN, Firestore, Query, Stored
 from batchpush.ledger import translated
 from batchpush.logs import about, log
-from batchpush.settings import project_id
-from batchpush.triggers import WATCHED, Function, Watched, every
+from batchpush.settings import project_id, settings
+from batchpush.triggers import WATCHED, Function, Watched, on_schedule
 
 TOUCHED = "updated_at"
 LOOKS = "batch_looks"  # the collection that says how far each look has come
@@ -27,7 +27,9 @@ PAGE = 50
 LOOK_FOR = timedelta(seconds=420)
 
 
-def document_untouched(path: str, untouched_for: timedelta, look: str) -> Callable[[Function], Any]:
+def on_document_untouched(
+    path: str, untouched_for: timedelta, look: str
+) -> Callable[[Function], Any]:
     """Call the function when a Firestore document at `COLLECTION/{ID}` was left alone for so long.
 
     `look` is how often to look for them, such as `every 15 minutes`. The function gets a change
@@ -39,9 +41,11 @@ def document_untouched(path: str, untouched_for: timedelta, look: str) -> Callab
 
         @functools.wraps(function)
         async def looked() -> None:
-            await Untouched(lambda: firestore("(default)")).call(function, path, untouched_for)
+            await Untouched(lambda: firestore(settings().database)).call(
+                function, path, untouched_for
+            )
 
-        return every(look)(looked)
+        return on_schedule(look)(looked)
 
     return decorate
 
@@ -63,13 +67,16 @@ class Untouched:
             fields=(),
         )
         stop = self.now() + LOOK_FOR
+        is_all_done = True
         while found := await self._find(query):
             changes = [_change(each, path, untouched_for, function) for each in found]
             done = await asyncio.gather(*(_is_done(change, function) for change in changes))
             is_last = len(found) < PAGE
-            if all(done):
+            # What is not done is read by the next look again, and keeps nobody else from theirs.
+            is_all_done = is_all_done and all(done)
+            if is_all_done:
                 await self._come_to(look, until if is_last else found[-1].fields[TOUCHED])
-            if is_last or not all(done) or self.now() >= stop:
+            if is_last or self.now() >= stop:
                 break
             query = replace(
                 query,
@@ -112,7 +119,7 @@ def _change(stored: Stored, pattern: str, untouched_for: timedelta, function: Fu
     path, touched = stored.path, stored.fields[TOUCHED]
     return Change(
         id=f"{path}@{touched.isoformat()}",
-        source=f"//firestore.googleapis.com/projects/{project_id()}/databases/(default)",
+        source=f"//firestore.googleapis.com/projects/{project_id()}/databases/{settings().database}",
         path=path,
         params=path_params(pattern, path) or {},
         before=None,

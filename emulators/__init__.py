@@ -1,4 +1,4 @@
 """Local stand-ins for the services that batchpush talks to.
 
-Nothing here imports batchpush: a judge that shares code with the accused shares its mistakes.
+Nothing here imports batchpush: a classify that shares code with the accused shares its mistakes.
 """

@@ -1,6 +1,7 @@
-"""What the stand-ins share: serving an application, and the handle that speaks to one."""
+"""What the emulators share: serving an application to this machine only, and speaking to one."""
 
 import asyncio
+import ipaddress
 import json
 import threading
 from collections.abc import Coroutine, Iterator
@@ -10,9 +11,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from yarl import URL
 
-LONGEST_HEADER = 16 * 1024
-LARGEST_BODY = 2 * 1024 * 1024
+MAX_HEADER = 16 * 1024
+MAX_BODY = 2 * 1024 * 1024
 
 # A call that is hanging on purpose must not hold up the end of a test.
 SHUTDOWN_SECONDS = 0.2
@@ -50,7 +52,7 @@ def in_background(app: web.Application) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{runner.addresses[0][1]}"
         finally:
-            run(runner.cleanup())
+            run(_end(runner))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(LOOP_SECONDS)
@@ -64,12 +66,40 @@ async def _start(app: web.Application, host: str, port: int) -> web.AppRunner:
         # A handler that waits on purpose ends when its client has gone.
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_SECONDS,
-        max_field_size=LONGEST_HEADER,
-        max_line_size=LONGEST_HEADER,
+        max_field_size=MAX_HEADER,
+        max_line_size=MAX_HEADER,
     )
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+async def _end(runner: web.AppRunner) -> None:
+    """Close all connections, also those that are only being accepted."""
+    await runner.cleanup()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)  # closed transports say so with the loop's next turn
+
+
+def is_of_this_address(request: web.Request) -> bool:
+    """False for what a page of another site has a browser send.
+
+    Host gives away a site whose own name points to our address (DNS rebinding), Origin all others.
+    """
+    host = request.headers.get("Host", "localhost")
+    return _is_address(host) and request.headers.get("Origin") in (None, f"http://{host}")
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is no name that somebody could have registered."""
+    try:
+        name = URL(f"http://{host}").host or ""
+        return name == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 class Handle:

@@ -31,8 +31,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dotenv import dotenv_values
-
+from batchpush import env_files, firebase_files
+from batchpush.env_files import text_with as env_text
 from batchpush.errors import ConfigurationError
 from batchpush.settings import Settings
 from emulators.secret_manager import SecretManager, secret_place
@@ -347,7 +347,7 @@ def stand_in(suite: Suite, name: str, *arguments: str) -> Part:
 def firebase_part(suite: Suite, tools: Tools) -> Part:
     """firebase-tools in the temporary directory: its logs and our generated files stay there."""
     config = suite.directory / "firebase.json"
-    original = json.loads((ROOT / "firebase.json").read_text(encoding="utf-8"))
+    original = firebase_config()
     generated = firebase_json(original, ROOT, suite.directory, tools.runtime)
     config.write_text(json.dumps(generated, indent=2), encoding="utf-8")
     # Functions get their credentials from this file and not from firebase-tools' environment:
@@ -368,6 +368,19 @@ def firebase_part(suite: Suite, tools: Tools) -> Part:
     )
 
 
+def firebase_config() -> dict[str, Any]:
+    """The project's firebase.json, which may have comments."""
+    file = ROOT / "firebase.json"
+    try:
+        read: dict[str, Any] = firebase_files.parse(str(file), firebase_files.text_of(file))
+        firebase_files.codebases(read, ROOT)
+    except firebase_files.Unreadable as why:
+        raise CannotStart(str(why)) from None
+    except LookupError:
+        raise CannotStart(f'{file}: no "functions" with the "source" of its folder') from None
+    return read
+
+
 def firebase_json(
     original: Mapping[str, Any], root: Path, directory: Path, runtime: str
 ) -> dict[str, Any]:
@@ -376,10 +389,10 @@ def firebase_json(
     `source` has to be relative: firebase-tools prepends the directory even to an absolute path.
     `configDir` is where it looks for `.env`, so that the user's own are not read.
     """
-    functions = original["functions"]
-    if isinstance(functions, list):
-        functions = functions[0]
-    rules = original.get("firestore", {}).get("rules")
+    functions = firebase_files.codebases(original, root)[0]
+    databases = original.get("firestore", {})
+    default = databases[0] if isinstance(databases, list) else databases
+    rules = default.get("rules")
     emulators: dict[str, Any] = {
         name: {"host": HOST, "port": PORTS[name]}
         for name in ("functions", "auth", "tasks", "eventarc", "hub", "logging")
@@ -390,7 +403,7 @@ def firebase_json(
         "websocketPort": PORTS["firestore_websocket"],
     }
     return {
-        "functions": functions
+        "functions": dict(functions)
         | {"source": os.path.relpath(root, directory), "configDir": ".", "runtime": runtime},
         "firestore": {"rules": str(root / rules)} if rules else {},
         "emulators": emulators | {"ui": {"enabled": False}, "singleProjectMode": True},
@@ -454,6 +467,7 @@ LOCAL_SETTINGS = {
     "BATCH_APPS": "ios=LOCALIOSAPPKEY,android=LOCALANDROIDAPPKEY,web=LOCALWEBAPPKEY",
     "BATCH_REST_KEY_SECRET": "batch-rest-api-key",
     "SOURCES": "firestore,database",
+    "DATABASE": "(default)",
     "DEEPLINK_BASE": "myapp://",
     "LOG_LEVEL": "DEBUG",
     "REGION": "us-central1",
@@ -465,7 +479,7 @@ ALWAYS_LOCAL = {"BATCH_API_URL": url("batch"), "SECRET_MANAGER_URL": url("secret
 def local_settings(env_file: Path | None) -> dict[str, str]:
     if env_file and not env_file.is_file():
         raise CannotStart(f"there is no --env-file {env_file}")
-    chosen = dotenv_values(env_file, interpolate=False) if env_file else {}
+    chosen = settings_in(env_file) if env_file else {}
     allowed = {name: value for name, value in chosen.items() if value and name not in NOT_INHERITED}
     settings = LOCAL_SETTINGS | allowed | ALWAYS_LOCAL
     try:
@@ -475,9 +489,12 @@ def local_settings(env_file: Path | None) -> dict[str, str]:
     return settings
 
 
-def env_text(settings: Mapping[str, str]) -> str:
-    """As a `.env` file, whose double quotes escape what those of JSON do."""
-    return "".join(f"{name}={json.dumps(value)}\n" for name, value in settings.items())
+def settings_in(env_file: Path) -> Mapping[str, str]:
+    """As a deployment would have them; what the Firebase CLI refuses there is refused here."""
+    variables = env_files.read([env_file])
+    if problems := [f"{each.where}: {each.problem}" for each in variables if each.problem]:
+        raise CannotStart("\n".join(problems))
+    return env_files.environment_of(variables)
 
 
 # --- The REST key, and the credentials to read it with --------------------------------------------

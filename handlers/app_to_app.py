@@ -1,8 +1,8 @@
 """App to app: what one user may have pushed to another, without a key in the app.
 
 The app names a template and gives short parameters; the words are ours, and so is the sender's
-name. `users/{id}/friends/{id}`, accepted friend requests and `member_ids` are what permits it:
-security rules must not let one user alone write them.
+name. `users/{id}/friends/{id}`, accepted friend requests and `member_ids` are what permits it, so
+no user may be able to write these without the other. `firestore.rules` sees to it.
 """
 
 import re
@@ -13,13 +13,15 @@ from typing import Any
 
 from batchpush import Call, CallRefused, CollapseKey, Document, Limit, LookUp, Push
 from batchpush.change import is_document_id
+from handlers.fields import understood
 from handlers.links import deeplink
 from handlers.people import PROFILE, person, recipients
 from handlers.texts import say
 
-MOST_OF_SENDER = 30  # calls a minute
-MOST_OF_PAIR = 5
-MOST_OF_ID = 128  # characters; Firebase's user ids are not longer
+MAX_PER_SENDER = 30  # calls a minute
+MAX_PER_PAIR = 5
+MAX_PER_RECIPIENT = 20  # from all senders together; messages have no such limit
+MAX_ID = 128  # characters; Firebase's user ids are not longer
 
 FIELDS = frozenset({"to", "template", "params"})
 # How Firebase's clients for iOS and Android write a long whole number; the SDK leaves it so.
@@ -36,7 +38,7 @@ class Param:
 
 def an_id(value: Any) -> str | None:
     """An id of another document."""
-    is_short = isinstance(value, str) and len(value) <= MOST_OF_ID
+    is_short = isinstance(value, str) and len(value) <= MAX_ID
     return value if is_short and is_document_id(value) else None
 
 
@@ -48,7 +50,7 @@ def minutes(value: Any) -> int | None:
     return value if type(value) is int and 5 <= value <= 120 else None
 
 
-ID = Param(an_id, f"must be an id of at most {MOST_OF_ID} characters")
+ID = Param(an_id, f"must be an id of at most {MAX_ID} characters")
 MINUTES = Param(minutes, "must be a whole number from 5 to 120")
 
 
@@ -83,8 +85,8 @@ def limits(call: Call) -> list[Limit]:
     """How much one person may have pushed, and how much of it to the same other."""
     to = read(call).to
     return [
-        Limit((call.function, call.caller), MOST_OF_SENDER),
-        Limit((call.function, call.caller, to), MOST_OF_PAIR),
+        Limit((call.function, call.caller), MAX_PER_SENDER),
+        Limit((call.function, call.caller, to), MAX_PER_PAIR),
     ]
 
 
@@ -105,7 +107,8 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
     profile, other, friend, *requests = await look_up.many(*paths, fields=fields)
     conversation = requests.pop() if conversation_id else None
 
-    is_shared = {me, to} <= _ids(conversation, "member_ids")
+    # Of a member without a profile, the id may be what somebody else is to Batch.
+    is_shared = other is not None and {me, to} <= _ids(conversation, "member_ids")
     is_friend = friend is not None or any(map(_is_accepted, requests))
     if not is_friend and not is_shared:
         # The same for somebody who is not a friend and somebody who is not there at all.
@@ -127,13 +130,15 @@ async def notify(call: Call, look_up: LookUp) -> Push | None:
         gcm_collapse_key=CollapseKey(f"{request.template}-{me}"),
         time_to_live=int(fresh_for.total_seconds()),
         best_before=fresh_for,
+        sender=me,
+        limits=[Limit(("to", to), MAX_PER_RECIPIENT)],
     )
 
 
 def _ids(document: Document | None, field: str) -> set[str]:
     """A list of ids; none of them where it is not one."""
-    listed = document.get(field) if document else None
-    return {each for each in listed if isinstance(each, str)} if isinstance(listed, list) else set()
+    ids = understood(Document.valid_ids, document, field) if document else None
+    return set(ids or ())
 
 
 def _is_accepted(request: Document | None) -> bool:

@@ -31,5 +31,6 @@ async def abandoned_cart(cart: Change, look_up: LookUp) -> Push | None:
         message=say("abandoned_cart", owner.language),
         deeplink=deeplink("cart"),
         gcm_collapse_key=CollapseKey("cart"),
+        state=user_id,
         best_before=timedelta(hours=6),
     )

@@ -33,6 +33,7 @@ async def credit_limit(account: Change, look_up: LookUp) -> Push | None:
         ),
         deeplink=deeplink("accounts", user_id),
         gcm_collapse_key=CollapseKey(f"credit-limit-{user_id}"),
+        state=user_id,
     )
 
 

@@ -2,8 +2,8 @@
 
 from datetime import UTC, timedelta
 
-from batchpush import CollapseKey, Document, LookUp, Message, Push
-from handlers.fields import label, moment, needed, time_zone
+from batchpush import Change, CollapseKey, LookUp, Message, Push
+from handlers.fields import is_history, label, moment, needed, time_zone
 from handlers.formats import when
 from handlers.links import deeplink
 from handlers.people import Person, in_their_words, people, person_ids, recipients
@@ -11,14 +11,17 @@ from handlers.texts import say
 
 
 async def to_passengers(
-    document: Document, look_up: LookUp, *, text: str, vehicle: str, vehicle_id: str
+    change: Change, look_up: LookUp, *, text: str, vehicle: str, vehicle_id: str
 ) -> Push | None:
     """The text of that key, with the departure in each passenger's own time zone.
 
-    `vehicle` is what the document is: `flight` or `train`.
+    `vehicle` is what the document is: `flight` or `train`. One that was due long ago is history.
     """
+    document = change.document
     number = needed(label, document, "number")
     departs_at = needed(moment, document, "departs_at")
+    if is_history(change, departs_at):
+        return None
     zone = time_zone(document, "time_zone") or UTC
     passengers = await people(look_up, *needed(person_ids, document, "passenger_ids"))
     if not passengers:

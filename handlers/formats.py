@@ -49,7 +49,7 @@ def _locale(language: str) -> "Locale":
 
     for tag in (language, settings().default_language):
         try:
-            return Locale.parse(tag, sep="-")
+            return Locale.parse(tag.replace("_", "-"), sep="-")
         except (ValueError, UnknownLocaleError):
             continue
     return Locale("en")

@@ -1,6 +1,7 @@
 """Friend requests."""
 
 from batchpush import Change, CollapseKey, LookUp, Push
+from handlers import limits
 from handlers.links import deeplink
 from handlers.people import people, recipients
 from handlers.texts import say
@@ -21,4 +22,7 @@ async def friend_request(request: Change, look_up: LookUp) -> Push | None:
         message=say(key, user.language, sender=sender.name or ""),
         deeplink=deeplink("friend_requests", sender_id),
         gcm_collapse_key=CollapseKey(f"friend-request-{sender_id}"),
+        state=f"{user_id} {sender_id}",
+        sender=sender_id,
+        limits=limits.of_requests(sender_id),
     )

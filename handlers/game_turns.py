@@ -4,6 +4,7 @@ A game has a `current_player_id`, unless it is nobody's turn; it may have a `nam
 """
 
 from batchpush import Change, CollapseKey, Document, InvalidDocument, LookUp, Push
+from handlers.fields import one_line
 from handlers.links import deeplink
 from handlers.people import people, recipients
 from handlers.texts import say
@@ -19,7 +20,7 @@ async def game_turn(game: Change, look_up: LookUp) -> Push | None:
 
     if not game.became(is_their_turn):
         return None
-    game_id, name = game.params["game_id"], game.document.string("name", default="").strip()
+    game_id, name = game.params["game_id"], one_line(game.document.string("name", default=""))
     player_id, last_id = game.document.id("current_player_id"), _last_player_id(game)
     player, *last = await people(look_up, player_id, *([last_id] if last_id else []))
     if player.is_muted:
@@ -32,6 +33,7 @@ async def game_turn(game: Change, look_up: LookUp) -> Push | None:
         message=say(key, player.language, game=name, player=last_name or ""),
         deeplink=deeplink("games", game_id),
         gcm_collapse_key=CollapseKey(f"game-{game_id}"),
+        state=game_id,
     )
 
 

@@ -1,16 +1,36 @@
 """Chat messages.
 
-A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipient_ids`, and
-`unread_message`, which is false once it was read.
+A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipient_ids`. In
+`unread_by`, `{user_id: true}` is somebody who marked it as unread, and `false` somebody who has
+read it. `unread_message` says the same for everybody at once, and is for back ends: whoever may
+write it has a push sent to all, in the sender's name. One whose `sent_at` (or else `created_at`) is
+long ago is history, and no push.
+
+Apps write `recipient_ids` and `member_ids`. So who has no profile is not told: an id that is
+nobody's user id may be what a person is to Batch, who muted all this.
 """
 
+from collections.abc import Set
 from dataclasses import replace
+from datetime import datetime, timedelta
 
-from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push
-from handlers.fields import flag
+from batchpush import Change, CollapseKey, Document, Limit, LookUp, Media, Message, Push
+from batchpush.change import Database, is_blank
+from handlers import limits
+from handlers.fields import flag, is_history, moment, understood
 from handlers.links import deeplink
-from handlers.people import Person, in_their_words, people, person, person_ids, recipients
+from handlers.people import (
+    Person,
+    in_their_words,
+    people,
+    person,
+    person_ids,
+    recipients,
+    with_profiles,
+)
 from handlers.texts import say
+
+FRESH_FOR = timedelta(hours=1)
 
 
 async def new_message(message: Change, look_up: LookUp) -> Push | None:
@@ -18,22 +38,38 @@ async def new_message(message: Change, look_up: LookUp) -> Push | None:
 
     Those that waited together are told in one push, but for what was read meanwhile.
     """
+    if message.late is None and is_history(message, _sent_at(message.document), FRESH_FOR):
+        return None
     return await _push("new_message", message, look_up)
 
 
 async def message_unread(message: Change, look_up: LookUp) -> Push | None:
-    """A message that is marked as unread later on, to the same people."""
-    is_marked = message.became(lambda document: flag(document, "unread_message"))
-    if not is_marked or (message.before is None and not message.late):
+    """A message that is marked as unread later on, to whoever marked it.
+
+    One that a back end marked goes to the same people as the message did. Either is said once a
+    day of one message.
+    """
+    if message.after is None or (message.before is None and not message.late):
         return None
-    return await _push("message_unread", message, look_up)
+    if message.became(lambda document: flag(document, "unread_message")):
+        push = await _push("message_unread", message, look_up)
+        once = Limit((message.path,), 1, seconds=limits.DAY)
+        return push and replace(push, limits=[once])
+    marked_by = _marks(message.after, True) - _marks(message.before, True)
+    push = await _push("message_unread", message, look_up, marked_by) if marked_by else None
+    one_by_one = [Limit((message.path,), 1, seconds=limits.DAY, each=True)]
+    return push and replace(push, limits=one_by_one)
 
 
-async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
+async def _push(
+    kind: str, message: Change, look_up: LookUp, only: Set[str] | None = None
+) -> Push | None:
+    """What is said of the messages; `only` leaves out everybody else."""
     conversation_id = message.params["conversation_id"]
     documents = [each for each in message.documents if not (message.late and _is_read(each))]
     if not documents:
         return None
+    documents = [_with_plain_sender(document) for document in documents]
     says = {document.path: _what_it_says(document) for document in documents}
     sender_ids = list(dict.fromkeys(document.id("sender_id") for document in documents))
     conversation, *profiles = await look_up.many(
@@ -44,12 +80,15 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
 
     told_of: dict[str, list[Document]] = {}
     for document in documents:
-        for user_id in _recipient_ids(document, conversation):
-            if user_id not in {document["sender_id"], *_muted_by(conversation)}:
+        untold = {document["sender_id"], *_muted_by(conversation)}
+        if message.late:
+            untold |= _marks(document, False)
+        for user_id in _recipient_ids(document, conversation, message.database):
+            if user_id not in untold and (only is None or user_id in only):
                 told_of.setdefault(user_id, []).append(document)
     told = [
-        replace(one, told_of=told_of[user_id])
-        for user_id, one in zip(told_of, await people(look_up, *told_of), strict=True)
+        replace(one, told_of=told_of[one.user_id])
+        for one in with_profiles(await people(look_up, *told_of))
         if not one.is_muted
     ]
     if not told:
@@ -60,7 +99,7 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
         sender = (wrote.pop() if len(wrote) == 1 else None) or ""
         unnamed = "" if sender else "_unnamed"
         if len(reader.told_of) > 1:
-            count = str(len(reader.told_of))
+            count = f"{len(reader.told_of)}{'+' if message.late and message.late.omitted else ''}"
             return say(f"new_messages{unnamed}", reader.language, sender=sender, count=count)
         text, _ = says[reader.told_of[0].path]
         key = f"{kind}{'' if text else '_picture'}{unnamed}"
@@ -74,29 +113,64 @@ async def _push(kind: str, message: Change, look_up: LookUp) -> Push | None:
         deeplink=deeplink("conversations", conversation_id),
         media=Media(picture=image_url) if image_url and len(documents) == 1 else None,
         gcm_collapse_key=CollapseKey(f"conversation-{conversation_id}"),
+        best_before=FRESH_FOR,
         burst=conversation_id if kind == "new_message" else None,
+        sender=sender_ids[0] if len(sender_ids) == 1 else None,
+        limits=limits.of_person(sender_ids[0]),
     )
 
 
 def _is_read(message: Document) -> bool:
+    """Whether it is read by everybody."""
     return message.get("unread_message") is False
+
+
+def _sent_at(message: Document) -> datetime | None:
+    """`created_at` is not ours: whatever else an app has there is left alone."""
+    return moment(message, "sent_at") or understood(moment, message, "created_at")
+
+
+def _with_plain_sender(message: Document) -> Document:
+    """The message with its sender's id, where it is a reference."""
+    return Document(message.path, message | {"sender_id": message.id("sender_id")})
+
+
+def _marks(message: Document | None, mark: bool) -> frozenset[str]:
+    """Who has marked the message as unread (true) or read (false); another value is no mark."""
+    marks = _by_key(message.get("unread_by")) if message else {}
+    return frozenset(user_id for user_id, each in marks.items() if each is mark)
+
+
+def _by_key(value: object) -> dict[str, object]:
+    """A map, also where the Realtime Database shows one with whole numbers for keys as a list."""
+    if isinstance(value, list):
+        return {str(index): item for index, item in enumerate(value)}
+    return value if isinstance(value, dict) else {}
 
 
 def _what_it_says(message: Document) -> tuple[str, str]:
     """Its text and the address of its picture, of which it has at least one."""
     text = message.string("text", default="").strip()
+    if is_blank(text):
+        text = ""
     image_url = message.string("image_url", default="")
     if not text and not image_url:
         raise message.invalid("text", "is missing, and so is image_url")
     return text, image_url
 
 
-def _recipient_ids(message: Document, conversation: Document | None) -> tuple[str, ...]:
+def _recipient_ids(
+    message: Document, conversation: Document | None, database: Database
+) -> tuple[str, ...]:
     recipient_ids = person_ids(message, "recipient_ids")
     if recipient_ids is not None:
         return recipient_ids
     if conversation is None:
         raise message.invalid("recipient_ids", "is missing, and there is no such conversation")
+    # There, people join and leave by their key: rules cannot look into a list.
+    members = _trues(conversation, "members") if database == "database" else ()
+    if members:
+        conversation = Document(conversation.path, {"member_ids": members})
     member_ids = person_ids(conversation, "member_ids")
     if member_ids is None:
         raise conversation.invalid("member_ids", "is missing")
@@ -104,4 +178,16 @@ def _recipient_ids(message: Document, conversation: Document | None) -> tuple[st
 
 
 def _muted_by(conversation: Document | None) -> tuple[str, ...]:
-    return (conversation.ids("muted_by") if conversation else None) or ()
+    """A list of ids; in the Realtime Database also `{user_id: true}`, or some of each."""
+    if conversation is None:
+        return ()
+    keys = _trues(conversation, "muted_by")
+    if not keys:
+        return conversation.valid_ids("muted_by") or ()
+    listed = _by_key(conversation["muted_by"]).values()
+    return (*keys, *(each for each in listed if isinstance(each, str)))
+
+
+def _trues(document: Document, field: str) -> list[str]:
+    """The keys of `{user_id: true}`."""
+    return [key for key, value in _by_key(document.get(field)).items() if value is True]

@@ -1,13 +1,14 @@
 """Orders.
 
 An order has a `status` and a `customer_id`; it may have a `number` that people know it by,
-`delivered_at`, and a `time_zone` for customers whose own is not known.
+`delivered_at`, and a `time_zone` for customers whose own is not known. One that was delivered long
+ago is history, and no push.
 """
 
 from datetime import UTC, timedelta
 
 from batchpush import Change, CollapseKey, LookUp, Push
-from handlers.fields import label, moment, status, time_zone
+from handlers.fields import is_history, label, moment, status, time_zone
 from handlers.formats import when
 from handlers.links import deeplink
 from handlers.people import people, recipients
@@ -22,6 +23,8 @@ async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
     customer_id = document.id("customer_id")
     number = label(document, "number") or order_id
     delivered_at = moment(document, "delivered_at")
+    if is_history(order, delivered_at):
+        return None
     zone = time_zone(document, "time_zone") or UTC
     (customer,) = await people(look_up, customer_id)
     if delivered_at:

@@ -3,33 +3,73 @@
 from dataclasses import fields
 from typing import Any
 
-from batchpush import Change, CollapseKey, LookUp, Media, Message, Push, Recipients
+from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push, Recipients
+from batchpush.change import Reference, as_list
+from batchpush.push import ID_LISTS, problem_of_id
 from handlers.fields import moment, part
 
-AS_THEY_ARE = {field.name for field in fields(Push)} - {"extra", "best_before", "burst"}
+OURS = {"best_before", "burst", "state", "sender", "limits", "ignored"}
+AS_THEY_ARE = {field.name for field in fields(Push)} - OURS
 PARTS = {
-    "recipients": Recipients,
     "message": Message,
     "media": Media,
     "gcm_collapse_key": CollapseKey,
 }
+MAX_IGNORED = 20  # names of fields in the outcome, and characters of each
+MAX_NAME = 100
 
 
 async def outbox(change: Change, look_up: LookUp) -> Push | None:
     """The push that a document describes: the body of a Transactional API call.
 
     Beside Batch's fields, `apps` is a list of names from `BATCH_APPS` (default: all), and
-    `best_before` the time after which the push is not to be sent any more.
+    `best_before` the time after which the push is not to be sent any more. What Batch takes and
+    is not known here stands in the map `extra`; any other field is the back end's own.
     """
     document = change.document
+    if document.keys() == {"delivery"}:
+        return None  # the outcome of one that was deleted meanwhile
     given = {name: value for name, value in document.items() if value is not None}
-    values: dict[str, Any] = {name: given.pop(name) for name in AS_THEY_ARE & given.keys()}
+    values: dict[str, Any] = {name: given[name] for name in AS_THEY_ARE & given.keys()}
     values["group_id"] = document.string("group_id")
+    values["recipients"] = _recipients(document)
     for name, kind in PARTS.items():
         values[name] = part(document, name, kind)
-    if values["recipients"] is None:
-        raise document.invalid("recipients", "is missing")
+    seconds = values.get("time_to_live")
+    if isinstance(seconds, float) and seconds.is_integer():
+        values["time_to_live"] = int(seconds)
     if best_before := moment(document, "best_before"):
         values["best_before"] = best_before - change.time
-        del given["best_before"]
-    return Push(**values, extra=given)
+    return Push(**values, ignored=_named(given.keys() - AS_THEY_ARE - {"best_before"}))
+
+
+def _recipients(document: Document) -> Recipients:
+    recipients = part(document, "recipients", Recipients)
+    if recipients is None:
+        raise document.invalid("recipients", "is missing")
+    ids = {name: _ids(document, name, getattr(recipients, name)) for name in ID_LISTS}
+    return Recipients(**ids)
+
+
+def _ids(document: Document, id_list: str, listed: object) -> Any:
+    """The ids of a list, where a person may also be a reference to their profile."""
+    items = as_list(listed)
+    if not items:
+        return listed  # Push says what is wrong with it
+    ids = []
+    for index, item in enumerate(items):
+        if item is None:  # a hole that the Realtime Database keeps of what was removed
+            continue
+        field = f"recipients.{id_list}[{index}]"
+        if isinstance(item, Reference) and id_list == "custom_ids":
+            item = Document(document.path, {field: item}).id(field)
+        if problem := problem_of_id(id_list, item):
+            raise document.invalid(field, problem)
+        ids.append(item)
+    return ids
+
+
+def _named(names: set[str]) -> tuple[str, ...]:
+    """Names of fields for the outcome: not too many, nor too long."""
+    kept = sorted(name.encode("utf-8", "replace").decode()[:MAX_NAME] for name in names)
+    return tuple(kept[:MAX_IGNORED])

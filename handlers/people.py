@@ -1,7 +1,7 @@
 """What the handlers need of people, from `users/{id}`.
 
 A profile that is garbage is no reason to leave its owner, or anybody else, without the push:
-whatever is not what it should be counts as absent.
+whatever is not what it should be counts as absent, and a warning names the field, once per process.
 """
 
 import functools
@@ -9,35 +9,50 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, time, tzinfo
-from typing import TypeGuard
 from zoneinfo import ZoneInfo
 
 from batchpush import Document, LookUp, Message, QuietHours, Recipients
-from batchpush.change import is_unicode
+from batchpush.change import Reference, as_list, is_unicode, warn_of_field
 from batchpush.logs import log
-from batchpush.push import ID_LISTS, MAX_CUSTOM_ID
-from handlers.fields import zone_named
+from batchpush.push import ID_LISTS, problem_of_id
+from handlers.fields import one_line, zone_named
 from handlers.texts import language_of
 
-MOST_PEOPLE = 1000  # whose profiles are read for one push
+MAX_PEOPLE = 1000  # whose profiles are read for one push
 PROFILE = ("display_name", "language", "time_zone", "push_muted", "quiet_hours", "batch")
-CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:[0-5][0-9](\.[0-9]+)?)?")
+
+# What one profile adds to a push for many is bounded: the ids of one person leave room for the
+# others. The example rules let people write fewer and shorter ones.
+MAX_IDS = 10  # of each list
+MAX_ID_BYTES = 1024
 
 
 @dataclass(frozen=True)
 class Person:
     """Somebody to tell, or to name. `batch` is who they are to Batch: lists of ids.
 
-    `told_of` are the documents that they are told of, where not all are told of the same.
+    Of an id without a profile nobody knows whether it is a user's, or what another person is to
+    Batch: it is told only what back ends or security rules vouch for. `told_of` are the documents
+    that they are told of, where not all are told of the same.
     """
 
+    user_id: str
     name: str | None
     language: str
     zone: ZoneInfo | None
     is_muted: bool
     quiet: QuietHours | None
     batch: Mapping[str, Sequence[str]]
+    has_profile: bool = True
     told_of: Sequence[Document] = ()
+
+    @property
+    def has_own_ids(self) -> bool:
+        """Whether they are more to Batch than their user id as a custom id."""
+        return {name: list(ids) for name, ids in self.batch.items()} != {
+            "custom_ids": [self.user_id]
+        }
 
     @property
     def reads(self) -> str:
@@ -47,10 +62,13 @@ class Person:
 
 
 def person_ids(document: Document, field: str) -> tuple[str, ...] | None:
-    """A list of user ids, not longer than one push can look up; None where it is absent."""
-    user_ids = document.ids(field)
-    if user_ids and len(user_ids) > MOST_PEOPLE:
-        raise document.invalid(field, f"has {len(user_ids)} people; at most {MOST_PEOPLE} can be")
+    """A list of user ids, not longer than one push can look up; None where it is absent.
+
+    An item that is no id keeps nobody else from the push.
+    """
+    user_ids = document.valid_ids(field)
+    if user_ids and len(user_ids) > MAX_PEOPLE:
+        raise document.invalid(field, f"has {len(user_ids)} people; at most {MAX_PEOPLE} can be")
     return user_ids
 
 
@@ -62,63 +80,113 @@ async def people(look_up: LookUp, *user_ids: str) -> list[Person]:
     return [person(user_id, profile) for user_id, profile in zip(user_ids, profiles, strict=True)]
 
 
+def with_profiles(people: Sequence[Person]) -> list[Person]:
+    """Those who have a profile. Where nobody has, a line says so: it may be an app's first push."""
+    known = [one for one in people if one.has_profile]
+    if people and not known:
+        log("INFO", "recipients.without_profile", data={"people": len(people)})
+    return known
+
+
 def person(user_id: str, profile: Document | None) -> Person:
     """The person of a profile that is at hand."""
+    has_profile = profile is not None
     profile = profile or Document(f"users/{user_id}", {})
-    name = profile.get("display_name")
-    zone = zone_named(profile.get("time_zone"))
+    zone = _time_zone(profile.get("time_zone"))
     return Person(
-        name=name.strip() if _is_text(name) else None,
+        user_id=user_id,
+        name=_name(profile.get("display_name")),
         language=language_of(profile.get("language")),
         zone=zone,
-        is_muted=profile.get("push_muted") is True,
+        is_muted=_flag("push_muted", profile.get("push_muted")) is True,
         quiet=_quiet_hours(profile.get("quiet_hours"), zone or UTC),
         batch=_batch_ids(profile.get("batch")) or {"custom_ids": (user_id,)},
+        has_profile=has_profile,
     )
 
 
+def _name(name: object) -> str | None:
+    if isinstance(name, str) and not isinstance(name, Reference) and is_unicode(name):
+        return one_line(name) or None
+    if name is not None:
+        warn_of_field("display_name")
+    return None
+
+
+def _time_zone(name: object) -> ZoneInfo | None:
+    zone = zone_named(name)
+    if zone is None and name not in (None, ""):
+        warn_of_field("time_zone")
+    return zone
+
+
+def _flag(field: str, value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    warn_of_field(field)
+    return None
+
+
 def _quiet_hours(hours: object, zone: tzinfo) -> QuietHours | None:
-    """`{"start": "22:00", "end": "07:00"}` in the person's time zone."""
-    if not isinstance(hours, dict):
+    """`{"start": "22:00", "end": "07:00"}` in the person's time zone, unless not `enabled`."""
+    if hours is None:
         return None
-    clocks = (hours.get("start"), hours.get("end"))
-    if not all(isinstance(clock, str) and CLOCK.fullmatch(clock) for clock in clocks):
-        return None
-    start, end = (time.fromisoformat(str(clock)) for clock in clocks)
-    return QuietHours(start, end, zone)
+    if isinstance(hours, dict):
+        if hours.get("enabled") is False:
+            return None
+        start, end = _clock(hours.get("start")), _clock(hours.get("end"))
+        if start and end and hours.get("enabled") in (None, True):
+            return QuietHours(start, end, zone)
+    warn_of_field("quiet_hours")
+    return None
+
+
+def _clock(text: object) -> time | None:
+    """`22:00` or `7:00`; seconds, which some clocks add, are left out."""
+    found = CLOCK.fullmatch(text.strip()) if isinstance(text, str) else None
+    return time(int(found[1]), int(found[2])) if found else None
 
 
 def _batch_ids(batch: object) -> dict[str, Sequence[str]]:
-    """The ids of `users/{id}.batch`, without those that Batch would refuse."""
+    """The ids of `users/{id}.batch`, without those that Batch would refuse or that are too many."""
     if not isinstance(batch, dict):
+        if batch is not None:
+            warn_of_field("batch")
         return {}
-    lists = {name: batch.get(name) for name in ID_LISTS}
-    ids = {
-        name: [identifier for identifier in listed if _is_batch_id(name, identifier)]
-        for name, listed in lists.items()
-        if isinstance(listed, list)
-    }
+    ids = {name: _ids(name, batch[name]) for name in ID_LISTS if batch.get(name) is not None}
     return {name: identifiers for name, identifiers in ids.items() if identifiers}
 
 
-def _is_batch_id(name: str, value: object) -> bool:
-    if not _is_text(value):
-        return False
-    return name != "custom_ids" or (len(value) < MAX_CUSTOM_ID and "\n" not in value)
+def _ids(id_list: str, listed: object) -> list[str]:
+    items = as_list(listed)
+    if items is None:
+        warn_of_field(f"batch.{id_list}")
+        return []
+    items = [item for item in items if item is not None]  # holes, in the Realtime Database
+    valid = [item for item in items if _is_valid(id_list, item)]
+    ids = list(dict.fromkeys(valid))
+    if len(valid) < len(items) or len(ids) > MAX_IDS:
+        warn_of_field(f"batch.{id_list}")
+    return ids[:MAX_IDS]
 
 
-def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and bool(value.strip()) and is_unicode(value)
+def _is_valid(id_list: str, item: object) -> bool:
+    return problem_of_id(id_list, item) is None and len(str(item).encode()) <= MAX_ID_BYTES
 
 
 def recipients(people: Iterable[Person], at_any_hour: bool = False) -> list[Recipients]:
     """The people as Batch knows them, in groups of those who read the same at the same hours.
 
+    Who has ids of their own in `batch` is a group alone: they are remembered as the person.
     `at_any_hour` is for what cannot wait until somebody's quiet hours are over.
     """
     groups: dict[Recipients, dict[str, list[str]]] = {}
     for one in people:
-        kind = Recipients(reads=one.reads, quiet=None if at_any_hour else one.quiet)
+        kind = Recipients(
+            reads=one.reads,
+            quiet=None if at_any_hour else one.quiet,
+            person=one.user_id if one.has_own_ids else None,
+        )
         ids = groups.setdefault(kind, {name: [] for name in ID_LISTS})
         for name, identifiers in one.batch.items():
             ids[name].extend(identifiers)

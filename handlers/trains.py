@@ -14,7 +14,7 @@ async def train_cancelled(train: Change, look_up: LookUp) -> Push | None:
     if not train.became(lambda document: status(document) == "cancelled"):
         return None
     return await to_passengers(
-        train.document,
+        train,
         look_up,
         text="train_cancelled",
         vehicle="train",

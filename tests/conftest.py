@@ -1,10 +1,15 @@
 """The settings that the tests run with; set before anything imports them."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.realtime_database import Database
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("batchpush", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,3 +51,15 @@ def service_account(tmp_path_factory: pytest.TempPathFactory) -> str:
     path: Path = tmp_path_factory.mktemp("credentials") / "service-account.json"
     write_service_account(path)
     return str(path)
+
+
+@pytest.fixture
+async def database(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["Database"]:
+    """A Realtime Database that our client takes for the emulator."""
+    from batchpush.firebase import close_realtime_databases
+    from tests.realtime_database import served
+
+    with served() as (database, address):
+        monkeypatch.setenv("FIREBASE_DATABASE_EMULATOR_HOST", address)
+        yield database
+        await close_realtime_databases()

@@ -1,5 +1,6 @@
 """What the tests of the ledger and of the delivery share: records and deliverers."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from batchpush.change import Change
 from batchpush.client import BatchClient
 from batchpush.delivery import Deliverer
+from batchpush.errors import TasksUnavailable
 from batchpush.firestore import Firestore
 from batchpush.ledger import Ledger
 from batchpush.lookup import LookUp
@@ -29,16 +31,19 @@ TIMING = Timing(call=1.0)
 
 
 class Queue(Tasks):
-    """Keeps the tasks; a test hands them out itself."""
+    """Keeps the tasks, unless it is down; a test hands them out itself."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.tasks: list[tuple[str, dict[str, Any]]] = []
         self.times: list[datetime | None] = []
+        self.is_down = False
 
     async def enqueue(
         self, function: str, data: Mapping[str, Any], at: datetime | None = None
     ) -> None:
+        if self.is_down:
+            raise TasksUnavailable("Cloud Tasks: down")
         self.tasks.append((function, dict(data)))
         self.times.append(at)
 
@@ -98,17 +103,24 @@ class Accepting:
         return Reply(201, b'{"token": "t"}')
 
 
-def deliverer_in(memory: Memory, now: Callable[[], datetime]) -> Deliverer:
-    """A deliverer against Firestore in memory and a Batch that takes everything."""
-    settings = Settings.from_environment({"BATCH_APPS": "ios=A,android=B"})
+def deliverer_in(
+    memory: Memory, now: Callable[[], datetime], client: Any = None, **environment: str
+) -> Deliverer:
+    """A deliverer against Firestore in memory and a Batch that takes everything, or this one."""
+    settings = Settings.from_environment({"BATCH_APPS": "ios=A,android=B"} | environment)
     firestore = memory.client()
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(0)
+
     return Deliverer(
         ledger=Ledger(lambda: firestore, "d"),
-        client=Accepting(),  # type: ignore[arg-type]
+        client=client or Accepting(),
         tasks=Queue(settings),
         settings=settings,
         timing=Timing(),
         now=now,
+        sleep=sleep,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from batchpush.change import plain
-from batchpush.firestore import IN, DocumentGone, Firestore, Outrun, messages
+from batchpush.firestore import IN, DocumentGone, Firestore, WriteConflict, messages
 
 DATABASE = "projects/demo-batchpush/databases/(default)"
 
@@ -48,24 +48,42 @@ class Memory:
             self._check(write)
         response = messages()["CommitResponse"]()
         for write in writes:
-            response.write_results.add().update_time.CopyFrom(self._write(write))
+            if write.HasField("delete"):
+                self.documents.pop(write.delete, None)
+                response.write_results.add()
+                continue
+            result = response.write_results.add()
+            result.update_time.CopyFrom(self._write(write))
+            for transform in write.update_transforms:
+                result.transform_results.append(self._transformed(write.update.name, transform))
         return response
+
+    def _transformed(self, name: str, transform: Any) -> Any:
+        """The value of a counter, at a path in maps, once it is one more."""
+        *maps, counter = transform.field_path.split(".")
+        fields = self.documents[name].fields
+        for each in maps:
+            fields = fields[each].map_value.fields
+        fields[counter].integer_value += transform.increment.integer_value
+        return fields[counter]
 
     def _check(self, write: Any) -> None:
         stored, condition = self.documents.get(write.update.name), write.current_document
         if condition.HasField("exists") and not condition.exists and stored is not None:
-            raise Outrun("it is there")
+            raise WriteConflict("it is there")
         if condition.HasField("update_time"):
             if stored is None:
                 raise DocumentGone("NOT_FOUND")
             if stored.update_time != condition.update_time:
-                raise Outrun("it was changed")
+                raise WriteConflict("it was changed")
 
     def _write(self, write: Any) -> Any:
         document = type(write.update)()
         document.CopyFrom(write.update)
         if write.HasField("update_mask"):
-            document.CopyFrom(self.documents[write.update.name])
+            if stored := self.documents.get(write.update.name):
+                document.CopyFrom(stored)
+            document.name = write.update.name
             for name in write.update_mask.field_paths:
                 document.fields.pop(name, None)
                 if name in write.update.fields:
@@ -79,12 +97,10 @@ class Memory:
 
     def _answers(self, request: Any) -> Iterator[Any]:
         query = request.structured_query
-        folder = f"{request.parent}/{query.from_[0].collection_id}/"
-        field = query.order_by[0].field.field_path
         names = {select.field_path for select in query.select.fields}
-        found = [each for each in self._documents(folder) if _is_asked_for(each, query)]
-        if field != "__name__":
-            found.sort(key=lambda each: _plain(each.fields[field]))
+        documents = self._documents(request.parent, query.from_[0])
+        found = [each for each in documents if _is_asked_for(each, query)]
+        found.sort(key=lambda each: _place(each, query))
         for each in found[: query.limit.value if query.HasField("limit") else None]:
             document = type(each)()
             document.CopyFrom(each)
@@ -92,16 +108,21 @@ class Memory:
                 del document.fields[name]
             yield messages()["RunQueryResponse"](document=document)
 
-    def _documents(self, folder: str) -> Iterator[Any]:
+    def _documents(self, parent: str, selector: Any) -> Iterator[Any]:
         for name in sorted(self.documents):
-            if name.startswith(folder) and "/" not in name.removeprefix(folder):
+            above, collection, _ = name.rsplit("/", 2)
+            is_below = above.startswith(parent) if selector.all_descendants else above == parent
+            if is_below and collection == selector.collection_id:
                 yield self.documents[name]
 
 
 def _is_asked_for(document: Any, query: Any) -> bool:
+    if any(order.field.field_path not in _ordered(document) for order in query.order_by):
+        return False
     if query.HasField("start_at"):
-        first = query.start_at.values[0].reference_value
-        if document.name < first or (document.name == first and not query.start_at.before):
+        first = tuple(map(_cursor, query.start_at.values))
+        place = _place(document, query)[: len(first)]
+        if place < first or (place == first and not query.start_at.before):
             return False
     if not query.HasField("where"):
         return True
@@ -111,6 +132,22 @@ def _is_asked_for(document: Any, query: Any) -> bool:
         return False
     found, value = _plain(document.fields[field]), _plain(condition.value)
     return found in value if condition.op == IN else found < value
+
+
+def _ordered(document: Any) -> set[str]:
+    return {"__name__", *document.fields}
+
+
+def _place(document: Any, query: Any) -> tuple[Any, ...]:
+    """Where a document stands in the order of a query."""
+    fields = [order.field.field_path for order in query.order_by]
+    return tuple(
+        document.name if field == "__name__" else _plain(document.fields[field]) for field in fields
+    )
+
+
+def _cursor(value: Any) -> Any:
+    return value.reference_value or _plain(value)
 
 
 def _plain(value: Any) -> Any:

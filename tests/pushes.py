@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from batchpush import Push
+from batchpush.push import ID_LISTS
+from handlers.people import PROFILE
 
 # The first example of a process waits for imports and for tables of Unicode.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -15,6 +17,29 @@ ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=4,
+)
+
+# Profiles, as rules or the lack of them may let people write them.
+LONG = st.sampled_from(["x" * 5000, "é" * 1000, "\u200b", "a\nb", "\ud800", "i1", "crm-7"])
+HOSTILE = st.fixed_dictionaries(
+    {},
+    optional={
+        "display_name": st.text(max_size=90) | LONG,
+        "language": st.sampled_from(["fr", "en_GB", "zz", "x" * 999]),
+        "time_zone": st.sampled_from(["Asia/Tokyo", "europe/paris", "Mars"]),
+        "batch": st.fixed_dictionaries(
+            {},
+            optional={
+                name: st.lists(LONG | st.text(max_size=9), max_size=60)
+                | st.integers(1, 99).map(lambda many: ["y" * 1000 + str(i) for i in range(many)])
+                for name in ID_LISTS
+            },
+        ),
+    },
+)
+PROFILES = HOSTILE | st.dictionaries(
+    st.sampled_from(PROFILE),
+    ANYTHING | st.dictionaries(st.sampled_from(ID_LISTS), st.lists(ANYTHING, max_size=3)),
 )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from batchpush import Call, CallRefused
+from batchpush.change import Reference
 from handlers.app_to_app import LONG, TEMPLATES, limits, notify, read
 from handlers.texts import TEXTS
 from tests.events import Stored
@@ -16,6 +17,7 @@ FRIENDS: dict[str, dict[str, Any]] = {
     "users/ann/friends/bob": {},
 }
 TALK = {"member_ids": ["ann", "bob"]}
+ANN, BOB = Reference("users/ann"), Reference("users/bob")
 
 
 def call(**data: Any) -> Call:
@@ -83,7 +85,9 @@ def test_what_is_not_as_it_has_to_be_is_named_and_not_repeated(
         {"users/ann/friends/bob": {}},
         {"users/ann/friend_requests/bob": {"status": "accepted"}},
         {"users/bob/friend_requests/ann": {"status": "accepted"}},
-        {"conversations/c1": TALK},
+        {"conversations/c1": TALK, "users/bob": {}},
+        {"conversations/c1": {"member_ids": {"3": "ann", "9": "bob"}}, "users/bob": {}},
+        {"conversations/c1": {"member_ids": [ANN, BOB, 5, ""]}, "users/bob": {}},
     ],
 )
 async def test_a_friend_or_a_member_of_the_same_conversation_may_be_told(
@@ -105,6 +109,11 @@ STRANGERS: list[dict[str, dict[str, Any]]] = [
     {"conversations/c1": {"member_ids": {"ann": True, "bob": True}}},
     {"conversations/c1": {"member_ids": [["ann"], {"bob": 1}]}},
     {"conversations/c2": TALK},
+    {"conversations/c1": TALK},  # without a profile: what somebody else is to Batch, maybe
+    {
+        "conversations/c1": TALK,
+        "users/tom": {"push_muted": True, "batch": {"custom_ids": ["bob"]}},
+    },
 ]
 
 
@@ -125,7 +134,7 @@ async def test_nobody_learns_whether_a_stranger_is_there() -> None:
     "documents",
     [
         FRIENDS | {"users/bob": {"push_muted": True}},
-        {"conversations/c1": TALK | {"muted_by": ["bob"]}},
+        {"users/bob": {}, "conversations/c1": TALK | {"muted_by": ["bob"]}},
     ],
 )
 async def test_who_wants_no_pushes_gets_none_and_the_sender_is_not_told(
@@ -199,4 +208,4 @@ def test_limits_are_per_sender_and_per_pair() -> None:
     assert limits(poke(template="call_me")) == [everybody, to_bob]
     assert limits(poke(to="eve"))[0] == everybody
     assert limits(poke(to="eve"))[1] != to_bob
-    assert (everybody.most, to_bob.most) == (30, 5)
+    assert (everybody.max_count, to_bob.max_count) == (30, 5)

@@ -153,7 +153,7 @@ def test_each_create_makes_another_campaign(batch: Batch, ios: Api) -> None:
     ]
 
 
-# --- what is refused. The last column: is a lenient judge as strict?
+# --- what is refused. The last column: is a lenient classify as strict?
 
 MISSING, MALFORMED = (400, 30, "MISSING_PARAMETER"), (400, 31, "MALFORMED_PARAMETER")
 STRICT, ALWAYS = False, True

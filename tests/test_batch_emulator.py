@@ -122,7 +122,7 @@ def test_takes(data: dict[str, Any], send: Send) -> None:
     assert (reply.status_code, reply.text) == (201, reply.text)
 
 
-# --- what is refused. The last column: is a lenient judge as strict?
+# --- what is refused. The last column: is a lenient classify as strict?
 
 HALF = {"custom_ids": ["a"] * 6_000, "tokens": ["b"] * 4_001}
 PICTURE = {"picture": "https://a.example/p.png"}

@@ -1,14 +1,28 @@
 import contextlib
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import regex
 from google.cloud.firestore_v1 import GeoPoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.change import Document, apply_delta, from_database, from_firestore, path_params
+import batchpush.change
+from batchpush.change import (
+    INVISIBLE,
+    UNESCAPED,
+    Document,
+    Reference,
+    apply_delta,
+    from_database,
+    from_firestore,
+    is_blank,
+    path_params,
+)
 from batchpush.errors import BatchpushError, InvalidDocument, MalformedEvent
 from tests.events import (
     DOCUMENTS,
@@ -91,6 +105,9 @@ def test_a_reference_becomes_a_path_also_one_into_another_project(
     body = DocumentEventData.serialize(DocumentEventData(value=document))
     change = from_firestore("f", MESSAGES, firestore_headers(PATH), body)
     assert change.after == {"who": shown}
+    assert json.dumps(change.after) == json.dumps({"who": shown})
+    with pytest.raises(InvalidDocument, match="who must be a string, not a reference"):
+        change.document.string("who")
 
 
 def test_ids_that_a_header_cannot_hold_come_from_the_body() -> None:
@@ -158,10 +175,68 @@ def test_a_created_value_is_a_change() -> None:
     assert change.database == "database"
 
 
-def test_a_ref_is_percent_decoded() -> None:
-    headers = database_headers("messages/caf%C3%A9%20%25/m1")
-    change = from_database("f", "messages/{c}/{m}", headers, database_body(None, {"a": 1}))
-    assert change.params["c"] == "café %"
+def of_ref(ref: str) -> Any:
+    body = database_body(None, {"a": 1})
+    return from_database("f", "messages/{c}/{m}", database_headers(ref), body)
+
+
+@pytest.mark.parametrize(
+    ("ref", "conversation_id"),
+    [
+        ("messages/c1/m1", "c1"),
+        ("/messages/c1/m1/", "c1"),
+        ("messages/a+b:c@d,e;f=g?h&i~j/m1", "a+b:c@d,e;f=g?h&i~j"),
+        ("messages/caf%C3%A9%20%22a%22/m1", 'café "a"'),
+        ("messages/caf%c3%a9/m1", "café"),
+        ("messages/%F0%9F%98%80/m1", "😀"),
+        ("messages/caf\u00c3\u00a9/m1", "café"),  # UTF-8 that was taken for Latin-1
+        ("messages/a b/m1", "a b"),
+    ],
+)
+def test_a_ref_is_read_as_it_came_over_http(ref: str, conversation_id: str) -> None:
+    change = of_ref(ref)
+    assert change.params == {"c": conversation_id, "m": "m1"}
+    assert change.path == f"messages/{conversation_id}/m1"
+
+
+@pytest.mark.parametrize(
+    "conversation_id",
+    [
+        "%76ictim",
+        "v%69ctim",
+        "%2576ictim",
+        "%2e%2e",
+        "%252e%252e",
+        "%2F",
+        "a%2Fb",
+        "100%",
+        "100%25",
+        "%zz",
+        "%C3",
+        "%C3%A9\u00c3\u00a9",  # nobody escapes the one and not the other
+        "a%2Bb",
+        "a%20 b",
+    ],
+)
+def test_an_id_with_a_percent_sign_is_never_taken_for_another_one(conversation_id: str) -> None:
+    with pytest.raises(MalformedEvent, match="an id with a %"):
+        of_ref(f"messages/{conversation_id}/m1")
+
+
+@given(st.text(min_size=1, max_size=10), st.booleans())
+def test_whatever_the_id_it_is_read_as_it_is_or_refused(text: str, is_escaped: bool) -> None:
+    with contextlib.suppress(UnicodeEncodeError):
+        header = quote(text, UNESCAPED) if is_escaped else text.encode().decode("latin-1")
+        with contextlib.suppress(MalformedEvent):
+            assert of_ref(f"messages/{header}/m1").params["c"] == text
+
+
+@pytest.mark.parametrize(
+    "ref", ["", "messages", "messages/../m1", "messages//m1", "messages/\xe9/m"]
+)
+def test_what_is_no_ref_is_said_to_be_malformed(ref: str) -> None:
+    with pytest.raises(MalformedEvent):
+        of_ref(ref)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +329,10 @@ def test_a_value_nested_too_deeply_is_said_to_be_malformed() -> None:
 
 # Reading fields
 
+ADA = Reference("users/ada")
+OUTSIDE = Reference("teams/1")
+IS_OUTSIDE = "is a reference to a document outside users/"
+
 
 @pytest.mark.parametrize(
     ("fields", "read", "error"),
@@ -269,6 +348,36 @@ def test_a_value_nested_too_deeply_is_said_to_be_malformed() -> None:
         ({"who": "__a__"}, ("id", "who"), "who is not a document id"),
         ({"who": "a\nb"}, ("id", "who"), "who is not a document id"),
         ({"who": "x" * 769}, ("id", "who"), "who is not a document id"),
+        ({"who": "é" * 751}, ("id", "who"), "who is not a document id"),  # 1,502 bytes
+        ({"who": "%2e%2E"}, ("id", "who"), "who is not a document id"),
+        ({"who": ".%2E"}, ("id", "who"), "who is not a document id"),
+        ({"who": "\u200b"}, ("id", "who"), "who is empty"),
+        ({"who": ["a"]}, ("id", "who"), "who must be a string, not a list"),
+        ({"who": OUTSIDE}, ("id", "who"), f"who {IS_OUTSIDE}"),
+        ({"who": Reference("users/a/pets/b")}, ("id", "who"), f"who {IS_OUTSIDE}"),
+        ({"who": Reference("users")}, ("id", "who"), f"who {IS_OUTSIDE}"),
+        (
+            {"who": Reference("projects/other/databases/(default)/documents/users/a")},
+            ("id", "who"),
+            f"who {IS_OUTSIDE}",
+        ),
+        (
+            {"text": Reference("users/a")},
+            ("string", "text"),
+            "text must be a string, not a reference",
+        ),
+        ({"text": "\u200b\u2060"}, ("string", "text"), "text is empty"),
+        ({"ids": ["a", OUTSIDE]}, ("ids", "ids"), f"ids {IS_OUTSIDE}"),
+        ({"ids": ["a", Reference("users/..")]}, ("ids", "ids"), "ids is not a document id"),
+        (
+            {"ids": {"0": "a", "9" * 5000: "b"}},
+            ("ids", "ids"),
+            "ids must be a list of strings, not a map",
+        ),
+        ({"ids": {"٣": "a"}}, ("ids", "ids"), "ids must be a list of strings, not a map"),
+        ({"ids": "a"}, ("valid_ids", "ids"), "ids must be a list of strings, not a string"),
+        ({"ids": [5, "b/c"]}, ("valid_ids", "ids"), "ids must be a list of strings"),
+        ({"ids": ["", OUTSIDE]}, ("valid_ids", "ids"), f"ids {IS_OUTSIDE}"),
         ({"ids": {"a": True}}, ("ids", "ids"), "ids must be a list of strings, not a map"),
         ({"ids": "a"}, ("ids", "ids"), "ids must be a list of strings, not a string"),
         ({"ids": ["a", 1]}, ("ids", "ids"), "ids must be a list of strings"),
@@ -291,7 +400,71 @@ def test_a_wrong_field_is_named(fields: Any, read: tuple[str, str], error: str) 
         (["b", "a", "b"], ("b", "a")),
         (["a", None, "b"], ("a", "b")),
         ({"10": "b", "2": "a"}, ("a", "b")),
+        (["", "a", " ", "\u200b", None], ("a",)),
+        ([""], ()),
+        ([ADA, "bob", "ada"], ("ada", "bob")),
+        ({"2": ADA, "9": ""}, ("ada",)),
+        (["é" * 750], ("é" * 750,)),
+        (["100%", "a.b", "...", "%2e%2e%2e"], ("100%", "a.b", "...", "%2e%2e%2e")),
     ],
 )
-def test_ids_are_read_once_each_and_in_order(ids: Any, read: Any) -> None:
-    assert Document("c", {"ids": ids}).ids("ids") == read
+@pytest.mark.parametrize("reader", ["ids", "valid_ids"])
+def test_ids_are_read_once_each_and_in_order(reader: str, ids: Any, read: Any) -> None:
+    assert getattr(Document("c", {"ids": ids}), reader)("ids") == read
+
+
+def test_a_reference_to_a_profile_is_the_id_of_its_person() -> None:
+    assert Document("c", {"who": ADA}).id("who") == "ada"
+    assert Document("c", {"who": ADA})["who"] == "users/ada"
+
+
+@pytest.mark.parametrize("wrong", [5, {"a": 1}, "a/b", "..", "\ud800", OUTSIDE, b"a", "é" * 751])
+def test_an_item_that_is_no_id_leaves_the_others_and_is_named_once_in_a_process(
+    wrong: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batchpush.change.warn_of_field.cache_clear()
+    document = Document("c", {"member_ids": ["ann", wrong, "bob"]})
+    assert document.valid_ids("member_ids") == ("ann", "bob")
+    assert document.valid_ids("member_ids") == ("ann", "bob")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "severity": "WARNING",
+        "message": "field.invalid",
+        "data": {"field": "member_ids"},
+    }
+
+
+@pytest.mark.parametrize("conversation_id", ["%2e%2e", "%2E", ".%2e", "x" * 1501])
+def test_an_id_of_the_path_that_no_database_can_be_asked_for_is_named(
+    conversation_id: str,
+) -> None:
+    change = decoded(after={"text": "hi"}, path=f"conversations/{conversation_id}/messages/m1")
+    with pytest.raises(InvalidDocument, match="/m1: conversation_id is not a document id"):
+        _ = change.document
+
+
+@pytest.mark.parametrize("message_id", ["x" * 1500, "__x__", "100%"])
+def test_any_other_id_of_the_path_is_as_good_as_it_was(message_id: str) -> None:
+    assert decoded(after={}, path=f"conversations/c1/messages/{message_id}").document == {}
+
+
+def test_what_a_display_ignores_is_what_unicode_says_and_white_space_and_controls() -> None:
+    everything = "".join(map(chr, range(0x110000)))
+    ignored = r"[\p{Default_Ignorable_Code_Point}\p{White_Space}\p{Cc}\u2800\ufff9-\ufffb]"
+    assert re.findall(f"[{INVISIBLE}]", everything) == regex.findall(ignored, everything)
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"),
+    [
+        ("", True),
+        (" \n\u2028\u00a0\u3000", True),
+        ("\u200b\u2060", True),
+        ("\u200d\ufe0f\u202e\u2066\u061c\ufeff\u00ad\u3164\u2800", True),
+        ("\u200b.", False),
+        ("👩‍👩‍👧‍👦", False),
+        ("\U0010ffff", False),
+    ],
+)
+def test_a_text_of_which_nothing_is_seen_is_blank(text: str, blank: bool) -> None:
+    assert is_blank(text) == blank

@@ -28,20 +28,24 @@ from batchpush.check.cloud import (
     of_cloud,
 )
 from batchpush.check.command import of_project
+from batchpush.check.environment import of_shell
 from batchpush.check.findings import Finding, Severity, counted
 from batchpush.check.folder import (
     Deployment,
     Folder,
     app_keys,
+    databases,
     env_files,
     firebase_json,
+    firebaserc,
     functions,
     indexes,
     media_hosts,
+    of_deployment,
     settings,
     texts,
 )
-from batchpush.discovery import Discovery
+from batchpush.discovery import Discovery, patience
 from batchpush.env_files import Project, parse
 from batchpush.settings import Settings
 from emulators.serving import in_background
@@ -86,6 +90,8 @@ def said(findings: Iterator[Finding], *severities: Severity) -> list[str]:
         (f"{APPS}\nBATCH_REST_API_KEY=k", None, [".env:2 the REST key would be readable"]),
         (f"{APPS}\nREGIONS=x", None, [".env:2 REGIONS is no setting; is REGION meant?"]),
         (f"{APPS}\nMY_OWN=x", None, []),
+        (f"{APPS}\nFIREBASE_SECRET_REF_X=1\nEXT_SELECTED_EVENTS=a", None, []),
+        (f"\ufeff{APPS}\nREGION=us-east1 # said", None, []),
         (APPS, "K_SERVICE=1", [".env.staging:1 K_SERVICE is a name"]),
     ],
 )
@@ -114,6 +120,73 @@ def test_every_wrong_setting_is_told_at_once_with_the_line_that_counts(
     told = said(settings(deployment(env, own)), E)
     assert len(told) == len(found)
     assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
+
+
+KEY = "5f2c9d1e0a7b4c3d8e6f5a4b3c2d1e0f"
+OTHER_NAMES = [
+    "BATCH_API_KEY",
+    "BATCH_KEY",
+    "BATCH_SECRET",
+    "BATCH_TOKEN",
+    "BATCH_REST_KEY",
+    "BATCH_API_SECRET",
+    "REST_API_KEY",
+    "REST_KEY",
+]
+EMULATORS = [
+    "FIRESTORE_EMULATOR_HOST",
+    "FIREBASE_AUTH_EMULATOR_HOST",
+    "FIREBASE_DATABASE_EMULATOR_HOST",
+    "FIREBASE_EMULATOR_HUB",
+    "CLOUD_TASKS_EMULATOR_HOST",
+    "EVENTARC_EMULATOR_HOST",
+    "PUBSUB_EMULATOR_HOST",
+    "STORAGE_EMULATOR_HOST",
+    "FUNCTIONS_EMULATOR",
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        *((f"{name}=k", (E, f".env:2 {name} looks like the REST key")) for name in OTHER_NAMES),
+        (f"MY_VARIABLE={KEY}", (W, ".env:2 MY_VARIABLE looks like the REST key")),
+        (f"MY_VARIABLE='{KEY.upper()}'", (W, ".env:2 MY_VARIABLE looks like the REST key")),
+        (f"BATCH_REST_API_KEY={KEY}", (E, ".env:2 the REST key would be readable")),
+        *((f"{name}=localhost:1", (E, f".env:2 {name}")) for name in EMULATORS),
+        ("BATCH_API_KEY=5F2C9D1E", None),  # an app key
+        ("MY_VARIABLE=5F2C9D1E", None),
+        ("BATCH_API_KEY=", None),
+        (f"MY_VARIABLE={KEY}0", None),
+        ("FIRESTORE_EMULATOR_BINARY_PATH=/opt/f.jar", None),
+    ],
+)
+def test_emulators_and_keys_under_other_names_are_told_and_not_shown(
+    line: str, found: tuple[Severity, str] | None
+) -> None:
+    of_line = deployment(f"{APPS}\n{line}")
+    told = [each for each in of_deployment(of_line) if each.where == ".env:2"][-1:]
+    assert [each.severity for each in told] == ([found[0]] if found else [])
+    for each in told:
+        assert f"{each.where} {each.says}".startswith(found[1] if found else "")
+        assert KEY[:4] not in repr(each).lower()
+
+
+def test_so_are_those_of_the_shell() -> None:
+    shell = dict.fromkeys(OTHER_NAMES, "k") | dict.fromkeys(EMULATORS, "localhost:1")
+    harmless = {
+        "BATCH_APPS": "ios=k",
+        "BATCH_REST_API_KEY": KEY,  # what the Functions emulator is given
+        "INVOCATION_ID": KEY,
+        "PATH": "/bin",
+        "PUBSUB_EMULATOR_HOST_X": "",
+        "MY_APP_KEY": KEY.upper(),
+    }
+    found = list(of_shell(shell | harmless | {"MY_KEY": KEY}, {KEY.upper()}))
+    assert {each.severity for each in found} == {W}
+    names = {each.mend.removeprefix("unset ") for each in found}
+    assert names == {*OTHER_NAMES, *EMULATORS, "MY_KEY"}
+    assert KEY[:4] not in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +234,35 @@ def test_where_pictures_may_come_from_anywhere_a_list_of_hosts_is_advised(
     [
         ({}, []),
         ({"firebase_json": None}, ["firebase.json is not there"]),
-        ({"firebase_json": "{"}, ['firebase.json has no "functions"']),
+        ({"firebase_json": "{"}, ["firebase.json:1 is not JSON: Expecting property name"]),
+        (
+            {"firebase_json": '// ours\n{\n  "functions": {\n"source": "."\n"runtime": 3}}'},
+            ["firebase.json:5 is not JSON: Expecting ',' delimiter"],
+        ),
+        (
+            {
+                "firebase_json": '\ufeff{ // ours\n"functions": /* and theirs */ '
+                '[{"source": "web"}, {"source": ".", "runtime": "python312"}]}'
+            },
+            [],
+        ),
+        ({"firebase_json": '{"functions": [{"source": ".."}]}'}, ['firebase.json has no "func']),
+        ({"has_functions_yaml": True}, ["functions.yaml the Firebase CLI deploys what it says"]),
+        (
+            {
+                "firebase_json": '{"functions": [{"source": ".", "runtime": "python312"}, '
+                '{"source": "web", "prefix": "web"},\n'
+                '{"source": "./", "codebase": "two",\n"prefix": "staging"}]}'
+            },
+            ["firebase.json:3 prefix: functions and queues would get other names"],
+        ),
+        (
+            {
+                "firebase_json": '{"functions": {"source": ".", "runtime": "python312",\n'
+                '"kit": "push", "instances": {"a": "a"}}}'
+            },
+            ["firebase.json:2 prefix: functions and queues would get other names"],
+        ),
         ({"firebase_json": "[]"}, ['firebase.json has no "functions"']),
         ({"firebase_json": '{"functions": [{"source": "web"}]}'}, ['firebase.json has no "func']),
         ({"pyvenv": None}, ["venv the Firebase CLI needs venv/"]),
@@ -188,6 +289,50 @@ def test_what_is_wrong_in_firebase_json_is_told(changed: dict[str, Any], found: 
 
 
 @pytest.mark.parametrize(
+    ("firestore", "databases_of_projects", "found"),
+    [
+        ("", ["(default)"], []),
+        ('"firestore": {"indexes": "i"},', ["(default)"], []),
+        (
+            '\n"firestore": {"indexes": "i"},',
+            ["orders"],
+            ["firebase.json:2 firestore: DATABASE is"],
+        ),
+        ('"firestore": {"database": "orders"},', ["orders", "orders"], []),
+        (
+            '\n"firestore": {"database": "orders"},',
+            ["(default)"],
+            ["firebase.json:2 firestore: DATA"],
+        ),
+        ('"firestore": [{"database": "orders"}, {"database": "b"}],', ["orders", "b"], []),
+        ('\n\n"firestore": [],', ["orders"], ["firebase.json:3 firestore: DATABASE is orders"]),
+        ("", ["orders"], ["firebase.json firestore: DATABASE is orders"]),
+    ],
+)
+def test_the_indexes_go_to_the_database_of_the_settings(
+    firestore: str, databases_of_projects: list[str], found: list[str]
+) -> None:
+    config = "{" + firestore + '"functions": {}}'
+    told = said(databases(folder(firebase_json=config), databases_of_projects))
+    assert len(told) == len(found)
+    assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, []),
+        ('\ufeff{"projects": {}} // none', []),
+        ('{\n"projects": {\n"a": "b",\n}}', [".firebaserc:4 is not JSON"]),
+    ],
+)
+def test_a_mistake_in_firebaserc_is_told_with_its_line(text: str | None, found: list[str]) -> None:
+    told = said(firebaserc(folder(firebaserc=text)))
+    assert len(told) == len(found)
+    assert all(each.startswith(start) for each, start in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(
     ("indexes_json", "collection", "severity"),
     [
         ((ROOT / "firestore.indexes.json").read_text(), "batch_deliveries", OK),
@@ -204,23 +349,33 @@ def test_the_records_need_a_ttl_in_the_file_of_indexes(
     assert finding.severity is severity
 
 
-EN = '[hello]\ntitle = "{sender}"\nbody = "{text}"\n[bye]\nbody = "Bye"\n'
+HELLO = '[hello]\ntitle = "{sender}"\nbody = "{text}"\n'
+BYE = '[bye]\ntitle = "Bye"\nbody = "Bye"\n'
+EN = HELLO + BYE
 
 
 @pytest.mark.parametrize(
     ("fr", "found"),
     [
         (EN, []),
-        ('[hello]\nbody = "{text} {sender}"\n[bye]\nbody = "Salut"\n', []),
-        ('[hello]\nbody = "{text}"\n[bye]\nbody = "{{}}"\n', [(W, "fr.toml:1 hello: other")]),
+        ('[hello]\ntitle = "Salut"\nbody = "{text} {sender}"\n' + BYE, []),
+        (HELLO.replace("{sender}", "{{}}") + BYE, [(W, "fr.toml:1 hello: other")]),
         (
-            '[bye]\nbody = "Salut"\n\n[hello]\nbody = "{text} {sender} {qui}"\n',
+            BYE + HELLO.replace("{text}", "{text} {qui}"),
             [(E, "fr.toml:4 hello: no other language has {qui}")],
         ),
-        ('[hello]\nbody = "{text} {sender}"\n', [(W, "fr.toml bye is missing")]),
-        (f'{EN}[more]\nbody = "x"\n', [(E, "en.toml more is missing in the default language")]),
-        ("[", []),
-        ("hello = 3", []),
+        (HELLO, [(W, "fr.toml bye is missing")]),
+        (
+            f'{EN}[more]\ntitle = "x"\nbody = "x"\n',
+            [(E, "en.toml more is missing in the default language")],
+        ),
+        # What is broken is said in the default language, and nowhere else.
+        (HELLO.replace("{sender}", "{sender") + BYE, [(E, "fr.toml:1 hello title: expected '}'")]),
+        (HELLO + BYE.replace("Bye", "}"), [(E, "fr.toml:4 bye title: Single '}'")]),
+        (HELLO.replace("{text}", "{0}") + BYE, [(E, "fr.toml:1 hello body: {0} is not the name")]),
+        (HELLO + '[bye]\nbody = "Bye"\n', [(E, "fr.toml:4 bye has no title")]),
+        ("[", [(E, "fr.toml is not TOML: ")]),
+        ("hello = 3", [(E, "fr.toml hello is not a table"), (W, "fr.toml bye is missing")]),
     ],
 )
 def test_every_language_has_every_text_and_every_value(
@@ -261,11 +416,14 @@ def test_the_functions_are_told_with_what_calls_them() -> None:
 # In a process of its own, on copies of this folder
 
 
-def check(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+LOCKED = (ROOT / "requirements.txt").read_text()
+
+
+def check(where: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {"PATH": os.environ["PATH"], "HOME": str(where)}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "batchpush", "check", *arguments],
-        env=kept | {"PYTHONPATH": str(ROOT)},
+        env=kept | {"PYTHONPATH": str(ROOT)} | environment,
         cwd=where,
         capture_output=True,
         text=True,
@@ -315,6 +473,14 @@ def test_a_folder_that_is_ready_has_no_error(copy: Path) -> None:
     done = check(copy, "--offline", "--project", "my-project")
     assert (done.returncode, done.stderr) == (0, "")
     assert "order_delivered_rtdb database written orders/{order_id}" in done.stdout
+    assert "this shell" not in done.stdout
+
+
+def test_a_shell_that_points_to_an_emulator_is_told_of_it(copy: Path) -> None:
+    (copy / ".env").write_text(f"{APPS}\n")
+    done = check(copy, "--offline", "--project", "p", FIRESTORE_EMULATOR_HOST="127.0.0.1:9")
+    assert done.returncode == 0
+    assert "\nthis shell\nwarning      environment  FIRESTORE_EMULATOR_HOST is set" in done.stdout
 
 
 def test_every_project_is_looked_at_with_the_files_of_its_own(copy: Path) -> None:
@@ -326,6 +492,132 @@ def test_every_project_is_looked_at_with_the_files_of_its_own(copy: Path) -> Non
     assert "\np-live (live)\n" in done.stdout
     assert "\np-test (test)\n" in done.stdout
     assert check(copy, "--offline", "--project", "live").returncode == 0
+
+
+def test_a_dot_env_in_utf_16_is_one_error_that_says_so(copy: Path) -> None:
+    (copy / ".env").write_text(f"{APPS}\n", encoding="utf-16")
+    done = check(copy, "--offline", "--project", "my-project")
+    assert errors(done) == [".env  is UTF-16: save it as UTF-8"]
+    assert "iconv -f UTF-16 -t UTF-8 .env > .env.utf8 && mv .env.utf8 .env" in done.stdout
+
+
+FIREBASERC = '{"projects": {"default": "p-live", "test": "p-test"}} // ours'
+
+
+@pytest.mark.parametrize(
+    ("firebaserc", "environment", "arguments", "headings", "words"),
+    [
+        (FIREBASERC, {}, [], ["p-live (default)", "p-test (test)"], None),
+        (
+            FIREBASERC,
+            {"GOOGLE_CLOUD_PROJECT": "other"},
+            [],
+            ["p-live (default)", "p-test (test)"],
+            "GOOGLE_CLOUD_PROJECT is other, and `firebase deploy` does not read it: "
+            "it deploys to p-live (default)",
+        ),
+        (
+            FIREBASERC,
+            {"GOOGLE_CLOUD_PROJECT": "p-live"},
+            [],
+            ["p-live (default)", "p-test (test)"],
+            None,
+        ),
+        (
+            FIREBASERC,
+            {"GOOGLE_CLOUD_PROJECT": "other"},
+            ["--project", "test"],
+            ["p-test (test)"],
+            None,
+        ),
+        (
+            None,
+            {"GOOGLE_CLOUD_PROJECT": "other"},
+            [],
+            ["other"],
+            "GOOGLE_CLOUD_PROJECT is other, and `firebase deploy` does not read it",
+        ),
+        (
+            '{"projects": {"live": "p", "test": "q"}}',
+            {},
+            [],
+            ["p (live)", "q (test)"],
+            "none of live, test is the project that `firebase deploy` takes",
+        ),
+    ],
+)
+def test_the_projects_are_those_that_are_deployed_to(
+    copy: Path,
+    firebaserc: str | None,
+    environment: dict[str, str],
+    arguments: list[str],
+    headings: list[str],
+    words: str | None,
+) -> None:
+    (copy / ".env").write_text(f"{APPS}\nMEDIA_HOSTS=cdn.example.com\n")
+    if firebaserc:
+        (copy / ".firebaserc").write_text(firebaserc)
+    done = check(copy, "--offline", *arguments, **environment)
+    assert done.returncode == 0
+    shown = re.findall(r"^(?:p|q|other).*$", done.stdout, re.MULTILINE)
+    assert shown == headings
+    warnings = re.findall(r"^warning +(.*)$", done.stdout, re.MULTILINE)
+    assert warnings == ([words] if words else [])
+
+
+def test_a_project_by_its_id_does_not_get_the_file_of_its_alias(copy: Path) -> None:
+    (copy / ".env").write_text(APPS)
+    (copy / ".firebaserc").write_text(FIREBASERC)
+    (copy / ".env.test").write_text("REGION=europe-west1")
+    done = check(copy, "--offline", "--project", "p-test")
+    assert errors(done) == [
+        ".env.test  the Firebase CLI does not read it for p-test, only for its alias"
+    ]
+    assert "make deploy PROJECT=test" in done.stdout
+    assert check(copy, "--offline", "--project", "test").returncode == 0
+
+
+def test_a_slow_import_is_told_with_the_variable_that_allows_it(copy: Path) -> None:
+    (copy / ".env").write_text(APPS)
+    (copy / "main.py").write_text("import time\ntime.sleep(3)\n")
+    slow = check(copy, "--offline", "--project", "p", FUNCTIONS_DISCOVERY_TIMEOUT="2")
+    assert errors(slow) == [
+        "main.py  importing it takes more than 2 s, and the Firebase CLI waits no longer: "
+        "make it faster, or set FUNCTIONS_DISCOVERY_TIMEOUT"
+    ]
+    assert "FUNCTIONS_DISCOVERY_TIMEOUT=60 make deploy" in slow.stdout
+    fast = check(copy, "--offline", "--project", "p", FUNCTIONS_DISCOVERY_TIMEOUT="60")
+    assert errors(fast) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", 10), ("60", 60), (" 2.5 ", 2.5), ("a minute", 10), ("0", 10), ("nan", 10), ("-1", 10)],
+)
+def test_the_firebase_cli_waits_as_long_as_the_variable_says(text: str, seconds: float) -> None:
+    assert patience(text) == seconds
+
+
+def test_what_would_be_uploaded_or_missing_is_told(copy: Path) -> None:
+    (copy / ".env").write_text(APPS)
+    (copy / "service-account.json").write_text("{}")
+    shutil.copy(ROOT / "requirements.txt", copy / "requirements.txt")
+    assert check(copy, "--offline", "--project", "my-project").returncode == 0
+    config = json.loads((copy / "firebase.json").read_text())
+    config["functions"]["ignore"] = ["venv", ".git", "tests", "emulators"]
+    (copy / "firebase.json").write_text(json.dumps(config, indent=2))
+    (copy / "handlers/orders.py").write_text("import pytest\n")
+    with (copy / "requirements.txt").open("a") as required:
+        required.write("python-slugify==8.0.4\n")
+    done = check(copy, "--offline", "--project", "my-project")
+    assert [each.split(" would be")[0] for each in errors(done)] == [
+        "firebase.json:9  ignore: .env, service-account.json",
+        *(each for each in errors(done)[1:]),
+    ]
+    assert [each.split("  ")[0] for each in errors(done)[1:]] == [
+        f"requirements.txt:{LOCKED.count(chr(10)) + 1}",
+        "handlers/orders.py:1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -381,6 +673,9 @@ WELL: dict[str, Any] = {
         ]
     },
     f"firestore/{DATABASE}": {"locationId": "nam5", "type": "FIRESTORE_NATIVE"},
+    "firestore/v1/projects/my-project/databases": {
+        "databases": [{"name": DATABASE, "type": "FIRESTORE_NATIVE"}]
+    },
     "firebasedatabase/v1beta/projects/my-project/locations/-/instances": {
         "instances": [{"name": "projects/123/locations/us-central1/instances/my-default"}]
     },
@@ -388,9 +683,16 @@ WELL: dict[str, Any] = {
     f"secretmanager/{SECRET}/versions/latest": {"name": "x/versions/2", "state": "ENABLED"},
     f"secretmanager/{SECRET}:getIamPolicy": bindings("roles/secretmanager.secretAccessor"),
     "cloudresourcemanager/v1/projects/my-project:getIamPolicy": bindings(
-        "roles/editor", "roles/run.invoker", "roles/eventarc.eventReceiver"
+        "roles/datastore.user",
+        "roles/cloudtasks.enqueuer",
+        "roles/firebasedatabase.admin",
+        "roles/eventarc.eventReceiver",
+        "roles/run.invoker",
     ),
-    f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy": {},
+    f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}": {"email": ACCOUNT},
+    f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy": bindings(
+        "roles/iam.serviceAccountUser"
+    ),
     f"firestore/{DATABASE}/collectionGroups/batch_deliveries/fields/expire_at": {
         "ttlConfig": {"state": "ACTIVE"}
     },
@@ -415,10 +717,12 @@ def googles(answers: Mapping[str, Any]) -> Iterator[Google]:
         yield Google(session, f"{url}/{{}}".format)
 
 
-def of(answers: Mapping[str, Any], **environment: str) -> list[Finding]:
+def of(
+    answers: Mapping[str, Any], discovery: Discovery | None = None, **environment: str
+) -> list[Finding]:
     chosen = Settings.from_environment({"BATCH_APPS": "ios=K"} | environment)
     with googles(answers) as there:
-        return list(of_cloud(look(there, "my-project", chosen, Discovery())))
+        return list(of_cloud(look(there, "my-project", chosen, discovery or Discovery())))
 
 
 def test_a_project_that_is_ready_is_well() -> None:
@@ -516,7 +820,8 @@ POLICY = "cloudresourcemanager/v1/projects/my-project:getIamPolicy"
 
 
 def test_each_role_is_asked_for_by_name() -> None:
-    found = of(WELL | {POLICY: {}}, SOURCES="firestore,database")
+    of_account = f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy"
+    found = of(WELL | {POLICY: {}, of_account: {}}, SOURCES="firestore,database")
     given = [finding.mend.rpartition("--role=")[2] for finding in found if finding.mend]
     assert given == [
         *(role.name for role in ROLES),
@@ -528,6 +833,153 @@ def test_each_role_is_asked_for_by_name() -> None:
     # The first deployment gives these.
     assert {by_name[role.name] for role in GIVEN_ROLES} == {W}
     assert by_name["roles/datastore.user"] is E
+
+
+# A service account of its own
+
+OWN = "batchpush@my-project.iam.gserviceaccount.com"
+EVENTS = {
+    "new_message": {"eventTrigger": {"eventType": "x"}},
+    "sendlater": {"taskQueueTrigger": {}},
+    "sweep": {"scheduleTrigger": {"schedule": "every 10 minutes"}},
+    "notify": {"callableTrigger": {}},
+}
+SERVICES = "run/v2/projects/my-project/locations/us-central1/services"
+
+
+def with_own(*roles: str, **changed: Any) -> dict[str, Any]:
+    """Its roles in the project, and its right to read the secret and to act as itself."""
+
+    def give(*given: str) -> dict[str, Any]:
+        return {
+            "bindings": [{"role": each, "members": [f"serviceAccount:{OWN}"]} for each in given]
+        }
+
+    answers = {path.replace(ACCOUNT, OWN): answer for path, answer in WELL.items()}
+    return answers | {
+        POLICY: give("roles/datastore.user", "roles/cloudtasks.enqueuer", *roles),
+        f"secretmanager/{SECRET}:getIamPolicy": give("roles/secretmanager.secretAccessor"),
+        f"iam/v1/projects/my-project/serviceAccounts/{OWN}:getIamPolicy": give(
+            "roles/iam.serviceAccountUser"
+        ),
+        f"{SERVICES}/new-message:getIamPolicy": give("roles/run.invoker"),
+        f"{SERVICES}/sendlater:getIamPolicy": give("roles/run.invoker"),
+        **changed,
+    }
+
+
+def of_own(answers: Mapping[str, Any], account: str = "batchpush@") -> list[Finding]:
+    return [
+        each
+        for each in of(answers, Discovery(EVENTS), SERVICE_ACCOUNT=account)
+        if each.severity is not OK
+    ]
+
+
+RECEIVES = "roles/eventarc.eventReceiver"
+
+
+@pytest.mark.parametrize("account", ["batchpush@", OWN])
+def test_an_account_of_its_own_with_exactly_its_roles_is_well(account: str) -> None:
+    assert of_own(with_own(RECEIVES), account) == []
+
+
+def test_an_account_that_is_not_there_is_told_with_the_command_that_makes_it() -> None:
+    path = f"iam/v1/projects/my-project/serviceAccounts/{OWN}"
+    (finding,) = of_own(with_own(RECEIVES) | {path: 404})
+    assert finding.severity is E
+    assert finding.mend == "gcloud iam service-accounts create batchpush --project=my-project"
+
+
+def test_an_account_of_another_project_is_looked_for_there() -> None:
+    account = "batchpush@accounts.iam.gserviceaccount.com"
+    of_accounts = "projects/accounts/serviceAccounts"
+    answers: dict[str, Any] = json.loads(
+        json.dumps(with_own(RECEIVES))
+        .replace(OWN, account)
+        .replace("projects/my-project/serviceAccounts", of_accounts)
+    )
+    assert of_own(answers, account) == []
+    (missing,) = of_own(answers | {f"iam/v1/{of_accounts}/{account}": 404}, account)
+    assert missing.mend == "gcloud iam service-accounts create batchpush --project=accounts"
+
+
+def test_no_deployment_gives_it_what_it_gives_the_default_one() -> None:
+    (finding,) = of_own(with_own())
+    assert finding.severity is E
+    assert finding.mend == (
+        "gcloud projects add-iam-policy-binding my-project "
+        f"--member=serviceAccount:{OWN} --role={RECEIVES}"
+    )
+
+
+def test_each_function_that_it_may_not_call_is_told_with_one_command_for_all() -> None:
+    other = {"bindings": [{"role": "roles/run.invoker", "members": ["allUsers"]}]}
+    answers = with_own(RECEIVES) | {
+        f"{SERVICES}/{name}:getIamPolicy": other for name in ("new-message", "sendlater")
+    }
+    (finding,) = of_own(answers)
+    assert finding.severity is E
+    assert "new-message, sendlater" in finding.says
+    assert finding.mend == (
+        "for service in new-message sendlater; do gcloud run services add-iam-policy-binding "
+        "$service --region=us-central1 --project=my-project "
+        f"--member=serviceAccount:{OWN} --role=roles/run.invoker; done"
+    )
+
+
+def test_before_the_first_deployment_there_is_no_function_to_give_it_for() -> None:
+    answers = {path: each for path, each in with_own(RECEIVES).items() if "run/" not in path}
+    (finding,) = of_own(answers)
+    assert finding.severity is W
+    assert "not deployed yet" in finding.says
+
+
+def test_what_holds_for_the_whole_project_is_enough() -> None:
+    answers = {
+        path: each
+        for path, each in with_own(RECEIVES, "roles/run.invoker").items()
+        if "run/" not in path
+    }
+    assert of_own(answers) == []
+
+
+@pytest.mark.parametrize("role", ["roles/editor", "roles/owner"])
+def test_an_account_that_may_change_the_whole_project_is_told(role: str) -> None:
+    (own,) = of_own(with_own(RECEIVES, role))
+    assert own.severity is W
+    assert own.mend == (
+        "gcloud projects remove-iam-policy-binding my-project "
+        f"--member=serviceAccount:{OWN} --role={role}"
+    )
+    found = of(WELL | {POLICY: bindings(role, *(each.name for each in GIVEN_ROLES))})
+    (default,) = (each for each in found if each.severity is not OK)
+    assert default.severity is W
+    assert role in default.says
+    assert "SERVICE_ACCOUNT=batchpush@" in default.says
+    assert default.mend == "gcloud iam service-accounts create batchpush --project=my-project"
+
+
+def test_the_databases_that_there_are_are_told() -> None:
+    names = ("(default)", "orders", "users")
+    answers = WELL | {
+        f"firestore/{DATABASE}": 404,
+        "firestore/v1/projects/my-project/databases": {
+            "databases": [{"name": f"projects/my-project/databases/{each}"} for each in names[1:]]
+        },
+    }
+    (finding,) = (each for each in of(answers) if each.severity is E)
+    assert finding.says.endswith(": there is orders, users; set DATABASE=orders")
+
+
+def test_the_database_of_the_settings_is_the_one_that_is_asked_about() -> None:
+    answers = {path.replace("(default)", "orders"): each for path, each in WELL.items()}
+    assert {each.severity for each in of(answers, DATABASE="orders")} == {OK}
+    (missing, *_) = (each for each in of(WELL, DATABASE="orders") if each.severity is E)
+    assert missing.mend == (
+        "gcloud firestore databases create --database=orders --location=us-central1 "
+        "--project=my-project"
+    )
 
 
 def test_a_role_of_ones_own_is_left_to_a_person() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import functools
+import importlib
 import json
 import os
 import subprocess
@@ -25,7 +26,9 @@ from batchpush.firestore import Firestore
 from batchpush.ledger import Entry, Ledger
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.settings import settings
+from batchpush.triggers import WATCHED
 from emulators import batch
+from tests.network import counted
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "web": "WEBKEY"}
@@ -117,6 +120,7 @@ def test_anything_else_is_no_time(text: str) -> None:
         ["erase"],
         ["erase", "--user", " "],
         ["erase", "--user", "users/ann"],
+        ["erase", "--user", "ann", "--batch-id", " "],
         ["stats", "--since", "soon"],
         ["stats", "--csv", "--json"],
     ],
@@ -428,6 +432,64 @@ def test_sentences_lose_the_id_where_it_is_part_of_a_path_or_quoted() -> None:
     assert erased.calls[0].problem == "31: '(erased)' is not a custom id"
 
 
+# Behind a network that counts
+
+
+@pytest.fixture(scope="module")
+def watched() -> list[str]:
+    """The functions of `main.py` that get a change."""
+    importlib.import_module("main")
+    return list(WATCHED)
+
+
+def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: list[str]) -> None:
+    """Only `send-test`, `replay --send`, `erase` and `stats` say so."""
+    record = a_record(State.HELD, CallRecord("ios", 0, H, 2, 2), CallRecord("android", 0, R))
+    document = tmp_path / "document.json"
+    document.write_text(json.dumps({"name": "Sale", "title": "Sale", "live": True}))
+    given = ["--document", str(document)]
+    alone = [
+        ["preview", name, *given, *before]
+        for name in watched
+        for before in ([], ["--before", str(document)])
+    ]
+    alone += [[], ["--help"], ["check", "--offline"], ["check", "--project", "demo-batchpush"]]
+    alone += [["send-test", "--to", "bob"], ["stats", "--help"]]
+    # A look-up in the Realtime Database is a connection, too.
+    in_project = [
+        ["preview", name, *given, "--project", "demo-batchpush"]
+        for name in watched
+        if not name.endswith("_rtdb")
+    ]
+    in_project += [
+        ["deliveries"],
+        ["deliveries", "--state", "HELD", "--json"],
+        ["show", record.id],
+        ["replay", record.id],
+        ["replay", record.id, "--resend-unknown"],
+        ["erase", "--user", "bob", "--dry-run"],
+    ]
+    with counted(tmp_path) as network:
+        done = network.run(*alone, SOURCES="firestore,database")
+        assert network.memory.operations == []
+        firestore = network.memory.client()
+        asyncio.run(Ledger(lambda: firestore, "batch_deliveries").claim(record))
+        network.memory.operations.clear()
+        done += network.run(*in_project, SOURCES="firestore,database")
+        assert network.memory.operations != []
+        assert network.writes == []
+    by_command = dict(zip(map(" ".join, alone + in_project), done, strict=True))
+    for command, each in by_command.items():
+        assert (each.code in (0, 1, 2), each.connections) == (True, []), (command, each)
+        if command.startswith(("preview campaign ", "preview article ", "send-test")):
+            assert (each.code, each.out) == (2, "")
+            assert "nothing was sent" in each.err
+    assert record.id in by_command[f"show {record.id}"].out
+    assert "would be sent" in by_command[f"replay {record.id}"].out
+    assert "would be" in by_command["erase --user bob --dry-run"].out
+    assert "store" in by_command["stats --help"].out
+
+
 # On the emulator
 
 
@@ -654,6 +716,24 @@ def test_a_replay_sends_what_batch_has_not_accepted(operator: Operator) -> None:
 
 @pytest.mark.suite
 @pytest.mark.parametrize(
+    ("state", "days", "words"),
+    [
+        (State.SENT, 8, "  were deleted after 7 days (KEEP_BODIES_DAYS)"),
+        (State.SENT, 6, "  were erased"),
+        (State.REFUSED, 8, "  were erased"),
+    ],
+)
+def test_show_says_why_there_are_no_bodies(
+    operator: Operator, state: State, days: int, words: str
+) -> None:
+    record = a_record(state, *calls_in(A), bodies=(), updated_at=NOW - timedelta(days=days))
+    operator.store(record)
+    code, lines, _ = operator.run("show", record.id)
+    assert (code, lines[-2:]) == (0, ["bodies", words])
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
     ("fault", "state", "words"),
     [
         ({"status": 400}, State.REFUSED, "  now REFUSED"),
@@ -766,7 +846,7 @@ def test_an_erasure_gives_way_to_who_was_faster(operator: Operator) -> None:
         assert entry is not None
         late = without("ann", entry.record, NOW)
         await ledger.change(entry, replace(entry.record, owner="second", revision=1))
-        with pytest.raises(batchpush.ledger.Outrun):
+        with pytest.raises(batchpush.ledger.WriteConflict):
             await ledger.erase(entry, late.record)
 
     operator.asked(erase_late)
@@ -826,6 +906,24 @@ def test_a_firestore_that_does_not_answer_is_one_line(
         assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("project", "warned"), [("my-project", True), ("demo-batchpush", False)])
+def test_an_emulator_in_the_place_of_a_project_is_told(
+    tmp_path: Path, project: str, warned: bool
+) -> None:
+    record = a_record(State.HELD, CallRecord("ios", 0, H))
+    with counted(tmp_path) as network:
+        done = network.run(
+            ["deliveries", "--project", project],
+            ["replay", record.id, "--project", project],
+            ["erase", "--user", "bob", "--project", project],
+            ["preview", "new_message", "--document", os.devnull, "--project", project],
+            ["stats", "--help"],
+            FIREBASE_DATABASE_EMULATOR_HOST="",
+        )
+    told = f"batchpush: FIRESTORE_EMULATOR_HOST is set: this looks at an emulator, not at {project}"
+    assert [told in each.err for each in done] == [warned, warned, warned, False, False]
+
+
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
@@ -874,6 +972,14 @@ def test_dot_env_is_read_and_the_environment_wins(
     assert os.environ["DEEPLINK_BASE"] == "$x"
     assert os.environ["REGION"] == "us-east1"
     assert os.environ["GOOGLE_CLOUD_PROJECT"] == "another-project"
+
+
+def test_a_dot_env_in_utf_16_is_one_line(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("BATCH_APPS=tv=TVKEY\n", encoding="utf-16")
+    assert cli.main(["deliveries"]) == 2
+    assert capsys.readouterr() == ("", "batchpush: .env is UTF-16: save it as UTF-8\n")
 
 
 @pytest.mark.suite

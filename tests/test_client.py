@@ -1,13 +1,16 @@
 import asyncio
+import html
+import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from urllib.parse import quote, unquote
 
 import pytest
 
 import batchpush.client
 from batchpush.client import BatchClient
 from batchpush.errors import RestKeyUnavailable
-from batchpush.outcome import Outcome, judge
+from batchpush.outcome import Outcome, classify
 from batchpush.push import Message, Push, Recipients
 from batchpush.rest_key import RestKey, RestKeyCache
 from batchpush.settings import Settings
@@ -71,7 +74,7 @@ async def test_a_call_is_one_post_to_the_apps_own_address(
 ) -> None:
     reply = await client.send("android", BODY)
     (seen,) = api.calls()
-    assert (reply.status, judge(reply).outcome) == (201, Outcome.ACCEPTED)
+    assert (reply.status, classify(reply).outcome) == (201, Outcome.ACCEPTED)
     assert seen["method"] == "POST"
     assert seen["path"] == "/1.1/ANDROIDKEY/transactional/send"
     assert seen["headers"]["x-authorization"] == "key-1"
@@ -163,7 +166,7 @@ async def test_whatever_happens_on_the_line_is_a_reply_within_the_deadline(
     api.fault(**fault)
     started = time.monotonic()
     reply = await client.send("ios", BODY)
-    assert judge(reply).outcome is outcome
+    assert classify(reply).outcome is outcome
     assert time.monotonic() - started < 2.0
     assert len(api.calls()) == 1
     assert "key-1" not in repr(reply)
@@ -172,7 +175,7 @@ async def test_whatever_happens_on_the_line_is_a_reply_within_the_deadline(
 async def test_a_server_that_is_not_there_was_sent_nothing(keys: Keys) -> None:
     client = client_for("http://127.0.0.1:9", keys)
     reply = await client.send("ios", BODY)
-    assert judge(reply).outcome is Outcome.NOT_SENT
+    assert classify(reply).outcome is Outcome.NOT_SENT
     await client.aclose()
 
 
@@ -184,10 +187,77 @@ async def test_an_answer_that_never_ends_is_read_to_a_limit(
     assert len(reply.body) == batchpush.client.MAX_REPLY
 
 
+KEY = "5f2c9d1e0a7b4c3d/8e6f5a4b3c2d1e0f=="
+
+
+def spelled(key: str, spell: Callable[[str], str]) -> str:
+    return "".join(map(spell, key))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        KEY,
+        KEY.replace("/", "\\/"),
+        spelled(KEY, lambda c: f"\\u{ord(c):04x}"),
+        spelled(KEY, lambda c: f"\\u{ord(c):04X}" if c in "5f" else c),
+        quote(KEY, safe=""),
+        spelled(KEY, lambda c: f"%{ord(c):02x}"),
+        spelled(KEY, lambda c: f"&#{ord(c)};"),
+        spelled(KEY, lambda c: f"&#x{ord(c):x};"),
+        spelled(KEY, lambda c: f"\\u0025{ord(c):02x}"),
+        spelled(KEY, lambda c: f"\\\\u{ord(c):04x}"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{{"code": 10, "type": "AUTHENTICATION_INVALID", "message": "no key {}"}}',
+        '{{"code": 10, "{}": 1}}',
+        '{{"code": 10, "errors": [{{"value": "{}"}}]}}',
+        "<html>{}</html>",
+        '{{"code": 10, "message": "{}',
+    ],
+)
+async def test_no_answer_shows_the_key_however_it_is_spelled(
+    api: batch.Batch, body: str, message: str
+) -> None:
+    client = client_for(api.url, Keys(KEY))
+    # The emulator writes a text as it is given.
+    api.fault(status=400, body=body.format(message), headers={"Retry-After": KEY})
+    reply = await client.send("ios", BODY)
+    await client.aclose()
+    assert reply.status == 400
+    for shown in (repr(reply), str(reply.json()), str(reply.said()), str(reply.retry_after)):
+        assert "5f2c" not in plainest(shown)
+
+
+@pytest.mark.parametrize("length", [batchpush.client.MAX_REPLY, batchpush.client.MAX_REPLY - 500])
+@pytest.mark.parametrize("key", [KEY, spelled(KEY, lambda c: f"\\u{ord(c):04x}")])
+async def test_no_answer_ends_with_a_part_of_the_key(
+    api: batch.Batch, length: int, key: str
+) -> None:
+    client = client_for(api.url, Keys(KEY))
+    for shift in (0, 3, 10):
+        filled = "x" * (length - shift)
+        api.fault(status=400, body=filled + key * 1000)
+        reply = await client.send("ios", BODY)
+        assert "5f2c" not in plainest(repr(reply))
+    await client.aclose()
+
+
 async def test_of_a_list_more_is_read(api: batch.Batch, client: BatchClient) -> None:
     api.fault(status=400, body="x" * 100_000)
     reply = await client.request("ios", "GET", "campaigns/list")
     assert len(reply.body) == 100_000
+
+
+def plainest(text: str) -> str:
+    """What somebody with patience reads in it."""
+    for _ in range(4):
+        text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
+        text = html.unescape(unquote(text))
+    return text
 
 
 async def test_eighty_calls_at_once_all_arrive(api: batch.Batch, client: BatchClient) -> None:

@@ -16,7 +16,7 @@ from tests.deliveries import deliverer_in
 from tests.firestore import Memory
 from tests.garbage import Request
 
-MOST_CALLS = 800  # of Python functions, without those of aiohttp, grpc and the server
+MAX_CALLS = 800  # of Python functions, without those of aiohttp, grpc and the server
 
 
 async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
@@ -29,7 +29,7 @@ async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
         with counted() as calls:
             answer = await main.outbox(Request(headers | {"ce-id": f"e{number}"}, body))
         assert answer == ("done", 200)
-    assert calls[0] <= MOST_CALLS
+    assert calls[0] <= MAX_CALLS
 
 
 @contextmanager

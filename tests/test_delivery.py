@@ -15,7 +15,7 @@ import batchpush.delivery
 from batchpush.breaker import FAILURES
 from batchpush.change import Change
 from batchpush.delivery import Deliverer
-from batchpush.errors import DeliveryUnfinished, LookUpFailed, TasksUnavailable, TryAgainLater
+from batchpush.errors import DeliveryUnfinished, EventTurnedAway, LookUpFailed, TryAgainLater
 from batchpush.ledger import Entry
 from batchpush.lookup import LookUp
 from batchpush.push import Message, Push, Recipients
@@ -150,7 +150,7 @@ async def test_no_push_is_no_write(deliverer: Deliverer, clock: Time) -> None:
 async def test_an_accepted_call_is_not_repeated_because_another_failed(
     deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.calls, "MOST_TRIES", 1)
+    monkeypatch.setattr(batchpush.calls, "MAX_ATTEMPTS", 1)
     api.fault(app="android", status=503, times=2)
     change = change_at(clock)
     assert (await delivered(deliverer, change)).state is State.RETRY
@@ -166,7 +166,7 @@ async def test_what_was_claimed_is_what_is_sent(
         recipients = Recipients(custom_ids=["eve"])
         return Push(group_id="other", recipients=recipients, message=Message("Other"))
 
-    monkeypatch.setattr(batchpush.calls, "MOST_TRIES", 1)
+    monkeypatch.setattr(batchpush.calls, "MAX_ATTEMPTS", 1)
     api.fault(status=503, times=2)
     change = change_at(clock)
     await delivered(deliverer, change)
@@ -259,7 +259,7 @@ async def test_an_owner_whose_lease_ended_does_not_send_and_is_fenced_off(
     await deliverer.deliver(change, greet)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
     with pytest.raises(DeliveryUnfinished):
-        await deliverer._finish(stale)
+        await deliverer._finish(stale, stale.record)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
     assert (await recorded(deliverer, change)).state is State.SENT
 
@@ -460,17 +460,15 @@ async def test_a_chunk_that_fails_is_sent_again_without_the_others(
 
 
 async def test_a_large_audience_whose_tasks_were_never_enqueued_is_swept_up(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    deliverer: Deliverer, clock: Time, api: batch.Batch
 ) -> None:
-    async def unavailable(function: str, data: object) -> None:
-        raise TasksUnavailable("Cloud Tasks: down")
-
+    assert isinstance(deliverer.tasks, Queue)
     change = change_at(clock)
-    with monkeypatch.context() as down:
-        down.setattr(deliverer.tasks, "enqueue", unavailable)
-        with pytest.raises(TasksUnavailable):
-            await deliverer.deliver(change, audience(10_001))
-    clock.forward(61)
+    deliverer.tasks.is_down = True
+    with pytest.raises(DeliveryUnfinished, match="every chunk"):
+        await deliverer.deliver(change, audience(10_001))
+    deliverer.tasks.is_down = False
+    clock.forward(deliverer.timing.redelivery)
     await deliverer.sweep()
     await hand_out(deliverer)
     assert (await recorded(deliverer, change)).state is State.SENT
@@ -592,10 +590,10 @@ async def test_one_record_does_not_keep_the_sweep_from_the_others(
     clock.forward(61)
     send_all = deliverer._send_all
 
-    async def failing(entry: Entry) -> Entry:
+    async def failing(entry: Entry, record: Record) -> Entry:
         if entry.record.event_id == changes[0].id:
             raise ValueError("a mistake of ours")
-        return await send_all(entry)
+        return await send_all(entry, record)
 
     monkeypatch.setattr(deliverer, "_send_all", failing)
     await deliverer.sweep()
@@ -627,7 +625,7 @@ async def test_an_outage_does_not_burn_the_instance(
         await delivered(deliverer, change_at(clock))
     with rpcs(deliverer.ledger) as made:
         for _ in range(10):
-            with pytest.raises(DeliveryUnfinished, match="does not answer"):
+            with pytest.raises(EventTurnedAway, match="does not answer"):
                 await deliverer.deliver(change_at(clock), greet)
     assert made == []
     assert calls_per_app(api) == {"ios": FAILURES, "android": FAILURES}

@@ -8,28 +8,32 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, time, timedelta
 from email.utils import format_datetime
 from itertools import product
 from typing import Any
 
 import pytest
 
-from batchpush.calls import MOST_TRIES
+from batchpush import Change, Limit, LookUp, Message, Push, QuietHours, Recipients
+from batchpush.calls import MAX_ATTEMPTS
 from batchpush.delivery import Deliverer
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
-from batchpush.firestore import FirestoreUnavailable
+from batchpush.firestore import FirestoreRefused, FirestoreUnavailable
 from batchpush.ledger import Ledger
 from batchpush.outcome import Outcome, Reply
 from batchpush.record import CallRecord, CallState, Record, State, record_id
 from batchpush.settings import Settings
+from batchpush.triggers import WATCHED, Watched
 from tests.deliveries import TIMING, Queue, Time, change_at, greet
 from tests.figures import figure
 from tests.firestore import Memory, Operation
+from tests.house import MORNING, House
 
 REDELIVERY = TIMING.lease + 10  # seconds; whoever was killed has lost its lease by then
-MOST_DELIVERIES = 6
+MAX_DELIVERIES = 6
 TOKEN = Reply(201, b'{"token": "t"}')
 
 
@@ -188,6 +192,10 @@ async def no_credentials(cell: Cell, operation: Operation) -> Any:
     raise FirestoreUnavailable("RefreshError")
 
 
+async def refused_for_good(cell: Cell, operation: Operation) -> Any:
+    raise FirestoreRefused("INVALID_ARGUMENT: too large")
+
+
 async def answer_lost(cell: Cell, operation: Operation) -> Any:
     operation()
     raise FirestoreUnavailable("DEADLINE_EXCEEDED")
@@ -224,6 +232,7 @@ FAULTS: Sequence[Callable[[Cell, Operation], Any]] = (
     given_up,
     denied,
     no_credentials,
+    refused_for_good,
     answer_lost,
     repeated,
     killed_before,
@@ -254,6 +263,7 @@ CELLS = [
     (name, k, fault, step)
     for (name, answer), k, fault in product(ANSWERS.items(), (0, 1), FAULTS)
     for step in steps(answer, k)
+    if (fault, step[1]) != (refused_for_good, "read")  # what can be read can always be read
 ]
 
 
@@ -288,7 +298,7 @@ async def check_cell(
     cell.memory.strike = strike
     # The platform brings some events twice, done or not.
     while not await cell.deliver() or cell.deliveries < 2:
-        assert cell.deliveries < MOST_DELIVERIES, where
+        assert cell.deliveries < MAX_DELIVERIES, where
     assert struck, f"{where} was never reached"
     check_promise(cell, await cell.record(), where)
 
@@ -301,6 +311,11 @@ def check_promise(cell: Cell, record: Record, where: str) -> None:
     }
     assert record.is_settled, where
     assert len(cell.batch.bodies) <= 1, where  # what was claimed is what is sent
+    if not record.calls:
+        assert record.state is State.REFUSED, where
+        assert record.reason == "Firestore: INVALID_ARGUMENT: too large", where
+        assert not cell.batch.bodies, where
+        return
     assert record.state in {ends[call.state] for call in record.calls}, where
     for call in record.calls:
         accepted, heard = cell.batch.accepted[call.app], cell.batch.heard
@@ -328,7 +343,7 @@ async def test_without_a_fault_of_firestore_every_answer_ends_as_the_table_says(
     assert is_done is not is_unsettled(answer, k)
     first = {call.app: call for call in (await cell.record()).calls}
     assert first["android"].state is CallState.ACCEPTED
-    pending_tries = {Outcome.NOT_SENT: range(1, MOST_TRIES + 1), Outcome.UNKNOWN: range(1, 2)}
+    pending_tries = {Outcome.NOT_SENT: range(1, MAX_ATTEMPTS + 1), Outcome.UNKNOWN: range(1, 2)}
     assert first["ios"].tries in pending_tries.get(answer.outcome, range(1, 2))
 
     while not is_done:
@@ -354,10 +369,10 @@ def taken_for_unsent(record: Record, **changes: Any) -> Record:
     return TAKEN_UP(replace(record, state=State.RETRY), **changes)
 
 
-TAKEN_UP = Record.taken_up
+TAKEN_UP = Record.reclaimed
 MISTAKES: Sequence[tuple[Any, str, Any]] = (
-    (Record, "taken_up", taken_for_unsent),
-    (CallRecord, "doubted", lambda call, most_resends: call),
+    (Record, "reclaimed", taken_for_unsent),
+    (CallRecord, "doubted", lambda call, max_resends: call),
     (Memory, "_check", lambda memory, write: None),
 )
 
@@ -369,3 +384,107 @@ async def test_the_matrix_sees_what_would_break_the_promise(
     monkeypatch.setattr(*mistake)
     with pytest.raises(AssertionError):
         await test_the_promise_holds_in_every_cell("no answer, taken", k=0)
+
+
+# Those who wait: everything that Firestore and Cloud Tasks may do to one who is awake and one who
+# sleeps. Batch accepts everything here.
+
+
+class Night:
+    """One event in the evening, for bob who is awake and zoe who sleeps."""
+
+    def __init__(self, k: int) -> None:
+        self.house = House(MAX_AMBIGUOUS_RESENDS=str(k))
+        self.time, self.memory, self.made = self.house.clock, self.house.memory, self.house.made
+        self.change = change_at(self.time)
+        self.deliveries = 0
+
+    async def deliver(self) -> bool:
+        self.deliveries += 1
+        try:
+            await self.made.deliver(self.change, greet_both)
+        except (TryAgainLater, Killed):
+            return False
+        finally:
+            self.house.tasks.is_down = False
+            self.time.forward(self.made.timing.lease + 10)
+        return True
+
+    async def rival(self) -> None:
+        strike, self.memory.strike = self.memory.strike, None
+        with suppress(TryAgainLater):
+            await self.made.deliver(self.change, greet_both)
+        self.memory.strike = strike
+
+    async def morning(self) -> None:
+        """What was not done by the evening's redeliveries is the sweep's, and the tasks'."""
+        WATCHED[self.change.function] = Watched("users/{user_id}", self._served)
+        self.time.forward(self.made.timing.redelivery)
+        await self.made.sweep()
+        await self.house.run_tasks(max(MORNING, self.time.now()))
+        self.time.forward(self.made.timing.redelivery + 1)
+        await self.made.sweep()
+        await self.house.run_tasks(self.time.now())
+        self.house.close()
+
+    async def _served(self, change: Change) -> None:
+        await self.made.deliver(change, greet_both)
+
+
+async def greet_both(change: Change, look_up: LookUp) -> Push:
+    night = QuietHours(time(22), time(7), UTC)
+    awake, asleep = Recipients(custom_ids=["bob"]), Recipients(custom_ids=["zoe"], quiet=night)
+    return Push(
+        group_id="g",
+        recipients=[awake, asleep],
+        message=Message("Hello"),
+        best_before=timedelta(hours=6),
+        state="s",
+        sender="ann",
+        limits=[Limit(("ann",), 60), Limit(("ann",), 20, each=True)],
+    )
+
+
+@pytest.mark.parametrize("k", [0, 1])
+@pytest.mark.parametrize("is_task_lost", [False, True])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+async def test_the_promise_holds_for_those_who_wait(
+    monkeypatch: pytest.MonkeyPatch, fault: Any, is_task_lost: bool, k: int
+) -> None:
+    for step in ("claim", "record", "take up"):
+        night = Night(k)
+        monkeypatch.setattr("batchpush.lookup.firestore", lambda _, n=night: n.house.firestore)
+        await night.house.stores("users/ann", {})
+        night.house.tasks.is_down = is_task_lost
+        struck: list[str] = []
+
+        async def strike(
+            name: str,
+            operation: Operation,
+            *,
+            night: Any = night,
+            struck: Any = struck,
+            step: str = step,
+        ) -> Any:
+            if name != step or struck:
+                return operation()
+            struck.append(name)
+            return await fault(night, operation)
+
+        night.memory.strike = strike
+        while not await night.deliver() and night.deliveries < 3:
+            pass
+        night.memory.strike = None
+        await night.morning()
+        where = f"k={k}, {fault.__name__} at {step}"
+        told = Counter(who for who, _ in night.house.told())
+        states = Counter([record.state for record in await night.house.records()])
+        assert set(states) <= {State.SENT, State.HELD, State.REFUSED}, where
+        assert told["bob"] <= 1 + k, where
+        if State.REFUSED in states:
+            assert fault is refused_for_good, where
+            assert not told, where
+            continue
+        assert told["zoe"] == 1, where
+        if State.HELD not in states:
+            assert told["bob"] >= 1, where

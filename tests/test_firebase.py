@@ -9,7 +9,7 @@ from google.auth.exceptions import DefaultCredentialsError, TransportError
 
 from batchpush.errors import LedgerUnavailable
 from batchpush.firebase import asked, firestore_client, queried
-from batchpush.firestore import FirestoreRefused, Outrun
+from batchpush.firestore import FirestoreRefused, WriteConflict
 
 DOCUMENT = "projects/p/databases/(default)/documents/campaigns/c1"
 
@@ -17,9 +17,21 @@ DOCUMENT = "projects/p/databases/(default)/documents/campaigns/c1"
 @pytest.mark.parametrize(
     ("error", "raised", "says"),
     [
-        (exceptions.AlreadyExists(f"Document already exists: {DOCUMENT}"), Outrun, "ALREADY"),
-        (exceptions.FailedPrecondition("the stored version (1) does not"), Outrun, "FAILED_PRE"),
-        (exceptions.NotFound(f"No document to update: {DOCUMENT}"), Outrun, "NOT_FOUND: No doc"),
+        (
+            exceptions.AlreadyExists(f"Document already exists: {DOCUMENT}"),
+            WriteConflict,
+            "ALREADY",
+        ),
+        (
+            exceptions.FailedPrecondition("the stored version (1) does not"),
+            WriteConflict,
+            "FAILED_PRE",
+        ),
+        (
+            exceptions.NotFound(f"No document to update: {DOCUMENT}"),
+            WriteConflict,
+            "NOT_FOUND: No doc",
+        ),
         (exceptions.InvalidArgument("maximum entity size"), FirestoreRefused, "maximum entity"),
         (exceptions.OutOfRange("no"), FirestoreRefused, "OUT_OF_RANGE: no"),
         (exceptions.ServiceUnavailable("no"), LedgerUnavailable, "Firestore: ServiceUnavailable"),

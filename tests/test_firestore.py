@@ -26,8 +26,8 @@ from batchpush.firestore import (
     FirestoreMisconfigured,
     FirestoreRefused,
     FirestoreUnavailable,
-    Outrun,
     Query,
+    WriteConflict,
     _encode,
     messages,
 )
@@ -211,8 +211,8 @@ GRPC_LIMIT = "gRPC message exceeds maximum size 4194304: 10801055"
 
 # As Firestore says it in production, or its emulator.
 FINAL = [
-    (CODES.ALREADY_EXISTS, f"Document already exists: {DOCUMENT}", Outrun),
-    (CODES.FAILED_PRECONDITION, STORED, Outrun),
+    (CODES.ALREADY_EXISTS, f"Document already exists: {DOCUMENT}", WriteConflict),
+    (CODES.FAILED_PRECONDITION, STORED, WriteConflict),
     (CODES.NOT_FOUND, f"No document to update: {DOCUMENT}", DocumentGone),
     (CODES.NOT_FOUND, 'no entity to update: app: "dev~p"', DocumentGone),
     (CODES.INVALID_ARGUMENT, "maximum entity size is 1048576 bytes", FirestoreRefused),
@@ -316,7 +316,7 @@ async def test_a_write_conflict_names_the_document_where_it_is_known(
 ) -> None:
     firestore = Firestore()
     commits.refusals = [(code, words)]
-    with pytest.raises(Outrun) as conflict:
+    with pytest.raises(WriteConflict) as conflict:
         await firestore.commit([firestore.create(path, {}) for path in written])
     assert conflict.value.document == named
 
@@ -405,11 +405,11 @@ async def test_google_s_own_emulator_refuses_for_good(
 async def test_google_s_own_emulator_says_which_document_is_in_the_way() -> None:
     firestore, (one, other) = Firestore(), [f"t{uuid.uuid4().hex}/{name}" for name in "ab"]
     (created,) = await firestore.commit([firestore.create(other, {})])
-    with pytest.raises(Outrun) as conflict:
+    with pytest.raises(WriteConflict) as conflict:
         await firestore.commit([firestore.create(one, {}), firestore.create(other, {})])
     assert conflict.value.document == other
     await firestore.commit([firestore.put(other, {"a": 1})])
-    with pytest.raises(Outrun) as conflict:
+    with pytest.raises(WriteConflict) as conflict:
         await firestore.commit([firestore.update(other, {}, created.update_time)])
     assert conflict.value.document == other
 

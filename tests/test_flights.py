@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from batchpush import InvalidDocument, Push
-from batchpush.change import from_database, from_firestore
+from batchpush.change import Reference, from_database, from_firestore
 from handlers.flights import flight_delayed
 from tests.events import (
     Stored,
@@ -77,6 +77,19 @@ async def test_the_push_is_in_time_or_not_at_all() -> None:
     assert push.best_before == timedelta(hours=6)
 
 
+async def test_one_profile_or_item_of_garbage_keeps_nobody_else_from_the_push() -> None:
+    eve = {
+        "batch": {"tokens": ["t" * 5000], "install_ids": [5], "custom_ids": ["a\nb"]},
+        "quiet_hours": {"start": "marker"},
+        "display_name": "\u202e",
+    }
+    passengers = ["", "bob", 5, "a/b", Reference("users/eve"), "tim"]
+    push = await pushed(
+        ON_TIME, DELAYED | {"passenger_ids": passengers}, Stored(STORED | {"users/eve": eve})
+    )
+    assert list(read_by(push)) == ["bob", "eve", "tim"], "tim has no profile: a back end named him"
+
+
 async def test_those_who_read_the_same_share_a_call() -> None:
     passengers = [f"u{number}" for number in range(50)]
     (call,) = bodies(await pushed(ON_TIME, DELAYED | {"passenger_ids": passengers}))
@@ -92,6 +105,8 @@ async def test_those_who_read_the_same_share_a_call() -> None:
         (ON_TIME | {"departs_at": NOON}, DELAYED),
         (DELAYED, LATER),
         (LATER, DELAYED),
+        (DELAYED, DELAYED | {"departs_at": NOON + timedelta(seconds=60)}),
+        (DELAYED, DELAYED | {"departs_at": NOON - timedelta(seconds=1)}),
         (DELAYED | {"departs_at": None}, DELAYED),
         (DELAYED | {"departs_at": "soon"}, DELAYED),
         (DELAYED | {"status": 5}, DELAYED),
@@ -107,6 +122,9 @@ async def test_a_delay_and_each_new_time_is_a_push(before: Any, after: Any) -> N
         (DELAYED, DELAYED),
         (DELAYED, DELAYED | {"gate": "B7", "passenger_ids": ["ann"]}),
         (DELAYED, DELAYED | {"departs_at": "2026-05-04T14:05:00+02:00"}),  # the same moment
+        (DELAYED, DELAYED | {"departs_at": NOON + timedelta(milliseconds=1)}),
+        (DELAYED, DELAYED | {"departs_at": NOON + timedelta(seconds=59)}),
+        (None, DELAYED | {"departs_at": NOON - timedelta(days=3)}),  # an import of old ones
         (DELAYED, LATER | {"status": "boarding"}),
         (ON_TIME, ON_TIME | {"departs_at": NOON}),
         (None, ON_TIME),
@@ -131,6 +149,10 @@ async def test_no_other_write_is(before: Any, after: Any) -> None:
         ({"number": True}, "flights/f1: number must be a string, not a boolean"),
         ({"departs_at": None}, "flights/f1: departs_at is missing"),
         ({"departs_at": "14:05"}, "flights/f1: departs_at is not a date and time"),
+        (
+            {"departs_at": 1777896300_000_000},
+            "flights/f1: departs_at is not a date and time: a number must be seconds or milli",
+        ),
         ({"departs_at": True}, "flights/f1: departs_at must be a date and time with its zone"),
         ({"passenger_ids": None}, "flights/f1: passenger_ids is missing"),
         ({"passenger_ids": "ann"}, "flights/f1: passenger_ids must be a list of strings"),
@@ -156,7 +178,7 @@ async def test_both_databases_tell_the_same() -> None:
             firestore_body(path, ON_TIME, DELAYED),
         )
     ]
-    for noon in (1777896300000, "2026-05-04T12:05:00Z"):
+    for noon in (1777896300000, 1777896300, "2026-05-04T12:05:00Z"):
         before = ON_TIME | {"departs_at": 1777889100000}
         delta = {"status": "delayed", "departs_at": noon}
         headers = database_headers(path, kind="written")
@@ -164,4 +186,4 @@ async def test_both_databases_tell_the_same() -> None:
         changes.append(from_database("flight_delayed_rtdb", pattern, headers, body))
     first, *others = [await flight_delayed(change, Stored(STORED)) for change in changes]
     assert first is not None
-    assert others == [first, first]
+    assert others == [first] * 3

@@ -42,6 +42,12 @@ async def test_without_profiles_it_is_said_in_the_default_language_and_without_a
     assert message["body"] == "Someone would like to be your friend"
 
 
+@pytest.mark.parametrize("name", ["\u200b\u2060", "\u202e", " \n"])
+async def test_of_a_name_of_which_nothing_is_seen_there_is_none(name: str) -> None:
+    message = only_body(await pushed({"users/ann": {"display_name": name}, "users/zoé": {}}))
+    assert message["message"]["body"] == "Someone would like to be your friend"
+
+
 async def test_one_who_muted_pushes_gets_none() -> None:
     assert await pushed(STORED | {"users/zoé": {"push_muted": True}}) is None
 

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 import main
 from batchpush import delivery, lookup, report
 from batchpush.firestore import messages
+from batchpush.realtime_database import RealtimeDatabase
+from batchpush.sources import Instance
+from batchpush.triggers import WATCHED as TRIGGERS
 from tests.deliveries import deliverer_in
 from tests.events import database_body
 from tests.figures import figure
@@ -27,11 +31,14 @@ from tests.seed import SEED
 
 NOW = datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
 
-WATCHED = re.findall(  # those that deliver a push; campaigns are judged by tests of their own
-    r'@(document|value)_(?:created|updated|written)\("([^"]+)"\)\n'
-    r"async def (\w+).*\n +await deliver\(",
-    Path("main.py").read_text(encoding="utf-8"),
+DELIVERING = re.findall(  # those that deliver a push; campaigns are judged by tests of their own
+    r"async def (\w+)\(change.*\n +await deliver\(", Path("main.py").read_text(encoding="utf-8")
 )
+WATCHED = [
+    (name, watched.path)
+    for name, watched in TRIGGERS.items()
+    if name.removesuffix("_rtdb") in DELIVERING and name != "abandoned_cart"
+]
 PEOPLE = ["ann", "bob"]
 LIKELY = {
     "message": {"sender_id": "ann", "text": "Hello", "recipient_ids": ["bob"]},
@@ -53,19 +60,19 @@ LIKELY = {
 PROFILE = {"display_name": "Ann", "language": "fr", "batch": {"custom_ids": ["x"]}}
 
 
-class Place:
-    """A place in a Realtime Database, of which the SDK takes any path but some."""
+class Garbling(httpx.AsyncBaseTransport):
+    """To a Realtime Database in which every document is there, and garbage."""
 
-    def __init__(self, garbage: Garbage, path: str) -> None:
-        if re.search(r"[\[\].#$\x00-\x1f\x7f]", path):
-            raise ValueError("Invalid path")
+    def __init__(self, garbage: Garbage) -> None:
         self._garbage = garbage
 
-    def get(self) -> Any:
-        return self._garbage.document(PROFILE)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        value = self._garbage.document(PROFILE) if request.method == "GET" else None
+        return httpx.Response(200, content=json.dumps(value, default=str).encode())
 
-    def set(self, value: Any) -> None:
-        json.dumps(value, allow_nan=False)
+
+async def owner() -> dict[str, str]:
+    return {}
 
 
 class Garbled(Memory):
@@ -99,15 +106,16 @@ def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
     made = deliverer_in(memory, now=lambda: NOW)
     monkeypatch.setattr(delivery, "deliverer", lambda: made)
     monkeypatch.setattr(lookup, "firestore", lambda database: firestore)
+    realtime = RealtimeDatabase(Instance("demo", "us-central1"), Garbling(garbage), owner)
     for module in (lookup, report):
-        monkeypatch.setattr(module, "database_reference", lambda _, path: Place(garbage, path))
+        monkeypatch.setattr(module, "realtime_database", lambda source: realtime)
     return memory
 
 
 def example(garbage: Garbage, number: int) -> tuple[str, Request]:
     """A function, and a request to it."""
-    kind, pattern, function = garbage.random.choice(WATCHED)
-    database = "firestore" if kind == "document" else "database"
+    function, pattern = garbage.random.choice(WATCHED)
+    database = "database" if function.endswith("_rtdb") else "firestore"
     ids = ("ann", "x1", "é'\"", *(("a\n\x1b", "a.b") if database == "firestore" else ()))
     path = re.sub(r"\{\w+\}", lambda _: garbage.random.choice(ids), pattern)
     likely = next(

@@ -59,6 +59,7 @@ LIKELY = {
     "text": st.text(max_size=300),
     "name": st.text(max_size=90),
     "unread_message": st.booleans(),
+    "unread_by": st.dictionaries(st.sampled_from(["ann", "bob", "zoé"]), st.booleans()),
     "spent": st.integers(0, 10) | st.floats(0, 10),
     "credit_limit": st.integers(0, 10) | st.floats(0, 10),
     "currency": st.sampled_from(["EUR", "jpy", "XX"]),
@@ -68,6 +69,8 @@ DOCUMENTS = st.none() | st.builds(lambda a, b: a | b, st.fixed_dictionaries(LIKE
 STORED = {
     "users/ann": {"display_name": "Ann", "language": "de", "time_zone": "Asia/Tokyo"},
     "users/zoé": {"display_name": 5, "language": ["fr"], "batch": {"tokens": ["t1", 5]}},
+    "users/0": {},
+    "users/7": {},
 }
 
 
@@ -94,6 +97,20 @@ ACCOUNT = {"spent": 5, "credit_limit": 10}
             "messages/{conversation_id}/{message_id}",
             {"sender_id": "ann", "text": "Hi", "recipient_ids": ["zoé"]},
             {"unread_message": True},
+        ),
+        (
+            messages.message_unread,
+            "messages/c1/m1",
+            "messages/{conversation_id}/{message_id}",
+            {"sender_id": "ann", "text": "Hi", "recipient_ids": ["zoé", "7"]},
+            {"unread_by": {"7": True, "ann": False}},
+        ),
+        (
+            messages.message_unread,
+            "messages/c1/m1",
+            "messages/{conversation_id}/{message_id}",
+            {"sender_id": "ann", "text": "Hi", "recipient_ids": ["zoé", "0"]},
+            {"unread_by": {"0": True}},
         ),
         (credit_limits.credit_limit, "accounts/ann", "accounts/{user_id}", ACCOUNT, {"spent": 10}),
         (

@@ -14,20 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import batchpush.callables
 import batchpush.ledger
-from batchpush.errors import LedgerUnavailable
-from batchpush.firestore import Firestore, Outrun
+import batchpush.limits
+from batchpush.errors import LedgerUnavailable, UnreadableRecord
+from batchpush.firestore import Firestore, WriteConflict
 from batchpush.ledger import Entry, Ledger
+from batchpush.limits import Limit, counters
 from batchpush.outcome import Outcome, Reply
 from batchpush.record import CallRecord, CallState, Record, State
-from batchpush.waiting import Burst, StoredBurst, Window
+from batchpush.waiting import Burst, Joined, StoredBurst, Window, name_of
 from tests.deliveries import claimed, ledger_for, rpcs
 from tests.firestore import Memory, Operation
 
 suite = pytest.mark.suite
 
-MOST_BYTES = {"claim": 700, "outcome": 420}
+MAX_BYTES = {"claim": 700, "outcome": 420}
 
 
 @pytest.fixture
@@ -66,9 +67,10 @@ def test_a_record_is_small_beside_what_is_sent(monkeypatch: pytest.MonkeyPatch) 
     ledger = Ledger(lambda: firestore, "batch_deliveries")
     body = sum(map(len, record.bodies))
     claim = ledger._create(record)
-    outcome = ledger._update(Entry(record, claim.update.update_time), sent(record))
-    assert claim.ByteSize() - body <= MOST_BYTES["claim"]
-    assert outcome.ByteSize() <= MOST_BYTES["outcome"]
+    ended = sent(record).keeping_bodies(days=7)
+    (outcome,) = ledger._update(Entry(record, claim.update.update_time), ended)
+    assert claim.ByteSize() - body <= MAX_BYTES["claim"]
+    assert outcome.ByteSize() <= MAX_BYTES["outcome"]
 
 
 def test_only_what_is_searched_is_in_the_indexes() -> None:
@@ -80,15 +82,15 @@ def test_only_what_is_searched_is_in_the_indexes() -> None:
             for entry in overrides
             if entry["collectionGroup"] == collection and entry["indexes"] == []
         }
-        # Groups are found by their index; equal values do not follow one another.
-        indexed = {"id", "state", "not_before"}
+        # Groups are found by their index; equal values, such as days, do not follow one another.
+        indexed = {"id", "state", "not_before", "bodies_until"}
         indexed |= {"group_id"} if collection == "batch_deliveries" else set()
         assert exempt == {field.name for field in fields(Record)} - indexed
     assert {entry["collectionGroup"] for entry in overrides if entry.get("ttl")} == {
         "batch_deliveries",
         batchpush.ledger.BURSTS,
         batchpush.ledger.CHUNKS,
-        batchpush.callables.LIMITS,
+        batchpush.limits.LIMITS,
     }
 
 
@@ -109,11 +111,13 @@ WITH_EVERYTHING: dict[str, Any] = {
     "not_before": NOW,
     "waited_until": NOW,
     "about": ("users/ann", "users/bob"),
+    "ignored": ("created_at", "created_by"),
     "burst": "b",
     "later": (("d2", NOW),),
     "chunks": ("c1", "c2"),
     "calls": (CallRecord("ios", 0, CallState.REFUSED, 1, 0, 400, "31 INVALID: é"),),
     "bodies": ("{}", '{"é":1}'),
+    "bodies_until": "2026-12-02",
 }
 
 
@@ -156,7 +160,7 @@ async def test_of_many_changes_at_once_one_wins_and_the_others_are_told(ledger: 
     async def change(owner: str) -> bool:
         try:
             await ledger.change(entry, replace(sent(record), owner=owner))
-        except Outrun:
+        except WriteConflict:
             return False
         return True
 
@@ -167,7 +171,7 @@ async def test_a_change_that_changes_nothing_fences_all_the_same(ledger: Ledger)
     record = claimed()
     entry = await ledger.claim(record)
     await ledger.change(entry, replace(record, revision=1))
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         await ledger.change(entry, replace(record, owner="second", revision=1))
 
 
@@ -263,13 +267,48 @@ async def test_what_waits_too_long_is_found_the_first_ones_first(ledger: Ledger)
     on_time, awake = waiting(NOW + timedelta(hours=4)), claimed()
     entries = [await ledger.claim(record) for record in (*late, on_time, awake)]
     before = NOW + timedelta(hours=4)
-    assert await ledger.overdue(before, 2) == [late[1].id, late[2].id]
+    ids = [each async for each in ledger.overdue(before)]
+    assert ids == [late[1].id, late[2].id, late[0].id]
     woken = entries[1].record.woken("second", NOW)
     await ledger.change(entries[1], woken)
-    assert await ledger.overdue(before, 9) == [late[2].id, late[0].id]
+    assert [each async for each in ledger.overdue(before)] == [late[2].id, late[0].id]
 
 
-BURST = Burst({"ann": Window(NOW, "d1"), "bob": Window(NOW + timedelta(hours=1))}, {"d1": ("a/b",)})
+async def test_what_waits_too_long_is_found_page_by_page(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where many waited for the same moment."""
+    monkeypatch.setattr(batchpush.ledger, "PAGE", 2)
+    records = [waiting(NOW + timedelta(hours=number // 4)) for number in range(7)]
+    for record in records:
+        await ledger.claim(record)
+    ids = [each async for each in ledger.overdue(NOW + timedelta(hours=4))]
+    assert sorted(ids) == sorted(record.id for record in records)
+
+
+async def test_the_bursts_of_the_first_version_are_read(ledger: Ledger) -> None:
+    """They name every document that joined."""
+    stored = {"windows": {"ann": {"until": NOW, "delivery": "d1"}}, "about": {"d1": ["a/b", "a/c"]}}
+    burst_id, client = uuid.uuid4().hex, ledger._client()
+    await client.commit([client.put(f"{batchpush.ledger.BURSTS}/{burst_id}", stored)])
+    burst = (await ledger.read_burst(burst_id)).burst
+    assert burst == Burst({"ann": Window(NOW, "d1")}, {"d1": Joined(2, ("a/b", "a/c"))})
+
+
+async def test_a_record_of_a_newer_version_is_not_touched(ledger: Ledger) -> None:
+    record = claimed()
+    entry = await ledger.claim(record)
+    await ledger.change(entry, replace(record, format=2, revision=1))
+    with pytest.raises(UnreadableRecord, match="has the format 2"):
+        await ledger.read(record.id)
+    with pytest.raises(UnreadableRecord):
+        await ledger.claim(replace(record, owner="second"))
+    assert [each async for each in ledger.each(State)] == []
+
+
+BURST = Burst(
+    {"ann": Window(NOW, "d1"), "bob": Window(NOW + timedelta(hours=1))}, {"d1": Joined(1, ("a/b",))}
+)
 
 
 async def test_what_waits_and_its_burst_are_written_with_the_claim_or_not_at_all(
@@ -282,10 +321,10 @@ async def test_what_waits_and_its_burst_are_written_with_the_claim_or_not_at_all
     await ledger.claim(first, [later], replace(new, burst=BURST))
     assert await ledger.read(later.id) is not None
     stored = await ledger.read_burst(burst_id)
-    assert stored.burst == Burst(BURST.windows, {"d1": ["a/b"]})
+    assert stored.burst == BURST
 
     too_late, its_later = claimed(), waiting(NOW)
-    with pytest.raises(Outrun):  # the burst is not as new as it was
+    with pytest.raises(WriteConflict):  # the burst is not as new as it was
         await ledger.claim(too_late, [its_later], replace(new, burst=BURST))
     assert await ledger.read(too_late.id) is None
     assert await ledger.read(its_later.id) is None
@@ -306,7 +345,7 @@ async def test_what_waits_and_its_burst_are_written_with_a_change_or_not_at_all(
     assert (await ledger.read_burst(burst_id)).burst == BURST.without("d1")
 
     entry = await ledger.claim(waiting(NOW))
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         await ledger.change(entry, entry.record.woken("second", NOW), [], stored)
     assert await ledger.read(entry.record.id) == entry
 
@@ -395,7 +434,7 @@ async def test_what_is_erased_is_gone_and_nothing_is_told_of_it(ledger: Ledger) 
     assert found is not None
     assert found.record == erased
     assert not await ledger._client().read(summary)
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         await ledger.erase(entry, erased)
 
 
@@ -421,7 +460,7 @@ async def test_a_record_that_expires_as_its_event_comes_again_lets_it_come_again
 
     async def expired(name: str, operation: Operation) -> Any:
         if name == "claim":
-            raise Outrun
+            raise WriteConflict
         return operation()
 
     memory.strike = expired
@@ -488,8 +527,8 @@ STEPS = st.lists(
 class Actors:
     """Four deliveries of one event, which act in whatever order they are told to."""
 
-    def __init__(self, ledger: Ledger, most_resends: int) -> None:
-        self.ledger, self.most_resends = ledger, most_resends
+    def __init__(self, ledger: Ledger, max_resends: int) -> None:
+        self.ledger, self.max_resends = ledger, max_resends
         record = claimed()
         self.first = replace(
             record, calls=record.calls[:1], best_before=record.created_at + timedelta(days=365)
@@ -517,11 +556,11 @@ class Actors:
         if entry.record.owner != owner:
             if not entry.record.is_free(self.now):
                 return
-            taken = entry.record.taken_up(
+            taken = entry.record.reclaimed(
                 owner=owner,
                 now=self.now,
                 lease_until=lease_until,
-                most_resends=self.most_resends,
+                max_resends=self.max_resends,
             )
             entry = await self.ledger.change(entry, taken)
         if entry.record.state is State.CLAIMED:
@@ -534,10 +573,10 @@ class Actors:
         assert lease_until is not None
         if self.now < lease_until and call == entry.record.calls[0] and call.is_pending:
             self.accepted += 1
-            self.holding[who] = entry, call.after(outcome, Reply(), self.most_resends)
+            self.holding[who] = entry, call.after(outcome, Reply(), self.max_resends)
 
     async def record(self, entry: Entry, call: CallRecord) -> None:
-        with contextlib.suppress(Outrun):
+        with contextlib.suppress(WriteConflict):
             await self.ledger.change(entry, entry.record.after([call], self.now))
 
     async def finish(self) -> Record:
@@ -550,19 +589,19 @@ class Actors:
         return entry.record
 
 
-@pytest.mark.parametrize("most_resends", [0, 1])
+@pytest.mark.parametrize("max_resends", [0, 1])
 @pytest.mark.parametrize("where", WHERE)
-def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, most_resends: int) -> None:
+def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, max_resends: int) -> None:
     with asyncio.Runner() as runner:
         ledger = ledger_in(where)
 
         async def play(steps: list[tuple[int, str]]) -> None:
-            actors = Actors(ledger, most_resends)
+            actors = Actors(ledger, max_resends)
             for who, what in steps:
                 await actors.act(who, what)
-                assert actors.accepted <= 1 + most_resends
+                assert actors.accepted <= 1 + max_resends
             record = await actors.finish()
-            assert actors.accepted <= 1 + most_resends
+            assert actors.accepted <= 1 + max_resends
             assert record.state in (State.SENT, State.HELD)
             assert actors.accepted >= (record.state is State.SENT)
 
@@ -572,3 +611,47 @@ def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, most_res
             runner.run(play(steps))
 
         check()
+
+
+# Counters of limits
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_a_claim_counts_in_its_own_commit_and_says_how_much(where: str) -> None:
+    ledger, key = ledger_in(where), uuid.uuid4().hex
+    limits = [Limit((key,), 60), Limit((key,), 20, each=True)]
+    for number in range(1, 4):
+        names = {name_of("custom_ids", each) for each in ("ann", "bob")}
+        if number == 3:
+            names.pop()
+        found = counters(limits, ("f", "s"), names, NOW)
+        with rpcs(ledger) if where == "emulator" else contextlib.nullcontext([]) as made:
+            entry = await ledger.claim(claimed(f"o{number}"), (), None, found)
+        assert entry.counted == ([number, *[number] * len(names)],)
+        assert made in ([], ["Commit"])
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_an_event_that_is_claimed_already_is_not_counted(where: str) -> None:
+    ledger, limits = ledger_in(where), [Limit((uuid.uuid4().hex,), 60)]
+    record, found = claimed(), counters(limits, ("f", "s"), set(), NOW)
+    await ledger.claim(record, (), None, found)
+    for owner in ("second", "third"):
+        again = await ledger.claim(replace(record, owner=owner), (), None, found)
+        assert (again.record.owner, again.counted) == ("first", ())
+    entry = await ledger.claim(claimed(), (), None, found)
+    assert entry.counted == ([2],)
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_who_was_first_with_a_burst_is_named(where: str) -> None:
+    ledger, burst = ledger_in(where), StoredBurst(uuid.uuid4().hex, Burst(), None)
+    await ledger.claim(claimed(), (), burst)
+    with pytest.raises(WriteConflict, match=f"batch_bursts/{burst.id}"):
+        await ledger.claim(claimed("second"), (), burst)
+    entry = await ledger.claim(claimed("third"))
+    with pytest.raises(WriteConflict, match=f"batch_bursts/{burst.id}"):
+        await ledger.change(entry, replace(entry.record, revision=1), (), burst)
+    await ledger.change(entry, replace(entry.record, revision=1, owner="fourth"))
+    with pytest.raises(WriteConflict, match=entry.record.id):
+        await ledger.change(entry, replace(entry.record, revision=1))

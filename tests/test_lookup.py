@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import pytest
 from google.auth.exceptions import DefaultCredentialsError
@@ -6,7 +7,7 @@ from google.auth.exceptions import DefaultCredentialsError
 import batchpush.firebase
 import batchpush.lookup
 from batchpush.errors import InvalidDocument, LookUpFailed
-from batchpush.firebase import firebase_app, firestore
+from batchpush.firebase import close_realtime_databases, firebase_app, firestore
 from batchpush.firestore import FirestoreRefused
 from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
 from tests.events import DATABASE, FIRESTORE, created
@@ -22,23 +23,20 @@ async def test_trouble_with_credentials_is_no_reason_to_give_an_event_up(
 ) -> None:
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
     monkeypatch.setattr("google.auth.default", lambda **_: refused())
+    monkeypatch.delenv("FIREBASE_DATABASE_EMULATOR_HOST", raising=False)
     firestore.cache_clear()
-    monkeypatch.setattr(batchpush.lookup, "database_reference", refused)
+    batchpush.firebase._credentials.cache_clear()
     for look_up in (FirestoreLookUp(FIRESTORE), DatabaseLookUp(DATABASE)):
         with pytest.raises(LookUpFailed, match="DefaultCredentialsError"):
             await look_up("users/ann")
-
-
-async def test_what_is_no_path_in_a_realtime_database_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("FIREBASE_DATABASE_EMULATOR_HOST", "127.0.0.1:9")
-    with pytest.raises(InvalidDocument, match=r"users/a\.b: is not a path"):
-        await DatabaseLookUp(DATABASE)("users/a.b")
+    await close_realtime_databases()
 
 
 def test_other_documents_are_read_where_the_changed_one_is() -> None:
-    assert isinstance(look_up_for(created("users/ann", {})), FirestoreLookUp)
+    change = created("users/ann", {})
+    assert isinstance(look_up_for(change), FirestoreLookUp)
+    change = replace(change, database="database", source=DATABASE)
+    assert isinstance(look_up_for(change), DatabaseLookUp)
 
 
 def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.MonkeyPatch) -> None:

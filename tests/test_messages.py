@@ -1,13 +1,17 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush import InvalidDocument, Media, Push
+from batchpush import Document, InvalidDocument, Media, Push
+from batchpush.change import Late, Reference, is_blank
 from handlers.messages import message_unread, new_message
 from tests.events import Stored, changed, created
-from tests.pushes import PATIENT, bodies, only_body, read_by
+from tests.pushes import PATIENT, PROFILES, bodies, only_body, read_by
 
 CONVERSATION = {"member_ids": ["ann", "bob", "zoé"]}
 USERS = {
@@ -15,8 +19,10 @@ USERS = {
     "users/bob": {"display_name": "Bob", "language": "en-GB"},
     "users/zoé": {"display_name": "Zoé", "language": "fr-CA"},
     "users/tom": {"display_name": "Tom", "push_muted": True},
+    "users/eva": {"push_muted": True, "batch": {"custom_ids": ["crm-7"]}},
 }
 STORED = {"conversations/c1": CONVERSATION, **USERS}
+ANN, BOB, TEAM = Reference("users/ann"), Reference("users/bob"), Reference("teams/1")
 
 
 def message(**fields: Any) -> Any:
@@ -74,12 +80,77 @@ async def test_a_picture_without_words_is_announced_in_each_recipients_language(
         ({"member_ids": ["bob"]}, {"recipient_ids": []}, []),
         ({"member_ids": ["bob", "tom"]}, {}, ["bob"]),
         ({"member_ids": ["tom"]}, {}, []),
+        # as people write them
+        ({"member_ids": [ANN, BOB, "zoé"]}, {"sender_id": ANN}, ["bob", "zoé"]),
+        ({"member_ids": ["ann", "bob", "zoé"], "muted_by": [BOB, ""]}, {}, ["zoé"]),
+        ({"member_ids": ["ann", "bob", "zoé"], "muted_by": ["bob", 5]}, {}, ["zoé"]),
+        ({"member_ids": ["ann"]}, {"recipient_ids": [BOB]}, ["bob"]),
+        (None, {"recipient_ids": ["", "bob", None, " ", "\u200b"]}, ["bob"]),
+        (None, {"recipient_ids": [5, "a/b", "bob", {}, TEAM]}, ["bob"]),
+        (None, {"recipient_ids": ["é" * 751, "%2e%2e", "bob"]}, ["bob"]),
+        (None, {"recipient_ids": {"4": "bob", "9": "zoé"}}, ["bob", "zoé"]),
+        (None, {"recipient_ids": [""]}, []),
+        ({"member_ids": ["ann", "", "bob"]}, {}, ["bob"]),
+        # who is nobody's user id
+        ({"member_ids": ["ann", "bob", "crm-7", "nobody"]}, {}, ["bob"]),
+        ({"member_ids": ["ann", "eve"]}, {"recipient_ids": ["crm-7"]}, []),
     ],
 )
 async def test_who_is_told(conversation: Any, fields: Any, recipients: list[str]) -> None:
     stored = USERS | ({"conversations/c1": conversation} if conversation is not None else {})
-    push = await pushed(Stored(stored), sender_id="ann", text="Hi", **fields)
+    push = await pushed(Stored(stored), **{"sender_id": "ann", "text": "Hi"} | fields)
     assert list(read_by(push)) == recipients
+
+
+async def test_where_nobody_has_a_profile_a_line_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for members in (["ann", "eve", "crm-7"], ["ann", "bob", "eve"]):
+        stored = USERS | {"conversations/c1": {"member_ids": members}}
+        await pushed(Stored(stored), sender_id="ann", text="Hi")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "severity": "INFO",
+        "message": "recipients.without_profile",
+        "data": {"people": 2},
+    }
+
+
+EVENT = datetime(2026, 5, 4, 10, 20, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        ({"sent_at": EVENT}, True),
+        ({"sent_at": EVENT - timedelta(minutes=59)}, True),
+        ({"sent_at": EVENT + timedelta(days=1)}, True),
+        ({"sent_at": EVENT - timedelta(minutes=61)}, False),
+        ({"sent_at": datetime(2019, 6, 1, tzinfo=UTC)}, False),
+        ({"sent_at": 1559347200}, False),
+        ({"sent_at": 1559347200000}, False),
+        ({"sent_at": {"_seconds": 1559347200, "_nanoseconds": 0}}, False),
+        ({"sent_at": "2019-06-01T00:00:00Z"}, False),
+        ({"created_at": datetime(2019, 6, 1, tzinfo=UTC)}, False),
+        ({"created_at": "2019-06-01T00:00:00"}, True),  # the app's own, and not understood
+        ({"created_at": datetime(2019, 6, 1, tzinfo=UTC), "sent_at": EVENT}, True),
+    ],
+)
+async def test_a_message_that_was_sent_long_ago_is_history(
+    fields: Any, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look_up = Stored(STORED)
+    push = await pushed(look_up, sender_id="ann", text="Hi", **fields)
+    assert (push is not None) is is_told
+    assert bool(look_up.reads) is is_told
+    assert capsys.readouterr().out == ""
+
+
+async def test_a_message_that_waited_is_not_history() -> None:
+    documents = (Document("conversations/c1/messages/m1", READ | {"sent_at": EVENT}),)
+    late = Late(documents, None, None)
+    change = replace(message(), time=EVENT + timedelta(hours=9), after=documents[0], late=late)
+    assert await new_message(change, Stored(STORED)) is not None
 
 
 @pytest.mark.parametrize("sender", [None, {}, {"display_name": 5}, {"display_name": " "}])
@@ -111,7 +182,25 @@ async def test_people_are_reached_as_their_profile_says() -> None:
         (STORED, {"sender_id": "ann"}, "text is missing, and so is image_url"),
         (STORED, {"sender_id": "ann", "text": " "}, "text is missing, and so is image_url"),
         (STORED, {"sender_id": "ann", "text": 5}, "text must be a string, not a number"),
+        (STORED, {"sender_id": "ann", "text": "\u200b\u2060"}, "text is missing, and so is image"),
         (STORED, {"sender_id": "a/b", "text": "Hi"}, "sender_id is not a document id"),
+        (STORED, {"sender_id": TEAM, "text": "Hi"}, "sender_id is a reference to a document out"),
+        (STORED, {"sender_id": "ann", "text": TEAM}, "text must be a string, not a reference"),
+        (
+            STORED,
+            {"sender_id": "ann", "text": "Hi", "recipient_ids": [TEAM]},
+            "recipient_ids is a reference to a document outside users/",
+        ),
+        (
+            STORED,
+            {"sender_id": "ann", "text": "Hi", "sent_at": "Sat Jun 01 2030 11:05:00 GMT+0000"},
+            "sent_at is not a date and time such as 2030-06-01T11:05:00Z",
+        ),
+        (
+            STORED,
+            {"sender_id": "ann", "text": "Hi", "sent_at": 1559347200_000_000},
+            "sent_at is not a date and time: a number must be seconds or milliseconds",
+        ),
         (STORED, {"sender_id": "ann", "image_url": 1}, "image_url must be a string"),
         (STORED, {"sender_id": "ann", "text": "Hi", "recipient_ids": "bob"}, "recipient_ids must"),
         (USERS, {"sender_id": "ann", "text": "Hi"}, "there is no such conversation"),
@@ -154,13 +243,16 @@ async def test_a_long_text_is_shortened_between_characters() -> None:
         assert read_by(push)["bob"] == read
 
 
+READ = {"sender_id": "ann", "text": "Hello there"}
+
+
 @PATIENT
 @given(st.text(max_size=400), st.text(max_size=90))
 async def test_whatever_is_written_the_push_is_valid_or_the_document_named(
     text: str, name: str
 ) -> None:
     stored = STORED | {"users/ann": {"display_name": name}}
-    if not text.strip():
+    if is_blank(text):
         with pytest.raises(InvalidDocument, match="text is missing"):
             await pushed(Stored(stored), sender_id="ann", text=text)
         return
@@ -169,9 +261,17 @@ async def test_whatever_is_written_the_push_is_valid_or_the_document_named(
     assert bodies(push)
 
 
+@PATIENT
+@given(PROFILES, st.sampled_from([{"text": "Hi"}, {"image_url": "https://example.com/p.jpg"}]))
+async def test_whatever_the_senders_profile_holds_the_others_get_the_push(
+    profile: Any, fields: Any
+) -> None:
+    push = await pushed(Stored(STORED | {"users/ann": profile}), sender_id="ann", **fields)
+    assert sorted(read_by(push)) == ["bob", "zoé"]
+
+
 # Unread messages
 
-READ = {"sender_id": "ann", "text": "Hello there"}
 UNREAD = READ | {"unread_message": True}
 
 
@@ -240,7 +340,7 @@ async def test_no_other_write_says_it_once_more(before: Any, after: Any) -> None
 async def test_what_an_unread_message_says_without_words_or_name(
     fields: Any, sender: Any, title: str, body: str
 ) -> None:
-    stored = {"users/ann": sender, "conversations/c1": {"member_ids": ["ann", "bob"]}}
+    stored = {"users/ann": sender, "users/bob": {}, "conversations/c1": {"member_ids": ["bob"]}}
     before = {"sender_id": "ann", **fields}
     push = await pushed_again(before, before | {"unread_message": True}, Stored(stored))
     assert only_body(push)["message"] == {"title": title, "body": body}
@@ -249,3 +349,111 @@ async def test_what_an_unread_message_says_without_words_or_name(
 async def test_a_mark_that_is_neither_true_nor_false_is_named() -> None:
     with pytest.raises(InvalidDocument, match="m1: unread_message must be true or false"):
         await pushed_again(READ, READ | {"unread_message": "yes"})
+
+
+def by(**marks: Any) -> dict[str, Any]:
+    return READ | {"unread_by": marks}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (READ, by(bob=True), ["bob"]),
+        (by(), by(bob=True), ["bob"]),
+        (by(bob=False), by(bob=True), ["bob"]),
+        (by(bob=True), by(bob=True, zoé=True), ["zoé"]),
+        (by(bob=False, zoé=False), by(bob=True, zoé=True), ["bob", "zoé"]),
+        (READ | {"unread_by": "bob"}, by(bob=True), ["bob"]),
+        (by(bob=True), by(bob=True), []),
+        (by(bob=True), by(bob=False), []),
+        (by(bob=True), READ, []),
+        (READ, by(bob=False), []),
+        (READ, by(ann=True), []),  # the sender
+        (READ, by(tom=True), []),  # not a member any more
+        (by(bob=False), by(bob=False) | {"unread_message": True}, ["bob", "zoé"]),
+        (READ | {"recipient_ids": ["zoé"]}, by(bob=True) | {"recipient_ids": ["zoé"]}, []),
+        # As the Realtime Database shows `{"0": true, "1": false}`.
+        (READ, READ | {"unread_by": [True, False]}, []),
+        (None, by(bob=True), []),
+        (by(bob=True), None, []),
+    ],
+)
+async def test_who_marks_a_message_as_unread_is_told_and_no_one_else(
+    before: Any, after: Any, told: list[str]
+) -> None:
+    assert list(read_by(await pushed_again(before, after))) == told
+
+
+async def test_who_marks_a_message_in_a_conversation_that_they_muted_is_not_told() -> None:
+    look_up = Stored(STORED | {"conversations/c1": CONVERSATION | {"muted_by": ["bob"]}})
+    assert await pushed_again(READ, by(bob=True), look_up) is None
+
+
+async def test_of_those_who_did_not_mark_a_message_no_profile_is_read() -> None:
+    look_up = Stored(STORED)
+    await pushed_again(READ, by(bob=True), look_up)
+    assert look_up.reads == [("conversations/c1", "users/ann"), ("users/bob",)]
+
+
+@pytest.mark.parametrize("marks", ["bob", 5, ["bob"], {"bob": "yes"}, {"bob": 1}, {"bob": None}])
+async def test_a_mark_that_is_neither_true_nor_false_is_none(marks: Any) -> None:
+    assert await pushed_again(READ, READ | {"unread_by": marks}) is None
+
+
+@pytest.mark.parametrize("mark", [5, "yes", {}, []])
+async def test_whatever_one_person_marks_the_marks_of_the_others_count(mark: Any) -> None:
+    push = await pushed_again(READ, by(bob=True) | {"unread_by": {"bob": True, "mal": mark}})
+    assert list(read_by(push)) == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, ["bob", "zoé"]),
+        ({"unread_by": {"bob": False}}, ["zoé"]),
+        ({"unread_by": {"bob": True}}, ["bob", "zoé"]),
+        ({"unread_by": {"bob": False, "zoé": False}}, []),
+        ({"unread_message": False}, []),
+    ],
+)
+async def test_who_has_read_a_message_that_waited_is_not_told_and_the_others_are(
+    fields: dict[str, Any], told: list[str]
+) -> None:
+    change = message(**READ, **fields)
+    late = Late((change.document,), None, None)
+    push = await new_message(replace(change, late=late), Stored(STORED))
+    assert list(read_by(push)) == told
+
+
+# The Realtime Database: rules cannot look into a list, so people are keys there.
+
+
+@pytest.mark.parametrize(
+    ("conversation", "told"),
+    [
+        ({"members": {"ann": True, "bob": True}}, ["bob"]),
+        ({"members": {"ann": True, "bob": True}, "member_ids": ["ann", "bob", "zoé"]}, ["bob"]),
+        ({"members": {"bob": False, "zoé": True}}, ["zoé"]),
+        ({"members": {"bob": {"role": "admin"}}, "member_ids": ["zoé"]}, ["zoé"]),
+        ({"member_ids": ["ann", "bob"]}, ["bob"]),
+        ({"members": {"bob": True, "zoé": True}, "muted_by": {"bob": True}}, ["zoé"]),
+        ({"members": {"bob": True, "zoé": True}, "muted_by": ["bob"]}, ["zoé"]),
+        ({"members": {"bob": True, "zoé": True}, "muted_by": {"0": "zoé", "bob": True}}, []),
+        # `{"0": true, "1": true}`, people whose ids are whole numbers
+        ({"members": [True, True]}, ["0", "1"]),
+        ({"members": [True, True], "muted_by": [None, True]}, ["0"]),
+    ],
+)
+async def test_who_is_told_in_the_realtime_database(conversation: Any, told: list[str]) -> None:
+    change = replace(message(sender_id="ann", text="Hi"), database="database")
+    numbered: dict[str, Any] = {"users/0": {}, "users/1": {}}
+    push = await new_message(change, Stored(USERS | numbered | {"conversations/c1": conversation}))
+    assert list(read_by(push)) == told
+
+
+async def test_members_of_a_firestore_conversation_are_a_field_of_the_teams_own() -> None:
+    conversation = {"members": {"zoé": True}, "member_ids": ["ann", "bob"]}
+    push = await pushed(
+        Stored(USERS | {"conversations/c1": conversation}), sender_id="ann", text="Hi"
+    )
+    assert list(read_by(push)) == ["bob"]

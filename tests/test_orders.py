@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from batchpush import InvalidDocument, Push
+from batchpush.change import Reference
 from handlers.orders import order_delivered
 from tests.events import Stored, changed
 from tests.pushes import only_body
@@ -37,6 +38,14 @@ async def test_the_customer_reads_that_it_has_arrived() -> None:
     [
         ({"number": None}, {}, "Your order o1 has arrived"),
         ({"number": 77}, {}, "Your order 77 has arrived"),
+        ({"number": 1042.0}, {}, "Your order 1042 has arrived"),
+        ({"number": " \u200b\n"}, {}, "Your order o1 has arrived"),
+        ({"customer_id": Reference("users/ann")}, {}, "Your order B-77 has arrived"),
+        (
+            {"delivered_at": 1777896300, "time_zone": " europe/madrid "},
+            {"language": "es_MX.UTF-8"},
+            "Tu pedido B-77 ha llegado: lun, 4 may, 14:05 CEST",
+        ),
         ({}, {"language": "de"}, "Ihre Bestellung B-77 ist angekommen"),
         (
             {"delivered_at": NOON},
@@ -58,6 +67,19 @@ async def test_the_customer_reads_that_it_has_arrived() -> None:
 async def test_what_is_said_with_what_is_known(order: Any, profile: Any, body: str) -> None:
     push = await pushed(SENT, DELIVERED | order, **profile)
     assert only_body(push)["message"]["body"] == body
+
+
+@pytest.mark.parametrize(
+    ("delivered_at", "is_told"),
+    [
+        (NOON - timedelta(days=2), True),  # 46 hours before the event
+        (NOON - timedelta(days=2, hours=2), False),
+        ("2019-06-01T00:00:00Z", False),
+    ],
+)
+async def test_what_was_delivered_long_ago_is_history(delivered_at: Any, is_told: bool) -> None:
+    push = await pushed(SENT, DELIVERED | {"delivered_at": delivered_at})
+    assert (push is not None) is is_told
 
 
 @pytest.mark.parametrize("before", [None, {}, SENT, SENT | {"status": 5}])
@@ -89,6 +111,13 @@ async def test_no_other_write_is(before: Any, after: Any) -> None:
         ({"status": 5}, "orders/o1: status must be a string, not a number"),
         ({"customer_id": None}, "orders/o1: customer_id is missing"),
         ({"customer_id": "a/b"}, "orders/o1: customer_id is not a document id"),
+        (
+            {"customer_id": Reference("teams/1")},
+            "orders/o1: customer_id is a reference to a document outside users/",
+        ),
+        ({"number": Reference("users/ann")}, "orders/o1: number must be a string, not a reference"),
+        ({"delivered_at": 0}, "orders/o1: delivered_at is not .*: a number must be seconds or"),
+        ({"number": 1042.5}, "orders/o1: number must be a string, not a number"),
         ({"number": ["B-77"]}, "orders/o1: number must be a string, not a list"),
         ({"delivered_at": "today"}, "orders/o1: delivered_at is not a date and time"),
         ({"time_zone": "Mars/Olympus"}, "orders/o1: time_zone is not the name of a time zone"),

@@ -19,7 +19,7 @@ import pytest
 from batchpush.breaker import FAILURES
 from batchpush.change import Change
 from batchpush.delivery import Deliverer
-from batchpush.errors import DeliveryUnfinished
+from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.ledger import Ledger
 from batchpush.lookup import LookUp
 from batchpush.outcome import Reply
@@ -33,8 +33,8 @@ from tests.figures import figure
 from tests.firestore import Memory, Operation
 from tests.seed import SEED
 from tests.virtual import (
-    FIRST_BACKOFF,
-    LONGEST_BACKOFF,
+    MAX_BACKOFF,
+    MIN_BACKOFF,
     START,
     UNEVEN,
     Platform,
@@ -166,7 +166,7 @@ async def lasting(change: Change, look_up: LookUp) -> Push:
 
 def highest_rate() -> float:
     """Calls in one second after the outage, with four standard deviations for chance."""
-    pauses = [min(FIRST_BACKOFF * 2**number, LONGEST_BACKOFF) for number in range(100)]
+    pauses = [min(MIN_BACKOFF * 2**number, MAX_BACKOFF) for number in range(100)]
     rounds = sum(begins * (1 - UNEVEN) <= OUTAGE for begins in accumulate(pauses))
     events = (1 + rounds) * PER_SECOND
     return len(SETTINGS.batch_apps) * (events + 4 * math.sqrt(events))
@@ -239,14 +239,14 @@ async def tripped() -> tuple[World, Deliverer]:
     deliverer = world.deliverer(0)
     for app in SETTINGS.batch_apps:
         for _ in range(FAILURES):
-            deliverer.breakers[app].failed(now(), None)
+            deliverer.breakers[app].record_failure(now(), None)
     return world, deliverer
 
 
 def test_an_event_that_is_turned_away_costs_firestore_nothing() -> None:
     async def turned_away() -> None:
         world, deliverer = await tripped()
-        with pytest.raises(DeliveryUnfinished, match="does not answer"):
+        with pytest.raises(EventTurnedAway, match="does not answer"):
             await deliverer.deliver(event_at(now()), greet)
         assert world.memory.operations == []
 
@@ -272,7 +272,7 @@ def test_before_the_platform_gives_up_there_is_a_record(age: timedelta, state: S
 def test_while_one_app_is_well_its_calls_go() -> None:
     async def half() -> World:
         world, deliverer = await tripped()
-        deliverer.breakers["ios"].answered()
+        deliverer.breakers["ios"].record_success()
         with pytest.raises(DeliveryUnfinished, match="not every call"):
             await deliverer.deliver(event_at(now()), greet)
         return world

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush.outcome import (
-    FIRST_WAIT,
-    LONGEST_WAIT,
     MAX_RETRY_AFTER,
+    MAX_WAIT,
+    MIN_WAIT,
     MIN_WAIT_429,
     Outcome,
     Reply,
     Then,
-    judge,
+    classify,
     outcome_table,
     retry_after,
     wait_before,
@@ -59,7 +59,7 @@ HTML = b"<html>oops</html>"
     ],
 )
 def test_what_a_reply_means(reply: Reply, outcome: Outcome, then: Then) -> None:
-    rule = judge(reply)
+    rule = classify(reply)
     assert (rule.outcome, rule.then) == (outcome, then)
 
 
@@ -67,7 +67,7 @@ def test_what_a_reply_means(reply: Reply, outcome: Outcome, then: Then) -> None:
 def test_every_reply_means_something_and_only_a_token_means_accepted(
     status: int | None, body: bytes, sent: bool
 ) -> None:
-    rule = judge(Reply(status, body, sent=sent))
+    rule = classify(Reply(status, body, sent=sent))
     assert rule.outcome is not Outcome.ACCEPTED
 
 
@@ -137,7 +137,7 @@ def test_no_retry_after_crashes_or_blocks_an_app_for_long(header: str) -> None:
 @given(st.integers(1, 60), st.floats(0, 1))
 def test_the_backoff_has_full_jitter_and_a_limit(attempt: int, chance: float) -> None:
     wait = wait_before(attempt, Reply(503), NOW, lambda: chance)
-    assert 0 <= wait <= min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
+    assert 0 <= wait <= min(MAX_WAIT, MIN_WAIT * 2 ** (attempt - 1))
 
 
 @pytest.mark.parametrize(("status", "least"), [(503, 0.0), (429, 5.0)])
@@ -173,7 +173,7 @@ def test_of_an_error_batchs_own_words_are_kept_and_no_more() -> None:
     ],
 )
 def test_another_route_has_another_proof(reply: Reply, outcome: Outcome) -> None:
-    assert judge(reply, lambda reply: reply.status == 200).outcome is outcome
+    assert classify(reply, lambda reply: reply.status == 200).outcome is outcome
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a delivery claims: who is told now, who waits, and what is too much for one record."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -9,10 +10,14 @@ import pytest
 import batchpush.plan
 from batchpush import Message, Push, QuietHours, Recipients
 from batchpush.errors import InvalidPush
-from batchpush.plan import Plan, plan
+from batchpush.ledger import _to_document
+from batchpush.limits import Over
+from batchpush.outcome import Outcome, Reply
+from batchpush.plan import CALL_BYTES, Plan, plan
 from batchpush.record import Record, State
-from batchpush.waiting import Burst, StoredBurst, Window, name_of
+from batchpush.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
 from tests.deliveries import claimed
+from tests.firestore import Memory
 
 NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
@@ -66,7 +71,7 @@ def test_without_anybody_who_waits_the_calls_are_claimed_until_the_lease_ends() 
         best_before=NOW + FRESH_FOR,
         lease_until=LEASE_UNTIL,
     )
-    assert found == Plan(found.record)
+    assert found == Plan(found.record, push_to(to("ann")))
 
 
 def test_who_sleeps_is_told_in_a_delivery_of_its_own_and_the_others_now() -> None:
@@ -147,9 +152,9 @@ def test_a_push_that_is_counted_in_another_one_is_not_sent_itself() -> None:
     window = Window(NOW + WINDOW, "other")
     found = planned(push_to(to("ann")), burst=stored(ann=window), window=WINDOW)
     assert found.record.state is State.OBSOLETE
-    assert found.record.reason == "told in another push of its burst"
+    assert found.record.reason == "told in another push of its burst: other"
     assert found.burst is not None
-    assert found.burst.burst.about == {"other": (RECORD.document,)}
+    assert found.burst.burst.about == {"other": Joined(1, (RECORD.document,))}
 
 
 # What one record holds
@@ -167,7 +172,7 @@ def test_bodies_that_are_too_much_for_one_record_are_for_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     push = push_to(to("ann"))
-    size = len(told(planned(push).record))
+    size = len(told(planned(push).record)) + 2 * CALL_BYTES + len("ios" + "android")
     for inline, is_large in ((size, False), (size - 1, True)):
         monkeypatch.setattr(batchpush.plan, "INLINE", inline)
         assert (planned(push).large is not None) is is_large
@@ -180,14 +185,65 @@ def test_what_is_wrong_with_a_large_push_is_found_before_its_chunks_are_written(
     assert raised.value.field == "apps"
 
 
-def test_more_sleepers_than_one_record_holds_are_refused_by_name(
-    monkeypatch: pytest.MonkeyPatch,
+def test_more_sleepers_than_one_record_holds_wait_in_several() -> None:
+    many = [f"{number:0500}" for number in range(2 * MAX_PART // 500)]
+    found = planned(push_to(to(*many, quiet=NIGHT)))
+    waiting = [found.record, *found.later]
+    assert {record.not_before for record in waiting} == {MORNING}
+    assert len(waiting) == len({record.id for record in waiting}) > 1
+    assert [each for record in waiting for each in record.waits_for["custom_ids"]] == many
+    for record in waiting:
+        assert len(record.bodies[0].encode()) < 1_000_000
+
+
+def test_who_waits_is_remembered_as_a_person_and_not_as_the_ids_of_the_moment() -> None:
+    bob = Recipients(install_ids=["i1", "i2"], tokens=["t"], person="bob", quiet=NIGHT)
+    found = planned(push_to(to("ann", quiet=NIGHT), bob))
+    assert found.record.waits_for == {"custom_ids": ["ann", "bob"]}
+
+
+# Limits
+
+PEOPLE = ("ann", "bob", "cyd")
+NAMES = {each: name_of("custom_ids", each) for each in PEOPLE}
+OF_EACH = "over the limit of 20 to one recipient in 60 s"
+
+
+@pytest.mark.parametrize(
+    ("over", "is_told", "reason"),
+    [
+        (Over(), PEOPLE, None),
+        (Over(OF_EACH, names=frozenset([NAMES["bob"]])), ("ann", "cyd"), None),
+        (Over(OF_EACH, names=frozenset(NAMES.values())), (), OF_EACH),
+        (Over("over the limit of 60 in 60 s", is_all=True), (), "over the limit of 60 in 60 s"),
+    ],
+)
+def test_who_is_over_a_limit_is_left_out_and_the_others_are_told(
+    over: Over, is_told: tuple[str, ...], reason: str | None
 ) -> None:
-    push = push_to(to("zoé", quiet=NIGHT))
-    size = len(planned(push).record.bodies[0].encode())
-    monkeypatch.setattr(batchpush.plan, "INLINE", size)
-    assert planned(push).record.state is State.WAITING
-    monkeypatch.setattr(batchpush.plan, "INLINE", size - 1)
-    with pytest.raises(InvalidPush) as raised:
-        planned(push)
-    assert str(raised.value) == ("recipients are too many who have quiet hours at the same time")
+    bob = Recipients(install_ids=["i1", "i2"], person="bob")
+    found = planned(push_to(to("ann", "cyd"), bob)).limited([Over(), over], ("ios", "android"))
+    assert found.record.state is (State.CLAIMED if is_told else State.REFUSED)
+    assert found.record.reason == reason
+    ids = [{"bob": "i1"}.get(each, each) for each in is_told]
+    body = told(found.record) if is_told else ""
+    assert [each for each in ("ann", "i1", "cyd") if each in body] == [
+        each for each in ("ann", "i1", "cyd") if each in ids
+    ]
+
+
+def test_a_push_of_one_record_fits_with_whatever_becomes_of_it() -> None:
+    """Many calls, each with the longest problem, beside the largest bodies."""
+    groups = [Recipients(custom_ids=[f"u{number}"], reads=f"{number}") for number in range(800)]
+    words = {f"{number}": Message(f"{number:0800}") for number in range(800)}
+    push = replace(push_to(*groups), message=words)
+    record = planned(push).record
+    assert record.calls
+    refused = Reply(400, json.dumps({"code": 31, "type": "T", "message": "\u20ac" * 500}).encode())
+    calls = [call.after(Outcome.REFUSED, refused, 1) for call in record.calls]
+    ended = record.after(calls, NOW)
+    memory = Memory()
+    size = memory.client().create("d/r", _to_document(ended)).ByteSize()
+    assert size < 1_040_000
+    assert {call.status for call in ended.calls} == {400}
+    assert all(call.problem for call in ended.calls)

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+
+from emulators.serving import in_background
+from tests.network import Done, counted
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {  # all that matter here, so that nobody's .env does
@@ -64,8 +68,9 @@ def calls(stdout: str) -> list[tuple[str, dict[str, Any]]]:
 
 def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Folder) -> None:
     people = {
-        "conversations/c1": {"member_ids": ["ann", "bob", "zoe"]},
+        "conversations/c1": {"member_ids": ["ann", "bob", "zoe", "tim"]},
         "users/ann": {"display_name": "Ann"},
+        "users/bob": {},
         "users/zoe": {"language": "fr", "batch": {"custom_ids": ["Z"]}},
     }
     done = folder.run(
@@ -84,7 +89,7 @@ def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Fol
     assert english[1]["recipients"] == {"custom_ids": ["bob"]}
     assert french[1]["recipients"] == {"custom_ids": ["Z"]}
     assert "photo" in french[1]["message"]["body"]
-    assert done.stderr == "looked up and not there: users/bob\n"
+    assert done.stderr == "looked up and not there: users/tim\n"
     assert "DEV5F2C9D1E" not in done.stdout
 
 
@@ -98,7 +103,7 @@ def test_the_language_is_the_one_of_people_who_have_none(folder: Folder) -> None
 def test_who_has_quiet_hours_is_told_apart(folder: Folder) -> None:
     now = datetime.now(UTC)
     start, end = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-1, 1))
-    people = {"users/zoe": {"quiet_hours": {"start": start, "end": end}}}
+    people = {"users/bob": {}, "users/zoe": {"quiet_hours": {"start": start, "end": end}}}
     message = folder.file("message.json", MESSAGE | {"recipient_ids": ["bob", "zoe"]})
     done = folder.run(
         *("new_message", "--document", message),
@@ -142,13 +147,34 @@ def test_wrong_settings_are_named_and_do_not_stop_it(folder: Folder) -> None:
     assert "ios YOUR…" in done.stdout
 
 
+def test_a_file_may_be_what_the_rest_api_of_firestore_answers(folder: Folder) -> None:
+    def answer(path: str, **fields: Any) -> dict[str, Any]:
+        name = f"projects/p/databases/(default)/documents/{path}"
+        return {"name": name, "fields": fields, "createTime": "2026-05-04T10:20:30.123456789Z"}
+
+    before = answer("orders/7", status={"stringValue": "paid"}, customer_id={"stringValue": "zoe"})
+    order = before["fields"] | {"status": {"stringValue": "delivered"}}
+    people = {"users/zoe": answer("users/zoe", language={"stringValue": "fr"})}
+    done = folder.run(
+        *("order_delivered", "--document", folder.file("order.json", {"fields": order})),
+        *("--before", folder.file("before.json", before)),
+        *("--look-ups", folder.file("people.json", people)),
+    )
+    ((_, body),) = calls(done.stdout)
+    assert body["message"]["title"] == "Commande livrée"
+    assert body["recipients"] == {"custom_ids": ["zoe"]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["no_such", "--document", "message.json"], "no write calls no_such"),
         (["notify", "--document", "message.json"], "no write calls notify"),
         (["new_message", "--document", "gone.json"], "gone.json: No such file"),
-        (["new_message", "--document", "text.json"], "text.json is not JSON"),
+        (
+            ["new_message", "--document", "text.json"],
+            "text.json is not JSON: line 2, column 3: Expecting",
+        ),
         (["new_message", "--document", "list.json"], "list.json is not a JSON object"),
         (
             ["new_message", "--document", "message.json", "--look-ups", "message.json"],
@@ -168,7 +194,7 @@ def test_wrong_settings_are_named_and_do_not_stop_it(folder: Folder) -> None:
 )
 def test_what_cannot_be_shown_is_one_line(folder: Folder, arguments: list[str], said: str) -> None:
     folder.file("message.json", MESSAGE)
-    folder.file("text.json", "not JSON")
+    folder.file("text.json", '{"a":\n  what}')
     folder.file("list.json", "[]")
     paths = [str(folder.path / each) if each.endswith(".json") else each for each in arguments]
     done = folder.run(*paths)
@@ -176,3 +202,125 @@ def test_what_cannot_be_shown_is_one_line(folder: Folder, arguments: list[str], 
     assert said in done.stderr
     assert done.stderr.startswith("batchpush: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_documents_of_a_project_are_read_and_nothing_else_is_done(folder: Folder) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((request.method, request.path))
+        known = request.path == "/users/sender_id.json"
+        return web.json_response({"display_name": "Ann"} if known else None)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    request = folder.file("request.json", {"status": "pending"})
+    with in_background(app) as url:
+        done = folder.run(
+            *("friend_request_rtdb", "--document", request, "--project", "demo-batchpush"),
+            SOURCES="database",
+            FIREBASE_DATABASE_EMULATOR_HOST=url.removeprefix("http://"),
+        )
+    ((_, body),) = calls(done.stdout)
+    assert "Ann" in str(body["message"])
+    assert {method for method, _ in asked} == {"GET"}
+    assert ("GET", "/users/sender_id.json") in asked
+
+
+# Nothing leaves
+
+
+MAIN = """
+import asyncio, os, subprocess, threading, urllib.request
+import batchpush
+from batchpush import deliver, on_document_written
+from handlers import campaigns, orders
+
+async def posting(change, look_up):
+    post()
+
+def post():
+    urllib.request.urlopen("http://127.0.0.1:9/", b"")
+
+def post_in_a_thread():
+    thread = threading.Thread(target=post)
+    thread.start()
+    thread.join()
+
+def write_with_google_s_client():
+    from google.cloud.firestore import Client
+    Client().document("orders/7").set({"status": "lost"})
+"""
+FUNCTION = """
+@on_document_written("orders/{{order_id}}")
+async def {name}(change):
+    {body}
+"""
+LEAVES = {
+    "await batchpush.publish(change, campaigns.campaign)": "publishes a campaign",
+    "await batchpush.announce(change, bool, dict)": "makes a campaign of an article",
+    "await batchpush.sweep_deliveries()": "sends pushes",
+    "await batchpush.sweep_campaigns(campaigns.campaign)": "sends pushes",
+    "await batchpush.pull_results()": "sends pushes",
+    "await batchpush.send_delivery_chunk({'delivery': 'a', 'chunk': 'b'})": "sends pushes",
+    "await batchpush.send_waiting_delivery({'delivery': 'a'})": "sends pushes",
+    "batchpush.delivery.deliverer()": "sends pushes",
+    "await batchpush.firebase.firestore('(default)').commit([])": "writes to Firestore",
+    "write_with_google_s_client()": "uses the network",
+    "post()": "uses the network",
+    "await asyncio.to_thread(post)": "uses the network",
+    "post_in_a_thread()": "uses the network",
+    "await asyncio.open_connection('127.0.0.1', 9)": "uses the network",
+    "subprocess.run(['true'])": "starts a program",
+    "os.system('true')": "starts a program",
+    "await deliver(change, posting)": "uses the network",
+}
+AROUND = [
+    "{}",
+    "await deliver(change, orders.order_delivered); {}",
+    "try: {}\n    except Exception: pass",
+]
+BODIES = {around.format(body): said for body, said in LEAVES.items() for around in AROUND} | {
+    "pass": "does not call deliver",
+    "1 / 0": "ZeroDivisionError",
+}
+
+
+@pytest.fixture(scope="module")
+def previews(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    """What came of previews of functions of a `main.py`, by their bodies."""
+    folder = tmp_path_factory.mktemp("project")
+    names = {body: f"function_{number}" for number, body in enumerate(BODIES)}
+    functions = [FUNCTION.format(name=name, body=body) for body, name in names.items()]
+    (folder / "main.py").write_text(MAIN + "".join(functions))
+    (folder / "handlers").symlink_to(ROOT / "handlers")
+    (folder / "order.json").write_text(json.dumps(ORDER))
+    with counted(folder) as network:
+        commands = [["preview", name, "--document", "order.json"] for name in names.values()]
+        done = network.run(*commands, cwd=folder)
+        assert network.memory.operations == []
+    return dict(zip(names, done, strict=True))
+
+
+@pytest.mark.parametrize(("body", "said"), BODIES.items())
+def test_a_function_that_does_more_than_deliver_is_not_run_to_its_end(
+    previews: dict[str, Done], body: str, said: str
+) -> None:
+    done = previews[body]
+    assert (done.code, done.out, done.connections) == (2, "", [])
+    last = done.err.splitlines()[-1]  # a thread says itself what it died of
+    assert last.startswith("batchpush: ")
+    assert said in last
+
+
+def test_a_function_that_delivers_twice_is_shown_twice(tmp_path: Path) -> None:
+    twice = FUNCTION.format(
+        name="twice", body=AROUND[1].format("await deliver(change, orders.order_delivered)")
+    )
+    (tmp_path / "main.py").write_text(MAIN + twice)
+    (tmp_path / "handlers").symlink_to(ROOT / "handlers")
+    (tmp_path / "order.json").write_text(json.dumps(ORDER))
+    with counted(tmp_path) as network:
+        (done,) = network.run(["preview", "twice", "--document", "order.json"], cwd=tmp_path)
+    assert done.code == 0
+    assert done.out.count(": 2 calls, not sent") == 2

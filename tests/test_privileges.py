@@ -16,7 +16,7 @@ DEPLOY = Path("docs/deploy.md").read_text(encoding="utf-8")
 ROLES = {
     "google.cloud.firestore": {"roles/datastore.user"},
     "google.cloud.secretmanager_v1": {"roles/secretmanager.secretAccessor"},
-    "firebase_admin.db": {"roles/firebasedatabase.admin"},
+    "httpx_aiohttp": {"roles/firebasedatabase.admin"},  # the Realtime Database, and nothing else
     # The task is made in the account's own name, which is to act as itself.
     "firebase_admin.functions": {"roles/cloudtasks.enqueuer", "roles/iam.serviceAccountUser"},
 }
@@ -49,7 +49,7 @@ def client(name: str) -> str | None:
         return PART_OF_ONE.get(module, module)
     if first == "firebase_admin" and rest and not rest.startswith("exceptions"):
         return ".".join(name.split(".")[:2])
-    return None
+    return first if first == "httpx_aiohttp" else None
 
 
 def test_the_roles_to_give_are_those_of_the_clients_that_are_used() -> None:

@@ -172,7 +172,7 @@ def test_a_token_is_a_short_text(value: object, may_be: bool) -> None:
 
 def test_of_many_that_may_be_it_ten_are_named() -> None:
     tokens = [f"t{number:03}" for number in range(1000)]
-    held = DOUBTED.found(tokens, SALE, most_resends=1, now=NOW)
+    held = DOUBTED.found(tokens, SALE, max_resends=1, now=NOW)
     assert held.state is State.HELD
     assert (held.error or "").endswith("t008, t009, and 990 more")
 

@@ -1,7 +1,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batchpush.push
+from batchpush.change import Reference
 from batchpush.errors import InvalidPush
 from batchpush.push import (
     AROUND_IDS,
@@ -38,6 +39,16 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
+LANDING: dict[str, Any] = {"theme": "t", "actions": []}
+
+
+def nested(times: int, value: object = 0) -> dict[str, Any]:
+    """A map in a map in a map."""
+    for _ in range(times):
+        value = {"in": value}
+    return {"in": value}
+
+
 def push(**fields: Any) -> Push:
     title = fields.pop("title", None)
     defaults = {"group_id": "g", "recipients": ANN, "message": Message("Hello", title)}
@@ -52,6 +63,21 @@ def test_the_least_push_is_the_least_body() -> None:
     assert bodies(push()) == [
         {"group_id": "g", "message": {"body": "Hello"}, "recipients": {"custom_ids": ["ann"]}}
     ]
+
+
+def test_times_are_sent_as_iso_8601() -> None:
+    noon = datetime(2030, 6, 1, 12, 5, tzinfo=UTC)
+    landing = LANDING | {"actions": [{"args": {"at": [noon]}}]}
+    (body,) = bodies(push(custom_payload={"at": noon}, landing=landing, extra={"new": noon}))
+    assert json.loads(body["custom_payload"]) == {"at": "2030-06-01T12:05:00+00:00"}
+    assert body["landing"]["actions"] == [{"args": {"at": ["2030-06-01T12:05:00+00:00"]}}]
+    assert body["new"] == "2030-06-01T12:05:00+00:00"
+
+
+def test_whose_ids_they_are_is_not_told_to_batch() -> None:
+    bob = Recipients(install_ids=["i1"], person="bob")
+    (body,) = bodies(push(recipients=bob))
+    assert body["recipients"] == {"install_ids": ["i1"]}
 
 
 def test_every_field_arrives_under_batchs_name() -> None:
@@ -271,13 +297,28 @@ def test_a_push_that_waited_goes_to_those_who_still_want_it_as_it_was() -> None:
         ({"apps": "ios"}, "apps"),
         ({"best_before": timedelta(hours=25)}, "best_before"),
         ({"best_before": 3600}, "best_before"),
-        ({"custom_payload": {"at": object()}}, "custom_payload"),
-        ({"custom_payload": {"n": float("nan")}}, "custom_payload"),
+        ({"custom_payload": '{"n": NaN}'}, "custom_payload"),
+        ({"custom_payload": {"at": object()}}, "custom_payload.at"),
+        ({"custom_payload": {"n": float("nan")}}, "custom_payload.n"),
+        ({"custom_payload": {"a": {"b": [1, b"bytes"]}}}, "custom_payload.a.b[1]"),
+        ({"custom_payload": {"a": [{"\ud83d": 1}]}}, "custom_payload.a[0]"),
+        ({"custom_payload": {"\ud83d": b"bytes"}}, "custom_payload"),
+        ({"custom_payload": {"n": 10**5000}}, "custom_payload"),
+        ({"custom_payload": nested(2000)}, "custom_payload"),
+        ({"custom_payload": nested(2000, float("inf"))}, "custom_payload"),
+        ({"landing": LANDING | {"title": {1}}}, "landing.title"),
+        (
+            {"landing": LANDING | {"actions": [{"args": {"x": float("-inf")}}]}},
+            "landing.actions[0].args.x",
+        ),
         ({"landing": {"theme": "t"}}, "landing"),
         ({"sandbox": 1}, "sandbox"),
         ({"skip_media_check": "yes"}, "skip_media_check"),
         ({"extra": {"deeplink": "x"}}, "extra"),
-        ({"extra": {"new": "\ud83d"}}, "body"),
+        ({"extra": {"new": "\ud83d"}}, "extra.new"),
+        ({"extra": {"new": [b""]}}, "extra.new[0]"),
+        ({"message": Message("\u200b\u2060")}, "message.body"),
+        ({"message": Message("Hello", "\u200b")}, "message.title"),
     ],
 )
 def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
@@ -310,8 +351,19 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
         ({"message": {"fr": Message("Bonjour")}}, "message has no text for those who read None"),
         ({"message": Message("")}, "message.body must be a string that is not blank"),
         ({"message": Message("Hi", "")}, "message.title must be a string that is not blank"),
-        ({"extra": {"new": {1}}}, "body holds a value that JSON cannot"),
-        ({"extra": {"new": "\ud83d"}}, "body is not valid Unicode"),
+        ({"extra": {"new": {1}}}, "extra.new is set, for which JSON has no form"),
+        ({"extra": {"new": "\ud83d"}}, "extra.new is not valid Unicode"),
+        ({"landing": LANDING | {"x": float("nan")}}, "landing.x is not a number that JSON has"),
+        ({"custom_payload": nested(2000)}, "custom_payload is nested too deeply"),
+        (
+            {"message": Message(Reference("users/ann"))},
+            "message.body must be a string that is not blank, not a reference",
+        ),
+        (
+            {"deeplink": Reference("teams/1")},
+            "deeplink must be a link: https://, or of an app that DEEPLINK_BASE or "
+            "DEEPLINK_SCHEMES names, not a reference",
+        ),
     ],
 )
 def test_the_record_says_in_words_what_is_wrong(fields: dict[str, Any], said: str) -> None:

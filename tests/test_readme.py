@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+import main
 from batchpush import Document
 from batchpush import __main__ as cli
 from batchpush.publication import State
 from batchpush.settings import Settings
+from batchpush.triggers import WATCHED
 from emulators.batch.campaign_rules import campaign_refusal
 from handlers.campaigns import campaign
 from tests.events import Stored, created
@@ -58,15 +60,13 @@ def test_every_command_is_there() -> None:
 
 
 def test_the_table_of_events_has_the_paths_of_main() -> None:
-    watched = re.findall(
-        r'_(?:created|updated|written|untouched)\("([^"]+)"', Path("main.py").read_text("utf-8")
-    )
+    watched = {WATCHED[name].path for name in vars(main) if name in WATCHED}
     stated = {
         path
         for row in table(README, heading="What is sent when")
         for path in re.findall(r"`([^`]+)`", " ".join(row[1:3]))
     }
-    assert stated == set(watched)
+    assert stated == watched
 
 
 def examples() -> list[dict[str, Any]]:
@@ -103,6 +103,8 @@ BY = {
     r"(venv/bin/)?python -m batchpush preview .*": "tests/test_preview.py",
     r"python -m batchpush (deliveries|show|replay|erase|stats) .*": "tests/test_cli.py",
     r"(printf '%s' '\w+' \| )?gcloud .*": CLOUD,
+    r"for service in [a-z -]+; do gcloud .*; done": "tests/test_check.py",
+    r"echo \S+ >> requirements.in && make lock": "tests/test_packages.py",
     r"for name in [a-z ]+; do gcloud .*; done": "tests/test_ops.py",
     r"firebase (use --add|functions:delete .*)": CLOUD,
 }

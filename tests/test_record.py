@@ -40,12 +40,12 @@ def record(state: State, *calls: CallState, unknown: int = 0) -> Record:
     )
 
 
-def taken_up(record: Record, now: datetime = LATER, most_resends: int = 1) -> Record:
-    return record.taken_up(
+def reclaimed(record: Record, now: datetime = LATER, max_resends: int = 1) -> Record:
+    return record.reclaimed(
         owner="second",
         now=now,
         lease_until=now + timedelta(seconds=60),
-        most_resends=most_resends,
+        max_resends=max_resends,
     )
 
 
@@ -71,7 +71,7 @@ def test_the_state_of_a_delivery_is_that_of_its_least_finished_call(
 
 
 @pytest.mark.parametrize(
-    ("outcome", "unknown", "most_resends", "state", "unknown_after"),
+    ("outcome", "unknown", "max_resends", "state", "unknown_after"),
     [
         (Outcome.ACCEPTED, 0, 1, A, 0),
         (Outcome.REFUSED, 0, 1, R, 0),
@@ -83,9 +83,9 @@ def test_the_state_of_a_delivery_is_that_of_its_least_finished_call(
     ],
 )
 def test_a_call_after_a_try(
-    outcome: Outcome, unknown: int, most_resends: int, state: CallState, unknown_after: int
+    outcome: Outcome, unknown: int, max_resends: int, state: CallState, unknown_after: int
 ) -> None:
-    call = CallRecord("ios", 0, unknown=unknown).after(outcome, Reply(503), most_resends)
+    call = CallRecord("ios", 0, unknown=unknown).after(outcome, Reply(503), max_resends)
     assert (call.state, call.unknown, call.tries) == (state, unknown_after, 1)
 
 
@@ -99,7 +99,7 @@ def test_a_call_after_a_try(
     ],
 )
 def test_a_call_says_what_it_was_answered(reply: Reply, problem: str | None) -> None:
-    call = CallRecord("ios", 0).after(Outcome.REFUSED, reply, most_resends=1)
+    call = CallRecord("ios", 0).after(Outcome.REFUSED, reply, max_resends=1)
     assert (call.status, call.problem) == (reply.status, problem)
 
 
@@ -135,24 +135,24 @@ def test_who_may_take_it_up(state: State, now: datetime, free: bool) -> None:
 
 
 def test_an_owner_that_died_may_have_sent_what_was_pending() -> None:
-    taken = taken_up(record(State.CLAIMED, P, A, R))
+    taken = reclaimed(record(State.CLAIMED, P, A, R))
     assert [(call.state, call.unknown) for call in taken.calls] == [(P, 1), (A, 0), (R, 0)]
     assert (taken.state, taken.owner, taken.revision) == (State.CLAIMED, "second", 1)
 
 
 def test_an_owner_that_died_too_often_leaves_it_to_a_person() -> None:
-    assert taken_up(record(State.CLAIMED, P), most_resends=0).state is State.HELD
-    assert taken_up(record(State.CLAIMED, P, unknown=1)).state is State.HELD
+    assert reclaimed(record(State.CLAIMED, P), max_resends=0).state is State.HELD
+    assert reclaimed(record(State.CLAIMED, P, unknown=1)).state is State.HELD
 
 
 def test_a_retry_was_told_of_and_nothing_is_in_doubt() -> None:
-    taken = taken_up(record(State.RETRY, P))
+    taken = reclaimed(record(State.RETRY, P))
     assert (taken.state, taken.calls[0].unknown) == (State.CLAIMED, 0)
 
 
 def test_what_is_too_old_is_not_sent_any_more() -> None:
     old = NOW + timedelta(hours=1)
-    taken = taken_up(record(State.RETRY, P, A), now=old)
+    taken = reclaimed(record(State.RETRY, P, A), now=old)
     assert (taken.state, [call.state for call in taken.calls]) == (State.EXPIRED, [E, A])
 
 
@@ -186,6 +186,30 @@ def test_what_is_sent_again_is_not_what_it_was_refused_for_any_more() -> None:
     assert again == replace(
         record(State.RETRY, P), best_before=MUCH_LATER, revision=1, updated_at=LATER
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "days", "until"),
+    [
+        (State.SENT, 7, "2026-05-11"),
+        (State.SENT, 29, "2026-06-02"),
+        (State.SENT, 30, None),  # the record goes by then itself
+        (State.RETRY, 7, None),
+        (State.REFUSED, 7, None),
+        (State.HELD, 7, None),
+        (State.EXPIRED, 7, None),
+    ],
+)
+def test_bodies_of_what_batch_accepted_are_kept_for_some_days(
+    state: State, days: int, until: str | None
+) -> None:
+    ended = record(state, A)
+    assert ended.keeping_bodies(days) == replace(ended, bodies_until=until)
+
+
+def test_bodies_that_are_kept_for_no_day_are_not_in_the_outcome() -> None:
+    assert record(State.SENT, A).keeping_bodies(0) == replace(record(State.SENT, A), bodies=())
+    assert record(State.HELD, H).keeping_bodies(0) == record(State.HELD, H)
 
 
 # What waits
@@ -310,3 +334,19 @@ def test_bodies_do_not_show_in_a_repr() -> None:
 def test_times_that_would_let_two_send_at_once_are_refused(timing: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
         Timing(**timing)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_there"),
+    [
+        ("//firestore.googleapis.com/projects/p/databases/(default)", True),
+        ("//firestore.googleapis.com/projects/p/databases/orders", False),
+        ("//firestore.googleapis.com/projects/p/databases/x-(default)", False),
+        ("//firebase.callable/notify/ann/databases/(default)", False),
+        ("//firebasedatabase.googleapis.com/projects/_/locations/us-central1/instances/i", False),
+    ],
+)
+def test_a_document_is_where_its_record_is_in_the_same_database(
+    source: str, is_there: bool
+) -> None:
+    assert replace(record(State.SENT), source=source).is_in_firestore is is_there

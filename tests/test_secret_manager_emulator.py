@@ -168,6 +168,44 @@ def test_a_call_without_a_token_is_unauthenticated(
     assert reply.json()["error"]["status"] == "UNAUTHENTICATED"
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:4011"}, 200),
+        ({"Host": "127.0.0.1:4011"}, 200),
+        ({"Host": "[::1]:4011"}, 200),
+        ({"Host": "evil.example"}, 403),  # a name that was made to point here
+        ({"Host": "evil.example:4011", "Origin": "http://evil.example:4011"}, 403),
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "secretmanager.googleapis.com"}, 403),
+        ({"Host": "localhost:4011", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:4011", "Origin": "http://localhost:3000"}, 403),
+        ({"Host": "localhost:4011", "Origin": "http://localhost:4011"}, 200),
+        ({"Host": "localhost:4011", "Origin": "null"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "["}, 403),
+    ],
+)
+def test_pages_of_other_sites_read_no_secret_and_order_nothing(
+    headers: dict[str, str], status: int, secrets: SecretManager
+) -> None:
+    secrets.add_version("demo", "batch-rest-key", "very-secret")
+    secrets.clear()
+    access = f"{secrets.url}/v1/{SECRET}/versions/latest:access"
+    with httpx.Client(trust_env=False, headers=headers) as http:
+        token = {"Authorization": "Bearer local"}
+        read = http.get(access, headers=token)
+        listed = http.get(f"{secrets.url}/__calls")
+        ordered = http.post(f"{secrets.url}/__faults", json={"status": 503})
+    assert {read.status_code, listed.status_code, ordered.status_code} == {status}
+    if status == 403:
+        assert read.json()["error"]["status"] == "PERMISSION_DENIED"
+        assert "data" not in read.text
+        assert secrets.calls() == []
+
+
 def test_a_method_that_the_stand_in_lacks_says_so(client: Client) -> None:
     with pytest.raises(exceptions.MethodNotImplemented, match="no DELETE"):
         client.delete_secret(name=SECRET)

@@ -87,7 +87,7 @@ def test_batch_itself_is_not_called_unless_a_person_types_the_id_again(
 def test_a_person_who_asks_twice_gets_it(
     stand_in: batch.Batch, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr("batchpush.send_test.LOOPBACK", frozenset())
+    monkeypatch.setattr("batchpush.send_test.is_loopback", lambda url: False)
     monkeypatch.setattr("sys.stdin", Terminal("bob\n"))
     assert cli.main(["send-test", *arguments]) == 0
     assert len(stand_in.calls()) == len(APPS)

@@ -2,11 +2,20 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from batchpush.errors import ConfigurationError
-from batchpush.settings import Settings
+from batchpush.settings import Settings, is_loopback, watched_instance
+from batchpush.settings import settings as of_process
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 def settings(**environment: str) -> Settings:
@@ -30,8 +39,18 @@ def settings(**environment: str) -> Settings:
         ("BATCH_API_URL", "http://10.0.0.1:4010"),
         ("BATCH_API_URL", "ftp://localhost"),
         ("SECRET_MANAGER_URL", "https://example.com"),
+        ("BATCH_REST_KEY_SECRET", "5f2c9d1e0a7b4c3d8e6f5a4b3c2d1e0f"),
         ("REGION", "everywhere"),
         ("SOURCES", "firestore,mysql"),
+        ("DATABASE_INSTANCE", "*"),
+        ("DATABASE_INSTANCE", "Demo"),
+        ("DATABASE_INSTANCE", "demo.firebaseio.com"),
+        ("DATABASE", "or"),
+        ("DATABASE", "Orders"),
+        ("DATABASE", "a/b"),
+        ("SERVICE_ACCOUNT", "batchpush"),
+        ("SERVICE_ACCOUNT", "ann@example.com"),
+        ("SERVICE_ACCOUNT", "serviceAccount:batchpush@"),
         ("DEFAULT_LANGUAGE", "english!"),
         ("DEEPLINK_BASE", "myapp"),
         ("DEEPLINK_BASE", "http://example.com/"),
@@ -86,6 +105,20 @@ def test_a_wrong_setting_is_not_repeated_for_it_may_be_a_key() -> None:
         ("BATCH_REST_KEY_SECRET", "projects/p-1/secrets/key", "projects/p-1/secrets/key"),
         ("SOURCES", "database, firestore", {"firestore", "database"}),
         ("REGION", "europe-west1", "europe-west1"),
+        ("DATABASE", "", "(default)"),
+        ("DATABASE", "orders-2", "orders-2"),
+        ("SERVICE_ACCOUNT", "", ""),
+        ("SERVICE_ACCOUNT", "batchpush@", "batchpush@"),
+        (
+            "SERVICE_ACCOUNT",
+            "batchpush@my-project.iam.gserviceaccount.com",
+            "batchpush@my-project.iam.gserviceaccount.com",
+        ),
+        (
+            "SERVICE_ACCOUNT",
+            "123-compute@developer.gserviceaccount.com",
+            "123-compute@developer.gserviceaccount.com",
+        ),
         ("DEEPLINK_BASE", "https://example.com/app/", "https://example.com/app/"),
         ("DEEPLINK_SCHEMES", "", set()),
         ("DEEPLINK_SCHEMES", " MyApp , partner:// ", {"myapp", "partner"}),
@@ -96,6 +129,98 @@ def test_a_wrong_setting_is_not_repeated_for_it_may_be_a_key() -> None:
 )
 def test_a_right_setting_is_read(variable: str, text: str, value: object) -> None:
     assert getattr(settings(**{variable: text}), variable.lower()) == value
+
+
+LOCAL = [
+    "http://localhost",
+    "http://localhost/",
+    "https://localhost:4010",
+    "HTTP://LocalHost:4010",
+    "http://127.0.0.1:65535/batch/v1",
+    "http://[::1]:4010",
+]
+ELSEWHERE = [
+    "http://evil.com\\@localhost",
+    "http://localhost\\@evil.com",
+    "http://localhost@evil.com",
+    "http://evil.com@localhost",
+    "http://user:password@127.0.0.1:4010",
+    "http://127.0.0.1.evil.com",
+    "http://localhost.evil.com",
+    "http://evil.com/localhost",
+    "http://evil.com#localhost",
+    "http://evil.com?localhost",
+    "http://localhost#@evil.com",
+    "http://localhost?@evil.com",
+    "http://localhost:4010?a=1",
+    "http://localhost:4010#a",
+    "http://[::1]evil",
+    "http://[::1]@evil.com",
+    "http://[::1].evil.com",
+    "http://[::ffff:127.0.0.1]",
+    "http://[::1%25eth0]",
+    "http://::1",
+    "http://localhost.",
+    "http://localhost:",
+    "http://localhost:0",
+    "http://localhost:65536",
+    "http://localhost:80evil",
+    "http://localhost:٤٠١٠",
+    "http://localhost:4010@evil.com",
+    "http://localhost%2eevil.com",
+    "http://loc\nalhost",
+    "http://local\thost",
+    "http://localhost\x00.evil.com",
+    "http://localhost /",
+    "http://localhost/a b",
+    "http://localhost/\u202e",
+    "http://ｌocalhost",
+    "http://127.1",
+    "http://127.0.0.2",
+    "http://0.0.0.0",
+    "http://2130706433",
+    "http://0x7f000001",
+    "http:localhost",
+    "http:///localhost",
+    "http:/localhost",
+    "//localhost",
+    "localhost:4010",
+    "ftp://localhost",
+    "javascript://localhost",
+    " http://localhost",
+    "http://localhost\n",
+    "",
+]
+
+
+@pytest.mark.parametrize("url", LOCAL)
+def test_an_address_on_this_machine_is_one_for_every_library(url: str) -> None:
+    assert is_loopback(url)
+    assert urlsplit(url).hostname in LOCAL_HOSTS
+    assert URL(url).host in LOCAL_HOSTS
+    assert httpx.URL(url).host in LOCAL_HOSTS
+    assert requests.Request("GET", url).prepare().url
+    assert settings(BATCH_API_URL=url).batch_api_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+@pytest.mark.parametrize("variable", ["BATCH_API_URL", "SECRET_MANAGER_URL"])
+def test_what_any_library_may_take_for_another_host_is_not_on_this_machine(
+    variable: str, url: str
+) -> None:
+    assert not is_loopback(url)
+    if url.strip() and not is_loopback(url.strip()):
+        with pytest.raises(ConfigurationError, match=f"^{variable}: expected "):
+            settings(**{variable: url})
+
+
+@given(st.text(alphabet="htp:/localhost127.0[]@#?\\% 4evil.com", max_size=40))
+def test_an_address_that_is_taken_is_at_one_of_three_hosts(rest: str) -> None:
+    url = f"http://{rest}"
+    if is_loopback(url):
+        assert urlsplit(url).hostname in LOCAL_HOSTS
+        assert URL(url).host in LOCAL_HOSTS
+        assert httpx.URL(url).host in LOCAL_HOSTS
 
 
 @pytest.mark.parametrize(
@@ -132,3 +257,33 @@ def test_the_example_file_has_every_setting_with_its_default() -> None:
         assert default is None or given[variable] == default
     assert set(given) == {setting.name.upper() for setting in fields(Settings)}
     Settings.from_environment(given)
+
+
+USUAL = "demo-batchpush-default-rtdb"
+
+
+@pytest.mark.parametrize(
+    ("config", "chosen", "watched"),
+    [
+        (None, "", USUAL),
+        ("not JSON", "", USUAL),
+        ("[]", "", USUAL),
+        ('{"projectId": "p"}', "", USUAL),
+        ('{"databaseURL": null}', "", USUAL),
+        ('{"databaseURL": "https://evil.example"}', "", USUAL),
+        ('{"databaseURL": "https://old-app.firebaseio.com"}', "", "old-app"),
+        ('{"databaseURL": "https://a-1.europe-west1.firebasedatabase.app/"}', "", "a-1"),
+        ('{"databaseURL": "http://127.0.0.1:9000/?ns=local"}', "", "local"),
+        ('{"databaseURL": "https://old-app.firebaseio.com"}', "chosen", "chosen"),
+        (None, "chosen", "chosen"),
+    ],
+)
+def test_the_project_s_default_database_is_watched_unless_another_one_is_chosen(
+    config: str | None, chosen: str, watched: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if config:
+        monkeypatch.setenv("FIREBASE_CONFIG", config)
+    monkeypatch.setenv("DATABASE_INSTANCE", chosen)
+    of_process.cache_clear()
+    assert watched_instance() == watched
+    of_process.cache_clear()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dotenv import dotenv_values
 
 from emulators import secret_manager, suite, tools
 from emulators.suite import CannotStart, DidNotStart, Part
@@ -167,6 +167,8 @@ def test_the_generated_firebase_json_runs_the_project_from_another_directory() -
     }
     assert generated["firestore"] == {"rules": "/home/ada/project/firestore.rules"}
     assert original["functions"]["runtime"] == "python312"
+    of_many = original | {"functions": [{"source": "web"}, original["functions"]]}
+    assert suite.firebase_json(of_many, root, directory, "python311") == generated
 
     emulators = generated["emulators"]
     assert emulators.pop("ui") == {"enabled": False}
@@ -213,10 +215,38 @@ def test_real_keys_in_the_shell_do_not_reach_the_functions(monkeypatch: pytest.M
     assert "real" not in suite.inherited_environment("mark").values()
 
 
-def test_settings_survive_being_written_and_read_again(tmp_path: Path) -> None:
-    settings = {"A": "", "B": "a # b", "C": 'quote " and \\ and \\n', "D": "two\nlines\t", "E": "'"}
-    (tmp_path / ".env").write_text(suite.env_text(settings))
-    assert dotenv_values(tmp_path / ".env") == settings
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("DEEPLINK_BASE=myapp://a#b", "myapp://a"),
+        ("DEEPLINK_BASE=myapp://a # said", "myapp://a"),
+        ("DEEPLINK_BASE='myapp://a#b' # said", "myapp://a#b"),
+        ('DEEPLINK_BASE="myapp://a\\\\b"', "myapp://a\\b"),
+        ("\ufeffDEEPLINK_BASE=myapp://é", "myapp://é"),
+        ("export DEEPLINK_BASE = $x://${y}", "$x://${y}"),
+    ],
+)
+def test_a_file_of_settings_is_read_as_for_a_deployment(
+    tmp_path: Path, line: str, value: str
+) -> None:
+    (tmp_path / ".env").write_text(line)
+    assert suite.settings_in(tmp_path / ".env") == {"DEEPLINK_BASE": value}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"A=1\nwords\n", ".env:2: is not NAME=VALUE"),
+        (b"PORT=1\n", ".env:1: PORT is a name that Firebase keeps"),
+        ("A=1\n".encode("utf-16"), ".env: is UTF-16"),
+    ],
+)
+def test_what_a_deployment_would_refuse_is_refused(
+    tmp_path: Path, data: bytes, problem: str
+) -> None:
+    (tmp_path / ".env").write_bytes(data)
+    with pytest.raises(CannotStart, match=re.escape(problem)):
+        suite.local_settings(tmp_path / ".env")
 
 
 def test_a_missing_file_of_settings_is_one_line(

@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -5,8 +7,11 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+import batchpush.change
+import handlers.texts
+from batchpush import ConfigurationError
 from batchpush.settings import settings
-from handlers.texts import BYTES, TEXTS, language_of, say, shorten
+from handlers.texts import BYTES, TEXTS, language_of, read_texts, say, shorten
 from tests.pushes import PATIENT
 
 DEFAULT = TEXTS[settings().default_language]
@@ -37,6 +42,56 @@ def test_a_text_that_a_language_lacks_is_said_in_the_default_language(
     assert say("game_turn", "fr", game="Chess") == say("game_turn", "en", game="Chess")
 
 
+FILES = {"en": '[greeting]\ntitle = "Hello"\nbody = "{sender} is here"\n'}
+
+
+def folder(path: Path, **files: str) -> Path:
+    for language, toml in (FILES | files).items():
+        (path / f"{language}.toml").write_text(toml, encoding="utf-8")
+    return path
+
+
+def test_what_is_broken_in_one_language_is_said_in_the_default_one_and_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = FILES["en"].replace("{sender}", "{sender")
+    languages = read_texts(folder(tmp_path, fr=broken, de="[greeting"), "en")
+    monkeypatch.setattr(handlers.texts, "LANGUAGES", languages)
+    monkeypatch.setattr(
+        handlers.texts, "TEXTS", {name: languages[name].texts for name in languages}
+    )
+    handlers.texts._log_if_broken.cache_clear()
+    for language in ("fr", "de", "en", "fr"):
+        assert say("greeting", language, sender="Ann").body == "Ann is here"
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["severity"], line["message"], line["data"]["file"]) for line in lines] == [
+        ("ERROR", "text.broken", "handlers/texts/fr.toml"),
+        ("ERROR", "text.broken", "handlers/texts/de.toml"),
+    ]
+    assert lines[0]["data"]["text"] == "greeting"
+    assert lines[0]["data"]["problem"] == "body: expected '}' before end of string"
+    handlers.texts._log_if_broken.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        (FILES["en"].replace("{sender}", "sender}"), r"en.toml: \[greeting\] body: Single '}'"),
+        ("[greeting", "handlers/texts/en.toml: is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_default_language_stops_the_deployment(
+    tmp_path: Path, toml: str, said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        read_texts(folder(tmp_path, en=toml), "en")
+
+
+def test_a_default_language_without_a_file_stops_the_deployment(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"DEFAULT_LANGUAGE: there is no .*/fr.toml"):
+        read_texts(folder(tmp_path), "fr")
+
+
 @pytest.mark.parametrize("value", ["{sender}", "{0.__class__}", "}{", "%s"])
 def test_what_users_wrote_is_not_read_as_a_template(value: str) -> None:
     assert say("new_message_picture", "en", sender=value).title == value
@@ -57,10 +112,26 @@ def test_what_users_wrote_is_not_read_as_a_template(value: str) -> None:
         (None, "en"),
         (5, "en"),
         (["fr"], "en"),
+        ("fr_FR.UTF-8", "fr"),
+        ("pt_BR", "en"),
     ],
 )
 def test_the_nearest_language_is_spoken(wanted: object, language: str) -> None:
     assert language_of(wanted) == language
+
+
+def test_the_languages_are_those_that_there_are_texts_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert language_of("pt_PT", ["en", "pt-BR"]) == "pt-BR"
+    monkeypatch.setitem(TEXTS, "zh-Hant", {})
+    assert language_of("zh_HK") == "zh-Hant"
+
+
+def test_what_is_no_language_is_named_once_in_a_process(capsys: pytest.CaptureFixture[str]) -> None:
+    batchpush.change.warn_of_field.cache_clear()
+    for wanted in ("français", "english", "ja", "fr", None):
+        language_of(wanted)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["data"] == {"field": "language"}
 
 
 FAMILY, THUMB, FLAG, ACCENT = "👩‍👩‍👧‍👦", "👍🏽", "🇫🇷", "e\u0301"

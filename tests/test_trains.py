@@ -80,6 +80,7 @@ async def test_becoming_cancelled_is_a_push(before: Any) -> None:
         (CANCELLED, None),
         (RUNS, None),
         (RUNS, CANCELLED | {"passenger_ids": []}),
+        (None, CANCELLED | {"departs_at": "2019-06-01T11:05:00Z"}),  # an import of old ones
     ],
 )
 async def test_no_other_write_is(before: Any, after: Any) -> None:

@@ -6,12 +6,25 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchpush import QuietHours, Recipients
 from batchpush.push import ID_LISTS
-from batchpush.waiting import Arrangement, Burst, Part, Window, arrange, name_of
+from batchpush.waiting import (
+    MAX_ABOUT,
+    MAX_ABOUT_BYTES,
+    MAX_PART,
+    MAX_WINDOWS,
+    Arrangement,
+    Burst,
+    Joined,
+    Part,
+    Window,
+    arrange,
+    name_of,
+    waiting_lists,
+)
 
 NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
@@ -83,7 +96,7 @@ def test_a_burst(
     assert ids(found.now) == now
     assert later(found) == ({waits_until: ["bob"]} if waits_until else {})
     assert found.burst is not None
-    assert found.burst.about == ({"W": ("d",)} if counted else {})
+    assert found.burst.about == ({"W": Joined(1, ("d",))} if counted else {})
     (opened,) = found.burst.windows.values()
     assert opened.until == (waits_until or (window.until if counted and window else NOW + WINDOW))
     assert opened.delivery == ("D" if waits_until else "W" if counted else None)
@@ -111,7 +124,7 @@ def test_everybody_is_told_of_everything_exactly_once(
     def wake(delivery: str) -> None:
         nonlocal burst
         part, document = waiting.pop(delivery)
-        documents = {document, *burst.about.get(delivery, ())}
+        documents = {document, *burst.about.get(delivery, Joined()).newest}
         burst = burst.without(delivery)
         # The handler says who of them is told of what: those to whom it was addressed.
         told.update(
@@ -151,3 +164,78 @@ def test_what_a_burst_says_of_people_cannot_be_read_as_their_ids() -> None:
     assert found.burst is not None
     assert not {"bob", "t1"} & set(found.burst.windows)
     assert len(found.burst.windows) == 2
+
+
+def test_a_person_is_one_in_a_burst_whatever_ids_they_have() -> None:
+    bob = Recipients(install_ids=["i1", "i2"], person="bob")
+    found = arranged(bob, burst=Burst())
+    assert found.burst is not None
+    assert set(found.burst.windows) == {BOB}
+    assert arranged(to("bob"), burst=found.burst).now == [], "as the same person by the user id"
+
+
+def test_whoever_has_to_wait_again_gets_a_delivery_that_was_never_there() -> None:
+    """The parts of a delivery that waits again are no parts of its first claim."""
+    siesta = QuietHours(time(22, 30), time(23, 30), UTC)
+    groups = (to("ann"), to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
+    first = arrange(groups, document="d", delivery="D", now=NOW, claimant="one")
+    again = arrange(groups, document="d", delivery="D", now=NOW, claimant="two")
+    assert not {*first.later} & {*again.later}
+
+
+# What grows with what people write
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 120)), max_size=60),
+    st.integers(1, 400),
+    st.integers(1, 4000),
+)
+@settings(max_examples=30)
+def test_a_burst_is_bounded_however_many_write_and_wait(
+    deliveries: list[tuple[int, int]], length: int, people: int
+) -> None:
+    burst = Burst({f"{number:020}": Window(NOW + WINDOW, f"{number}") for number in range(people)})
+    burst = burst.bounded()
+    for number, times in deliveries:
+        for each in range(times):
+            path = f"{'p' * length}/{number}-{each}"
+            burst = burst.after(NOW, {}, {f"{number}": path})
+    assert len(burst.windows) <= MAX_WINDOWS
+    assert all(len(joined.newest) <= MAX_ABOUT for joined in burst.about.values())
+    paths = [path for joined in burst.about.values() for path in joined.newest]
+    assert sum(map(len, paths)) <= MAX_ABOUT_BYTES
+
+
+def test_of_many_documents_the_newest_are_kept_and_all_are_counted() -> None:
+    burst = Burst()
+    for number in range(50):
+        burst = burst.after(NOW, {}, {"D": f"messages/{number}"})
+    joined = burst.about["D"]
+    assert (joined.count, joined.omitted) == (50, 50 - MAX_ABOUT)
+    assert joined.newest[-1] == "messages/49"
+
+
+def test_a_document_that_changes_again_and_again_joins_once() -> None:
+    burst = Burst()
+    for _ in range(3):
+        burst = burst.after(NOW, {}, {"D": "games/g1"})
+    assert burst.about["D"] == Joined(1, ("games/g1",))
+
+
+def test_the_windows_that_last_longest_are_kept() -> None:
+    windows = {f"{number}": Window(NOW + timedelta(seconds=number)) for number in range(1, 3000)}
+    kept = Burst(windows).bounded().windows
+    assert min(each.until for each in kept.values()) == NOW + timedelta(seconds=3000 - MAX_WINDOWS)
+
+
+def test_a_part_holds_no_more_than_a_record_can() -> None:
+    many = [to(f"{number:0400}", quiet=NIGHT) for number in range(3 * MAX_PART // 400)]
+    parts = arranged(*many).later.values()
+    assert len(parts) > 2
+    for part in parts:
+        listed = waiting_lists(part.recipients)["custom_ids"]
+        assert sum(len(each) + 4 for each in listed) < MAX_PART + 1000
+    assert sorted(each for part in parts for each in ids(part.recipients)) == sorted(
+        each for group in many for each in group.custom_ids
+    )

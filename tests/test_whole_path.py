@@ -438,7 +438,7 @@ def test_what_is_wrong_with_a_campaign_is_where_its_editor_looks(
     document = firestore.document(f"campaigns/{unique}")
     document.set({"name": "Sale", "push_time": "soon", "messages": {"en": {"body": "Hello"}}})
     until("state", lambda: have_all(firestore, document.path, state="REFUSED"))
-    error = f"{document.path}: push_time is not a date and time"
+    error = f"{document.path}: push_time is not a date and time such as 2030-06-01T11:05:00Z"
     assert have_all(firestore, document.path, error=error)
     assert calls_about(batch, unique) == []
 
@@ -478,6 +478,7 @@ def test_who_left_a_cart_alone_is_reminded_once(
 
 VALUES: dict[str, Any] = {
     "users/ann": {"display_name": "Ann"},
+    "users/bob": {"display_name": "Bob"},
     "users/zoé": {"display_name": "Zoé", "language": "fr"},
     "conversations/rtdb": {"member_ids": ["ann", None, "zoé", "tom"], "muted_by": ["tom"]},
     "conversations/map": {"member_ids": {"ann": True}},
@@ -516,6 +517,7 @@ def database() -> Iterator[Callable[..., None]]:
             f"{os.environ['FUNCTIONS_EMULATOR_URL']}/functions/projects/demo-batchpush"
             f"/triggers/us-central1-{function}-0"
         )
+        VALUES[unquote(path)] = value
         now = datetime.now(UTC).isoformat()
         headers = database_headers(path, event_id=uuid.uuid4().hex, time=now)
         httpx.post(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from batchpush.errors import TryAgainLater
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
-FIRST_BACKOFF, LONGEST_BACKOFF = 10.0, 600.0  # seconds, Eventarc's
+MIN_BACKOFF, MAX_BACKOFF = 10.0, 600.0  # seconds, Eventarc's
 UNEVEN = 0.1  # so much more or less of it
 
 T = TypeVar("T")
@@ -67,10 +67,10 @@ class Platform:
         self._instances.append((instance, asyncio.Semaphore(self._at_once)))
 
     async def brings(self, event: Any) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = MIN_BACKOFF
         while not await self._delivered(event):
             await asyncio.sleep(backoff * self._random.uniform(1 - UNEVEN, 1 + UNEVEN))
-            backoff = min(backoff * 2, LONGEST_BACKOFF)
+            backoff = min(backoff * 2, MAX_BACKOFF)
         self.done_at[event] = seconds()
 
     async def _delivered(self, event: Any) -> bool:

@@ -1,15 +1,16 @@
 """What only the project in the cloud can say. Everything is read, and nothing is changed."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchpush.check.findings import Finding, error, not_checked, ok, warning
 from batchpush.discovery import Discovery
-from batchpush.settings import Settings
+from batchpush.settings import DEFAULT_DATABASE, Settings
 
 TIMEOUT = 5.0  # seconds for one request
+OF_A_PROJECT = ".iam.gserviceaccount.com"
 EVERYTHING = frozenset({"roles/owner", "roles/editor"})
 # Where a Firestore database of several regions is best reached from, as the Firebase CLI has it.
 NEAREST = {"nam5": "us-central1", "nam7": "us-central1", "eur3": "europe-west1"}
@@ -46,11 +47,10 @@ DATABASE_ROLE = Role(
     "look-ups and outcomes in the Realtime Database",
     EVERYTHING | {"roles/firebase.admin", "roles/firebase.developAdmin"},
 )
+RECEIVER = Role("roles/eventarc.eventReceiver", "receives the writes")
+INVOKER = Role("roles/run.invoker", "calls the functions, for Eventarc and Cloud Tasks")
 # The first deployment gives these to the default service account, and to no other.
-GIVEN_ROLES = (
-    Role("roles/eventarc.eventReceiver", "is told of writes"),
-    Role("roles/run.invoker", "calls the functions, for Eventarc, Cloud Tasks and the scheduler"),
-)
+GIVEN_ROLES = (RECEIVER, INVOKER)
 
 
 class NotKnown(Exception):
@@ -102,7 +102,7 @@ def _why(api: str, status: int, found: Any) -> str:
     if any(each.get("reason") == "SERVICE_DISABLED" for each in details):
         return f"{api}.googleapis.com is not enabled in the project"
     if status in (401, 403):
-        return f"you have no leave to ask {api}"
+        return f"you do not have permission to ask {api}"
     return f"{api} answered {status}"
 
 
@@ -132,7 +132,8 @@ QUESTIONS = {
         "v1/projects/{project}/services:batchGet?"
         + "&".join(f"names=projects/{{project}}/services/{api}" for api in APIS),
     ),
-    "database": ("GET", "firestore", "v1/projects/{project}/databases/(default)"),
+    "database": ("GET", "firestore", "v1/projects/{project}/databases/{database}"),
+    "databases": ("GET", "firestore", "v1/projects/{project}/databases"),
     "instances": ("GET", "firebasedatabase", "v1beta/projects/{project}/locations/-/instances"),
     "secret": ("GET", "secretmanager", "v1/{secret}"),
     "version": ("GET", "secretmanager", "v1/{secret}/versions/latest"),
@@ -142,15 +143,16 @@ QUESTIONS = {
         "v1/{secret}:getIamPolicy?options.requestedPolicyVersion=3",
     ),
     "policy": ("POST", "cloudresourcemanager", "v1/projects/{project}:getIamPolicy"),
+    "account": ("GET", "iam", "v1/projects/{account_project}/serviceAccounts/{account}"),
     "account_policy": (
         "POST",
         "iam",
-        "v1/projects/{project}/serviceAccounts/{account}:getIamPolicy",
+        "v1/projects/{account_project}/serviceAccounts/{account}:getIamPolicy",
     ),
     "ttl": (
         "GET",
         "firestore",
-        "v1/projects/{project}/databases/(default)/collectionGroups/{collection}/fields/expire_at",
+        "v1/projects/{project}/databases/{database}/collectionGroups/{collection}/fields/expire_at",
     ),
 }
 
@@ -159,12 +161,26 @@ Answer = dict[str, Any] | None | NotKnown
 
 @dataclass(frozen=True)
 class Cloud:
-    """What was answered to each question of `QUESTIONS`; None where nothing is there."""
+    """What was answered to each question of `QUESTIONS`; None where nothing is there.
+
+    `callers` are the policies of the deployed functions that Eventarc and Cloud Tasks call, by
+    their services in Cloud Run; asked for only where no role holds for the whole project.
+    """
 
     project: str
     account: str
     settings: Settings
     answers: Mapping[str, Answer]
+    callers: Mapping[str, Answer] = field(default_factory=dict)
+
+    @property
+    def is_default_account(self) -> bool:
+        return self.account.endswith("-compute@developer.gserviceaccount.com")
+
+    @property
+    def account_project(self) -> str:
+        """Where the account is."""
+        return _project_of(self.account) or self.project
 
     @property
     def secret(self) -> str:
@@ -194,13 +210,15 @@ def look(google: Google, project: str, settings: Settings, discovery: Discovery)
             return why
 
     found = answer("GET", "cloudresourcemanager", f"v1/projects/{project}")
-    account = _own_account(discovery)
+    account = _in_full(_own_account(discovery) or settings.service_account, project)
     if not account and isinstance(found, dict):
         account = f"{found['projectNumber']}-compute@developer.gserviceaccount.com"
     secret = settings.batch_rest_key_secret
     names = {
         "project": project,
         "account": account,
+        "account_project": _project_of(account) or project,
+        "database": settings.database,
         "collection": settings.deliveries_collection,
         "secret": secret if "/" in secret else f"projects/{project}/secrets/{secret}",
     }
@@ -211,8 +229,44 @@ def look(google: Google, project: str, settings: Settings, discovery: Discovery)
     }
     if not account:  # its roles cannot be told from others
         why = found if isinstance(found, NotKnown) else NotKnown(f"there is no project {project}")
-        answers |= dict.fromkeys(("secret_policy", "policy", "account_policy"), why)
-    return Cloud(project, account, settings, answers)
+        of_account = ("secret_policy", "policy", "account", "account_policy")
+        answers |= dict.fromkeys(of_account, why)
+    cloud = Cloud(project, account, settings, answers)
+    if not account or cloud.is_default_account or _may_call(cloud):
+        return cloud
+    region = f"v2/projects/{project}/locations/{settings.region}/services"
+    callers = {
+        service: answer("GET", "run", f"{region}/{service}:getIamPolicy")
+        for service in _called_services(discovery)
+    }
+    return replace(cloud, callers=callers)
+
+
+def _may_call(cloud: Cloud) -> bool:
+    """Whether the account may call every function of the project."""
+    policy = cloud.answers["policy"]
+    held = set() if isinstance(policy, NotKnown) else _roles_in(policy, cloud.account)
+    return INVOKER.name in held or bool(INVOKER.or_one_of & held)
+
+
+def _called_services(discovery: Discovery) -> list[str]:
+    """The functions that are called in the account's name; the CLI sees to the schedules."""
+    called = (
+        name
+        for name, endpoint in discovery.endpoints.items()
+        if endpoint.get("eventTrigger") or "taskQueueTrigger" in endpoint
+    )
+    return sorted(name.lower().replace("_", "-") for name in called)
+
+
+def _in_full(account: str, project: str) -> str:
+    return f"{account}{project}{OF_A_PROJECT}" if account.endswith("@") else account
+
+
+def _project_of(account: str) -> str | None:
+    """None for an account that Google made."""
+    domain = account.partition("@")[2]
+    return domain.removesuffix(OF_A_PROJECT) if domain.endswith(OF_A_PROJECT) else None
 
 
 def _own_account(discovery: Discovery) -> str:
@@ -248,16 +302,31 @@ def apis(cloud: Cloud) -> Iterator[Finding]:
 
 def database(cloud: Cloud) -> Iterator[Finding]:
     found, region = cloud.known("database"), cloud.settings.region
+    name = cloud.settings.database
     if found is None:
-        mend = f"gcloud firestore databases create --location={region} --project={cloud.project}"
-        yield error("there is no Firestore database, where the delivery records are", mend=mend)
+        named = "" if name == DEFAULT_DATABASE else f"--database={name} "
+        create = f"gcloud firestore databases create {named}--location={region}"
+        says = f"there is no Firestore database {name}, where the delivery records are"
+        yield error(says + _others(cloud), mend=f"{create} --project={cloud.project}")
     elif found.get("type") == "DATASTORE_MODE":
-        yield error("the (default) database is in Datastore mode, and calls no function")
+        says = f"the database {name} is in Datastore mode, and calls no function"
+        yield error(says + _others(cloud))
     elif (location := str(found.get("locationId"))) and region != NEAREST.get(location, location):
         near = NEAREST.get(location, location)
         yield warning(f"Firestore is in {location}, far from the functions: set REGION={near}")
     else:
         yield ok(f"Firestore is in {location}")
+
+
+def _others(cloud: Cloud) -> str:
+    """The databases that `DATABASE` could name instead."""
+    answer = cloud.answers["databases"]
+    listed = answer.get("databases", ()) if isinstance(answer, dict) else ()
+    names = [
+        each["name"].rpartition("/")[2] for each in listed if each.get("type") != "DATASTORE_MODE"
+    ]
+    others = [name for name in names if name != cloud.settings.database]
+    return f": there is {', '.join(others)}; set DATABASE={others[0]}" if others else ""
 
 
 def instances(cloud: Cloud) -> Iterator[Finding]:
@@ -314,25 +383,89 @@ def reader(cloud: Cloud) -> Iterator[Finding]:
     yield from _role(cloud, READER, held, where)
 
 
+def account(cloud: Cloud) -> Iterator[Finding]:
+    """An account of its own, which may do no more than it has to."""
+    if not cloud.is_default_account and cloud.known("account") is None:
+        name = cloud.account.partition("@")[0]
+        mend = f"gcloud iam service-accounts create {name} --project={cloud.account_project}"
+        yield error(f"there is no service account {cloud.account}", mend=mend)
+        return
+    wide = EVERYTHING & _roles_in(cloud.known("policy"), cloud.account)
+    if wide and cloud.is_default_account:
+        says = (
+            f"the functions run as {cloud.account}, which has {min(wide)}: whoever breaks into one"
+            " may change the whole project. Make an account, set SERVICE_ACCOUNT=batchpush@, and"
+            " run this again, which says what it needs"
+        )
+        mend = f"gcloud iam service-accounts create batchpush --project={cloud.project}"
+        yield warning(says, mend=mend)
+    elif wide:
+        member = f"--member=serviceAccount:{cloud.account} --role={min(wide)}"
+        mend = f"gcloud projects remove-iam-policy-binding {cloud.project} {member}"
+        yield warning(f"{cloud.account} has {min(wide)}, far more than it needs", mend=mend)
+    else:
+        yield ok(f"the functions run as {cloud.account}")
+
+
 def roles(cloud: Cloud) -> Iterator[Finding]:
     held = _roles_in(cloud.known("policy"), cloud.account)
     wanted = ROLES + ((DATABASE_ROLE,) if "database" in cloud.settings.sources else ())
     where = f"projects add-iam-policy-binding {cloud.project}"
     for role in wanted:
         yield from _role(cloud, role, held, where)
-    is_default = cloud.account.endswith("-compute@developer.gserviceaccount.com")
+    if not cloud.is_default_account:
+        yield from _role(cloud, RECEIVER, held, where)
+        return
     for role in GIVEN_ROLES:
         for finding in _role(cloud, role, held, where):
-            yield (
-                warning(finding.says, mend=finding.mend) if is_default and finding.mend else finding
-            )
+            yield warning(finding.says, mend=finding.mend) if finding.mend else finding
+
+
+def calling(cloud: Cloud) -> Iterator[Finding]:
+    """Service by service: a function is one of many in Cloud Run."""
+    if cloud.is_default_account:
+        return
+    if _may_call(cloud):
+        yield ok(f"{INVOKER.name} ({INVOKER.reason})")
+        return
+    cloud.known("policy")
+    for answer in cloud.callers.values():
+        if isinstance(answer, NotKnown):
+            raise answer
+    policies = {
+        service: answer
+        for service, answer in cloud.callers.items()
+        if not isinstance(answer, NotKnown)
+    }
+    there = [service for service, policy in policies.items() if policy is not None]
+    missing = [
+        service
+        for service in there
+        if INVOKER.name not in _roles_in(policies[service], cloud.account)
+    ]
+    if missing:
+        says = f"{INVOKER.name} is not given for {', '.join(missing)} ({INVOKER.reason})"
+        yield error(says, mend=_give_each(cloud, missing))
+    if len(there) < len(policies) or not policies:
+        says = f"{INVOKER.name}: functions that are not deployed yet: run this again afterwards"
+        yield warning(says)
+    elif not missing:
+        yield ok(f"{INVOKER.name} for each function ({INVOKER.reason})")
+
+
+def _give_each(cloud: Cloud, services: Sequence[str]) -> str:
+    where = f"--region={cloud.settings.region} --project={cloud.project}"
+    member = f"--member=serviceAccount:{cloud.account} --role={INVOKER.name}"
+    give = f"gcloud run services add-iam-policy-binding $service {where} {member}"
+    return f"for service in {' '.join(services)}; do {give}; done"
 
 
 def acting(cloud: Cloud) -> Iterator[Finding]:
     held = _roles_in(cloud.known("account_policy"), cloud.account)
     if ACTS.name not in held:
         held |= _roles_in(cloud.known("policy"), cloud.account)
-    where = f"iam service-accounts add-iam-policy-binding {cloud.account} --project={cloud.project}"
+    binding = f"iam service-accounts add-iam-policy-binding {cloud.account}"
+    where = f"{binding} --project={cloud.account_project}"
     yield from _role(cloud, ACTS, held, where)
 
 
@@ -371,8 +504,10 @@ PARTS: Mapping[str, Callable[[Cloud], Iterator[Finding]]] = {
     "Realtime Database": instances,
     "secret": secret,
     "its latest version": version,
-    "leave to read it": reader,
+    "service account": account,
+    "permission to read the secret": reader,
     "roles": roles,
-    "leave to act as itself": acting,
+    "permission to act as itself": acting,
+    "permission to call the functions": calling,
     "TTL": ttl,
 }

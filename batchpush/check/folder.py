@@ -3,21 +3,30 @@
 import difflib
 import json
 import re
-import string
-import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from batchpush.callables import LIMITS
+from batchpush.check.environment import of_files
 from batchpush.check.findings import Finding, error, ok, warning
+from batchpush.check.packages import packages
+from batchpush.check.upload import BY_DEFAULT, ignores, upload, uploaded
 from batchpush.discovery import Discovery, watch_of
 from batchpush.env_files import Project, Variable, environment_of
+from batchpush.firebase_files import Unreadable, codebases, parse
 from batchpush.ledger import BURSTS, CHUNKS
-from batchpush.settings import LOOPBACK, VARIABLES, Settings, mended, problems_in
+from batchpush.limits import LIMITS
+from batchpush.settings import (
+    DEFAULT_DATABASE,
+    VARIABLES,
+    Settings,
+    is_loopback,
+    problems_in,
+    with_defaults,
+)
 from batchpush.terminal import masked
+from batchpush.wording import values_of, wording
 
 PYTHONS = ("python311", "python312", "python313")
 IGNORED = ("venv", ".git", "tests", "emulators")  # large, and of no use to a function
@@ -33,6 +42,9 @@ class Folder:
     pyvenv: str | None
     texts: Mapping[str, str]
     has_package_json: bool = False
+    has_functions_yaml: bool = False
+    firebaserc: str | None = None
+    requirements: str | None = None
 
     @classmethod
     def here(cls) -> "Folder":
@@ -45,7 +57,37 @@ class Folder:
                 for file in sorted(Path("handlers/texts").glob("*.toml"))
             },
             has_package_json=Path("package.json").exists(),
+            has_functions_yaml=Path("functions.yaml").exists(),
+            firebaserc=_text(".firebaserc"),
+            requirements=_text("requirements.txt"),
         )
+
+    @property
+    def codebase(self) -> Mapping[str, Any]:
+        """The entry of `firebase.json` for this folder; nothing where there is none."""
+        try:
+            return codebases(parse("firebase.json", self.firebase_json or ""))[0]
+        except (Unreadable, LookupError):
+            return {}
+
+    @property
+    def ignore(self) -> Sequence[str]:
+        """What a deployment does not upload."""
+        ignore = self.codebase.get("ignore")
+        return (
+            [each for each in ignore if isinstance(each, str)]
+            if isinstance(ignore, list)
+            else BY_DEFAULT
+        )
+
+    def where(self, key: str, value: object = None) -> str:
+        """The line of `firebase.json` that has the key, with this value where one is given."""
+        text = self.firebase_json or ""
+        wanted = rf'"{key}"\s*:' + (rf"\s*{re.escape(json.dumps(value))}" if value else "")
+        found = re.search(wanted, text)
+        if not found or "\n" not in text:
+            return "firebase.json"
+        return f"firebase.json:{text.count(chr(10), 0, found.start()) + 1}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +106,7 @@ class Deployment:
     @property
     def settings(self) -> Settings:
         """With defaults in the place of what is wrong."""
-        return Settings.from_environment(mended(self.environment))
+        return Settings.from_environment(with_defaults(self.environment))
 
     def where(self, variable: str) -> str:
         """The line that counts: of two, the later."""
@@ -74,7 +116,7 @@ class Deployment:
 
 def _text(name: str) -> str | None:
     file = Path(name)
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+    return file.read_bytes().decode("utf-8", errors="replace") if file.is_file() else None
 
 
 # The settings of one project
@@ -83,9 +125,11 @@ def _text(name: str) -> str | None:
 def of_deployment(deployment: Deployment) -> Iterator[Finding]:
     """In the order to mend them."""
     yield from env_files(deployment)
-    yield from settings(deployment)
-    yield from app_keys(deployment)
-    yield from media_hosts(deployment)
+    if not any(variable.is_whole_file for variable in deployment.variables):
+        yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
+        yield from settings(deployment)
+        yield from app_keys(deployment)
+        yield from media_hosts(deployment)
     yield from functions(deployment)
 
 
@@ -97,7 +141,7 @@ def env_files(deployment: Deployment) -> Iterator[Finding]:
         yield error(f"{own[0]} and {own[1]} are the same project's: keep one of them")
     for variable in deployment.variables:
         if variable.problem:
-            yield error(variable.problem, variable.where)
+            yield error(variable.problem, variable.where, variable.fix)
         elif variable.name == "BATCH_REST_API_KEY":
             says = "the REST key would be readable in every deployed function: put it into a secret"
             yield error(says, variable.where)
@@ -112,7 +156,7 @@ def settings(deployment: Deployment) -> Iterator[Finding]:
     for variable, problem in problems.items():
         yield error(problem, deployment.where(variable))
     for variable in ("BATCH_API_URL", "SECRET_MANAGER_URL"):
-        if urlsplit(getattr(deployment.settings, variable.lower())).hostname in LOOPBACK:
+        if is_loopback(getattr(deployment.settings, variable.lower())):
             says = f"{variable}: a deployed function has nothing to call on its own machine"
             yield error(says, deployment.where(variable))
     if not problems:
@@ -148,7 +192,7 @@ def media_hosts(deployment: Deployment) -> Iterator[Finding]:
 def functions(deployment: Deployment) -> Iterator[Finding]:
     discovery = deployment.discovery
     if discovery.problem:
-        yield error(discovery.problem, discovery.where)
+        yield error(discovery.problem, discovery.where, discovery.fix)
         return
     rows = [
         f"{name:<20} {_called(endpoint)}" for name, endpoint in sorted(discovery.endpoints.items())
@@ -168,35 +212,95 @@ def _called(endpoint: Mapping[str, Any]) -> str:
 # What every project shares
 
 
-def of_folder(folder: Folder, deployed_with: Sequence[Settings]) -> Iterator[Finding]:
-    """In the order to mend them; the settings are those of each project."""
+def of_folder(
+    folder: Folder, deployed_with: Sequence[Settings], imported: Collection[str] = ()
+) -> Iterator[Finding]:
+    """In the order to mend them; the settings are those of each project.
+
+    `imported` are the files that `main.py` imports.
+    """
+    yield from firebaserc(folder)
     yield from firebase_json(folder)
+    yield from files(folder, imported)
+    yield from databases(folder, [each.database for each in deployed_with])
     yield from indexes(folder, [each.deliveries_collection for each in deployed_with])
     yield from texts(folder, {each.default_language for each in deployed_with})
+
+
+def firebaserc(folder: Folder) -> Iterator[Finding]:
+    """The Firebase CLI deploys with a mistake in it too, as if it named no project."""
+    try:
+        parse(".firebaserc", folder.firebaserc or "{}")
+    except Unreadable as why:
+        yield error(why.says, why.where)
 
 
 def firebase_json(folder: Folder) -> Iterator[Finding]:
     file = "firebase.json"
     if folder.has_package_json:
         yield error("the Firebase CLI takes a folder with it for Node.js: move it", "package.json")
+    if folder.has_functions_yaml:
+        says = "the Firebase CLI deploys what it says, and does not ask main.py: move it"
+        yield error(says, "functions.yaml")
     if folder.firebase_json is None:
         yield error("is not there", file)
         return
     try:
-        parsed = json.loads(folder.firebase_json)
-        listed = parsed["functions"] if isinstance(parsed["functions"], list) else None
-        codebases = [parsed["functions"]] if listed is None else listed
-        ours = next(each for each in codebases if each["source"].strip("./") == "")
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        ours = codebases(parse(file, folder.firebase_json))
+    except Unreadable as why:
+        yield error(why.says, why.where)
+        return
+    except LookupError:
         yield error('has no "functions" with the "source" of this folder, "."', file)
         return
-    yield from _python(
-        folder, str(ours.get("runtime")), line_of(file, folder.firebase_json, '"runtime"')
-    )
-    ignored = ours.get("ignore")
-    if isinstance(ignored, list) and (left := [each for each in IGNORED if each not in ignored]):
+    runtime = ours[0].get("runtime")
+    yield from _python(folder, str(runtime), folder.where("runtime", runtime))
+    for entry in ours:
+        if entry.get("prefix") or "kit" in entry:
+            says = (
+                "prefix: functions and queues would get other names, to which large audiences"
+                " and quiet hours are not sent: remove it, and deploy to another project instead"
+            )
+            name = "kit" if "kit" in entry else "prefix"
+            yield error(says, folder.where(name, entry[name]))
+    if left := _large(folder):
         says = f"ignore: {', '.join(left)} would be uploaded with every deployment"
-        yield warning(says, line_of(file, folder.firebase_json, '"ignore"'))
+        yield warning(says, folder.where("ignore"))
+
+
+def _large(folder: Folder) -> list[str]:
+    """What "ignore" should keep out, and does not; it is another matter where it is left out."""
+    if not isinstance(folder.codebase.get("ignore"), list):
+        return []
+    return [each for each in IGNORED if not ignores(folder.ignore, f"/any/{each}")]
+
+
+def files(folder: Folder, imported: Collection[str]) -> Iterator[Finding]:
+    """What would be uploaded, and whether it can be imported there."""
+    if not folder.codebase:
+        return
+    where = folder.where("ignore")
+    yield from upload(Path(), folder.ignore, where, imported, told=_large(folder))
+    if folder.requirements is not None:
+        sources = [
+            file
+            for file in uploaded(Path(), folder.ignore)
+            if file.endswith(".py") and file.startswith(("main.py", "handlers/", "batchpush/"))
+        ]
+        yield from packages(folder.requirements, {file: _text(file) or "" for file in sources})
+
+
+def databases(folder: Folder, deployed_with: Collection[str]) -> Iterator[Finding]:
+    """Whether the indexes go to the database of the records."""
+    try:
+        config = parse("firebase.json", folder.firebase_json or "{}").get("firestore", {})
+    except (Unreadable, AttributeError):
+        return
+    entries = config if isinstance(config, list) else [config]
+    having = {each.get("database", DEFAULT_DATABASE) for each in entries if isinstance(each, dict)}
+    for name in sorted(set(deployed_with) - having):
+        says = f"firestore: DATABASE is {name}, and its indexes would go to another: set `database`"
+        yield error(says, folder.where("firestore"))
 
 
 def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
@@ -240,14 +344,18 @@ def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
 
 def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Finding]:
     """Whether each language has every text, with the same values in it."""
-    try:
-        languages = {
-            file: {key: _values(text) for key, text in tomllib.loads(toml).items()}
-            for file, toml in folder.texts.items()
-        }
-    except (ValueError, AttributeError):
-        return  # the import of main.py says in which file and line
-    found = list(_compared(folder, languages, default_languages))
+    read = {file: wording(toml) for file, toml in folder.texts.items()}
+    found = [
+        error(f"{key} {problem}".strip(), line_of(file, folder.texts[file], f"[{key}]"))
+        for file, of_language in read.items()
+        for key, problem in of_language.problems.items()
+    ]
+    languages = {
+        file: {key: values_of(text) for key, text in of_language.texts.items()}
+        for file, of_language in read.items()
+    }
+    broken = {(file, key) for file, each in read.items() for key in each.problems}
+    found += _compared(folder, languages, broken, default_languages)
     yield from found
     if languages and not found:
         yield ok(f"{', '.join(Path(file).stem for file in languages)}: complete", "handlers/texts")
@@ -256,8 +364,10 @@ def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Findin
 def _compared(
     folder: Folder,
     languages: Mapping[str, Mapping[str, set[str]]],
+    broken: Set[tuple[str, str]],
     default_languages: Collection[str],
 ) -> Iterator[Finding]:
+    """`broken` are the texts of which something else is said, by file and key."""
     variants: dict[str, list[set[str]]] = {}
     for of_language in languages.values():
         for key, values in of_language.items():
@@ -266,6 +376,8 @@ def _compared(
         for key, each in variants.items():
             # What most languages have is taken for right.
             usual = max(each, key=lambda values: (each.count(values), len(values)))
+            if {(file, key), (file, "")} & broken:
+                continue
             if key not in of_language and Path(file).stem in default_languages:
                 yield error(f"{key} is missing in the default language", file)
             elif key not in of_language:
@@ -276,12 +388,6 @@ def _compared(
             elif lost := sorted(usual - of_language[key]):
                 says = f"{key}: other languages also say {{{lost[0]}}}"
                 yield warning(says, line_of(file, folder.texts[file], f"[{key}]"))
-
-
-def _values(text: Mapping[str, str]) -> set[str]:
-    """The names of the `{...}` in a title and a body."""
-    formatted = " ".join(text.values())
-    return {name for _, name, _, _ in string.Formatter().parse(formatted) if name}
 
 
 def line_of(file: str, text: str, beginning: str) -> str:

@@ -34,7 +34,7 @@ NOW = "now"
 TIMES = ("push_time", "local_push_time")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 
-SHORTEST_NAME = 3
+MIN_NAME = 3
 SEGMENTS = frozenset({"NEW", "ONE_TIME", "ENGAGED", "DORMANT", "IMPORTED"})
 
 
@@ -70,7 +70,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and len(value) >= SHORTEST_NAME
+    return isinstance(value, str) and len(value) >= MIN_NAME
 
 
 def _are_objects(value: Any) -> bool:
@@ -96,7 +96,7 @@ def _in_each_message(check: Check) -> Check:
 CAMPAIGN_RULES = (
     Rule(DOUBTFUL, MALFORMED, no_nulls),
     Rule(OFFICIAL, MISSING, required("name")),
-    Rule(OFFICIAL, MALFORMED, optional("name", f"at least {SHORTEST_NAME} characters", _is_name)),
+    Rule(OFFICIAL, MALFORMED, optional("name", f"at least {MIN_NAME} characters", _is_name)),
     Rule(OFFICIAL, MISSING, required("live")),
     Rule(OFFICIAL, MALFORMED, optional("live", "a boolean", is_switch)),
     # when

@@ -26,7 +26,7 @@ LIVE_ONLY = ("campaigns/view", "campaigns/list", "campaigns/stats")
 
 SWITCHES = {"true": True, "false": False}
 DEFAULT_LIMIT = 10
-LARGEST_LIMIT = 100
+MAX_LIMIT = 100
 
 
 class State(Enum):
@@ -210,11 +210,11 @@ def _list_reply(campaigns: Sequence[Campaign], query: Mapping[str, str], lenient
         if query.get(name, "true") not in SWITCHES:
             return MALFORMED_PARAMETER.reply(f"`{name}` must be true or false")
     # Whether Batch refuses a larger one or takes it for the largest is not documented.
-    if numbers["limit"] > LARGEST_LIMIT and not lenient:
-        return MALFORMED_PARAMETER.reply(f"`limit` must be at most {LARGEST_LIMIT}")
+    if numbers["limit"] > MAX_LIMIT and not lenient:
+        return MALFORMED_PARAMETER.reply(f"`limit` must be at most {MAX_LIMIT}")
     asked = [each for each in campaigns if _is_asked_for(each, query)]
     start = numbers["from"]
-    page = asked[start : start + min(numbers["limit"], LARGEST_LIMIT)]
+    page = asked[start : start + min(numbers["limit"], MAX_LIMIT)]
     return Reply(200, [each.row() for each in page])
 
 

@@ -1,7 +1,7 @@
 """What every table of rules is made of: a rule, how well it is known, and checks of a field.
 
 Batch publishes only part of its rules; the rest was gathered from what its clients do. So each
-rule says how well it is known, and a lenient judge drops those that are guesses.
+rule says how well it is known, and a lenient classify drops those that are guesses.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -12,8 +12,8 @@ from typing import Any
 from emulators.batch.replies import MALFORMED_PARAMETER, MISSING_PARAMETER, ErrorKind, Reply
 
 COLLAPSE_FIELDS = frozenset({"enabled", "key"})
-MOST_LABELS = 3
-LONGEST_TIME_TO_LIVE = 28 * 24 * 3600
+MAX_LABELS = 3
+MAX_TIME_TO_LIVE = 28 * 24 * 3600
 
 Body = Mapping[str, Any]
 
@@ -170,8 +170,8 @@ DELIVERY_RULES = (
         MALFORMED,
         optional(
             "time_to_live",
-            f"from 0 to {LONGEST_TIME_TO_LIVE} seconds",
-            lambda v: 0 <= v <= LONGEST_TIME_TO_LIVE,
+            f"from 0 to {MAX_TIME_TO_LIVE} seconds",
+            lambda v: 0 <= v <= MAX_TIME_TO_LIVE,
         ),
     ),
     # Batch's text gives 0 a meaning and forbids it in the same paragraph.
@@ -194,6 +194,6 @@ DELIVERY_RULES = (
     Rule(
         OFFICIAL,
         MALFORMED,
-        optional("labels", f"at most {MOST_LABELS}", lambda v: len(v) <= MOST_LABELS),
+        optional("labels", f"at most {MAX_LABELS}", lambda v: len(v) <= MAX_LABELS),
     ),
 )

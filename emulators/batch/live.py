@@ -1,7 +1,6 @@
 """The page of phones at `/`: its files, the stream that it shows, and what it can order."""
 
 import asyncio
-import ipaddress
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from yarl import URL
 
 from emulators.batch.faults import Fault
 from emulators.batch.journal import Call, parse
 from emulators.batch.project import CannotDo, Project
 from emulators.faults import FaultQueue
+from emulators.serving import is_of_this_address
 
 FILES = {file.name: file for file in (Path(__file__).parent / "page").iterdir()}
 
 SHOWN = 100  # calls and campaigns, the newest
-LONGEST_LIST = 100  # recipients that are shown of a call
+MAX_LIST = 100  # recipients that are shown of a call
 TICK_SECONDS = 0.1
 
 HEADERS = {
@@ -38,25 +37,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Any site can have a browser send something here; only our own page may order anything.
-
-    Host tells a site that gave its own name our address (DNS rebinding), Origin all others.
-    """
-    host = request.headers.get("Host", "localhost")
-    is_ours = request.headers.get("Origin") in (None, f"http://{host}")
+    """Any site can have a browser send something here; only our own page may order anything."""
     is_control = request.path == "/" or request.path.startswith("/__")
-    if is_control and not (is_ours and is_address(host)):
+    if is_control and not is_of_this_address(request):
         return web.json_response({"message": "only for pages of this address"}, status=403)
     return await handler(request)
-
-
-def is_address(host: str) -> bool:
-    """Whether it is no name that somebody could have registered."""
-    try:
-        name = URL(f"http://{host}").host or ""
-        return name == "localhost" or bool(ipaddress.ip_address(name))
-    except ValueError:
-        return False
 
 
 class Page:
@@ -182,5 +167,5 @@ def shorter(body: Any) -> Any:
     """The body with the first of many recipients."""
     if not (lists := recipient_lists(body)):
         return body
-    first = {kind: ids[:LONGEST_LIST] for kind, ids in lists.items()}
+    first = {kind: ids[:MAX_LIST] for kind, ids in lists.items()}
     return body | {"recipients": body["recipients"] | first}

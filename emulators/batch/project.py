@@ -64,6 +64,7 @@ class Project:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.id = environ["GCLOUD_PROJECT"]
+        self.database = environ.get("DATABASE", "(default)")
         self.collection = environ.get("DELIVERIES_COLLECTION", "batch_deliveries")
         self.records: list[dict[str, Any]] = []
         self.senders: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -99,7 +100,7 @@ class Project:
 
     async def _firestore(self, method: str, path: str, data: Any = None) -> Any:
         host = self.environ["FIRESTORE_EMULATOR_HOST"]
-        url = f"http://{host}/v1/projects/{self.id}/databases/(default)/documents{path}"
+        url = f"http://{host}/v1/projects/{self.id}/databases/{self.database}/documents{path}"
         # The emulator's word for one to whom no security rule applies.
         return await self._answer(method, url, data, {"Authorization": "Bearer owner"})
 

@@ -56,8 +56,8 @@ RECIPIENT_LISTS = frozenset({"custom_ids", "install_ids", "tokens", "advertising
 MEDIA_KINDS = frozenset({"icon", "picture", "audio", "video"})
 
 GROUP_ID = re.compile(r"[A-Za-z0-9_-]+")
-LONGEST_GROUP_ID = 128
-MOST_RECIPIENTS = 10_000
+MAX_GROUP_ID = 128
+MAX_RECIPIENTS = 10_000
 
 
 def refusal(body: Any, platform: str | None, lenient: bool = False) -> Reply | None:
@@ -95,8 +95,8 @@ def _some_recipient(posted: Posted) -> str | None:
 def _not_too_many_recipients(posted: Posted) -> str | None:
     count = recipient_count(posted.body)
     # The limit counts all lists together: Batch's own client adds them up before it sends.
-    too_many = count > MOST_RECIPIENTS
-    return f"`recipients` holds {count} IDs, over {MOST_RECIPIENTS}" if too_many else None
+    too_many = count > MAX_RECIPIENTS
+    return f"`recipients` holds {count} IDs, over {MAX_RECIPIENTS}" if too_many else None
 
 
 def _ids_hold(words: str, holds: Callable[[Any], bool]) -> Check:
@@ -176,8 +176,8 @@ RULES = (
         MALFORMED,
         optional(
             "group_id",
-            f"at most {LONGEST_GROUP_ID} characters",
-            lambda v: len(v) <= LONGEST_GROUP_ID,
+            f"at most {MAX_GROUP_ID} characters",
+            lambda v: len(v) <= MAX_GROUP_ID,
         ),
     ),
     # recipients

@@ -24,7 +24,7 @@ from emulators.batch.replies import (
 from emulators.batch.rules import recipient_count, refusal
 from emulators.batch.stats import Sent, stats_reply
 from emulators.faults import BadFault, FaultQueue
-from emulators.serving import LARGEST_BODY
+from emulators.serving import MAX_BODY
 
 
 def now_utc() -> datetime:
@@ -47,7 +47,7 @@ def create_app(
     page = Page(
         list(apps), batch.journal, batch.faults, batch.all_campaigns, batch.accept_only, project
     )
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[refuse_other_sites])
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[refuse_other_sites])
     app.add_routes(page.routes())
     app.add_routes(
         [
@@ -112,7 +112,7 @@ class BatchServer:
         try:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            unreadable = MALFORMED_PARAMETER.reply(f"the body is over {LARGEST_BODY} bytes")
+            unreadable = MALFORMED_PARAMETER.reply(f"the body is over {MAX_BODY} bytes")
         except web.RequestPayloadError:
             unreadable = MALFORMED_JSON_BODY.reply("the body cannot be decoded")
         address = Address.of(request.method, request.path)

@@ -16,7 +16,7 @@ from emulators.batch.replies import (
     Reply,
 )
 
-LONGEST_WINDOW_MONTHS = 6
+MAX_WINDOW_MONTHS = 6
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 COUNTERS = ("sent", "direct_open", "influenced_open", "reengaged", "errors")
@@ -96,9 +96,9 @@ def stats_reply(
         return MALFORMED_PARAMETER.reply(f"`{wrong}` must be a day as YYYY-MM-DD")
     if since >= until:
         return MALFORMED_PARAMETER.reply("`since` must be before `until`")
-    if until > _months_after(since, LONGEST_WINDOW_MONTHS):
+    if until > _months_after(since, MAX_WINDOW_MONTHS):
         return MALFORMED_PARAMETER.reply(
-            f"`until` is over {LONGEST_WINDOW_MONTHS} months after `since`"
+            f"`until` is over {MAX_WINDOW_MONTHS} months after `since`"
         )
     detail = _rows(sent.group_rows(app_key, group_id), since, until)
     return Reply(200, {"group_id": group_id, "detail": detail})

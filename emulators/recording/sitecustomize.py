@@ -42,6 +42,17 @@ def watch_http(module: ModuleType) -> None:
     connection.putrequest = watched(connection.putrequest, address)
 
 
+def watch_httpx(module: ModuleType) -> None:
+    """Of httpx over aiohttp."""
+
+    def address(_: Any, request: Any) -> str:
+        path, _, _ = request.url.raw_path.partition(b"?")
+        return f"{request.method} {request.url.netloc.decode()}{path.decode()}"
+
+    transport = module.AiohttpTransport
+    transport.handle_async_request = watched(transport.handle_async_request, address)
+
+
 def watched(function: Callable[..., Any], line: Callable[..., str]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         record(line(*args[:3]))
@@ -50,7 +61,12 @@ def watched(function: Callable[..., Any], line: Callable[..., str]) -> Callable[
     return call
 
 
-WATCH = {"grpc.aio._channel": watch_grpc, "grpc._channel": watch_grpc, "http.client": watch_http}
+WATCH = {
+    "grpc.aio._channel": watch_grpc,
+    "grpc._channel": watch_grpc,
+    "http.client": watch_http,
+    "httpx_aiohttp.transport": watch_httpx,
+}
 
 
 class Watch(importlib.abc.MetaPathFinder):

@@ -12,13 +12,13 @@ from aiohttp import web
 
 from emulators import faults
 from emulators.secret_manager.store import LATEST, Refused, Secret, State, Store, Version
-from emulators.serving import LARGEST_BODY
+from emulators.serving import MAX_BODY, is_of_this_address
 
 SECRETS = "/v1/projects/{project}/secrets"
 SECRET = SECRETS + "/{secret:[^/:]+}"
 VERSION = SECRET + "/versions/{version:[^/:]+}"
 
-LARGEST_PAGE = 25_000
+MAX_PAGE = 25_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ Method = Callable[[web.Request], Awaitable[dict[str, Any]]]
 
 def create_app() -> web.Application:
     server = SecretManagerServer()
-    app = web.Application(client_max_size=LARGEST_BODY)
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[refuse_other_sites])
     app.add_routes(
         [
             web.get("/__ready", server.ready),
@@ -67,6 +67,17 @@ def create_app() -> web.Application:
         ]
     )
     return app
+
+
+@web.middleware
+async def refuse_other_sites(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Any site can have a browser send something here, and a secret is no site's business."""
+    if is_of_this_address(request):
+        return await handler(request)
+    refused = Refused(403, "Only for programs and pages of this address.")
+    return web.json_response(refused.as_json(), status=refused.code)
 
 
 class SecretManagerServer:
@@ -111,7 +122,7 @@ class SecretManagerServer:
     async def list_versions(self, request: web.Request) -> dict[str, Any]:
         newest_first = self._secret(request).versions[::-1]
         start = _number(request, "pageToken", 0)
-        size = _number(request, "pageSize", 0) or LARGEST_PAGE
+        size = _number(request, "pageSize", 0) or MAX_PAGE
         end = start + size
         page = {
             "versions": [version.as_json() for version in newest_first[start:end]],

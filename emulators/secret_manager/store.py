@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-LARGEST_PAYLOAD = 64 * 1024
+MAX_PAYLOAD = 64 * 1024
 SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 LATEST = "latest"
 
@@ -92,8 +92,8 @@ class Secret:
     created: str = field(default_factory=_now)
 
     def add_version(self, payload: bytes, checksum_given: bool) -> Version:
-        if len(payload) > LARGEST_PAYLOAD:
-            raise Refused(400, f"The payload is over {LARGEST_PAYLOAD} bytes.")
+        if len(payload) > MAX_PAYLOAD:
+            raise Refused(400, f"The payload is over {MAX_PAYLOAD} bytes.")
         number = len(self.versions) + 1
         version = Version(f"{self.name}/versions/{number}", payload, checksum_given)
         self.versions.append(version)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -151,10 +151,26 @@ class Arena:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """The delivery records by their event, of which each has only one."""
-        found = [each.to_dict() for each in self._firestore.collection(self.collection).stream()]
+        return self._by_event(lambda state: state != "WAITING")
+
+    def waiting(self) -> dict[str, dict[str, Any]]:
+        """Those that wait, likewise."""
+        return self._by_event(lambda state: state == "WAITING")
+
+    def _by_event(self, is_asked_for: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
+        found = [
+            {"id": each.id, **record}
+            for each in self._firestore.collection(self.collection).stream()
+            if is_asked_for((record := each.to_dict())["state"])
+        ]
         records = {record["event_id"]: record for record in found}
         assert len(records) == len(found)
         return records
+
+    def tasks(self) -> set[str]:
+        """The deliveries for which a task was made, in any process, killed or not."""
+        said = (line for worker in self._workers for line in worker.of("task"))
+        return {line["data"]["delivery"] for line in said if line["function"] == "sendlater"}
 
     def arrived(self) -> Counter[tuple[str, str]]:
         """How often each call, an event and an app, reached Batch."""

@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -82,11 +83,37 @@ async def test_a_process_killed_anywhere_doubles_nothing_and_loses_nothing(
 ) -> None:
     arena = arena_for(k)
     chosen = cases(k, KILLS // 2)
+    counts = await _killed_everywhere(arena, chosen)
+    kills = sum(len(case.deaths) for case in chosen)
+    figure(f"{kills} processes killed, wherever a delivery can be, k = {k}", counts)
+
+
+@pytest.mark.parametrize("k", [0, 1])
+async def test_nor_does_it_lose_those_who_sleep_where_tasks_are_not_made_either(
+    arena_for: Arenas, k: int
+) -> None:
+    """One of three tasks is not accepted, and every push is counted for its sender."""
+    arena = arena_for(k)
+    chosen = cases(k, KILLS // 4)
+    counts = await _killed_everywhere(arena, chosen, asleep=True, lost_tasks=0.3)
+    records, waiting = arena.records(), arena.waiting()
+    assert set(waiting) == set(records)
+    assert not [record for record in records.values() if record.get("later")]
+    made = arena.tasks()
+    assert {record["id"] for record in waiting.values()} <= made
+    kills = sum(len(case.deaths) for case in chosen)
+    figure(
+        f"{kills} processes killed, one of three tasks not accepted, k = {k}",
+        f"{counts}; {len(waiting):,} who sleep wait, each with a task",
+    )
+
+
+async def _killed_everywhere(arena: Arena, chosen: list[Case], **spec: Any) -> str:
     free = asyncio.Semaphore(AT_ONCE)
 
     async def killed(case: Case) -> None:
         async with free:
-            await _kill(arena, case)
+            await _kill(arena, case, **spec)
 
     await together(map(killed, chosen))
     records = arena.records()
@@ -100,16 +127,13 @@ async def test_a_process_killed_anywhere_doubles_nothing_and_loses_nothing(
         for event in case.events
         if event not in records or not case.is_left_to_the_sweep
     ]
-    await arena.redeliver(redelivered)
+    await arena.redeliver(redelivered, **spec)
     await arena.sweep()
-
-    counts = arena.check(event for case in chosen for event in case.events)
-    kills = sum(len(case.deaths) for case in chosen)
-    figure(f"{kills} processes killed, wherever a delivery can be, k = {k}", counts)
+    return arena.check(event for case in chosen for event in case.events)
 
 
-async def _kill(arena: Arena, case: Case) -> None:
+async def _kill(arena: Arena, case: Case, **spec: Any) -> None:
     for death in case.deaths:
         trap = Trap(event=case.event, at=death)
-        spec = Spec(events=case.events, trap=trap, patience=DEADLINE / 2, timing=SHORT)
-        await arena.run(spec, status=-signal.SIGKILL)
+        told = Spec(events=case.events, trap=trap, patience=DEADLINE / 2, timing=SHORT, **spec)
+        await arena.run(told, status=-signal.SIGKILL)

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,12 +28,14 @@ import batchpush.ledger
 from batchpush.change import Change
 from batchpush.client import BatchClient
 from batchpush.delivery import Deliverer
-from batchpush.errors import TryAgainLater
+from batchpush.errors import TasksUnavailable, TryAgainLater
 from batchpush.firebase import firestore
 from batchpush.ledger import Entry, Ledger
+from batchpush.limits import Limit
 from batchpush.lookup import LookUp
 from batchpush.outcome import Reply
 from batchpush.push import Message, Push, Recipients
+from batchpush.quiet_hours import QuietHours
 from batchpush.record import Record, State
 from batchpush.rest_key import RestKey, RestKeyCache
 from batchpush.settings import settings
@@ -44,6 +46,8 @@ from tests.events import created
 JITTER = 0.008  # seconds; about as long as a commit takes on the emulator
 ANSWERED_WITHIN = 1.0  # seconds
 REDELIVERY = 0.2  # seconds, at most, until an event comes again
+HALF_A_NIGHT = timedelta(hours=6)
+MANY = 10**6  # pushes; nobody comes to that limit
 
 T = TypeVar("T")
 
@@ -67,6 +71,8 @@ class Spec:
     events: Sequence[str] = ()
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     audience: int = 2  # recipients
+    asleep: bool = False  # one more recipient, who has quiet hours; and the sender has limits
+    lost_tasks: float = 0.0  # the share of tasks that Cloud Tasks does not accept
     copies: int = 1  # of each event, at once
     at_once: int = 100  # deliveries
     per_second: float | None = None  # events; None is as fast as it goes
@@ -165,12 +171,17 @@ class TrappedClient(BatchClient):
 
 
 class SaidTasks(Tasks):
-    """Says what Cloud Tasks would be given."""
+    """Says what Cloud Tasks would be given, and accepts it or does not."""
+
+    lost: float = 0.0
 
     async def enqueue(
         self, function: str, data: Mapping[str, Any], at: datetime | None = None
     ) -> None:
-        say("task", data=dict(data))
+        await asyncio.sleep(chance.uniform(0, JITTER))
+        if chance.random() < self.lost:
+            raise TasksUnavailable("Cloud Tasks: Unavailable")
+        say("task", function=function, data=dict(data))
 
 
 class Worker:
@@ -183,6 +194,7 @@ class Worker:
         self.client = TrappedClient(settings(), timing, RestKeyCache(constant_key))
         self.ledger.traps = self.client.traps = traps
         tasks = SaidTasks(settings())
+        tasks.lost = spec.lost_tasks
         self.deliverer = Deliverer(self.ledger, self.client, tasks, settings(), timing)
         self.free = asyncio.Semaphore(spec.at_once)
         self.ends_at = time.monotonic() + spec.patience
@@ -236,11 +248,18 @@ class Worker:
         return answer
 
     async def handler(self, change: Change, look_up: LookUp) -> Push:
-        return Push(
+        push = Push(
             group_id=change.id,
             recipients=Recipients(custom_ids=people(self.spec.audience)),
             message=Message("Hello"),
         )
+        if not self.spec.asleep:
+            return push
+        begun, ends = change.time - HALF_A_NIGHT, change.time + HALF_A_NIGHT
+        night = QuietHours(begun.time(), ends.time(), UTC)
+        asleep = Recipients(custom_ids=["zoe"], quiet=night)
+        limits = [Limit(("ann",), MANY), Limit(("ann",), MANY, each=True)]
+        return replace(push, recipients=[*push.groups, asleep], sender="ann", limits=limits)
 
     def change(self, event: str) -> Change:
         written = created(f"torture/{event}", {"id": event})
@@ -274,7 +293,7 @@ _said = sys.stdout
 
 async def main(spec: Spec) -> None:
     if spec.most_tries is not None:
-        batchpush.calls.MOST_TRIES = spec.most_tries
+        batchpush.calls.MAX_ATTEMPTS = spec.most_tries
     if spec.ledger_timeout is not None:
         batchpush.ledger.TIMEOUT = spec.ledger_timeout
     chance.seed(spec.seed)

@@ -1,0 +1,108 @@
+"""`firebase.json` and `.firebaserc`, read as the Firebase CLI reads them.
+
+They are JSON in which the CLI allows comments and byte order marks.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Without a byte order mark, every second byte of plain English is 0.
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Unreadable(Exception):
+    """A file that says nothing; `where` is its name, and the line if there is one."""
+
+    def __init__(self, where: str, says: str, fix: str = "") -> None:
+        super().__init__(f"{where}: {says}")
+        self.where, self.says, self.fix = where, says, fix
+
+
+def text_of(file: Path) -> str:
+    """What the CLI takes its bytes for; raises `Unreadable` for UTF-16, of which it reads noise."""
+    data = file.read_bytes()
+    if data.startswith(UTF_16_MARKS) or b"\0" in data:
+        as_utf_8 = f"iconv -f UTF-16 -t UTF-8 {file} > {file}.utf8 && mv {file}.utf8 {file}"
+        raise Unreadable(str(file), "is UTF-16: save it as UTF-8", as_utf_8)
+    return data.decode("utf-8", errors="replace")
+
+
+def parse(name: str, text: str) -> Any:
+    """Raises `Unreadable`, with the line of the mistake."""
+    # The CLI takes all byte order marks away before it looks for comments.
+    plain = [(position, char) for position, char in enumerate(text) if char != "\ufeff"]
+    left = _without_comments("".join(char for _, char in plain))
+    kept = [(plain[index][0], char) for index, char in left]
+    try:
+        return json.loads("".join(char for _, char in kept), parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        position = kept[error.pos][0] if error.pos < len(kept) else len(text.rstrip())
+        line = text.count("\n", 0, position) + 1
+        raise Unreadable(f"{name}:{line}", f"is not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(name, f"is not JSON: {error}") from None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _without_comments(text: str) -> list[tuple[int, str]]:
+    """Each character that is left, with its position; as cjson 0.5 has it, `decomment`."""
+    kept: list[tuple[int, str]] = []
+    in_string, comment, position = False, "", 0
+    while position < len(text):
+        char, pair = text[position], text[position : position + 2]
+        if not comment and char == '"' and text[position - 1 : position] != "\\":
+            in_string = not in_string
+        if in_string:
+            kept.append((position, char))
+        elif comment == "//" and char == "\n":
+            comment = ""
+            kept.append((position, char))
+        elif comment == "/*" and pair == "*/":
+            comment = ""
+            position += 1
+        elif not comment and pair in ("//", "/*"):
+            comment = pair
+            position += 1
+        elif not comment:
+            kept.append((position, char))
+        position += 1
+    return kept
+
+
+def codebases(config: Any, folder: Path = Path(".")) -> list[dict[str, Any]]:
+    """The entries of "functions" that deploy this folder; raises `LookupError` without any."""
+    functions = config["functions"] if isinstance(config, dict) else None
+    entries = functions if isinstance(functions, list) else [functions]
+    ours = [each for each in entries if isinstance(each, dict) and _deploys(each, folder)]
+    if not ours:
+        raise LookupError
+    return ours
+
+
+def _deploys(entry: Mapping[str, Any], folder: Path) -> bool:
+    source = entry.get("source")
+    if not isinstance(source, str) or not source:
+        return False
+    return (folder / source).resolve() == folder.resolve()
+
+
+def active_project() -> str | None:
+    """The id or alias that `firebase use` chose for this folder or one above it."""
+    settings = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    try:
+        stored = json.loads(
+            (Path(settings) / "configstore/firebase-tools.json").read_text(encoding="utf-8")
+        )
+        chosen = stored["activeProjects"]
+        here = Path.cwd()
+        return next(
+            (str(chosen[str(at)]) for at in (here, *here.parents) if str(at) in chosen), None
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

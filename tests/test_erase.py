@@ -1,0 +1,296 @@
+"""The command `erase` on whole databases, in memory: whom it looks for, and what it leaves."""
+
+import argparse
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import batchpush.lookup
+from batchpush import __main__ as cli
+from batchpush import terminal
+from batchpush.change import Change
+from batchpush.ledger import Ledger
+from batchpush.lookup import LookUp
+from batchpush.push import Message, Push, Recipients
+from batchpush.record import CallRecord, CallState, Record, State
+from batchpush.settings import Settings
+from batchpush.waiting import Joined
+from tests.deliveries import Time, change_at, claimed, deliverer_in
+from tests.events import DATABASE
+from tests.firestore import Memory, Operation
+
+INSTALL = "0b9cf1a4-7f7e-4c1e-9d1b-6a6f5c0f3e2d"
+
+
+class House:
+    """A project's databases in memory, and its operator."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.clock = Time()
+        self.memory = Memory()
+        self.capsys = capsys
+        self.made = deliverer_in(self.memory, self.clock.now)
+        self.sources("firestore")
+
+    def sources(self, sources: str, **more: str) -> None:
+        environment = {"BATCH_APPS": "ios=A", "SOURCES": sources} | more
+        self.made = replace(self.made, settings=Settings.from_environment(environment))
+
+    async def stores(self, path: str, document: Mapping[str, Any]) -> None:
+        client = self.memory.client()
+        await client.commit([client.put(path, document)])
+
+    async def holds(self, *records: Record, below: str | None = None) -> None:
+        ledger = self.made.ledger.chunks_of(below) if below else self.made.ledger
+        for record in records:
+            await ledger.claim(record)
+
+    async def erases(self, user_id: str, *batch_ids: str, dry_run: bool = False) -> Any:
+        """The exit code, the lines on stdout, and stderr."""
+        chosen = argparse.Namespace(user=user_id, batch_id=[*batch_ids], dry_run=dry_run)
+        self.capsys.readouterr()
+        code = await cli.erase(chosen, self.made)
+        out, err = self.capsys.readouterr()
+        return code, out.splitlines(), err
+
+    def stored(self) -> dict[str, bytes]:
+        """What is ours, as Firestore keeps it."""
+        found = {}
+        for name, document in self.memory.documents.items():
+            path = name.partition("/documents/")[2]
+            if not path.startswith("users/") or "/deliveries/" in path:
+                found[path] = path.encode() + document.SerializeToString()
+        return found
+
+
+@pytest.fixture
+def house(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> House:
+    house = House(capsys)
+    client = house.memory.client()
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    return house
+
+
+def sent(*recipients: str, id_list: str = "custom_ids", **more: Any) -> Record:
+    calls = (CallRecord("ios", 0, CallState.ACCEPTED),)
+    body = json.dumps({"group_id": "g", "recipients": {id_list: recipients}})
+    fields = {"state": State.SENT, "document": "orders/o1", "calls": calls, "bodies": (body,)}
+    return claimed(**fields | more)
+
+
+async def record(house: House, one: Record) -> Record:
+    entry = await house.made.ledger.read(one.id)
+    assert entry is not None
+    return entry.record
+
+
+async def test_a_person_is_found_by_every_id_of_their_profile(house: House) -> None:
+    batch = {"custom_ids": ["cust-9"], "install_ids": [INSTALL], "tokens": {"0": "tok:1"}}
+    await house.stores("users/ann", {"batch": batch})
+    records = [
+        sent("cust-9", "bob"),
+        sent(INSTALL, id_list="install_ids"),
+        sent("tok:1", id_list="tokens"),
+        sent("ann"),
+    ]
+    other = sent("bob")
+    await house.holds(*records, other)
+    code, lines, err = await house.erases("ann")
+    assert (code, lines[-1], err) == (0, "4 changed, 0 left", "")
+    for each in records:
+        assert (await record(house, each)).bodies == ()
+    assert await record(house, other) == other
+
+
+async def test_a_profile_that_is_gone_is_said_and_its_ids_can_be_named(house: House) -> None:
+    one = sent("cust-9")
+    await house.holds(one)
+    code, lines, err = await house.erases("ann")
+    assert (code, lines) == (0, ["0 changed, 0 left"])
+    assert "there is no users/ann, which says" in err
+    assert "--batch-id" in err
+    code, lines, err = await house.erases("ann", "x-1", "cust-9")
+    assert (code, lines[-1], err) == (0, "1 changed, 0 left", "")
+    assert (await record(house, one)).bodies == ()
+
+
+async def test_nobody_is_erased_with_somebody_who_says_to_be_them(house: House) -> None:
+    await house.stores("users/eve", {"batch": {"custom_ids": ["bob", "orders"]}})
+    await house.stores("users/bob", {})
+    one = sent("bob", state=State.RETRY, lease_until=None, calls=(CallRecord("ios", 0),))
+    await house.holds(one)
+    code, lines, err = await house.erases("eve")
+    assert (code, lines) == (0, ["0 changed, 0 left"])
+    assert "users/eve names bob, who is another user" in err
+    assert await record(house, one) == one
+    assert (await house.erases("eve", "bob"))[1][-1] == "1 changed, 0 left"
+
+
+@pytest.mark.parametrize(
+    "identifier", ["a" * 2000, "é" * 800, "..", "a/b", "__x__", " ", "a.b#c[d]", "💥"]
+)
+async def test_no_id_of_a_profile_keeps_a_person_from_being_erased(
+    house: House, identifier: str
+) -> None:
+    await house.stores("users/ann", {"batch": {"install_ids": [identifier]}})
+    await house.holds(sent("ann"))
+    assert (await house.erases("ann"))[1][-1] == "1 changed, 0 left"
+
+
+async def test_a_dry_run_writes_nothing(house: House) -> None:
+    await house.stores("batch_bursts/b1", {"windows": {}, "about": {"d1": ["users/ann/x/y"]}})
+    await house.holds(sent("ann", report_to="users/ann/deliveries/d1"))
+    await house.stores("users/ann/deliveries/d1", {"state": "SENT"})
+    before = house.stored()
+    code, lines, _ = await house.erases("ann", dry_run=True)
+    assert (code, lines[-1]) == (0, "2 changed, 0 left; nothing was written")
+    assert sum("would be: " in line for line in lines) == 2
+    assert house.stored() == before
+
+
+async def test_chunks_bursts_and_summaries_go_too_and_chunks_that_nobody_claimed(
+    house: House,
+) -> None:
+    large = sent(bodies=(), calls=(), chunks=("first-00000",))
+    await house.holds(large)
+    await house.holds(replace(sent("ann"), id="first-00000"), below=large.id)
+    await house.holds(replace(sent("ann"), id="lost-00000"), below="f" * 64)
+    await house.holds(sent("bob", document="users/ann/x/y", report_to="users/ann/x/y/deliveries/d"))
+    await house.stores("users/ann/x/y/deliveries/d", {"state": "SENT"})
+    about = {"d1": ["users/ann/x/y", "users/bob/x/y"]}
+    await house.stores("batch_bursts/b1", {"windows": {}, "about": about})
+    code, lines, _ = await house.erases("ann")
+    assert (code, lines[-1]) == (0, "4 changed, 0 left")
+    assert not [path for path, content in house.stored().items() if b"ann" in content]
+    burst = await house.made.ledger.read_burst("b1")
+    assert burst.burst.about == {"d1": Joined(1, ("users/bob/x/y",))}
+
+
+async def test_records_of_a_newer_version_are_left_and_said(house: House) -> None:
+    await house.stores("d/new", {"state": "FROM_2030", "sender": "ann"})
+    await house.stores("d/other", {"state": "FROM_2030", "sender": "bob"})
+    await house.holds(sent("ann"))
+    code, lines, _ = await house.erases("ann")
+    assert (code, lines[-1]) == (1, "1 changed, 1 left")
+    at = lines.index("d/new")
+    assert lines[at + 1] == "  a newer version wrote it, which has to erase it"
+
+
+@pytest.mark.parametrize("path", ["d/", "batch_bursts/"])
+async def test_who_was_faster_is_not_overwritten(house: House, path: str) -> None:
+    await house.holds(sent("ann"))
+    await house.stores("batch_bursts/b1", {"windows": {}, "about": {"d1": ["users/ann/x/y"]}})
+    names = [name for name in house.memory.documents if f"/documents/{path}" in name]
+
+    async def outrun(step: str, operation: Operation) -> Any:
+        if step in ("record", "take up"):
+            for name in names:
+                house.memory.documents[name].update_time.nanos += 1
+        return operation()
+
+    house.memory.strike = outrun
+    code, lines, _ = await house.erases("ann")
+    assert (code, lines[-1]) == (1, "1 changed, 1 left")
+    assert "  somebody else changed it meanwhile: run this again" in lines
+    house.memory.strike = None
+    assert (await house.erases("ann"))[0] == 0
+    assert not [each for each in house.stored().values() if b"ann" in each]
+
+
+async def test_after_all_that_a_person_does_no_record_has_any_of_their_ids(house: House) -> None:
+    """Deliveries as they are made: at once, coalesced and deferred, and refused."""
+    house.sources("firestore", COALESCE_SECONDS="30", MIRROR_DELIVERIES="true")
+    await house.stores("users/ann", {"batch": {"install_ids": [INSTALL]}})
+
+    async def message(change: Change, look_up: LookUp) -> Push:
+        return Push(
+            group_id="g",
+            recipients=Recipients(custom_ids=["bob"], install_ids=[INSTALL]),
+            message=Message("Hello"),
+            deeplink="myapp://users/ann",
+            burst="c1",
+        )
+
+    async def invalid(change: Change, look_up: LookUp) -> Push:
+        raise change.document.invalid("text", "is missing")
+
+    for number in range(3):  # the first goes at once, the others wait
+        await house.made.deliver(change_at(house.clock, f"users/ann/x/m{number}"), message)
+    await house.made.deliver(change_at(house.clock, "carts/ann"), invalid)
+    assert any(INSTALL.encode() in each for each in house.stored().values())
+    assert (await house.erases("ann"))[0] == 1  # one waits still
+    ledger: Ledger = house.made.ledger
+    house.clock.forward(3600 * 3)
+    (waiting,) = [each async for each in ledger.overdue(house.clock.now())]
+    entry = await ledger.read(waiting)
+    assert entry is not None
+    assert entry.record.waits_for == {"custom_ids": ["bob"]}
+    woken = entry.record.woken("x", house.clock.now())
+    await house.made.end(entry, woken.ended(State.OBSOLETE, "nobody is left to be told"), None)
+    assert (await house.erases("ann"))[0] == 0
+    for path, content in house.stored().items():
+        assert b"ann" not in content, path
+        assert INSTALL.encode() not in content, path
+
+
+# A profile in the Realtime Database
+
+
+class Profiles(BaseHTTPRequestHandler):
+    values: Mapping[str, Any] = {
+        "users/ann": {"batch": {"install_ids": {"7": INSTALL}, "custom_ids": ["bob"]}},
+        "users/bob": {"display_name": "Bob"},
+    }
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path).strip("/").removesuffix(".json")
+        body = json.dumps(self.values.get(path)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Profiles)
+    monkeypatch.setenv("FIREBASE_DATABASE_EMULATOR_HOST", f"127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+async def test_the_profile_may_be_in_a_realtime_database(house: House, database: None) -> None:
+    house.sources("database")
+    one = sent(INSTALL, id_list="install_ids", source=DATABASE)
+    await house.holds(one, sent("bob"))
+    code, lines, err = await house.erases("ann")
+    assert (code, lines[-1]) == (0, "1 changed, 0 left")
+    assert "users/ann names bob, who is another user" in err
+    assert (await record(house, one)).bodies == ()
+
+
+async def test_a_realtime_database_that_cannot_be_read_does_not_go_unnoticed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIREBASE_DATABASE_EMULATOR_HOST", "127.0.0.1:9")
+    house.sources("firestore,database")
+    one = sent("ann", source=DATABASE)
+    await house.holds(one)
+    with pytest.raises(terminal.CannotDo, match=r"users/ann of demo, .* --batch-id"):
+        await house.erases("ann")
+    assert await record(house, one) == one
+    assert (await house.erases("ann", INSTALL))[1][-1] == "1 changed, 0 left"

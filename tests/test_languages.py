@@ -1,0 +1,75 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchpush.languages import nearest
+
+OURS = ("en", "fr", "pt-BR", "zh-Hans", "zh-Hant", "nb", "he", "id", "en-GB")
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        *dict.fromkeys(["pt_BR", "pt-br", "pt", "pt-PT", "pt_AO", "por"], "pt-BR").items(),
+        *dict.fromkeys(["zh_Hans_CN", "zh-CN", "zh_CN", "zh", "zh-SG"], "zh-Hans").items(),
+        *dict.fromkeys(["zh-TW", "zh-Hant-TW", "zh_HK", "zh-Hant-HK"], "zh-Hant").items(),
+        *dict.fromkeys(["zh-MO", "zh_TW.Big5", "yue", "zh-yue-HK"], "zh-Hant").items(),
+        *dict.fromkeys(["zh-cmn-Hans-CN", "cmn", "zh-Latn-CN"], "zh-Hans").items(),
+        *dict.fromkeys(["en_GB", "EN-gb", "en-UK", "en-GB-oxendict"], "en-GB").items(),
+        *dict.fromkeys(["en-AU", "en-US-u-ca-buddhist", "en_US_POSIX", "eng"], "en").items(),
+        *dict.fromkeys(["iw", "iw_IL", "he", "heb"], "he").items(),
+        *dict.fromkeys(["in", "in_ID", "ind"], "id").items(),
+        *dict.fromkeys(["no", "no_NO", "nb-NO", "nn"], "nb").items(),
+        *dict.fromkeys(["fr_FR.UTF-8", "FR", " fr ", "fr_FR@euro", "fr-CA", "fre"], "fr").items(),
+        *dict.fromkeys(["fr-FR,fr;q=0.9", "fr:en", "fr-", "fr-CA-x-own"], "fr").items(),
+        *dict.fromkeys(["sr-Latn", "sh", "fil", "tl", "mo", "es-419", "ja", "gsw"]).items(),
+    ],
+)
+def test_the_nearest_language(written: str, read_as: str | None) -> None:
+    assert nearest(written, OURS) == read_as
+
+
+@pytest.mark.parametrize(
+    ("written", "ours", "read_as"),
+    [
+        ("mo", ("en", "ro"), "ro"),
+        ("tl", ("en", "fil"), "fil"),
+        ("fil", ("en", "tl"), "tl"),
+        ("he", ("en", "iw"), "iw"),
+        ("nb", ("en", "no"), "no"),
+        ("sh", ("sr", "sr-Latn"), "sr-Latn"),
+        ("sr_RS@latin", ("sr", "sr-Latn"), "sr-Latn"),
+        ("sr-ME", ("sr", "sr-Latn"), "sr-Latn"),
+        ("sr-Latn", ("en", "sr"), "sr"),
+        ("es-MX", ("es", "es-419"), "es-419"),
+        ("es-MX", ("es", "es-ES"), "es"),
+        ("es-419", ("en", "es"), "es"),
+        ("pt-AO", ("pt-BR", "pt-PT"), "pt-PT"),
+        ("pt", ("pt-PT", "pt-BR"), "pt-BR"),
+        ("gsw", ("en", "de"), "de"),
+        ("de", ("en", "de-CH", "de-AT"), "de-AT"),
+        ("fr-FR", ("fr-CA", "fr"), "fr"),
+        ("zh-Hant", ("en", "zh"), "zh"),
+        ("ZH-hant-hk", ("zh_Hant_HK", "zh_Hant"), "zh_Hant_HK"),
+        ("fr", ("klingon", "fr-CA"), "fr-CA"),
+        ("Klingon", ("klingon", "fr"), "klingon"),
+    ],
+)
+def test_the_nearest_of_others(written: str, ours: tuple[str, ...], read_as: str) -> None:
+    assert nearest(written, ours) == read_as
+
+
+@pytest.mark.parametrize(
+    "written", ["", " ", "C", "POSIX", "french", "français", "x-klingon", "fr-!!", "5", "f" * 10**6]
+)
+def test_what_is_no_language_is_said_to_be_none(written: str) -> None:
+    with pytest.raises(ValueError, match=r"is (not a|too long for a) language"):
+        nearest(written, OURS)
+
+
+@given(st.text(max_size=12) | st.text("enzhTWb-_.@09", max_size=12))
+def test_whatever_is_wanted_is_one_of_ours_or_none(written: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert nearest(written, OURS) in {*OURS, None}

@@ -1,0 +1,280 @@
+"""How much one person may have pushed: counted in the commit that claims it, and held to."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import batchpush.lookup
+from batchpush import Change, LookUp, Message, Push, Recipients
+from batchpush.limits import COUNT, MAX_EACH, Known, Limit, Over, counters
+from batchpush.record import State
+from handlers import friend_requests, messages
+from tests.house import EVENING, MORNING, NIGHT, House
+
+MESSAGE = "conversations/{conversation_id}/messages/{message_id}"
+REQUEST = "users/{user_id}/friend_requests/{sender_id}"
+MINUTE = 60
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    house = House()
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: house.firestore)
+    yield house
+    house.close()
+
+
+async def conversation(house: House, conversation_id: str, *members: str) -> None:
+    for each in members:
+        await house.stores(f"users/{each}", {"display_name": each})
+    await house.stores(f"conversations/{conversation_id}", {"member_ids": list(members)})
+
+
+async def writes(house: House, sender: str, conversation_id: str, name: str) -> Change:
+    return await house.happens(
+        messages.new_message,
+        MESSAGE,
+        {"sender_id": sender, "text": f"{sender} {name}"},
+        conversation_id=conversation_id,
+        message_id=name,
+    )
+
+
+def told(house: House) -> Counter[tuple[str, str]]:
+    """Who was told by whom how often."""
+    return Counter((who, text.split()[0]) for who, text in house.told())
+
+
+async def test_a_flood_reaches_each_person_no_more_often_than_the_limit(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob", "zoe")
+    changes = [await writes(house, "ann", "c1", f"m{number}") for number in range(60)]
+    assert told(house) == {("bob", "ann"): 20, ("zoe", "ann"): 20}
+    states = Counter([(await house.record(change)).state for change in changes])
+    assert states == {State.SENT: 20, State.REFUSED: 40}
+    record = await house.record(changes[-1])
+    assert record.reason == "over the limit of 20 to one recipient in 60 s"
+    assert (record.calls, record.bodies, record.sender) == ((), (), "ann")
+
+
+async def test_events_that_come_all_at_once_are_held_to_the_limit_too(house: House) -> None:
+    import asyncio
+
+    await conversation(house, "c1", "ann", "bob")
+    await asyncio.gather(*(writes(house, "ann", "c1", f"m{number}") for number in range(60)))
+    assert told(house) == {("bob", "ann"): 20}
+
+
+async def test_many_conversations_are_one_senders_all_the_same(house: House) -> None:
+    for number in range(70):
+        await conversation(house, f"c{number}", "ann", f"user{number}")
+        await writes(house, "ann", f"c{number}", "m")
+    assert len(told(house)) == 60
+
+
+async def test_a_flood_silences_nobody_else(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob", "zoe")
+    await conversation(house, "c2", "ann", "tim")
+    for number in range(30):
+        await writes(house, "ann", "c1", f"m{number}")
+    await writes(house, "zoe", "c1", "honest")
+    await writes(house, "ann", "c2", "to another")
+    assert told(house)["bob", "zoe"] == 1
+    assert told(house)["ann", "zoe"] == 1
+    assert told(house)["tim", "ann"] == 1
+
+
+async def test_in_the_next_window_there_is_room_again(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    for number in range(30):
+        await writes(house, "ann", "c1", f"m{number}")
+    house.clock.forward(MINUTE)
+    await writes(house, "ann", "c1", "later")
+    assert told(house) == {("bob", "ann"): 21}
+
+
+async def test_a_large_group_is_counted_as_one_audience(house: House) -> None:
+    members = [f"u{number}" for number in range(MAX_EACH + 50)]
+    await conversation(house, "c1", "ann", *members)
+    for number in range(25):
+        await writes(house, "ann", "c1", f"m{number}")
+    assert set(told(house).values()) == {20}
+    assert len(told(house)) == len(members)
+
+
+async def test_an_event_that_comes_again_is_not_counted_again(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    change = await writes(house, "ann", "c1", "m1")
+    for _ in range(30):
+        await house.made.deliver(change, messages.new_message)
+    await writes(house, "ann", "c1", "m2")
+    assert told(house) == {("bob", "ann"): 2}
+
+
+async def test_what_is_over_the_limit_is_logged_once_and_counted_no_more(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    for number in range(40):
+        await writes(house, "ann", "c1", f"m{number}")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in lines if line["severity"] != "INFO"] == ["limit.reached"]
+    assert all(line["message"] != "delivery.refused" for line in lines)
+    (counter,) = [
+        document for name, document in house.memory.documents.items() if "/batch_limits/" in name
+    ]
+    assert counter.fields[COUNT].integer_value == 21
+
+
+async def test_another_process_learns_of_the_limit_before_it_sends(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    for number in range(40):
+        house.made.known = Known()  # each event is another process's
+        await writes(house, "ann", "c1", f"m{number}")
+    assert told(house) == {("bob", "ann"): 20}
+
+
+async def test_a_limit_costs_no_round_trip(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    house.memory.operations.clear()
+    await writes(house, "ann", "c1", "m1")
+    assert house.memory.operations == ["claim", "read", "read", "claim", "record"], (
+        "the message, two look-ups, the claim with its counter, the outcome"
+    )
+
+
+async def test_who_sleeps_is_told_once_however_many_wrote_however_much(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob", "zoe")
+    await house.stores("users/bob", {"quiet_hours": NIGHT})
+    for number in range(60):
+        await writes(house, "ann", "c1", f"m{number}")
+    await writes(house, "zoe", "c1", "honest")
+    await house.run_tasks(MORNING)
+    assert [text for who, text in house.told() if who == "bob"] == ["21+ new messages"]
+
+
+async def test_friend_requests_made_and_deleted_in_a_loop_are_one_a_day(house: House) -> None:
+    await house.stores("users/bob", {})
+    for day in range(2):
+        house.clock.value = EVENING + timedelta(days=day)
+        for _ in range(10):
+            await house.happens(
+                friend_requests.friend_request,
+                REQUEST,
+                {"status": "pending"},
+                user_id="bob",
+                sender_id="mal",
+            )
+    assert len(house.told()) == 2
+
+
+async def test_friend_requests_to_everybody_are_few(house: House) -> None:
+    for number in range(60):
+        await house.stores(f"users/u{number}", {})
+        await house.happens(
+            friend_requests.friend_request,
+            REQUEST,
+            {"status": "pending"},
+            user_id=f"u{number}",
+            sender_id="mal",
+        )
+    assert len(house.told()) == 50
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"unread_message": False}, {"unread_message": True}),
+        ({"unread_by": {"zoe": True}}, {"unread_by": {"zoe": True, "bob": True}}),
+        ({"unread_by": {"bob": False}}, {"unread_by": {"bob": True}}),
+    ],
+)
+async def test_a_message_that_is_marked_again_and_again_is_pushed_once(
+    house: House, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    await conversation(house, "c1", "ann", "bob", "zoe")
+    message = {"sender_id": "ann", "text": "ann wrote"}
+    for _ in range(5):
+        await house.happens(
+            messages.message_unread,
+            MESSAGE,
+            message | after,
+            before=message | before,
+            conversation_id="c1",
+            message_id="m1",
+        )
+    people = ["bob", "zoe"] if "unread_message" in after else ["bob"]
+    assert house.told() == [(each, "Still unread: ann wrote") for each in people]
+
+
+async def test_many_who_poke_one_person_are_held_to_a_limit_together(house: House) -> None:
+    async def poke(change: Change, look_up: LookUp) -> Push:
+        return Push(
+            group_id="poke",
+            recipients=Recipients(custom_ids=["bob"]),
+            message=Message(f"{change.params['sender']} pokes"),
+            limits=[Limit(("to", "bob"), 20)],
+        )
+
+    for number in range(50):
+        await house.happens(poke, "pokes/{sender}", {}, sender=f"ann{number}")
+    assert len(house.told()) == 20
+
+
+# Pure
+
+
+def test_two_limits_of_one_window_share_a_document() -> None:
+    limits = [Limit(("ann",), 60), Limit(("ann",), 20, each=True), Limit(("to", "bob"), 5)]
+    first, second = counters(limits, ("f", "s"), {"n1", "n2"}, EVENING)
+    assert (first.max_all, first.max_each, first.names) == (60, 20, ("n1", "n2"))
+    assert (second.max_all, second.max_each, second.names) == (5, None, ())
+    assert first.fields == ["calls", "to.nn1", "to.nn2"]
+
+
+def test_what_is_counted_of_one_function_or_window_is_not_of_another() -> None:
+    limits = [Limit(("ann",), 60)]
+    later = EVENING + timedelta(seconds=60)
+    ids = [
+        counters(limits, scope, set(), now)[0].id
+        for scope, now in ((("f", "s"), EVENING), (("g", "s"), EVENING), (("f", "s"), later))
+    ]
+    assert len(set(ids)) == 3
+
+
+@given(
+    st.integers(0, 100),
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 50), min_size=1),
+    st.integers(1, 60),
+    st.integers(1, 20),
+)
+def test_over_is_who_had_more_than_the_limit(
+    in_all: int, to_each: dict[str, int], max_all: int, max_each: int
+) -> None:
+    limits = [Limit(("ann",), max_all), Limit(("ann",), max_each, each=True)]
+    (counter,) = counters(limits, (), set(to_each), EVENING)
+    over = counter.over([in_all, *(to_each[name] for name in counter.names)])
+    assert over.is_all is (in_all > max_all)
+    if not over.is_all:
+        assert over.names == {name for name, number in to_each.items() if number > max_each}
+    assert bool(over.problem) is (over.is_all or bool(over.names))
+
+    known = Known()
+    assert known.over(counter) == Over()
+    assert known.note(counter, over) is bool(over.problem)
+    assert known.note(counter, over) is False
+    assert known.over(counter) == over
+
+
+def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchpush.limits.MAX_KNOWN", 10)
+    known = Known()
+    for number in range(100):
+        (counter,) = counters([Limit((f"{number}",), 1)], (), set(), EVENING)
+        known.note(counter, counter.over([2]))
+    assert len(known._over) <= 10

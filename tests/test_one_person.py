@@ -1,0 +1,129 @@
+"""What one person writes into their profile leaves what everybody else is sent as it was."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+
+import batchpush.lookup
+from batchpush.firestore import FirestoreRefused
+from batchpush.outcome import Reply
+from handlers import flights, messages
+from tests.house import MORNING, NIGHT, House
+from tests.profiles import accepted_profiles
+from tests.pushes import HOSTILE
+
+OTHERS: Mapping[str, dict[str, Any]] = {
+    "ann": {"display_name": "Ann"},
+    "cyd": {"language": "fr", "time_zone": "Europe/Paris"},
+    "dan": {"quiet_hours": NIGHT},
+    "eve": {"quiet_hours": NIGHT, "batch": {"install_ids": ["eve-1", "eve-2"]}},
+}
+FLIGHT = {"number": "BP1", "status": "delayed", "departs_at": MORNING + timedelta(days=1)}
+
+Sent = list[tuple[str, str, str]]
+
+
+class Recording:
+    """A Batch that keeps every body of every app."""
+
+    def __init__(self) -> None:
+        self.sent: Sent = []
+
+    def warm_up(self) -> None:
+        pass
+
+    async def send(self, app: str, body: bytes) -> Reply:
+        content = json.loads(body)
+        recipients = content.pop("recipients")
+        frame = json.dumps(content, sort_keys=True)
+        self.sent += [(app, each, frame) for listed in recipients.values() for each in listed]
+        return Reply(201, b'{"token": "t"}')
+
+
+async def told(profile: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """What everybody but Bob is sent in an evening and the next morning, to each app."""
+    house = House()
+    recording = Recording()
+    house.made.client = recording  # type: ignore[assignment]
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: house.firestore)
+    for user_id, fields in OTHERS.items():
+        await house.stores(f"users/{user_id}", fields)
+    if profile is not None:
+        await house.stores("users/bob", profile)
+    people = [*OTHERS, "bob"]
+    await house.stores("conversations/c1", {"member_ids": people})
+    for name in ("m1", "m2"):
+        await house.happens(
+            messages.new_message,
+            "conversations/{conversation_id}/messages/{message_id}",
+            {"sender_id": "ann", "text": f"Hello {name}"},
+            conversation_id="c1",
+            message_id=name,
+        )
+    await house.happens(
+        flights.flight_delayed,
+        "flights/{flight_id}",
+        FLIGHT | {"passenger_ids": people},
+        flight_id="f1",
+    )
+    await house.run_tasks(MORNING)
+    house.close()
+    of_others = {*OTHERS, "eve-1", "eve-2"}
+    return sorted(each for each in recording.sent if each[1] in of_others)
+
+
+@given(accepted_profiles("bob") | HOSTILE)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_a_profile_holds_the_others_are_sent_the_same(
+    monkeypatch: pytest.MonkeyPatch, profile: dict[str, Any]
+) -> None:
+    try:
+        found = await told(profile, monkeypatch)
+    except FirestoreRefused:  # half a surrogate pair, which nobody can write there
+        reject()
+    assert found == await told({}, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"batch": {"tokens": ["t" * 5_000]}},
+        {"batch": {"install_ids": ["x" * 1_000 + str(each) for each in range(60)]}},
+        {"batch": {"custom_ids": [5, None, ""]}, "quiet_hours": "never"},
+        {"display_name": ["Bob"], "language": {"en": True}, "time_zone": 7, "push_muted": "no"},
+    ],
+)
+async def test_the_known_ways_to_silence_others_do_not(
+    monkeypatch: pytest.MonkeyPatch, profile: dict[str, Any]
+) -> None:
+    assert await told(profile, monkeypatch) == await told({}, monkeypatch)
+
+
+async def test_many_with_long_ids_and_the_same_quiet_hours_wait_and_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = House()
+    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: house.firestore)
+    members = [f"u{number}" for number in range(32)]
+    for user_id in members:
+        ids = [f"{user_id}-{number:0500}" for number in range(60)]
+        await house.stores(
+            f"users/{user_id}", {"quiet_hours": NIGHT, "batch": {"install_ids": ids}}
+        )
+    await house.stores("users/zoe", {})
+    await house.stores("conversations/c1", {"member_ids": [*members, "zoe"]})
+    await house.happens(
+        messages.new_message,
+        "conversations/{conversation_id}/messages/{message_id}",
+        {"sender_id": "ann", "text": "Hello"},
+        conversation_id="c1",
+        message_id="m1",
+    )
+    assert [who for who, _ in house.told()] == ["zoe"]
+    await house.run_tasks(MORNING)
+    house.close()
+    assert {who.partition("-")[0] for who, _ in house.told()} == {*members, "zoe"}

@@ -193,12 +193,12 @@ class Results:
     async def group_ids(self) -> list[str]:
         """Groups that have a delivery record, `MOST` at most.
 
-        They begin after that of any record: where there are more of them, each has its turn.
+        They are looked for from that of any record on: where there are more, each has its turn.
         """
         first = await self._any_group()
         later = await self._groups_between(first, None, MOST)
         earlier = await self._groups_between("", first, MOST - len(later)) if first else []
-        return [each for each in later + earlier if re.fullmatch(GROUP_ID, each)]
+        return sorted(each for each in later + earlier if re.fullmatch(GROUP_ID, each))
 
     async def _any_group(self) -> str:
         """That of the record at a random place, for the ids of records are; empty without one."""

@@ -323,7 +323,7 @@ def test_the_indexes_go_to_the_database_of_the_settings(
     [
         (None, []),
         ('\ufeff{"projects": {}} // none', []),
-        ('{\n"projects": {\n"a": "b",\n}}', [".firebaserc:4 is not JSON"]),
+        ('{\n"projects": {\n"a": "b"\n"c": "d"}}', [".firebaserc:4 is not JSON"]),
     ],
 )
 def test_a_mistake_in_firebaserc_is_told_with_its_line(text: str | None, found: list[str]) -> None:

@@ -155,7 +155,7 @@ def _escaped(value: str) -> str:
 
 
 def parse(file: str, text: str) -> Iterator[Variable]:
-    text = LINE_END.sub("\n", text, count=1)  # only the first, as the CLI does
+    text = re.sub(r"\r\n?", "\n", text, count=1)  # only the first, as the CLI does
     end = 0
     for found in LINE.finditer(text):
         yield from _not_variables(file, text, end, found.start())

@@ -51,6 +51,7 @@ TEXTS = [
     "\ufeffA=1\nB=2",
     "\ufeff# comment\nA=1",
     "A=1\rB=2\rC=3",
+    "A=1\n# comment\rB=2",
     "A='two\r\nlines'\r\nB='and\r\ntwo'",
     "A=\u00a01\u00a0\nB=\u2028'2'",
     "A=x\u2028B=2",

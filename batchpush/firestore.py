@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -106,6 +106,15 @@ class Query:
     limit: int | None = None
     fields: Sequence[str] = ("__name__",)
     everywhere: bool = False
+
+    def after(self, last: Stored) -> "Query":
+        """The same query for what follows a document that it found."""
+        return replace(
+            self,
+            from_value=None if self.order_by == "__name__" else last.fields[self.order_by],
+            begins_at=last.path if self.everywhere else last.id,
+            itself=False,
+        )
 
 
 DELETE_FIELD = object()  # the value of a field that an update removes

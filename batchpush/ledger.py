@@ -234,16 +234,8 @@ class Ledger:
         query = Query(
             self._collection, where, order_by="not_before", fields=("not_before",), limit=PAGE
         )
-        while True:
-            page = await self._find(query)
-            for stored in page:
-                yield stored.id
-            if len(page) < PAGE:
-                return
-            last = page[-1]
-            query = replace(
-                query, from_value=last.fields["not_before"], begins_at=last.id, itself=False
-            )
+        async for stored in self._all(query):
+            yield stored.id
 
     async def beginning_with(self, beginning: str, limit: int) -> list[str]:
         """Ids that begin so."""
@@ -253,19 +245,12 @@ class Ledger:
 
     async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
         """Every record in one of the states that can be read, in the order of their ids."""
-        where, last = ("state", IN, [state.value for state in states]), None
-        while True:
-            page = await self._find(
-                Query(self._collection, where, begins_at=last, itself=False, limit=PAGE, fields=())
-            )
-            for stored in page:
-                try:
-                    yield _from_document(stored.id, stored.fields)
-                except UnreadableRecord as error:
-                    log("ERROR", "record.unreadable", error=error)
-            if len(page) < PAGE:
-                return
-            last = page[-1].id
+        where = ("state", IN, [state.value for state in states])
+        async for stored in self._all(Query(self._collection, where, limit=PAGE, fields=())):
+            try:
+                yield _from_document(stored.id, stored.fields)
+            except UnreadableRecord as error:
+                log("ERROR", "record.unreadable", error=error)
 
     async def with_old_bodies(self, today: date, limit: int) -> list[Stored]:
         """Records whose bodies were to be kept until before today."""
@@ -310,16 +295,14 @@ class Ledger:
         await self._commit([self._firestore.update(stored.path, changes, stored.version)])
 
     async def _all(self, query: Query) -> AsyncIterator[Stored]:
-        """All that a query in the order of ids finds, page by page."""
+        """All that a query finds, page by page; it has a limit."""
         while True:
             page = await self._find(query)
             for stored in page:
                 yield stored
             if len(page) < (query.limit or 0):
                 return
-            last = page[-1]
-            begins_at = last.path if query.everywhere else last.id
-            query = replace(query, begins_at=begins_at, itself=False)
+            query = query.after(page[-1])
 
     async def _read(self, path: str) -> Stored | None:
         with translated():

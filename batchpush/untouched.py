@@ -7,7 +7,7 @@ How far it has come is kept, so that each is read once, and not at every look.
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -78,12 +78,7 @@ class Untouched:
                 await self._come_to(look, until if is_last else found[-1].fields[TOUCHED])
             if is_last or self.now() >= stop:
                 break
-            query = replace(
-                query,
-                from_value=found[-1].fields[TOUCHED],
-                begins_at=found[-1].id,
-                itself=False,
-            )
+            query = query.after(found[-1])
 
     async def _find(self, query: Query) -> list[Stored]:
         with translated():

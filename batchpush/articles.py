@@ -85,7 +85,7 @@ class Newsroom:
             batch.update(campaign.reference, dict(fields), option=option)
         else:
             batch.create(campaign.reference, {STOPPED: False, **fields})
-        await asked(lambda options: batch.commit(**options))
+        await asked("Commit", lambda options: batch.commit(**options))
         log("INFO", "article.announced", data={"campaign": campaign.reference.path} | _told(fields))
 
 

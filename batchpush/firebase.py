@@ -46,11 +46,11 @@ def firestore_client(database: str) -> Any:
         return AsyncClient(database=database)
 
 
-async def asked(operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
-    """Carry it out within `TIMEOUT`."""
+async def asked(method: str, operation: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+    """Carry out a call of one of the methods of Firestore's protocol, within `TIMEOUT`."""
     from google.api_core.retry import AsyncRetry
 
-    with _translated():
+    with _translated(method):
         return await operation({"timeout": TIMEOUT, "retry": AsyncRetry(timeout=TIMEOUT)})
 
 
@@ -67,22 +67,19 @@ async def read_all(client: Any, paths: Collection[str]) -> dict[str, Any]:
         return {snapshot.reference.path: snapshot async for snapshot in found}
 
     try:
-        return await asked(read)  # type: ignore[no-any-return]
+        return await asked("BatchGetDocuments", read)  # type: ignore[no-any-return]
     except ValueError as error:
         raise InvalidDocument(next(iter(paths)), None, str(error)) from None
 
 
 async def queried(query: Any) -> list[Any]:
     """What a query finds."""
-    try:
-        return await asked(lambda options: query.get(**options))  # type: ignore[no-any-return]
-    except WriteConflict:  # it has another meaning here
-        fix = fix_of(Meaning.NO_INDEX, project_id(), "")
-        raise LedgerUnavailable(f"an index is missing: deploy firestore:indexes. {fix}") from None
+    found: list[Any] = await asked("RunQuery", lambda options: query.get(**options))
+    return found
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(method: str = "") -> Iterator[None]:
     """That another write came first is for the caller to know; the rest is Firestore's trouble."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
@@ -92,7 +89,7 @@ def _translated() -> Iterator[None]:
     except RetryError as error:
         raise LedgerUnavailable(f"Firestore: {type(error.cause).__name__}") from None
     except GoogleAPICallError as error:
-        raise _meant(error) from None
+        raise _meant(method, error) from None
     except DefaultCredentialsError as error:
         fix = fix_of(Meaning.NO_IDENTITY, None, "")
         raise LedgerUnavailable(f"Firestore: {type(error).__name__}. {fix}") from None
@@ -100,10 +97,10 @@ def _translated() -> Iterator[None]:
         raise LedgerUnavailable(f"Firestore: {type(error).__name__}") from None
 
 
-def _meant(error: Any) -> Exception:
+def _meant(method: str, error: Any) -> Exception:
     """What the rules for Firestore's answers say of an error of Google's client."""
     code = error.grpc_status_code.name if error.grpc_status_code else type(error).__name__
-    meaning = meaning_of("Commit", code, error.message)
+    meaning = meaning_of(method, code, error.message)
     problem = problem_of(code, error.message)
     match meaning:
         case Meaning.TRANSIENT:

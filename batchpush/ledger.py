@@ -262,10 +262,7 @@ class Ledger:
 
     async def _with_old_bodies(self, query: Query, today: date, limit: int) -> list[Stored]:
         where = (BODIES_UNTIL, LESS_THAN, today.isoformat())
-        try:
-            return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
-        except WriteConflict:  # of a query, it has another meaning
-            raise LedgerUnavailable("an index is missing: deploy firestore:indexes") from None
+        return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
 
     async def drop_bodies(self, found: Iterable[Stored]) -> None:
         """Delete the bodies of these records; raises `WriteConflict` if one was changed since."""

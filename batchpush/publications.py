@@ -87,7 +87,7 @@ class Publications:
             option = client.write_option(last_update_time=known.version)
             batch.update(reference, _to_document(publication), option=option)
         try:
-            results = await asked(lambda options: batch.commit(**options))
+            results = await asked("Commit", lambda options: batch.commit(**options))
         except WriteConflict:
             read = await read_all(client, [known.path])
             found = _readable(read.values())

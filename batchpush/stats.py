@@ -188,7 +188,7 @@ class Results:
             if known[path].to_dict() != row:
                 batch.set(client.document(path), dict(row))
         if len(batch):
-            await asked(lambda options: batch.commit(**options))
+            await asked("Commit", lambda options: batch.commit(**options))
 
     async def group_ids(self) -> list[str]:
         """Groups that have a delivery record, `MOST` at most.

@@ -54,7 +54,7 @@ async def test_an_error_of_google_s_client_is_one_of_our_own(
         raise error
 
     with pytest.raises(raised) as translated:
-        await asked(fails)
+        await asked("Commit", fails)
     assert says in str(translated.value)
 
 

@@ -287,8 +287,12 @@ class Deliverer:
         )
         window = timedelta(seconds=self.settings.coalesce_seconds if push.burst else 0)
         key = push.burst or push.state
-        if late or key is None or not (window or planned().record.later):
+        if late or key is None:
             return planned()
+        if not window:
+            alone = planned()
+            if not alone.record.later:
+                return alone
         return planned(burst=await self.ledger.read_burst(burst_id(change, key)), window=window)
 
     def _limited(self, planned: Plan, push: Push) -> Plan:

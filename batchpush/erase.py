@@ -18,7 +18,6 @@ from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, LookUp
 from batchpush.record import Record
 from batchpush.terminal import CannotDo
 
-MAX_NAME = 1500  # bytes of a document's id in Firestore
 MEANWHILE = "somebody else changed it meanwhile: run this again"
 NEWER = "a newer version wrote it, which has to erase it"
 
@@ -74,7 +73,7 @@ async def _profiles(look_up: LookUp, ids: Collection[str]) -> dict[str, Document
     found: dict[str, Document] = {}
     for each in sorted(ids):
         with suppress(InvalidDocument):  # what can be no key in a Realtime Database
-            if is_document_id(each) and len(each.encode()) <= MAX_NAME:
+            if is_document_id(each):
                 profile = await look_up(f"users/{each}")
                 found |= {each: profile} if profile is not None else {}
     return found

@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value
 
-from batchpush.change import EPOCH, plain
+from batchpush.change import EPOCH, MAX_ID_BYTES, is_unicode, plain
 from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
 from batchpush.errors import BatchpushError
 from batchpush.sealed import leaving
@@ -42,7 +42,6 @@ TIMEOUT = 10.0  # seconds for one operation, all its tries included
 # repeated on a new connection.
 KEEPALIVE = 30.0, 5.0
 MIN_PAUSE, MAX_PAUSE = 0.1, 2.0  # seconds between two tries
-MAX_ID = 1500  # bytes
 MAX_WORDS = 300  # characters of Firestore's own words in an error
 
 SECOND = timedelta(seconds=1)
@@ -132,12 +131,13 @@ def is_document(path: str) -> bool:
 
 
 def _is_id(text: str) -> bool:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        return False
     is_reserved = len(text) >= 4 and text.startswith("__") and text.endswith("__")
-    return 0 < size <= MAX_ID and text not in (".", "..") and not is_reserved
+    return (
+        is_unicode(text)
+        and 0 < len(text.encode()) <= MAX_ID_BYTES
+        and text not in (".", "..")
+        and not is_reserved
+    )
 
 
 class Firestore:

@@ -33,8 +33,7 @@ class Person:
     """Somebody to tell, or to name. `batch` is who they are to Batch: lists of ids.
 
     An id without a profile may be a user's, or what another user is to Batch: see `users_only`.
-    `told_of` are the documents
-    that they are told of, where not all are told of the same.
+    `told_of` are the documents that they are told of, where not all are told of the same.
     """
 
     user_id: str

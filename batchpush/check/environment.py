@@ -11,11 +11,8 @@ from batchpush.settings import VARIABLES
 EMULATOR = re.compile(r"\w+_EMULATOR_(HOST|HUB)|FUNCTIONS_EMULATOR")
 KEY_NAME = re.compile(r"BATCH(_REST)?(_API)?_(KEY|SECRET|TOKEN)|REST(_API)?_KEY")
 KEY = re.compile(r"[0-9a-fA-F]{32}")
-NO_KEYS = {
-    "BATCH_REST_API_KEY",
-    "INVOCATION_ID",
-    *VARIABLES,
-}  # reported elsewhere; systemd's; settings
+# Reported elsewhere; systemd's; settings.
+NO_KEYS = {"BATCH_REST_API_KEY", "INVOCATION_ID", *VARIABLES}
 
 
 def of_files(variables: Iterable[Variable], app_keys: Collection[str]) -> Iterator[Finding]:

@@ -13,7 +13,6 @@ from batchpush.check.findings import Finding, error, ok
 
 FILE = "requirements.txt"
 OURS = ("main", "handlers", "batchpush")
-LOCK = "make lock"
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,7 @@ def without_hash(required: Collection[Requirement]) -> Iterator[Finding]:
     for each in required:
         if not each.has_hash:
             says = f"{each.name} has no --hash, and pip then refuses all: add it to requirements.in"
-            yield error(
-                says, f"{FILE}:{each.line}", f"echo {each.name} >> requirements.in && {LOCK}"
-            )
+            yield error(says, f"{FILE}:{each.line}", _adding(each.name))
 
 
 def not_required(sources: Mapping[str, str], required: Collection[str]) -> Iterator[Finding]:
@@ -76,9 +73,14 @@ def not_required(sources: Mapping[str, str], required: Collection[str]) -> Itera
                 says = f"imports {module}, which is not installed: is it in {FILE}?"
                 yield error(says, f"{file}:{line}", "make setup")
             elif names.isdisjoint(providers):
-                says = f"imports {module}, and {FILE} has no {sorted(providers)[0]}"
-                mend = f"echo {sorted(providers)[0]} >> requirements.in && {LOCK}"
-                yield error(says, f"{file}:{line}", mend)
+                name = min(providers)
+                says = f"imports {module}, and {FILE} has no {name}"
+                yield error(says, f"{file}:{line}", _adding(name))
+
+
+def _adding(name: str) -> str:
+    """The command that adds a package."""
+    return f"echo {name} >> requirements.in && make lock"
 
 
 def normalized(name: str) -> str:

@@ -108,7 +108,7 @@ class DatabaseLookUp:
             raise LookUpFailed(f"Realtime Database: {error}") from None
         # A value that is no map of fields is no document.
         return [
-            _only(Document(path, value), fields) if isinstance(value, dict) else None
+            only(Document(path, value), fields) if isinstance(value, dict) else None
             for path, value in zip(paths, values, strict=True)
         ]
 
@@ -125,7 +125,8 @@ class DatabaseLookUp:
         return self._end - now
 
 
-def _only(document: Document, fields: Sequence[str]) -> Document:
+def only(document: Document, fields: Sequence[str]) -> Document:
+    """The document with only these fields; as it is, where none are given."""
     if not fields:
         return document
     kept = {name: value for name, value in document.items() if name in fields}

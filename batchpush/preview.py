@@ -21,7 +21,7 @@ from batchpush.document_files import documents_in, fields_in
 from batchpush.env_files import project_called
 from batchpush.errors import BatchpushError, ConfigurationError
 from batchpush.firebase import close_realtime_databases
-from batchpush.lookup import LookUp, look_up_for
+from batchpush.lookup import LookUp, look_up_for, only
 from batchpush.push import Push
 from batchpush.sealed import reading, sealed
 from batchpush.settings import problems_in, settings, watched_instance, with_defaults
@@ -232,8 +232,7 @@ class LookUpInFile:
     def _read(self, path: str, fields: Sequence[str]) -> Document | None:
         if path not in self.documents:
             return None
-        document = self.documents[path].items()
-        return Document(path, {k: v for k, v in document if not fields or k in fields})
+        return only(Document(path, self.documents[path]), fields)
 
 
 # In the place of a delivery

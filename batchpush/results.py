@@ -14,7 +14,7 @@ from batchpush.change import is_unicode
 COUNTERS = ("sent", "direct_open", "influenced_open", "reengaged", "errors")
 COLUMNS = ("date", "app", "campaign", "group_id", *COUNTERS, "open_rate")
 
-MOST = 2**63 - 1  # of an integer in Firestore
+MAX_COUNT = 2**63 - 1  # of an integer in Firestore
 MAX_VERSIONS = 100  # of one campaign, and counters of one version
 
 STILL_CHANGES = timedelta(days=7)  # a day's results: people open a push days after it came
@@ -88,7 +88,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MOST
+    return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def next_pull(last_active: datetime, now: datetime) -> datetime | None:

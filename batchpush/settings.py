@@ -213,7 +213,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Raises `ConfigurationError`: one line that names every variable to mend."""
+        """Raises `ConfigurationError`: one line that names every variable to fix."""
         values, problems = _read(environment)
         if problems:
             raise ConfigurationError("; ".join(problems.values()))

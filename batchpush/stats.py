@@ -37,7 +37,7 @@ BATCH_KEEPS = timedelta(days=190)  # it gives no more than six months
 AHEAD = timedelta(days=1)  # somewhere it is tomorrow already
 PAUSE = 1.0  # seconds between calls; Batch is known to take 60 a minute
 PULL_WITHIN = timedelta(seconds=420)
-MOST = 500  # campaigns in one run, and groups: more than there is time for
+MAX_PER_RUN = 500  # campaigns in one run, and groups: more than there is time for
 
 
 async def pull_results() -> None:
@@ -84,7 +84,7 @@ class Pull:
 
     async def _campaigns(self) -> None:
         by = self.begun + PULLED_FOR / 24 if self.since else self.begun
-        due = await self.publications.with_stats_due(by, MOST)
+        due = await self.publications.with_stats_due(by, MAX_PER_RUN)
         for known in self.caller.from_anywhere(due):
             if not known.publication.is_claimed:
                 await self._on_its_own(known.path, self._campaign(known))
@@ -191,13 +191,13 @@ class Results:
             await asked("Commit", lambda options: batch.commit(**options))
 
     async def group_ids(self) -> list[str]:
-        """Groups that have a delivery record, `MOST` at most.
+        """Groups that have a delivery record, `MAX_PER_RUN` at most.
 
         They are looked for from that of any record on: where there are more, each has its turn.
         """
         first = await self._any_group()
-        later = await self._groups_between(first, None, MOST)
-        earlier = await self._groups_between("", first, MOST - len(later)) if first else []
+        later = await self._groups_between(first, None, MAX_PER_RUN)
+        earlier = await self._groups_between("", first, MAX_PER_RUN - len(later)) if first else []
         return sorted(each for each in later + earlier if re.fullmatch(GROUP_ID, each))
 
     async def _any_group(self) -> str:

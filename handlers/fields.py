@@ -18,7 +18,7 @@ from batchpush.logs import log
 Value = TypeVar("Value")
 
 OURS = ("reads", "quiet", "person")  # fields of recipients that are none of Batch's
-MOST = 10**15  # an amount beyond it is a mistake, and has no digits left behind its point
+MAX_AMOUNT = 10**15  # an amount beyond it is a mistake, and has no digits left behind its point
 MAX_NAME = 1_000  # characters of a name that are looked at; a title shows some tens of them
 MAX_ZONE = 64  # characters
 HISTORY = timedelta(days=2)  # a date alone, of the day, may be one and a half days old
@@ -52,7 +52,7 @@ def number(document: Document, field: str) -> int | float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise document.invalid(field, "must be a number")
-    if not abs(value) < MOST:  # nor is "not a number" less than anything
+    if not abs(value) < MAX_AMOUNT:  # nor is "not a number" less than anything
         raise document.invalid(field, "is not an amount")
     return value
 
@@ -64,7 +64,7 @@ def label(document: Document, field: str) -> str | None:
     """
     value: Any = document.get(field)
     is_whole = type(value) is int or (type(value) is float and value.is_integer())
-    if is_whole and abs(value) < MOST:
+    if is_whole and abs(value) < MAX_AMOUNT:
         return str(int(value))
     return one_line(document.string(field, default="")) or None
 

@@ -184,7 +184,7 @@ def test_so_are_those_of_the_shell() -> None:
     }
     found = list(of_shell(shell | harmless | {"MY_KEY": KEY}, {KEY.upper()}))
     assert {each.severity for each in found} == {W}
-    names = {each.mend.removeprefix("unset ") for each in found}
+    names = {each.fix.removeprefix("unset ") for each in found}
     assert names == {*OTHER_NAMES, *EMULATORS, "MY_KEY"}
     assert KEY[:4] not in repr(found)
 
@@ -735,7 +735,7 @@ GIVE = f"--member={MEMBER} --role="
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "severity", "mend"),
+    ("path", "answer", "severity", "fix"),
     [
         (
             "serviceusage/v1/projects/my-project/services:batchGet",
@@ -806,13 +806,13 @@ GIVE = f"--member={MEMBER} --role="
     ],
 )
 def test_what_is_wrong_is_told_with_the_command_that_mends_it(
-    path: str, answer: Any, severity: Severity, mend: str
+    path: str, answer: Any, severity: Severity, fix: str
 ) -> None:
     assert path in WELL
     found = of(WELL | {path: answer}, SOURCES="firestore,database")
     wrong = [finding for finding in found if finding.severity is not OK]
     assert {finding.severity for finding in wrong} == {severity}
-    assert wrong[0].mend == mend
+    assert wrong[0].fix == fix
     assert "the-token" not in repr(found)
 
 
@@ -822,14 +822,14 @@ POLICY = "cloudresourcemanager/v1/projects/my-project:getIamPolicy"
 def test_each_role_is_asked_for_by_name() -> None:
     of_account = f"iam/v1/projects/my-project/serviceAccounts/{ACCOUNT}:getIamPolicy"
     found = of(WELL | {POLICY: {}, of_account: {}}, SOURCES="firestore,database")
-    given = [finding.mend.rpartition("--role=")[2] for finding in found if finding.mend]
+    given = [finding.fix.rpartition("--role=")[2] for finding in found if finding.fix]
     assert given == [
         *(role.name for role in ROLES),
         "roles/firebasedatabase.admin",
         *(role.name for role in GIVEN_ROLES),
         "roles/iam.serviceAccountUser",
     ]
-    by_name = {finding.mend.rpartition("=")[2]: finding.severity for finding in found}
+    by_name = {finding.fix.rpartition("=")[2]: finding.severity for finding in found}
     # The first deployment gives these.
     assert {by_name[role.name] for role in GIVEN_ROLES} == {W}
     assert by_name["roles/datastore.user"] is E
@@ -888,7 +888,7 @@ def test_an_account_that_is_not_there_is_told_with_the_command_that_makes_it() -
     path = f"iam/v1/projects/my-project/serviceAccounts/{OWN}"
     (finding,) = of_own(with_own(RECEIVES) | {path: 404})
     assert finding.severity is E
-    assert finding.mend == "gcloud iam service-accounts create batchpush --project=my-project"
+    assert finding.fix == "gcloud iam service-accounts create batchpush --project=my-project"
 
 
 def test_an_account_of_another_project_is_looked_for_there() -> None:
@@ -901,13 +901,13 @@ def test_an_account_of_another_project_is_looked_for_there() -> None:
     )
     assert of_own(answers, account) == []
     (missing,) = of_own(answers | {f"iam/v1/{of_accounts}/{account}": 404}, account)
-    assert missing.mend == "gcloud iam service-accounts create batchpush --project=accounts"
+    assert missing.fix == "gcloud iam service-accounts create batchpush --project=accounts"
 
 
 def test_no_deployment_gives_it_what_it_gives_the_default_one() -> None:
     (finding,) = of_own(with_own())
     assert finding.severity is E
-    assert finding.mend == (
+    assert finding.fix == (
         "gcloud projects add-iam-policy-binding my-project "
         f"--member=serviceAccount:{OWN} --role={RECEIVES}"
     )
@@ -921,7 +921,7 @@ def test_each_function_that_it_may_not_call_is_told_with_one_command_for_all() -
     (finding,) = of_own(answers)
     assert finding.severity is E
     assert "new-message, sendlater" in finding.says
-    assert finding.mend == (
+    assert finding.fix == (
         "for service in new-message sendlater; do gcloud run services add-iam-policy-binding "
         "$service --region=us-central1 --project=my-project "
         f"--member=serviceAccount:{OWN} --role=roles/run.invoker; done"
@@ -948,7 +948,7 @@ def test_what_holds_for_the_whole_project_is_enough() -> None:
 def test_an_account_that_may_change_the_whole_project_is_told(role: str) -> None:
     (own,) = of_own(with_own(RECEIVES, role))
     assert own.severity is W
-    assert own.mend == (
+    assert own.fix == (
         "gcloud projects remove-iam-policy-binding my-project "
         f"--member=serviceAccount:{OWN} --role={role}"
     )
@@ -957,7 +957,7 @@ def test_an_account_that_may_change_the_whole_project_is_told(role: str) -> None
     assert default.severity is W
     assert role in default.says
     assert "SERVICE_ACCOUNT=batchpush@" in default.says
-    assert default.mend == "gcloud iam service-accounts create batchpush --project=my-project"
+    assert default.fix == "gcloud iam service-accounts create batchpush --project=my-project"
 
 
 def test_the_databases_that_there_are_are_told() -> None:
@@ -976,7 +976,7 @@ def test_the_database_of_the_settings_is_the_one_that_is_asked_about() -> None:
     answers = {path.replace("(default)", "orders"): each for path, each in WELL.items()}
     assert {each.severity for each in of(answers, DATABASE="orders")} == {OK}
     (missing, *_) = (each for each in of(WELL, DATABASE="orders") if each.severity is E)
-    assert missing.mend == (
+    assert missing.fix == (
         "gcloud firestore databases create --database=orders --location=us-central1 "
         "--project=my-project"
     )
@@ -995,7 +995,7 @@ def test_a_secret_of_another_project_is_looked_for_there() -> None:
     }
     assert {each.severity for each in of(answers, BATCH_REST_KEY_SECRET=name)} == {OK}
     wrong = next(each for each in of(WELL, BATCH_REST_KEY_SECRET=name) if each.severity is E)
-    assert "gcloud secrets create batch --project=keys" in wrong.mend
+    assert "gcloud secrets create batch --project=keys" in wrong.fix
 
 
 def test_nobody_is_asked_again_once_there_is_no_answer() -> None:

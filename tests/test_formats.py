@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.fields import MOST
+from handlers.fields import MAX_AMOUNT
 from handlers.formats import money, when
 from handlers.texts import TEXTS
 from tests.pushes import PATIENT
@@ -79,7 +79,9 @@ def test_time_zones_are_there_on_a_machine_that_has_none() -> None:
     assert done.stdout == "Europe/Paris\n"
 
 
-AMOUNTS = st.integers(-MOST + 1, MOST - 1) | st.floats(-MOST, MOST, exclude_max=True)
+AMOUNTS = st.integers(-MAX_AMOUNT + 1, MAX_AMOUNT - 1) | st.floats(
+    -MAX_AMOUNT, MAX_AMOUNT, exclude_max=True
+)
 
 
 @PATIENT

@@ -51,7 +51,7 @@ def test_an_entry_without_a_hash_is_told_with_the_way_to_add_it() -> None:
     assert finding.severity is Severity.ERROR
     assert finding.where == f"requirements.txt:{LOCKED.count(chr(10)) + 1}"
     assert finding.says.startswith("python-slugify has no --hash")
-    assert finding.mend == "echo python-slugify >> requirements.in && make lock"
+    assert finding.fix == "echo python-slugify >> requirements.in && make lock"
 
 
 def test_where_nothing_has_a_hash_nothing_needs_one() -> None:
@@ -95,4 +95,4 @@ def test_an_import_that_is_not_installed_there_is_told_with_its_line(
 
 def test_the_command_that_adds_a_package_names_its_distribution() -> None:
     (finding,) = packages("httpx==1\n", {"main.py": "import yaml"})
-    assert finding.mend == "echo pyyaml >> requirements.in && make lock"
+    assert finding.fix == "echo pyyaml >> requirements.in && make lock"

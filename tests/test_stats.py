@@ -231,7 +231,7 @@ async def test_a_person_may_ask_for_all_that_can_change_from_a_day_on(
 async def test_where_there_are_more_groups_than_one_run_takes_each_has_its_turn(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stats, "MOST", 2)
+    monkeypatch.setattr(stats, "MAX_PER_RUN", 2)
     groups = {f"promotion_{number}" for number in range(6)}
     for group in groups:
         record = desk.client.collection(desk.deliveries).document(secrets.token_hex(32))

@@ -1,4 +1,4 @@
-"""`check`: what would keep a deployment, or its pushes, from working, and how to mend it."""
+"""`check`: what would keep a deployment, or its pushes, from working, and how to fix it."""
 
 from batchpush.check.command import PURPOSE, add_arguments, check
 

@@ -275,7 +275,7 @@ def _own_account(discovery: Discovery) -> str:
     return next((str(account) for account in named if account), "")
 
 
-# The findings, in the order to mend them
+# The findings, in the order to fix them
 
 
 def of_cloud(cloud: Cloud) -> Iterator[Finding]:
@@ -294,8 +294,8 @@ def apis(cloud: Cloud) -> Iterator[Finding]:
         if each.get("state") == "ENABLED"
     }
     if missing := [api for api in APIS if api not in enabled]:
-        mend = f"gcloud services enable {' '.join(missing)} --project={cloud.project}"
-        yield error(f"not enabled: {', '.join(missing)}", mend=mend)
+        fix = f"gcloud services enable {' '.join(missing)} --project={cloud.project}"
+        yield error(f"not enabled: {', '.join(missing)}", fix=fix)
     else:
         yield ok("the APIs are enabled")
 
@@ -307,7 +307,7 @@ def database(cloud: Cloud) -> Iterator[Finding]:
         named = "" if name == DEFAULT_DATABASE else f"--database={name} "
         create = f"gcloud firestore databases create {named}--location={region}"
         says = f"there is no Firestore database {name}, where the delivery records are"
-        yield error(says + _others(cloud), mend=f"{create} --project={cloud.project}")
+        yield error(says + _others(cloud), fix=f"{create} --project={cloud.project}")
     elif found.get("type") == "DATASTORE_MODE":
         says = f"the database {name} is in Datastore mode, and calls no function"
         yield error(says + _others(cloud))
@@ -346,11 +346,11 @@ def instances(cloud: Cloud) -> Iterator[Finding]:
 def secret(cloud: Cloud) -> Iterator[Finding]:
     found, named = cloud.known("secret"), f"{cloud.secret} --project={cloud.secret_project}"
     if found is None:
-        mend = f"printf '%s' 'YOUR_REST_KEY' | gcloud secrets create {named} --data-file=-"
-        yield error(f"there is no secret {cloud.secret}", mend=mend)
+        fix = f"printf '%s' 'YOUR_REST_KEY' | gcloud secrets create {named} --data-file=-"
+        yield error(f"there is no secret {cloud.secret}", fix=fix)
     elif "firebase-managed" in found.get("labels", {}):
-        mend = f"gcloud secrets update {named} --remove-labels=firebase-managed"
-        yield error("the Firebase CLI may destroy the secret, which has its label", mend=mend)
+        fix = f"gcloud secrets update {named} --remove-labels=firebase-managed"
+        yield error("the Firebase CLI may destroy the secret, which has its label", fix=fix)
     else:
         yield ok(f"the secret {cloud.secret} is there")
 
@@ -360,12 +360,12 @@ def version(cloud: Cloud) -> Iterator[Finding]:
         return
     found, named = cloud.known("version"), f"{cloud.secret} --project={cloud.secret_project}"
     if found is None or found.get("state") == "DESTROYED":
-        mend = f"printf '%s' 'YOUR_REST_KEY' | gcloud secrets versions add {named} --data-file=-"
-        yield error("the secret's latest version holds nothing", mend=mend)
+        fix = f"printf '%s' 'YOUR_REST_KEY' | gcloud secrets versions add {named} --data-file=-"
+        yield error("the secret's latest version holds nothing", fix=fix)
     elif found.get("state") != "ENABLED":
         number = found["name"].rpartition("/")[2]
-        mend = f"gcloud secrets versions enable {number} --secret={named}"
-        yield error("the secret's latest version is disabled", mend=mend)
+        fix = f"gcloud secrets versions enable {number} --secret={named}"
+        yield error("the secret's latest version is disabled", fix=fix)
     else:
         yield ok("the secret's latest version is enabled")
 
@@ -387,8 +387,8 @@ def account(cloud: Cloud) -> Iterator[Finding]:
     """An account of its own, which may do no more than it has to."""
     if not cloud.is_default_account and cloud.known("account") is None:
         name = cloud.account.partition("@")[0]
-        mend = f"gcloud iam service-accounts create {name} --project={cloud.account_project}"
-        yield error(f"there is no service account {cloud.account}", mend=mend)
+        fix = f"gcloud iam service-accounts create {name} --project={cloud.account_project}"
+        yield error(f"there is no service account {cloud.account}", fix=fix)
         return
     wide = EVERYTHING & _roles_in(cloud.known("policy"), cloud.account)
     if wide and cloud.is_default_account:
@@ -397,12 +397,12 @@ def account(cloud: Cloud) -> Iterator[Finding]:
             " may change the whole project. Make an account, set SERVICE_ACCOUNT=batchpush@, and"
             " run this again, which says what it needs"
         )
-        mend = f"gcloud iam service-accounts create batchpush --project={cloud.project}"
-        yield warning(says, mend=mend)
+        fix = f"gcloud iam service-accounts create batchpush --project={cloud.project}"
+        yield warning(says, fix=fix)
     elif wide:
         member = f"--member=serviceAccount:{cloud.account} --role={min(wide)}"
-        mend = f"gcloud projects remove-iam-policy-binding {cloud.project} {member}"
-        yield warning(f"{cloud.account} has {min(wide)}, far more than it needs", mend=mend)
+        fix = f"gcloud projects remove-iam-policy-binding {cloud.project} {member}"
+        yield warning(f"{cloud.account} has {min(wide)}, far more than it needs", fix=fix)
     else:
         yield ok(f"the functions run as {cloud.account}")
 
@@ -418,7 +418,7 @@ def roles(cloud: Cloud) -> Iterator[Finding]:
         return
     for role in GIVEN_ROLES:
         for finding in _role(cloud, role, held, where):
-            yield warning(finding.says, mend=finding.mend) if finding.mend else finding
+            yield warning(finding.says, fix=finding.fix) if finding.fix else finding
 
 
 def calling(cloud: Cloud) -> Iterator[Finding]:
@@ -445,7 +445,7 @@ def calling(cloud: Cloud) -> Iterator[Finding]:
     ]
     if missing:
         says = f"{INVOKER.name} is not given for {', '.join(missing)} ({INVOKER.reason})"
-        yield error(says, mend=_give_each(cloud, missing))
+        yield error(says, fix=_give_each(cloud, missing))
     if len(there) < len(policies) or not policies:
         says = f"{INVOKER.name}: functions that are not deployed yet: run this again afterwards"
         yield warning(says)
@@ -484,7 +484,7 @@ def _role(cloud: Cloud, role: Role, held: set[str], where: str) -> Iterator[Find
     else:
         member = f"--member=serviceAccount:{cloud.account} --role={role.name}"
         says = f"{role.name} is not given to the functions' service account ({role.reason})"
-        yield error(says, mend=f"gcloud {where} {member}")
+        yield error(says, fix=f"gcloud {where} {member}")
 
 
 def ttl(cloud: Cloud) -> Iterator[Finding]:
@@ -494,8 +494,8 @@ def ttl(cloud: Cloud) -> Iterator[Finding]:
         yield ok(f"{collection}: old records are deleted")
     else:
         says = f"{collection}: old records are not deleted before firestore:indexes are deployed"
-        mend = f"firebase deploy --only firestore:indexes --project={cloud.project}"
-        yield warning(says, mend=mend)
+        fix = f"firebase deploy --only firestore:indexes --project={cloud.project}"
+        yield warning(says, fix=fix)
 
 
 PARTS: Mapping[str, Callable[[Cloud], Iterator[Finding]]] = {

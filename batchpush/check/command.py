@@ -88,11 +88,11 @@ def of_choice(wanted: str | None) -> Iterator[Finding]:
     taken, named = deployed_to(), project_id()
     if taken is None and (aliases := [each.alias for each in projects()]):
         says = f"none of {', '.join(map(str, aliases))} is the project that `firebase deploy` takes"
-        yield warning(says, mend=f"make deploy PROJECT={aliases[0]}")
+        yield warning(says, fix=f"make deploy PROJECT={aliases[0]}")
     if named and named != (taken and taken.id):
         says = f"GOOGLE_CLOUD_PROJECT is {named}, and `firebase deploy` does not read it"
         goes = f": it deploys to {taken}" if taken else ""
-        yield warning(says + goes, mend=f"make deploy PROJECT={named}")
+        yield warning(says + goes, fix=f"make deploy PROJECT={named}")
 
 
 def deployment_to(project: Project | None) -> Deployment:
@@ -110,10 +110,10 @@ def deployment_to(project: Project | None) -> Deployment:
 def of_project(
     deployment: Deployment, offline: bool, connect: Callable[[str], Google] = google
 ) -> Iterator[Finding]:
-    """In the order to mend them."""
+    """In the order to fix them."""
     project = deployment.project
     if project is None:
-        yield error("there is no project to deploy to", mend="firebase use --add")
+        yield error("there is no project to deploy to", fix="firebase use --add")
     yield from of_deployment(deployment)
     try:
         if project is None:

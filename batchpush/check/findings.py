@@ -18,28 +18,28 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """`where` is a file and a line, `mend` the command that mends it."""
+    """`where` is a file and a line, `fix` the command that fixes it."""
 
     severity: Severity
     says: str
     where: str = ""
-    mend: str = ""
+    fix: str = ""
 
     def lines(self) -> Iterator[str]:
         first, *more = self.says.split("\n")
         place = f"{self.where}  " if self.where else ""
         yield f"{self.severity.value:<12} {escaped(place + first)}"
         yield from (" " * 15 + escaped(line) for line in more)
-        if self.mend:
-            yield f"{'':<15}{self.mend}"
+        if self.fix:
+            yield f"{'':<15}{self.fix}"
 
 
-def error(says: str, where: str = "", mend: str = "") -> Finding:
-    return Finding(Severity.ERROR, says, where, mend)
+def error(says: str, where: str = "", fix: str = "") -> Finding:
+    return Finding(Severity.ERROR, says, where, fix)
 
 
-def warning(says: str, where: str = "", mend: str = "") -> Finding:
-    return Finding(Severity.WARNING, says, where, mend)
+def warning(says: str, where: str = "", fix: str = "") -> Finding:
+    return Finding(Severity.WARNING, says, where, fix)
 
 
 def ok(says: str, where: str = "") -> Finding:

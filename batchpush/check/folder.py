@@ -123,7 +123,7 @@ def _text(name: str) -> str | None:
 
 
 def of_deployment(deployment: Deployment) -> Iterator[Finding]:
-    """In the order to mend them."""
+    """In the order to fix them."""
     yield from env_files(deployment)
     if not any(variable.is_whole_file for variable in deployment.variables):
         yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
@@ -135,7 +135,7 @@ def of_deployment(deployment: Deployment) -> Iterator[Finding]:
 
 def env_files(deployment: Deployment) -> Iterator[Finding]:
     if not deployment.files:
-        yield error("there is no .env", mend="cp .env.example .env")
+        yield error("there is no .env", fix="cp .env.example .env")
     own = [file for file in deployment.files if file != ".env"]
     if len(own) > 1:
         yield error(f"{own[0]} and {own[1]} are the same project's: keep one of them")
@@ -215,7 +215,7 @@ def _called(endpoint: Mapping[str, Any]) -> str:
 def of_folder(
     folder: Folder, deployed_with: Sequence[Settings], imported: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """In the order to mend them; the settings are those of each project.
+    """In the order to fix them; the settings are those of each project.
 
     `imported` are the files that `main.py` imports.
     """
@@ -309,12 +309,12 @@ def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
         return
     wanted = f"3.{runtime[-2:]}"
     found = re.search(r"^version\S*\s*=\s*(\d+\.\d+)", folder.pyvenv or "", re.MULTILINE)
-    mend = f"make setup PYTHON=python{wanted}"
+    fix = f"make setup PYTHON=python{wanted}"
     if not found:
-        yield error("the Firebase CLI needs venv/ to read main.py", "venv", mend)
+        yield error("the Firebase CLI needs venv/ to read main.py", "venv", fix)
     elif found[1] != wanted:
         says = f"runtime is {runtime}, and venv/ has Python {found[1]}: change it, or"
-        yield error(says, where, f"rm -r venv && {mend}")
+        yield error(says, where, f"rm -r venv && {fix}")
     else:
         yield ok(f"runtime {runtime}, as in venv/", where)
 

@@ -134,8 +134,17 @@ async def greet(change: Change, look_up: LookUp) -> Push:
     )
 
 
-def claimed(owner: str = "first", **fields: Any) -> Record:
-    now = datetime.now(UTC)
+async def remind(cart: Change, look_up: LookUp) -> Push:
+    return Push(
+        group_id="cart",
+        recipients=Recipients(custom_ids=[cart.params["user_id"]]),
+        message=Message("Still there"),
+        best_before=timedelta(hours=6),
+    )
+
+
+def claimed(owner: str = "first", now: datetime | None = None, **fields: Any) -> Record:
+    now = now or datetime.now(UTC)
     record = Record(
         id=uuid.uuid4().hex * 2,
         function="f",

@@ -28,6 +28,7 @@ from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.settings import settings
 from batchpush.triggers import WATCHED
 from emulators import batch
+from tests.deliveries import claimed
 from tests.network import counted
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -50,19 +51,12 @@ def body(*custom_ids: str, **fields: Any) -> str:
 
 
 def a_record(state: State, *calls: CallRecord, **fields: Any) -> Record:
-    record = Record(
-        id=uuid.uuid4().hex * 2,
+    record = claimed(
+        now=NOW,
         function="new_message",
         source="//firestore.googleapis.com/projects/demo-batchpush/databases/(default)",
-        event_id="e",
-        event_time=NOW,
         document="conversations/c1/messages/m1",
         state=state,
-        created_at=NOW,
-        updated_at=NOW,
-        best_before=NOW + timedelta(hours=1),
-        expire_at=NOW + timedelta(days=30),
-        owner="first",
         lease_until=NOW + timedelta(seconds=60) if state is State.CLAIMED else None,
         calls=calls,
         bodies=(body("bob", "zoé"),) if calls else (),

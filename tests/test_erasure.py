@@ -17,6 +17,7 @@ from batchpush.erasure import Person, body_names, burst_without, names, without
 from batchpush.push import ID_LISTS
 from batchpush.record import CallRecord, CallState, Record, State
 from batchpush.waiting import Burst, Window, name_of
+from tests.deliveries import claimed
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 FIRESTORE = "//firestore.googleapis.com/projects/demo-batchpush/databases/(default)"
@@ -31,19 +32,16 @@ def body(*custom_ids: str, **more: Any) -> str:
 
 
 def a_record(state: State = State.SENT, *calls: CallState, **more: Any) -> Record:
-    record = Record(
+    record = claimed(
+        "0f0f",
+        NOW,
         id="ab" * 32,
         function="new_message",
         source=FIRESTORE,
         event_id="5f0c",
-        event_time=NOW,
         document="conversations/c1/messages/m1",
         state=state,
-        created_at=NOW,
-        updated_at=NOW,
-        best_before=NOW + timedelta(hours=1),
-        expire_at=NOW + timedelta(days=30),
-        owner="0f0f",
+        lease_until=None,
         group_id="new_message",
         calls=tuple(CallRecord("ios", 0, call) for call in calls or (A,)),
         bodies=(body("bob", "zoé"),),

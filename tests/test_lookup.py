@@ -62,12 +62,19 @@ def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.Monke
     assert len(set(map(id, apps))) == 1
 
 
-async def test_a_reference_into_another_database_does_not_keep_a_document_from_being_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    """The Firestore that documents are looked up in."""
     memory = Memory()
     client = memory.client()
     monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    return memory
+
+
+async def test_a_reference_into_another_database_does_not_keep_a_document_from_being_read(
+    memory: Memory,
+) -> None:
+    client = memory.client()
     await client.commit([client.put("users/ann", {"display_name": "Ann", "likes": "x"})])
     (stored,) = memory.documents.values()
     elsewhere = "projects/other/databases/d/documents/a/b"
@@ -82,11 +89,9 @@ async def test_a_reference_into_another_database_does_not_keep_a_document_from_b
     ["..", ".", "__proto__", "x" * 1501, "é" * 751, "", "a/b", "\ud800"],
 )
 async def test_one_who_can_have_no_profile_has_none_and_the_others_have_theirs(
-    monkeypatch: pytest.MonkeyPatch, user_id: str
+    memory: Memory, user_id: str
 ) -> None:
-    memory = Memory()
     client = memory.client()
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
     await client.commit([client.put("users/ann", {"display_name": "Ann"})])
     look_up = FirestoreLookUp(FIRESTORE)
     assert await look_up.many(f"users/{user_id}", "users/ann") == [None, {"display_name": "Ann"}]
@@ -94,13 +99,7 @@ async def test_one_who_can_have_no_profile_has_none_and_the_others_have_theirs(
     assert memory.operations[1:] == ["read"]
 
 
-async def test_a_read_that_firestore_refuses_is_not_retried(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    memory = Memory()
-    client = memory.client()
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
-
+async def test_a_read_that_firestore_refuses_is_not_retried(memory: Memory) -> None:
     async def refuse(*_: object) -> None:
         raise FirestoreRefused("INVALID_ARGUMENT: no")
 

@@ -28,6 +28,7 @@ from batchpush.record import Record, State
 from batchpush.untouched import Untouched
 from handlers import credit_limits, friend_requests, game_turns, messages
 from handlers.people import people, recipients
+from tests.deliveries import remind
 from tests.events import created
 from tests.firestore import Operation
 from tests.house import EVENING, MORNING, NIGHT, House
@@ -84,14 +85,6 @@ async def test_carts_that_are_due_while_batch_is_down_are_all_told_later(house: 
     for number in range(60):
         touched = house.clock.now() - day - timedelta(seconds=60 - number)
         await house.stores(f"carts/u{number}", {"items": ["hat"], "updated_at": touched})
-
-    async def remind(cart: Change, look_up: LookUp) -> Push:
-        return Push(
-            group_id="cart",
-            recipients=Recipients(custom_ids=[cart.params["user_id"]]),
-            message=Message("Still there"),
-            best_before=timedelta(hours=6),
-        )
 
     async def reminded(cart: Change) -> None:
         await house.made.deliver(cart, remind)

@@ -7,6 +7,7 @@ from batchpush.errors import ConfigurationError
 from batchpush.outcome import Outcome, Reply
 from batchpush.record import CallRecord, CallState, Record, State, record_id, state_of
 from batchpush.timing import Timing
+from tests.deliveries import claimed
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=60)
@@ -21,19 +22,11 @@ P, A, R, H, E = (
 
 
 def record(state: State, *calls: CallState, unknown: int = 0) -> Record:
-    return Record(
+    return claimed(
+        now=NOW,
         id="r",
-        function="f",
         source="s",
-        event_id="e",
-        event_time=NOW,
-        document="users/ann",
         state=state,
-        created_at=NOW,
-        updated_at=NOW,
-        best_before=NOW + timedelta(hours=1),
-        expire_at=NOW + timedelta(days=30),
-        owner="first",
         lease_until=LATER if state is State.CLAIMED else None,
         calls=tuple(CallRecord("ios", 0, call, unknown=unknown) for call in calls),
         bodies=("{}",),

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from google.cloud.firestore import AsyncClient
@@ -13,10 +12,10 @@ from batchpush.change import Change
 from batchpush.errors import LookUpFailed
 from batchpush.firestore import Firestore, Query, Stored
 from batchpush.lookup import LookUp
-from batchpush.push import Message, Push, Recipients
+from batchpush.push import Push
 from batchpush.untouched import Untouched
 from emulators import batch
-from tests.deliveries import REST_KEY, Time, deliverer_for
+from tests.deliveries import REST_KEY, Time, deliverer_for, remind
 
 pytestmark = pytest.mark.suite
 
@@ -53,18 +52,13 @@ class Shop:
         self.collection = f"c{uuid.uuid4().hex}"
         self.broken = False
 
-        async def remind(cart: Any, look_up: LookUp) -> Push | None:
+        async def remind_unless_broken(cart: Change, look_up: LookUp) -> Push:
             if self.broken:
                 raise LookUpFailed("Firestore: Unavailable")
-            return Push(
-                group_id="cart",
-                recipients=Recipients(custom_ids=[cart.params["user_id"]]),
-                message=Message("Still there"),
-                best_before=timedelta(hours=6),
-            )
+            return await remind(cart, look_up)
 
         async def reminded(cart: Change) -> None:
-            await self.deliverer.deliver(cart, remind)
+            await self.deliverer.deliver(cart, remind_unless_broken)
 
         reminded.__name__ = f"remind_{self.collection}"
         self.function = reminded

@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value
 
-from batchpush.change import EPOCH, MAX_ID_BYTES, is_unicode, plain
+from batchpush.change import EPOCH, MAX_ID_BYTES, plain
 from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
 from batchpush.errors import BatchpushError
 from batchpush.sealed import leaving
@@ -131,13 +131,12 @@ def is_document(path: str) -> bool:
 
 
 def _is_id(text: str) -> bool:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return False
     is_reserved = len(text) >= 4 and text.startswith("__") and text.endswith("__")
-    return (
-        is_unicode(text)
-        and 0 < len(text.encode()) <= MAX_ID_BYTES
-        and text not in (".", "..")
-        and not is_reserved
-    )
+    return 0 < size <= MAX_ID_BYTES and text not in (".", "..") and not is_reserved
 
 
 class Firestore:

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := venv/bin
 FIREBASE ?= emulators/node_modules/.bin/firebase
-SUITE := $(BIN)/python -m emulators.suite
+SUITE := $(BIN)/python -m local.suite
 
 .PHONY: help setup demo dev check unit suite test torture mutants bench audit deploy screenshots lock clean
 
@@ -23,14 +23,15 @@ emulators/node_modules/.installed: emulators/package.json emulators/package-lock
 	@touch $@
 
 demo: setup ## Write a message and a friend request, and see the pushes arrive
-	@$(SUITE) -- $(BIN)/python -m emulators.demo
+	@$(SUITE) -- $(BIN)/python -m local.demo
 
 dev: setup ## Keep everything running, with the settings of .env
 	@$(SUITE) $(if $(wildcard .env),--env-file .env)
 
-check: setup ## Lint, format, types
+check: setup ## Lint, format, imports, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 unit: setup
@@ -64,7 +65,7 @@ audit: setup ## Look for known vulnerabilities; fails if it cannot look, unless 
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/audit.py
 
 screenshots: setup ## Make the README's picture anew, with Chromium
-	$(SUITE) -- $(BIN)/python -m emulators.screenshots
+	$(SUITE) -- $(BIN)/python -m local.screenshots
 
 lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

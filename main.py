@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchpush import (
-    Call,
+    CallableRequest,
     Change,
     announce,
     deliver,
@@ -116,7 +116,7 @@ async def article(change: Change) -> None:
 
 
 @on_call
-async def notify(call: Call) -> None:
+async def notify(call: CallableRequest) -> None:
     await deliver_call(call, app_to_app.notify, limits=app_to_app.limits(call))
 
 

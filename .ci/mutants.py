@@ -64,12 +64,12 @@ def is_explained(before: str, after: str) -> bool:
 
 def main() -> int:
     subprocess.run([PROGRAM, "run"], check=True)
-    found = re.findall(r"batchpush\.(\w+)\.(\S+): (.*)", mutmut("results", "--all", "true"))
+    found = re.findall(r"batchpush\.([\w.]+)\.([^.\s]+): (.*)", mutmut("results", "--all", "true"))
     total = Counter(module for module, _, _ in found)
     noticed = Counter(module for module, _, status in found if status in NOTICED)
     print()
     for module, count in total.items():
-        print(f"{module:8} {noticed[module]:4} of {count:4} noticed")
+        print(f"{module:18} {noticed[module]:4} of {count:4} noticed")
     unexplained = 0
     for module, name, status in found:
         if status in NOTICED:

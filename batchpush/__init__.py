@@ -1,7 +1,7 @@
 """Database writes become push notifications, through Batch's Transactional and Campaigns APIs."""
 
 # First: it keeps the collector of garbage out of the other imports.
-from batchpush.triggers import (
+from batchpush.events.triggers import (
     on_document_created,
     on_document_updated,
     on_document_written,
@@ -10,29 +10,62 @@ from batchpush.triggers import (
 )
 
 # isort: split
-from batchpush.articles import announce
-from batchpush.callables import Call, CallRefused, deliver_call, on_call
-from batchpush.campaign import Campaign
-from batchpush.change import Change, Document
-from batchpush.delivery import deliver, send_delivery_chunk, sweep_deliveries
+from batchpush.documents import (
+    EPOCH,
+    INVISIBLE,
+    Document,
+    Reference,
+    as_list,
+    is_blank,
+    is_document_id,
+    is_unicode,
+    warn_of_field,
+)
+from batchpush.environment import settings
 from batchpush.errors import BatchpushError, ConfigurationError, InvalidDocument, InvalidPush
-from batchpush.later import send_waiting_delivery
-from batchpush.limits import Limit
-from batchpush.lookup import LookUp
-from batchpush.publisher import publish, sweep_campaigns
-from batchpush.push import CollapseKey, Media, Message, Push, Recipients
-from batchpush.quiet_hours import QuietHours
-from batchpush.stats import pull_results
-from batchpush.untouched import on_document_untouched
+from batchpush.events.callables import CallableRequest, CallRefused, on_call
+from batchpush.events.change import Change, Database
+from batchpush.events.lookup import LookUp
+from batchpush.events.untouched import on_document_untouched
+from batchpush.logs import log
+from batchpush.pushes.campaign import Campaign
+from batchpush.pushes.languages import nearest_language
+from batchpush.pushes.limits import Limit
+from batchpush.pushes.push import (
+    ID_LISTS,
+    CollapseKey,
+    Media,
+    Message,
+    Push,
+    Recipients,
+    problem_of_id,
+)
+from batchpush.pushes.quiet_hours import QuietHours
+from batchpush.pushes.wording import Text, Wording, wording
+from batchpush.worker import (
+    announce,
+    deliver,
+    deliver_call,
+    publish,
+    pull_results,
+    send_delivery_chunk,
+    send_waiting_delivery,
+    sweep_campaigns,
+    sweep_deliveries,
+)
 
 __all__ = [
+    "EPOCH",
+    "ID_LISTS",
+    "INVISIBLE",
     "BatchpushError",
-    "Call",
     "CallRefused",
+    "CallableRequest",
     "Campaign",
     "Change",
     "CollapseKey",
     "ConfigurationError",
+    "Database",
     "Document",
     "InvalidDocument",
     "InvalidPush",
@@ -43,9 +76,18 @@ __all__ = [
     "Push",
     "QuietHours",
     "Recipients",
+    "Reference",
+    "Text",
+    "Wording",
     "announce",
+    "as_list",
     "deliver",
     "deliver_call",
+    "is_blank",
+    "is_document_id",
+    "is_unicode",
+    "log",
+    "nearest_language",
     "on_call",
     "on_document_created",
     "on_document_untouched",
@@ -53,10 +95,14 @@ __all__ = [
     "on_document_written",
     "on_schedule",
     "on_task_dispatched",
+    "problem_of_id",
     "publish",
     "pull_results",
     "send_delivery_chunk",
     "send_waiting_delivery",
+    "settings",
     "sweep_campaigns",
     "sweep_deliveries",
+    "warn_of_field",
+    "wording",
 ]

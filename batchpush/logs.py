@@ -15,8 +15,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from batchpush.environment import LOG_LEVELS, settings
 from batchpush.errors import BatchpushError
-from batchpush.settings import LOG_LEVELS, settings
 
 MAX_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
 MAX_ABOUT = 2_000  # of the event's id, and of the document's path

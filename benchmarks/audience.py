@@ -20,18 +20,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from batchpush.change import Change, Document
-from batchpush.client import BatchClient
-from batchpush.delivery import Deliverer
-from batchpush.firebase import firestore
-from batchpush.firestore import Query, Stored
-from batchpush.ledger import Ledger
-from batchpush.lookup import LookUp
-from batchpush.push import Message, Push, Recipients
-from batchpush.record import record_id
-from batchpush.rest_key import RestKey, RestKeyCache
-from batchpush.settings import Settings
-from batchpush.tasks import Tasks
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.rest_key import RestKey, RestKeyCache
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Ledger
+from batchpush.documents import Document
+from batchpush.environment import Settings
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.google.clients import firestore
+from batchpush.google.cloud_tasks import Tasks
+from batchpush.google.firestore import Query, Stored
+from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.timing import Timing
 from emulators.batch import running
 from tests.tables import machine, write
@@ -58,7 +58,7 @@ class Counting(Ledger):
     counts: ClassVar[Counter[str]] = Counter()
 
     def chunks_of(self, record_id: str) -> "Counting":
-        return Counting(self._client, super().chunks_of(record_id)._collection)
+        return Counting(self._client, super().chunks_of(record_id).collection)
 
     async def _commit(self, writes: Sequence[Any]) -> Any:
         self.counts["writes"] += len(writes)
@@ -97,7 +97,7 @@ async def deliver(size: int) -> dict[str, float]:
     for task in tasks.tasks:
         await deliverer.send_chunk(**task)
     row = {"seconds": time.monotonic() - started, **Counting.counts}
-    entry = await ledger.read(record_id(change.function, change.source, change.id))
+    entry = await ledger.read(change.delivery_id)
     assert entry is not None
     assert entry.record.state.value == "SENT", entry.record
     await client.aclose()

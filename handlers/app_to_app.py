@@ -11,8 +11,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from batchpush import Call, CallRefused, CollapseKey, Document, Limit, LookUp, Push
-from batchpush.change import is_document_id
+from batchpush import (
+    CallableRequest,
+    CallRefused,
+    CollapseKey,
+    Document,
+    Limit,
+    LookUp,
+    Push,
+    is_document_id,
+)
 from handlers.fields import understood
 from handlers.links import deeplink
 from handlers.people import PROFILE, person, recipients, users_only
@@ -81,7 +89,7 @@ class Request:
     params: Mapping[str, Any]
 
 
-def limits(call: Call) -> list[Limit]:
+def limits(call: CallableRequest) -> list[Limit]:
     """How much one person may have pushed, and how much of it to the same other."""
     to = read(call).to
     return [
@@ -90,7 +98,7 @@ def limits(call: Call) -> list[Limit]:
     ]
 
 
-async def notify(call: Call, look_up: LookUp) -> Push | None:
+async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
     """What the template says, to a friend or to somebody in the same conversation."""
     request = read(call)
     me, to, conversation_id = call.caller, request.to, request.params.get("conversation_id")
@@ -149,7 +157,7 @@ def _is_accepted(request: Document | None) -> bool:
 # What the app sent. A refusal names a field of ours and repeats nothing.
 
 
-def read(call: Call) -> Request:
+def read(call: CallableRequest) -> Request:
     """Raises `CallRefused` for the first thing that is not as it has to be."""
     if not call.data.keys() <= FIELDS:
         raise _invalid("data", f"must hold no more than {_listed({*FIELDS, 'request_id'})}")

@@ -8,8 +8,7 @@ maps of texts by language.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from batchpush import Document
-from batchpush.settings import settings
+from batchpush import Document, settings
 from handlers.fields import flag, moment
 from handlers.links import deeplink
 from handlers.texts import BODY, TITLE, shorten

@@ -5,8 +5,7 @@ A cart has `updated_at`, set by the database when the cart is touched, and a lis
 
 from datetime import timedelta
 
-from batchpush import Change, CollapseKey, LookUp, Push
-from batchpush.settings import settings
+from batchpush import Change, CollapseKey, LookUp, Push, settings
 from handlers.fields import moment
 from handlers.links import deeplink
 from handlers.people import people, recipients

@@ -11,9 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from batchpush import Change, Document, InvalidDocument
-from batchpush.change import EPOCH, INVISIBLE, is_blank
-from batchpush.logs import log
+from batchpush import EPOCH, INVISIBLE, Change, Document, InvalidDocument, is_blank, log
 
 Value = TypeVar("Value")
 

@@ -4,7 +4,7 @@ import functools
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
-from batchpush.settings import settings
+from batchpush import settings
 
 if TYPE_CHECKING:
     from babel import Locale

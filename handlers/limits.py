@@ -1,7 +1,6 @@
 """How much of what one person does may be pushed to others."""
 
-from batchpush import Limit
-from batchpush.settings import settings
+from batchpush import Limit, settings
 
 DAY = 24 * 3600  # seconds
 MAX_REQUESTS = 50  # of one person in a day

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from batchpush.settings import settings
+from batchpush import settings
 
 
 def deeplink(*segments: str) -> str | None:

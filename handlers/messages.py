@@ -14,8 +14,18 @@ from collections.abc import Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from batchpush import Change, CollapseKey, Document, Limit, LookUp, Media, Message, Push
-from batchpush.change import Database, is_blank
+from batchpush import (
+    Change,
+    CollapseKey,
+    Database,
+    Document,
+    Limit,
+    LookUp,
+    Media,
+    Message,
+    Push,
+    is_blank,
+)
 from handlers import limits
 from handlers.fields import flag, is_history, moment, understood
 from handlers.links import deeplink

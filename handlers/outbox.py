@@ -3,9 +3,20 @@
 from dataclasses import fields
 from typing import Any
 
-from batchpush import Change, CollapseKey, Document, LookUp, Media, Message, Push, Recipients
-from batchpush.change import Reference, as_list
-from batchpush.push import ID_LISTS, problem_of_id
+from batchpush import (
+    ID_LISTS,
+    Change,
+    CollapseKey,
+    Document,
+    LookUp,
+    Media,
+    Message,
+    Push,
+    Recipients,
+    Reference,
+    as_list,
+    problem_of_id,
+)
 from handlers.fields import moment, part
 
 OURS = {"best_before", "burst", "state", "sender", "limits", "ignored"}

@@ -11,10 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, time, tzinfo
 from zoneinfo import ZoneInfo
 
-from batchpush import Document, LookUp, Message, QuietHours, Recipients
-from batchpush.change import Reference, as_list, is_unicode, warn_of_field
-from batchpush.logs import log
-from batchpush.push import ID_LISTS, problem_of_id
+from batchpush import (
+    ID_LISTS,
+    Document,
+    LookUp,
+    Message,
+    QuietHours,
+    Recipients,
+    Reference,
+    as_list,
+    is_unicode,
+    log,
+    problem_of_id,
+    warn_of_field,
+)
 from handlers.fields import one_line, zone_named
 from handlers.texts import language_of
 

@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def service_account(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a service account's key file, as Google's clients find their credentials."""
-    from emulators.suite import write_service_account
+    from local.suite import write_service_account
 
     path: Path = tmp_path_factory.mktemp("credentials") / "service-account.json"
     write_service_account(path)
@@ -56,7 +56,7 @@ def service_account(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 async def database(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["Database"]:
     """A Realtime Database that our client takes for the emulator."""
-    from batchpush.firebase import close_realtime_databases
+    from batchpush.google.clients import close_realtime_databases
     from tests.realtime_database import served
 
     with served() as (database, address):

@@ -9,19 +9,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batchpush.change import Change
-from batchpush.client import BatchClient
-from batchpush.delivery import Deliverer
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.outcome import Reply
+from batchpush.batch_api.rest_key import RestKey, RestKeyCache
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Ledger
+from batchpush.delivery.record import CallRecord, Record, State
+from batchpush.environment import Settings
 from batchpush.errors import TasksUnavailable
-from batchpush.firestore import Firestore
-from batchpush.ledger import Ledger
-from batchpush.lookup import LookUp
-from batchpush.outcome import Reply
-from batchpush.push import Message, Push, Recipients
-from batchpush.record import CallRecord, Record, State
-from batchpush.rest_key import RestKey, RestKeyCache
-from batchpush.settings import Settings
-from batchpush.tasks import Tasks
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.google.cloud_tasks import Tasks
+from batchpush.google.firestore import Firestore
+from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.timing import Timing
 from tests.events import created
 from tests.firestore import Memory
@@ -168,7 +168,7 @@ def claimed(owner: str = "first", now: datetime | None = None, **fields: Any) ->
 @contextmanager
 def rpcs(ledger: Ledger) -> Iterator[list[str]]:
     """The names of the calls to Firestore that are made meanwhile."""
-    methods = ledger._client()._methods
+    methods = ledger.firestore._methods
     before = dict(methods)
     made: list[str] = []
 

@@ -8,8 +8,8 @@ from typing import Any
 from google.cloud.firestore_v1._helpers import encode_dict
 from google.events.cloud.firestore import Document, DocumentEventData
 
-from batchpush.change import Change
-from batchpush.change import Document as Fields
+from batchpush.documents import Document as Fields
+from batchpush.events.change import Change
 
 TIME = "2026-05-04T10:20:30.123456Z"
 FIRESTORE = "//firestore.googleapis.com/projects/demo-batchpush/databases/(default)"

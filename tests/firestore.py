@@ -7,8 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-from batchpush.change import plain
-from batchpush.firestore import (
+from batchpush.google.firestore import (
     ARRAY_CONTAINS_ANY,
     IN,
     DocumentGone,
@@ -16,6 +15,7 @@ from batchpush.firestore import (
     WriteConflict,
     messages,
 )
+from batchpush.google.values import plain
 
 DATABASE = "projects/demo-batchpush/databases/(default)"
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from batchpush.change import Change
-from batchpush.delivery import Handler
+from batchpush.batch_api.outcome import Reply
+from batchpush.delivery.deliverer import PushHandler
+from batchpush.delivery.record import Record, State
+from batchpush.delivery.resume import wake
 from batchpush.errors import TryAgainLater
-from batchpush.later import wake
-from batchpush.outcome import Reply
-from batchpush.record import Record, State, record_id
-from batchpush.triggers import WATCHED, Watched
+from batchpush.events.change import Change
+from batchpush.events.triggers import WATCHED, Watched
 from tests.deliveries import Queue, Time, deliverer_in
 from tests.events import changed, created
 from tests.firestore import Memory
@@ -53,7 +53,7 @@ class House:
         self.clock.value = EVENING
         apps = {"BATCH_APPS": "ios=A,android=B"}
         self.made = deliverer_in(self.memory, self.clock.now, self.batch, **(apps | settings))
-        self.firestore = self.made.ledger._client()
+        self.firestore = self.made.ledger.firestore
         self._watched = dict(WATCHED)
 
     @property
@@ -71,7 +71,7 @@ class House:
 
     async def happens(
         self,
-        handler: Handler,
+        handler: PushHandler,
         pattern: str,
         fields: dict[str, Any],
         *,
@@ -97,7 +97,7 @@ class House:
         return change
 
     async def record(self, change: Change) -> Record:
-        entry = await self.made.ledger.read(record_id(change.function, change.source, change.id))
+        entry = await self.made.ledger.read(change.delivery_id)
         assert entry is not None
         return entry.record
 

@@ -23,9 +23,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from batchpush.discovery import load
-from batchpush.firestore import messages
-from batchpush.settings import settings
+from batchpush.cli.discovery import load
+from batchpush.environment import settings
+from batchpush.google.firestore import messages
 from tests.firestore import Memory
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +107,7 @@ def counted(folder: Path) -> Iterator[Network]:
 
 
 def main(folder: Path) -> None:
-    from batchpush import __main__ as cli
+    from batchpush.cli import main as cli
 
     load()  # once, and not in every process
     done = []

@@ -7,12 +7,12 @@ from typing import Any
 
 from google.cloud.firestore import AsyncClient
 
-from batchpush.calls import Caller
-from batchpush.client import BatchClient
-from batchpush.publications import Publications
-from batchpush.publisher import Publisher
-from batchpush.rest_key import RestKey, RestKeyCache
-from batchpush.settings import Settings
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.requests import Caller
+from batchpush.batch_api.rest_key import RestKey, RestKeyCache
+from batchpush.campaigns.reconcile import Publisher
+from batchpush.campaigns.store import Publications
+from batchpush.environment import Settings
 from emulators.batch import Batch
 from emulators.batch.server import create_app
 from emulators.serving import in_background

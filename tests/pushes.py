@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from batchpush import Push
-from batchpush.push import ID_LISTS
+from batchpush.pushes.push import ID_LISTS
 from handlers.people import PROFILE
 
 # The first example of a process waits for imports and for tables of Unicode.

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from batchpush import Call, CallRefused
-from batchpush.change import Reference
+from batchpush import CallableRequest, CallRefused
+from batchpush.documents import Reference
 from handlers.app_to_app import LONG, TEMPLATES, limits, notify, read
 from handlers.texts import TEXTS
 from tests.events import Stored
@@ -20,11 +20,11 @@ TALK = {"member_ids": ["ann", "bob"]}
 ANN, BOB = Reference("users/ann"), Reference("users/bob")
 
 
-def call(**data: Any) -> Call:
-    return Call("notify", "ann", "request-1", data, datetime.now(UTC))
+def call(**data: Any) -> CallableRequest:
+    return CallableRequest("notify", "ann", "request-1", data, datetime.now(UTC))
 
 
-def poke(**data: Any) -> Call:
+def poke(**data: Any) -> CallableRequest:
     return call(**{"to": "bob", "template": "poke"} | data)
 
 

@@ -8,10 +8,10 @@ import pytest
 from google.cloud.firestore import AsyncClient
 
 from batchpush import InvalidDocument
-from batchpush.articles import Newsroom
-from batchpush.change import Document
+from batchpush.campaigns.articles import Newsroom
+from batchpush.documents import Document
+from batchpush.environment import Settings
 from batchpush.errors import BatchpushError, DeliveryUnfinished
-from batchpush.settings import Settings
 from handlers.articles import breaking_news, is_published
 from handlers.campaigns import campaign
 from tests.events import changed

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
-from batchpush.breaker import FAILURES, OPEN, Breaker
-from batchpush.outcome import MAX_RETRY_AFTER
+from batchpush.batch_api.breaker import FAILURES, OPEN, Breaker
+from batchpush.batch_api.outcome import MAX_RETRY_AFTER
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 A_CALL = 2 * OPEN

@@ -20,11 +20,13 @@ import httpx
 import pytest
 from google.cloud.firestore import Client
 
-import batchpush.callables
-from batchpush.callables import LIMITS, MAX_BODY, CallRefused, Limit, count, read_call, run
-from batchpush.firestore import Firestore
-from batchpush.record import record_id
-from batchpush.settings import Settings
+import batchpush.events.callables
+from batchpush.delivery.call_limits import CallLimits
+from batchpush.delivery.ledger import Ledger
+from batchpush.environment import Settings
+from batchpush.events.callables import MAX_BODY, CallRefused, read_call, run
+from batchpush.events.change import delivery_id
+from batchpush.pushes.limits import LIMITS, Limit
 from emulators.batch import Batch
 from handlers.app_to_app import MAX_PER_PAIR
 from tests.deliveries import ledger_for, rpcs
@@ -66,7 +68,8 @@ def test_a_request_is_one_delivery_of_its_caller() -> None:
     """Whatever else it says, and whatever others call theirs."""
 
     def delivery(caller: str, request_id: str, **rest: str) -> str:
-        return read_call("notify", caller, {"request_id": request_id, **rest}, NOW).record_id
+        request = read_call("notify", caller, {"request_id": request_id, **rest}, NOW)
+        return request.change.delivery_id
 
     assert delivery("ann", "request-1") == delivery("ann", "request-1", to="bob")
     assert delivery("ann", "request-1") != delivery("bob", "request-1")
@@ -155,7 +158,7 @@ def certificates(google: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
     import firebase_admin
     from firebase_admin import _token_gen
 
-    from batchpush.firebase import _made_app
+    from batchpush.google.clients import _made_app
 
     status = [200]
 
@@ -355,7 +358,7 @@ def test_what_takes_too_long_is_unavailable_and_goes_on(monkeypatch: pytest.Monk
         await asyncio.to_thread(may_end.wait)
         has_ended.set()
 
-    monkeypatch.setattr(batchpush.callables, "ANSWER_WITHIN", 0.01)
+    monkeypatch.setattr(batchpush.events.callables, "ANSWER_WITHIN", 0.01)
     with pytest.raises(CallRefused) as raised:
         run(work())
     assert raised.value.code == "unavailable"
@@ -385,7 +388,7 @@ def test_with_app_check_a_call_needs_an_app_that_is_vouched_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     enforced = Settings.from_environment(dict(os.environ) | {"ENFORCE_APP_CHECK": "true"})
-    monkeypatch.setattr(batchpush.callables, "settings", lambda: enforced)
+    monkeypatch.setattr(batchpush.events.callables, "settings", lambda: enforced)
     app = request.getfixturevalue("app")
     assert refusal(post(app, google.token())) == "UNAUTHENTICATED"
     assert refusal(post(app, google.token(), headers=FORGED_APP)) == "UNAUTHENTICATED"
@@ -416,10 +419,13 @@ def test_the_server_takes_as_many_calls_at_once_as_it_is_sent() -> None:
 
 
 @pytest.fixture
-async def firestore_of_this_loop(monkeypatch: pytest.MonkeyPatch) -> Firestore:
-    client = Firestore()
-    monkeypatch.setattr(batchpush.callables, "firestore", lambda database: client)
-    return client
+async def ledger() -> Ledger:
+    return ledger_for("unused")
+
+
+@pytest.fixture
+async def counted(ledger: Ledger) -> CallLimits:
+    return CallLimits(lambda: ledger.firestore)
 
 
 def limits(most: int = 5) -> list[Limit]:
@@ -427,38 +433,34 @@ def limits(most: int = 5) -> list[Limit]:
     return [Limit((unique, "ann"), 100), Limit((unique, "ann", "bob"), most)]
 
 
-async def passes(limits: Sequence[Limit], now: datetime) -> bool:
+async def passes(counted: CallLimits, limits: Sequence[Limit], now: datetime) -> bool:
     try:
-        await count(limits, now)
+        await counted.count(limits, now)
     except CallRefused as refused:
         return refused.code != "resource-exhausted"
     return True
 
 
 @pytest.mark.suite
-async def test_a_limit_holds_exactly_however_many_come_at_once(
-    firestore_of_this_loop: Firestore,
-) -> None:
+async def test_a_limit_holds_exactly_however_many_come_at_once(counted: CallLimits) -> None:
     ours = limits(most=5)
-    passed = await asyncio.gather(*(passes(ours, NOW) for _ in range(20)))
+    passed = await asyncio.gather(*(passes(counted, ours, NOW) for _ in range(20)))
     assert passed.count(True) == 5
-    assert not await passes(ours, NOW + timedelta(seconds=29))
-    assert await passes(ours, NOW + timedelta(seconds=30))  # the next minute
-    assert await passes([ours[0]], NOW)
+    assert not await passes(counted, ours, NOW + timedelta(seconds=29))
+    assert await passes(counted, ours, NOW + timedelta(seconds=30))  # the next minute
+    assert await passes(counted, [ours[0]], NOW)
 
 
 @pytest.mark.suite
 async def test_of_a_thousand_calls_in_a_minute_five_pass_and_few_are_written(
-    firestore_of_this_loop: Firestore, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, counted: CallLimits
 ) -> None:
-    ledger = ledger_for("unused")
-    monkeypatch.setattr(batchpush.callables, "firestore", lambda _: ledger._client())
     ours = limits(most=5)
     with rpcs(ledger) as made:
         passed = [
             each
             for _ in range(50)
-            for each in await asyncio.gather(*(passes(ours, NOW) for _ in range(20)))
+            for each in await asyncio.gather(*(passes(counted, ours, NOW) for _ in range(20)))
         ]
     assert (len(passed), passed.count(True)) == (1000, 5)
     assert len(made) <= 20
@@ -466,20 +468,17 @@ async def test_of_a_thousand_calls_in_a_minute_five_pass_and_few_are_written(
 
 @pytest.mark.suite
 async def test_a_call_is_counted_with_one_write_and_no_read(
-    firestore_of_this_loop: Firestore, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, counted: CallLimits
 ) -> None:
-    ledger = ledger_for("unused")
-    client = ledger._client()
-    monkeypatch.setattr(batchpush.callables, "firestore", lambda database: client)
     ours = limits(most=1)
     with rpcs(ledger) as made:
-        assert await passes(ours, NOW)
-        assert not await passes(ours, NOW)
-        assert not await passes(ours, NOW)
+        assert await passes(counted, ours, NOW)
+        assert not await passes(counted, ours, NOW)
+        assert not await passes(counted, ours, NOW)
     assert made == ["Commit", "Commit"]  # a counter that is over is not written again
     name, end = ours[1].window(NOW)
     path = f"{LIMITS}/{name}"
-    assert (await client.read(path))[path].fields == {"calls": 2, "expire_at": end}
+    assert (await ledger.firestore.read(path))[path].fields == {"calls": 2, "expire_at": end}
     assert end == datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
 
 
@@ -587,7 +586,7 @@ def test_an_app_has_a_friend_told_once_however_often_it_asks(
 
     path = f"notify/{ann.id}/{request['request_id']}"
     source = f"//firebase.callable/notify/{ann.id}/databases/(default)"
-    delivery = record_id("notify", source, request["request_id"])
+    delivery = delivery_id("notify", source, request["request_id"])
     record = firestore.document(f"batch_deliveries/{delivery}").get().to_dict()
     assert record is not None
     assert (record["state"], record["document"]) == ("SENT", path)

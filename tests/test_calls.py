@@ -6,7 +6,7 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.calls import Caller
+from batchpush.batch_api.requests import Caller
 
 CLIENT = cast(Any, None)
 NOW = datetime(2026, 5, 4, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush import InvalidDocument, InvalidPush
-from batchpush.change import Document
+from batchpush.documents import Document
 from emulators.batch.campaign_rules import campaign_refusal
 from handlers.campaigns import campaign
 from tests.pushes import ANYTHING, PATIENT

@@ -13,17 +13,17 @@ from urllib.parse import quote
 import pytest
 
 import batchpush
-import batchpush.__main__ as cli
-from batchpush.callables import Call, CallRefused, answer
-from batchpush.change import Change
-from batchpush.client import BatchClient
-from batchpush.delivery import Deliverer
+import batchpush.cli.main as cli
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.rest_key import RestKeyCache, key_reader
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Ledger
+from batchpush.environment import Settings, settings
 from batchpush.errors import TryAgainLater
-from batchpush.ledger import Ledger
-from batchpush.lookup import LookUp
-from batchpush.push import Message, Push, Recipients
-from batchpush.rest_key import RestKeyCache, key_reader
-from batchpush.settings import Settings, settings
+from batchpush.events.callables import CallableRequest, CallRefused, answer
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.pushes.push import Message, Push, Recipients
 from emulators import secret_manager
 from tests.deliveries import TIMING, Queue, Time, change_at, greet
 from tests.firestore import Memory
@@ -227,7 +227,7 @@ async def deliveries(deliverer: Deliverer, witness: Witness, clock: Time) -> Non
         witness.sees(name, task)
         await witness.watches(deliverer.send_chunk(task["delivery"], task["chunk"]))
 
-    async def called(call: Call) -> None:
+    async def called(call: CallableRequest) -> None:
         await deliverer.deliver(call.change, greet)
 
     await witness.watches(answer(called, "ann", {"request_id": "request-1"}))

@@ -11,19 +11,11 @@ from google.cloud.firestore_v1 import GeoPoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-import batchpush.change
-from batchpush.change import (
-    INVISIBLE,
-    UNESCAPED,
-    Document,
-    Reference,
-    apply_delta,
-    from_database,
-    from_firestore,
-    is_blank,
-    path_params,
-)
+import batchpush.events.change
+from batchpush.documents import INVISIBLE, Document, Reference, is_blank
 from batchpush.errors import BatchpushError, InvalidDocument, MalformedEvent
+from batchpush.events.change import path_params
+from batchpush.events.decoding import UNESCAPED, apply_delta, from_database, from_firestore
 from tests.events import (
     DOCUMENTS,
     database_body,
@@ -422,7 +414,7 @@ def test_a_reference_to_a_profile_is_the_id_of_its_person() -> None:
 def test_an_item_that_is_no_id_leaves_the_others_and_is_named_once_in_a_process(
     wrong: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batchpush.change.warn_of_field.cache_clear()
+    batchpush.documents.warn_of_field.cache_clear()
     document = Document("c", {"member_ids": ["ann", wrong, "bob"]})
     assert document.valid_ids("member_ids") == ("ann", "bob")
     assert document.valid_ids("member_ids") == ("ann", "bob")

@@ -17,7 +17,7 @@ import pytest
 import requests
 from aiohttp import web
 
-from batchpush.check.cloud import (
+from batchpush.cli.check.cloud import (
     GIVEN_ROLES,
     PARTS,
     ROLES,
@@ -27,10 +27,10 @@ from batchpush.check.cloud import (
     look,
     of_cloud,
 )
-from batchpush.check.command import of_project
-from batchpush.check.environment import of_shell
-from batchpush.check.findings import Finding, Severity, counted
-from batchpush.check.folder import (
+from batchpush.cli.check.command import of_project
+from batchpush.cli.check.environment import of_shell
+from batchpush.cli.check.findings import Finding, Severity, counted
+from batchpush.cli.check.folder import (
     Deployment,
     Folder,
     app_keys,
@@ -45,9 +45,9 @@ from batchpush.check.folder import (
     settings,
     texts,
 )
-from batchpush.discovery import Discovery, patience
-from batchpush.env_files import Project, parse
-from batchpush.settings import Settings
+from batchpush.cli.discovery import Discovery, patience
+from batchpush.cli.env_files import Project, parse
+from batchpush.environment import Settings
 from emulators.serving import in_background
 
 E, W, OK, N = Severity.ERROR, Severity.WARNING, Severity.OK, Severity.NOT_CHECKED

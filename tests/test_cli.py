@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-import batchpush.firebase
-from batchpush import __main__ as cli
-from batchpush.delivery import deliverer
-from batchpush.erasure import body_names, without
-from batchpush.firebase import firestore, firestore_client
-from batchpush.firestore import Firestore
-from batchpush.ledger import Entry, Ledger
-from batchpush.record import CallRecord, CallState, Record, State
-from batchpush.settings import settings
-from batchpush.triggers import WATCHED
+import batchpush.google.clients
+from batchpush.cli import main as cli
+from batchpush.delivery.erasure import body_names, without
+from batchpush.delivery.ledger import Entry, Ledger
+from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.environment import settings
+from batchpush.events.triggers import WATCHED
+from batchpush.google.clients import firestore, firestore_client
+from batchpush.google.firestore import Firestore, WriteConflict
+from batchpush.worker import deliverer
 from emulators import batch
 from tests.deliveries import claimed
 from tests.network import counted
@@ -840,7 +840,7 @@ def test_an_erasure_gives_way_to_who_was_faster(operator: Operator) -> None:
         assert entry is not None
         late = without("ann", entry.record, NOW)
         await ledger.change(entry, replace(entry.record, owner="second", revision=1))
-        with pytest.raises(batchpush.ledger.WriteConflict):
+        with pytest.raises(WriteConflict):
             await ledger.erase(entry, late.record)
 
     operator.asked(erase_late)
@@ -890,7 +890,7 @@ def test_a_firestore_that_does_not_answer_is_one_line(
 ) -> None:
     environment.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
     hurried = functools.partial(Firestore, seconds=0.5)
-    environment.setattr(batchpush.firebase, "Firestore", hurried)
+    environment.setattr(batchpush.google.clients, "Firestore", hurried)
     for arguments in (["deliveries"], ["show", "a" * 8], ["erase", "--user", "ann"]):
         forget_clients()
         assert cli.main(arguments) == 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import main
-from batchpush import delivery
+from batchpush import worker
 from benchmarks.load import event
 from tests.deliveries import deliverer_in
 from tests.firestore import Memory
@@ -23,7 +23,7 @@ async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = deliverer_in(Memory(), now=lambda: datetime.now(UTC))
-    monkeypatch.setattr(delivery, "deliverer", lambda: made)
+    monkeypatch.setattr(worker, "deliverer", lambda: made)
     headers, body = event()
     for number in range(3):  # what is imported and kept comes with the first
         with counted() as calls:

@@ -10,8 +10,8 @@ import google.auth
 import pytest
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
-from batchpush import credentials
-from batchpush.credentials import Credentials, CredentialsUnavailable, NoCredentials
+from batchpush.google import credentials
+from batchpush.google.credentials import Credentials, CredentialsUnavailable, NoCredentials
 from tests.tokens import STALE, Tokens, found_tokens
 
 

@@ -15,9 +15,9 @@ REFUSE = """
 import asyncio, json, sys
 from dataclasses import replace
 import main
-from batchpush.delivery import deliverer
-from batchpush.firebase import firestore
-from batchpush.triggers import WATCHED
+from batchpush.worker import deliverer
+from batchpush.google.clients import firestore
+from batchpush.events.triggers import WATCHED
 from tests.events import created
 
 async def refuse(path, source):

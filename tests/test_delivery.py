@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-import batchpush.calls
-import batchpush.delivery
-from batchpush.breaker import FAILURES
-from batchpush.change import Change
-from batchpush.delivery import Deliverer
+import batchpush.batch_api.requests
+import batchpush.delivery.deliverer
+from batchpush.batch_api.breaker import FAILURES
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Entry
+from batchpush.delivery.record import CallState, Record, State
+from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway, LookUpFailed, TryAgainLater
-from batchpush.ledger import Entry
-from batchpush.lookup import LookUp
-from batchpush.push import Message, Push, Recipients
-from batchpush.record import CallState, Record, State, record_id
-from batchpush.settings import Settings
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.pushes.push import Message, Push, Recipients
 from emulators import batch
 from tests.deliveries import REST_KEY, Queue, Time, change_at, deliverer_for, greet, rpcs
 
@@ -62,7 +62,7 @@ async def deliverer(api: batch.Batch, clock: Time, resends: int) -> AsyncIterato
 
 
 async def recorded(deliverer: Deliverer, change: Change) -> Record:
-    entry = await deliverer.ledger.read(record_id(change.function, change.source, change.id))
+    entry = await deliverer.ledger.read(change.delivery_id)
     assert entry is not None
     return entry.record
 
@@ -150,7 +150,7 @@ async def test_no_push_is_no_write(deliverer: Deliverer, clock: Time) -> None:
 async def test_an_accepted_call_is_not_repeated_because_another_failed(
     deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.calls, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(batchpush.batch_api.requests, "MAX_ATTEMPTS", 1)
     api.fault(app="android", status=503, times=2)
     change = change_at(clock)
     assert (await delivered(deliverer, change)).state is State.RETRY
@@ -166,7 +166,7 @@ async def test_what_was_claimed_is_what_is_sent(
         recipients = Recipients(custom_ids=["eve"])
         return Push(group_id="other", recipients=recipients, message=Message("Other"))
 
-    monkeypatch.setattr(batchpush.calls, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(batchpush.batch_api.requests, "MAX_ATTEMPTS", 1)
     api.fault(status=503, times=2)
     change = change_at(clock)
     await delivered(deliverer, change)
@@ -360,7 +360,7 @@ async def test_the_outcome_is_mirrored_only_when_asked_for(
     deliverer: Deliverer, clock: Time
 ) -> None:
     path = f"rooms/{uuid.uuid4().hex}"
-    firestore = deliverer.ledger._client()
+    firestore = deliverer.ledger.firestore
     for mirrored in ("false", "true"):
         environment = {"BATCH_APPS": "ios=IOSKEY", "MIRROR_DELIVERIES": mirrored}
         one = replace(deliverer, settings=Settings.from_environment(environment))
@@ -482,7 +482,7 @@ async def test_a_refused_chunk_can_be_replayed(
     await deliverer.deliver(change, audience(10_001))
     await hand_out(deliverer)
     assert (await recorded(deliverer, change)).state is State.REFUSED
-    entry = await deliverer.ledger.read(record_id(change.function, change.source, change.id))
+    entry = await deliverer.ledger.read(change.delivery_id)
     assert entry is not None
     assert (await deliverer.replay(entry, resend_unknown=False)).state is State.SENT
     assert calls_per_app(api) == {"ios": 2, "android": 3}
@@ -553,7 +553,7 @@ async def test_the_sweep_records_what_became_too_old(
 async def test_a_sweep_is_bounded_and_the_next_goes_on(
     deliverer: Deliverer, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.delivery, "SWEEP_LIMIT", 3)
+    monkeypatch.setattr(batchpush.delivery.deliverer, "SWEEP_LIMIT", 3)
     for _ in range(7):
         claimed = await planned(deliverer, change_at(clock))
         await deliverer.ledger.claim(claimed)
@@ -607,7 +607,7 @@ async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
     api.fault(app="android", status=403)
     change = change_at(clock)
     await delivered(deliverer, change)
-    entry = await deliverer.ledger.read(record_id(change.function, change.source, change.id))
+    entry = await deliverer.ledger.read(change.delivery_id)
     assert entry is not None
     clock.forward(24 * 3600)
     assert (await deliverer.replay(entry, resend_unknown=False)).state is State.SENT

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from emulators.demo import EVENTS, what_did_not_happen
+from local.demo import EVENTS, what_did_not_happen
 
 MESSAGE = EVENTS[0]
 CALLED = 'i  functions: Beginning execution of "us-central1-new_message"'

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.document_files import KINDS, documents_in, fields_in
-from batchpush.terminal import CannotDo
+from batchpush.cli.document_files import KINDS, documents_in, fields_in
+from batchpush.cli.terminal import CannotDo
 
 DATABASE = "projects/p/databases/(default)"
 NAME = f"{DATABASE}/documents/orders/7"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchpush.env_files import (
+from batchpush.cli.env_files import (
     Project,
     deployed_to,
     environment_of,

@@ -11,16 +11,16 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import batchpush.lookup
-from batchpush import __main__ as cli
-from batchpush import terminal
-from batchpush.change import Change
-from batchpush.ledger import Ledger
-from batchpush.lookup import LookUp
-from batchpush.push import Message, Push, Recipients
-from batchpush.record import CallRecord, CallState, Record, State
-from batchpush.settings import Settings
-from batchpush.waiting import Joined
+import batchpush.events.lookup
+from batchpush.cli import main as cli
+from batchpush.cli import terminal
+from batchpush.delivery.ledger import Ledger
+from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.waiting import Joined
+from batchpush.environment import Settings
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.pushes.push import Message, Push, Recipients
 from tests.deliveries import Time, change_at, claimed, deliverer_in
 from tests.events import DATABASE
 from tests.firestore import Memory, Operation
@@ -73,7 +73,7 @@ class House:
 def house(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> House:
     house = House(capsys)
     client = house.memory.client()
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
     return house
 
 

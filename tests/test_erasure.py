@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from batchpush import erasure
-from batchpush.erasure import Person, body_names, burst_without, names, without
-from batchpush.push import ID_LISTS
-from batchpush.record import CallRecord, CallState, Record, State
-from batchpush.waiting import Burst, Window, name_of
+from batchpush.delivery import erasure
+from batchpush.delivery.erasure import Person, body_names, burst_without, names, without
+from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.waiting import Burst, Window, name_of
+from batchpush.pushes.push import ID_LISTS
 from tests.deliveries import claimed
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)

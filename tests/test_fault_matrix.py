@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 
 from batchpush import Change, Limit, LookUp, Message, Push, QuietHours, Recipients
-from batchpush.calls import MAX_ATTEMPTS
-from batchpush.delivery import Deliverer
+from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.batch_api.requests import MAX_ATTEMPTS
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Ledger
+from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
-from batchpush.firestore import FirestoreRefused, FirestoreUnavailable
-from batchpush.ledger import Ledger
-from batchpush.outcome import Outcome, Reply
-from batchpush.record import CallRecord, CallState, Record, State, record_id
-from batchpush.settings import Settings
-from batchpush.triggers import WATCHED, Watched
+from batchpush.events.triggers import WATCHED, Watched
+from batchpush.google.firestore import FirestoreRefused, FirestoreUnavailable
 from tests.deliveries import TIMING, Queue, Time, change_at, greet
 from tests.figures import figure
 from tests.firestore import Memory, Operation
@@ -165,9 +165,7 @@ class Cell:
     async def record(self) -> Record:
         (name,) = self.memory.documents  # one event is one record
         change = self.change
-        entry = await self.deliverer.ledger.read(
-            record_id(change.function, change.source, change.id)
-        )
+        entry = await self.deliverer.ledger.read(change.delivery_id)
         assert entry is not None
         assert name.endswith(entry.record.id)
         return entry.record
@@ -453,7 +451,9 @@ async def test_the_promise_holds_for_those_who_wait(
 ) -> None:
     for step in ("claim", "record", "take up"):
         night = Night(k)
-        monkeypatch.setattr("batchpush.lookup.firestore", lambda _, n=night: n.house.firestore)
+        monkeypatch.setattr(
+            "batchpush.events.lookup.firestore", lambda _, n=night: n.house.firestore
+        )
         await night.house.stores("users/ann", {})
         night.house.tasks.is_down = is_task_lost
         struck: list[str] = []

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush import Document, InvalidDocument
-from batchpush.change import is_blank
+from batchpush.documents import is_blank
 from handlers.fields import currency, flag, label, moment, needed, number, one_line, time_zone
 from tests.pushes import PATIENT
 

@@ -8,8 +8,8 @@ from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError, TransportError
 
 from batchpush.errors import LedgerUnavailable
-from batchpush.firebase import asked, firestore_client, queried
-from batchpush.firestore import FirestoreRefused, WriteConflict
+from batchpush.google.clients import asked, firestore_client, queried
+from batchpush.google.firestore import FirestoreRefused, WriteConflict
 
 DOCUMENT = "projects/p/databases/(default)/documents/campaigns/c1"
 

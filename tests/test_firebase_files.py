@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchpush.env_files import projects
-from batchpush.firebase_files import Unreadable, codebases, parse, text_of
+from batchpush.cli.env_files import projects
+from batchpush.cli.firebase_files import Unreadable, codebases, parse, text_of
 
 LOADED_BY_FIREBASE = """
 const {loadCJSON} = require("./emulators/node_modules/firebase-tools/lib/loadCJSON.js");

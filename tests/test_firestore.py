@@ -18,9 +18,8 @@ from google.events.cloud.firestore import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.change import plain
-from batchpush.credentials import Credentials
-from batchpush.firestore import (
+from batchpush.google.credentials import Credentials
+from batchpush.google.firestore import (
     DocumentGone,
     Firestore,
     FirestoreMisconfigured,
@@ -31,6 +30,7 @@ from batchpush.firestore import (
     _encode,
     messages,
 )
+from batchpush.google.values import plain
 from tests.tokens import STALE, Tokens, found_tokens
 from tests.torture.proxy import in_front_of
 

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from batchpush import InvalidDocument, Push
-from batchpush.change import Reference, from_database, from_firestore
+from batchpush.documents import Reference
+from batchpush.events.decoding import from_database, from_firestore
 from handlers.flights import flight_delayed
 from tests.events import (
     Stored,

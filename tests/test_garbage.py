@@ -17,11 +17,13 @@ import httpx
 import pytest
 
 import main
-from batchpush import delivery, lookup, report
-from batchpush.firestore import messages
-from batchpush.realtime_database import RealtimeDatabase
-from batchpush.sources import Instance
-from batchpush.triggers import WATCHED as TRIGGERS
+from batchpush import worker
+from batchpush.delivery import report
+from batchpush.events import lookup
+from batchpush.events.triggers import WATCHED as TRIGGERS
+from batchpush.google.firestore import messages
+from batchpush.google.realtime_database import RealtimeDatabase
+from batchpush.google.sources import Instance
 from tests.deliveries import deliverer_in
 from tests.events import database_body
 from tests.figures import figure
@@ -104,7 +106,7 @@ def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
     memory = Garbled(garbage)
     firestore = memory.client()
     made = deliverer_in(memory, now=lambda: NOW)
-    monkeypatch.setattr(delivery, "deliverer", lambda: made)
+    monkeypatch.setattr(worker, "deliverer", lambda: made)
     monkeypatch.setattr(lookup, "firestore", lambda database: firestore)
     realtime = RealtimeDatabase(Instance("demo", "us-central1"), Garbling(garbage), owner)
     for module in (lookup, report):

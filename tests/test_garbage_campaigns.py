@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,13 +21,13 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
 import main
-from batchpush import articles, publisher, stats
-from batchpush.articles import Newsroom
-from batchpush.calls import Caller
-from batchpush.outcome import Reply
-from batchpush.publications import Publications
-from batchpush.publisher import Publisher
-from batchpush.settings import Settings
+from batchpush import worker
+from batchpush.batch_api.outcome import Reply
+from batchpush.batch_api.requests import Caller
+from batchpush.campaigns.articles import Newsroom
+from batchpush.campaigns.reconcile import Publisher
+from batchpush.campaigns.store import Publications
+from batchpush.environment import Settings
 from emulators.firestore import to_fields
 from tests.events import DOCUMENTS
 from tests.figures import figure
@@ -172,11 +171,11 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(publisher, "publisher", lambda: world.publisher)
-    monkeypatch.setattr(articles, "newsroom", lambda: world.newsroom)
-    made = SimpleNamespace(settings=SETTINGS, caller=world.publisher.caller)
-    monkeypatch.setattr(stats, "deliverer", lambda: made)
-    monkeypatch.setattr(stats, "firestore_client", lambda _: world.firestore)
+    monkeypatch.setattr(worker, "publisher", lambda: world.publisher)
+    monkeypatch.setattr(worker, "newsroom", lambda: world.newsroom)
+    monkeypatch.setattr(worker, "caller", lambda: world.publisher.caller)
+    monkeypatch.setattr(worker, "settings", lambda: SETTINGS)
+    monkeypatch.setattr(worker, "firestore_client", lambda _: world.firestore)
     return world
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush import InvalidDocument
-from batchpush.change import from_database, from_firestore
+from batchpush.events.decoding import from_database, from_firestore
 from handlers import (
     carts,
     credit_limits,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import batchpush.delivery
-from batchpush.delivery import Deliverer
-from batchpush.firestore import FirestoreUnavailable, WriteConflict
-from batchpush.record import CallState, Record, State
-from batchpush.settings import Settings
+import batchpush.delivery.deliverer
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.record import CallState, Record, State
+from batchpush.environment import Settings
+from batchpush.google.firestore import FirestoreUnavailable, WriteConflict
 from tests.deliveries import Time, change_at, claimed, deliverer_in, greet, ledger_for
 from tests.firestore import Memory, Operation
 
@@ -106,7 +106,7 @@ async def test_an_event_takes_no_further_write_where_bodies_go_at_once_or_with_t
 async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
     clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.delivery, "DROPPED_AT_ONCE", 3)
+    monkeypatch.setattr(batchpush.delivery.deliverer, "DROPPED_AT_ONCE", 3)
     memory = Memory()
     made = made_in(memory, clock)
     for _ in range(13):

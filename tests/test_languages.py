@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.languages import nearest
+from batchpush.pushes.languages import nearest_language
 
 OURS = ("en", "fr", "pt-BR", "zh-Hans", "zh-Hant", "nb", "he", "id", "en-GB")
 
@@ -28,7 +28,7 @@ OURS = ("en", "fr", "pt-BR", "zh-Hans", "zh-Hant", "nb", "he", "id", "en-GB")
     ],
 )
 def test_the_nearest_language(written: str, read_as: str | None) -> None:
-    assert nearest(written, OURS) == read_as
+    assert nearest_language(written, OURS) == read_as
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_nearest_language(written: str, read_as: str | None) -> None:
     ],
 )
 def test_the_nearest_of_others(written: str, ours: tuple[str, ...], read_as: str) -> None:
-    assert nearest(written, ours) == read_as
+    assert nearest_language(written, ours) == read_as
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_the_nearest_of_others(written: str, ours: tuple[str, ...], read_as: str
 )
 def test_what_is_no_language_is_said_to_be_none(written: str) -> None:
     with pytest.raises(ValueError, match=r"is (not a|too long for a) language"):
-        nearest(written, OURS)
+        nearest_language(written, OURS)
 
 
 @given(st.text(max_size=12) | st.text("enzhTWb-_.@09", max_size=12))
 def test_whatever_is_wanted_is_one_of_ours_or_none(written: str) -> None:
     with contextlib.suppress(ValueError):
-        assert nearest(written, OURS) in {*OURS, None}
+        assert nearest_language(written, OURS) in {*OURS, None}

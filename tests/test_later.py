@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from google.cloud.firestore import AsyncClient
 
-import batchpush.lookup
+import batchpush.events.lookup
 from batchpush import Change, Push
-from batchpush.delivery import Deliverer, Handler
-from batchpush.erasure import without
+from batchpush.delivery.deliverer import Deliverer, PushHandler
+from batchpush.delivery.erasure import without
+from batchpush.delivery.record import Record, State
+from batchpush.delivery.resume import SHORT_WAIT, wake
 from batchpush.errors import DeliveryUnfinished, LookUpFailed, MalformedEvent
-from batchpush.later import SHORT_WAIT, send_waiting_delivery, wake
-from batchpush.lookup import LookUp
-from batchpush.record import Record, State, record_id
-from batchpush.triggers import WATCHED, Watched
+from batchpush.events.lookup import LookUp
+from batchpush.events.triggers import WATCHED, Watched
+from batchpush.worker import send_waiting_delivery
 from emulators import batch
 from handlers import credit_limits, friend_requests, game_turns, messages
 from tests.deliveries import REST_KEY, Queue, Time, deliverer_for
@@ -58,7 +59,7 @@ class House:
         return user_id
 
     async def happens(
-        self, handler: Handler, pattern: str, fields: dict[str, Any], **params: str
+        self, handler: PushHandler, pattern: str, fields: dict[str, Any], **params: str
     ) -> Change:
         """Somebody writes a new document, and its event comes."""
         path = self.path("/".join(each.format(**params) for each in pattern.split("/")))
@@ -97,7 +98,7 @@ class House:
         )
 
     async def record(self, change: Change) -> Record:
-        entry = await self.made.ledger.read(record_id(change.function, change.source, change.id))
+        entry = await self.made.ledger.read(change.delivery_id)
         assert entry is not None
         return entry.record
 
@@ -137,8 +138,8 @@ async def house_for(
         clock = Time()
         clock.value = EVENING
         made.append(deliverer_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
-        client = made[0].ledger._client()
-        monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+        client = made[0].ledger.firestore
+        monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
         return House(made[0], clock, server)
 
     yield build

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import batchpush.ledger
-import batchpush.limits
+import batchpush.delivery.ledger
+import batchpush.pushes.limits
+from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.delivery.ledger import Entry, Ledger
+from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.waiting import Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import LedgerUnavailable, UnreadableRecord
-from batchpush.firestore import Firestore, WriteConflict
-from batchpush.ledger import Entry, Ledger
-from batchpush.limits import Limit, counters
-from batchpush.outcome import Outcome, Reply
-from batchpush.record import CallRecord, CallState, Record, State
-from batchpush.waiting import Burst, Joined, StoredBurst, Window, name_of
+from batchpush.google.firestore import Firestore, WriteConflict
+from batchpush.pushes.limits import Limit, counters
 from tests.deliveries import claimed, ledger_for, rpcs
 from tests.firestore import Memory, Operation
 
@@ -76,7 +76,7 @@ def test_a_record_is_small_beside_what_is_sent(monkeypatch: pytest.MonkeyPatch) 
 def test_only_what_is_searched_is_in_the_indexes() -> None:
     """A field whose values follow one another limits an index to 500 writes a second."""
     overrides = json.loads(Path("firestore.indexes.json").read_text())["fieldOverrides"]
-    for collection in ("batch_deliveries", batchpush.ledger.CHUNKS):
+    for collection in ("batch_deliveries", batchpush.delivery.ledger.CHUNKS):
         exempt = {
             entry["fieldPath"]
             for entry in overrides
@@ -88,9 +88,9 @@ def test_only_what_is_searched_is_in_the_indexes() -> None:
         assert exempt == {field.name for field in fields(Record)} - indexed
     assert {entry["collectionGroup"] for entry in overrides if entry.get("ttl")} == {
         "batch_deliveries",
-        batchpush.ledger.BURSTS,
-        batchpush.ledger.CHUNKS,
-        batchpush.limits.LIMITS,
+        batchpush.delivery.ledger.BURSTS,
+        batchpush.delivery.ledger.CHUNKS,
+        batchpush.pushes.limits.LIMITS,
     }
 
 
@@ -134,8 +134,11 @@ async def test_a_record_comes_back_as_it_was_written(ledger: Ledger, more: dict[
 
 async def test_records_of_other_versions_can_be_read(ledger: Ledger) -> None:
     """A deployment, and its taking back, finds the records of the one before it."""
-    record, firestore = claimed(), ledger._client()
-    path, document = f"{ledger._collection}/{record.id}", batchpush.ledger._to_document(record)
+    record, firestore = claimed(), ledger.firestore
+    path, document = (
+        f"{ledger.collection}/{record.id}",
+        batchpush.delivery.ledger._to_document(record),
+    )
     older = {name: document[name] for name in document.keys() - {"later", "about", "burst"}}
     for each in (older, document | {"new": 1}):
         await firestore.commit([firestore.put(path, each)])
@@ -180,7 +183,7 @@ async def test_a_write_whose_answer_was_lost_is_known_as_ours(
     emulated: Ledger,
 ) -> None:
     """The commit is repeated, and told that it came second."""
-    firestore = emulated._client()
+    firestore = emulated.firestore
     commit = firestore._methods["Commit"]
 
     async def committed_and_lost(*args: Any, **options: Any) -> None:
@@ -222,7 +225,7 @@ async def test_every_record_is_read_once_whatever_the_number_of_pages(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With all that is in them, in the order of their ids."""
-    monkeypatch.setattr(batchpush.ledger, "PAGE", 3)
+    monkeypatch.setattr(batchpush.delivery.ledger, "PAGE", 3)
     written: list[Record] = []
     for _ in range(7):
         written.append((await ledger.claim(claimed(state=State.HELD))).record)
@@ -235,7 +238,7 @@ async def test_every_record_is_read_once_whatever_the_number_of_pages(
 
 async def test_no_answer_holds_more_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of the largest records is 50 MB."""
-    monkeypatch.setattr(batchpush.ledger, "PAGE", 3)
+    monkeypatch.setattr(batchpush.delivery.ledger, "PAGE", 3)
     memory = Memory()
     for _ in range(7):
         await ledger_of(memory).claim(claimed())
@@ -278,7 +281,7 @@ async def test_what_waits_too_long_is_found_page_by_page(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where many waited for the same moment."""
-    monkeypatch.setattr(batchpush.ledger, "PAGE", 2)
+    monkeypatch.setattr(batchpush.delivery.ledger, "PAGE", 2)
     records = [waiting(NOW + timedelta(hours=number // 4)) for number in range(7)]
     for record in records:
         await ledger.claim(record)
@@ -289,8 +292,8 @@ async def test_what_waits_too_long_is_found_page_by_page(
 async def test_the_bursts_of_the_first_version_are_read(ledger: Ledger) -> None:
     """They name every document that joined."""
     stored = {"windows": {"ann": {"until": NOW, "delivery": "d1"}}, "about": {"d1": ["a/b", "a/c"]}}
-    burst_id, client = uuid.uuid4().hex, ledger._client()
-    await client.commit([client.put(f"{batchpush.ledger.BURSTS}/{burst_id}", stored)])
+    burst_id, client = uuid.uuid4().hex, ledger.firestore
+    await client.commit([client.put(f"{batchpush.delivery.ledger.BURSTS}/{burst_id}", stored)])
     burst = (await ledger.read_burst(burst_id)).burst
     assert burst == Burst({"ann": Window(NOW, "d1")}, {"d1": Joined(2, ("a/b", "a/c"))})
 
@@ -363,7 +366,7 @@ async def test_a_burst_is_removed_a_day_after_its_last_window(ledger: Ledger) ->
     burst_id = uuid.uuid4().hex
     await ledger.claim(claimed(), burst=StoredBurst(burst_id, BURST, None))
     path = f"batch_bursts/{burst_id}"
-    fields = (await ledger._client().read(path))[path].fields
+    fields = (await ledger.firestore.read(path))[path].fields
     assert fields["expire_at"] == NOW + timedelta(days=1, hours=1)
 
 
@@ -394,7 +397,7 @@ async def test_the_chunks_of_an_audience_are_records_below_its_own(ledger: Ledge
 async def test_no_commit_of_chunks_is_larger_than_firestore_takes(
     monkeypatch: pytest.MonkeyPatch, commit: int, commits: int
 ) -> None:
-    monkeypatch.setattr(batchpush.ledger, "COMMIT", commit)
+    monkeypatch.setattr(batchpush.delivery.ledger, "COMMIT", commit)
     memory = Memory()
     ids = [str(number) for number in range(5)]
     ten_bytes = ("é" * 3, "1234")
@@ -422,7 +425,7 @@ async def test_the_summary_is_written_with_the_outcome_where_the_record_is(
     summary = f"users/{uuid.uuid4().hex}/deliveries/d1"
     record = claimed(source=source, report_to=summary)
     await ledger.change(await ledger.claim(record), sent(record, outcome))
-    assert (summary in await ledger._client().read(summary)) is is_written
+    assert (summary in await ledger.firestore.read(summary)) is is_written
 
 
 async def test_what_is_erased_is_gone_and_nothing_is_told_of_it(ledger: Ledger) -> None:
@@ -433,7 +436,7 @@ async def test_what_is_erased_is_gone_and_nothing_is_told_of_it(ledger: Ledger) 
     found = await ledger.read(erased.id)
     assert found is not None
     assert found.record == erased
-    assert not await ledger._client().read(summary)
+    assert not await ledger.firestore.read(summary)
     with pytest.raises(WriteConflict):
         await ledger.erase(entry, erased)
 
@@ -471,7 +474,7 @@ async def test_a_record_that_expires_as_its_event_comes_again_lets_it_come_again
 @suite
 async def test_when_asked_the_outcome_is_written_under_the_document(emulated: Ledger) -> None:
     document = f"rooms/{uuid.uuid4().hex}"
-    firestore, summary = emulated._client(), f"{document}/deliveries/d1"
+    firestore, summary = emulated.firestore, f"{document}/deliveries/d1"
     record = claimed(document=document, report_to=summary)
     entry = await emulated.claim(record)
     assert not await firestore.read(summary)
@@ -500,7 +503,7 @@ async def test_a_firestore_that_is_not_there_is_said_to_be_unavailable(
 
 @suite
 async def test_a_trouble_in_passing_is_sat_out(emulated: Ledger) -> None:
-    methods = emulated._client()._methods
+    methods = emulated.firestore._methods
     commit, troubles = methods["Commit"], [trouble(grpc.StatusCode.UNAVAILABLE)] * 2
 
     async def troubled(*args: Any, **options: Any) -> Any:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import batchpush.lookup
+import batchpush.events.lookup
 from batchpush import Change, LookUp, Message, Push, Recipients
-from batchpush.limits import COUNT, MAX_EACH, Known, Limit, Over, counters
-from batchpush.record import State
+from batchpush.delivery.record import State
+from batchpush.pushes.limits import COUNT, MAX_EACH, Known, Limit, Over, counters
 from handlers import friend_requests, messages
 from tests.house import EVENING, MORNING, NIGHT, House
 
@@ -26,7 +26,7 @@ MINUTE = 60
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     house = House()
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: house.firestore)
+    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: house.firestore)
     yield house
     house.close()
 
@@ -271,7 +271,7 @@ def test_over_is_who_had_more_than_the_limit(
 
 
 def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchpush.limits.MAX_KNOWN", 10)
+    monkeypatch.setattr("batchpush.pushes.limits.MAX_KNOWN", 10)
     known = Known()
     for number in range(100):
         (counter,) = counters([Limit((f"{number}",), 1)], (), set(), EVENING)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush.addresses import NO_APPS
-from batchpush.campaign import Campaign
+from batchpush.environment import settings
 from batchpush.errors import InvalidPush
-from batchpush.link_rules import DATA, check_links, check_payload
-from batchpush.push import Media, Message, Push, Recipients
-from batchpush.settings import settings
+from batchpush.pushes.campaign import Campaign
+from batchpush.pushes.link_rules import DATA, check_links, check_payload
+from batchpush.pushes.push import Media, Message, Push, Recipients
 
 PUSH = Push(group_id="g", recipients=Recipients(custom_ids=["ann"]), message=Message(body="Hello"))
 CAMPAIGN = Campaign(

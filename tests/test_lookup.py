@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from google.auth.exceptions import DefaultCredentialsError
 
-import batchpush.firebase
-import batchpush.lookup
+import batchpush.events.lookup
+import batchpush.google.clients
 from batchpush.errors import InvalidDocument, LookUpFailed
-from batchpush.firebase import close_realtime_databases, firebase_app, firestore
-from batchpush.firestore import Firestore, FirestoreRefused
-from batchpush.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
+from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
+from batchpush.google.clients import close_realtime_databases, firebase_app, firestore
+from batchpush.google.firestore import Firestore, FirestoreRefused
 from tests.events import DATABASE, FIRESTORE, created
 from tests.firestore import Memory
 
@@ -27,7 +27,7 @@ async def test_trouble_with_credentials_is_no_reason_to_give_an_event_up(
     monkeypatch.setattr("google.auth.default", lambda **_: refused())
     monkeypatch.delenv("FIREBASE_DATABASE_EMULATOR_HOST", raising=False)
     firestore.cache_clear()
-    batchpush.firebase._credentials.cache_clear()
+    batchpush.google.clients._credentials.cache_clear()
     for look_up in (FirestoreLookUp(FIRESTORE), DatabaseLookUp(DATABASE)):
         with pytest.raises(LookUpFailed, match="DefaultCredentialsError"):
             await look_up("users/ann")
@@ -44,7 +44,7 @@ def test_other_documents_are_read_where_the_changed_one_is() -> None:
 def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.MonkeyPatch) -> None:
     import firebase_admin
 
-    batchpush.firebase._made_app.cache_clear()
+    batchpush.google.clients._made_app.cache_clear()
     monkeypatch.setattr(firebase_admin, "_apps", {})
     together, apps = threading.Barrier(16), []
 
@@ -57,7 +57,7 @@ def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.Monke
         thread.start()
     for thread in threads:
         thread.join()
-    batchpush.firebase._made_app.cache_clear()
+    batchpush.google.clients._made_app.cache_clear()
     assert len(apps) == 16
     assert len(set(map(id, apps))) == 1
 
@@ -67,7 +67,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     """The Firestore that documents are looked up in."""
     memory = Memory()
     client = memory.client()
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
     return memory
 
 
@@ -113,7 +113,7 @@ async def test_values_are_found_in_the_lists_of_a_collection(
     monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     client = Firestore() if where == "emulator" else Memory().client()
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: client)
+    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
     users = f"users-{uuid.uuid4().hex}"
     profiles: dict[str, dict[str, Any]] = {
         "ann": {"batch": {"custom_ids": ["crm-1", "crm-2"]}},

@@ -17,16 +17,16 @@ print(functions_as_yaml(get_functions()))
 """
 WOKEN = """
 import json, main
-from batchpush.triggers import WATCHED
+from batchpush.events.triggers import WATCHED
 print(json.dumps(list(WATCHED)))
 """
 IN_USE = """
 import asyncio, json, sys
 import main
-from batchpush.client import BatchClient
-from batchpush.firestore import Firestore, FirestoreUnavailable
-from batchpush.rest_key import RestKey, RestKeyCache
-from batchpush.settings import settings
+from batchpush.batch_api.client import BatchClient
+from batchpush.google.firestore import Firestore, FirestoreUnavailable
+from batchpush.batch_api.rest_key import RestKey, RestKeyCache
+from batchpush.environment import settings
 from batchpush.timing import Timing
 
 async def key():

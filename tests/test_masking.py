@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from batchpush.masking import MASK, masked, masked_text
-from batchpush.outcome import Reply
+from batchpush.batch_api.masking import MASK, masked, masked_text
+from batchpush.batch_api.outcome import Reply
 
 KEYS = st.text("0123456789abcdefABCDEFxyz._~+/=-", min_size=8, max_size=40)
 OTHERS = st.text(max_size=20)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush import Document, InvalidDocument, Media, Push
-from batchpush.change import Late, Reference, is_blank
+from batchpush.documents import Reference, is_blank
+from batchpush.events.change import Late
 from handlers.messages import message_unread, new_message
 from tests.events import Stored, changed, created
 from tests.pushes import PATIENT, PROFILES, bodies, only_body, read_by

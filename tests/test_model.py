@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batchpush.outcome import Outcome, Reply
-from batchpush.record import CallRecord, Record, State
+from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.delivery.record import CallRecord, Record, State
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 LEASE = timedelta(seconds=1)

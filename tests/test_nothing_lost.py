@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-import batchpush.lookup
+import batchpush.events.lookup
 from batchpush import Change, LookUp, Message, Push, QuietHours, Recipients
+from batchpush.batch_api.outcome import Reply
+from batchpush.delivery.record import Record, State
 from batchpush.errors import (
     DeliveryUnfinished,
     EventTurnedAway,
@@ -22,10 +24,12 @@ from batchpush.errors import (
     LookUpFailed,
     TryAgainLater,
 )
-from batchpush.firestore import FirestoreMisconfigured, FirestoreRefused, FirestoreUnavailable
-from batchpush.outcome import Reply
-from batchpush.record import Record, State
-from batchpush.untouched import Untouched
+from batchpush.events.untouched import Untouched
+from batchpush.google.firestore import (
+    FirestoreMisconfigured,
+    FirestoreRefused,
+    FirestoreUnavailable,
+)
 from handlers import credit_limits, friend_requests, game_turns, messages
 from handlers.people import people, recipients
 from tests.deliveries import remind
@@ -43,7 +47,9 @@ def house_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., House]]
 
     def build(**settings: str) -> House:
         made.append(House(**settings))
-        monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: made[-1].firestore)
+        monkeypatch.setattr(
+            batchpush.events.lookup, "firestore", lambda database: made[-1].firestore
+        )
         return made[-1]
 
     yield build
@@ -412,14 +418,14 @@ async def test_a_document_that_cannot_be_read_any_more_is_dropped(
     await conversation(house, "bob", bob={"quiet_hours": NIGHT})
     changes = [await message(house, f"m{number}") for number in range(3)]
     path = changes[unreadable].path
-    many = batchpush.lookup.FirestoreLookUp.many
+    many = batchpush.events.lookup.FirestoreLookUp.many
 
     async def refusing(look_up: Any, *paths: str, fields: Any = ()) -> Any:
         if path in paths:
             raise InvalidDocument(path, None, "is larger than 10,000,000 bytes")
         return await many(look_up, *paths, fields=fields)
 
-    monkeypatch.setattr(batchpush.lookup.FirestoreLookUp, "many", refusing)
+    monkeypatch.setattr(batchpush.events.lookup.FirestoreLookUp, "many", refusing)
     await house.run_tasks(MORNING)
     assert house.told() == [("bob", "2 new messages")]
 

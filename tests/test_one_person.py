@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 
-import batchpush.lookup
-from batchpush.firestore import FirestoreRefused
-from batchpush.outcome import Reply
+import batchpush.events.lookup
+from batchpush.batch_api.outcome import Reply
+from batchpush.google.firestore import FirestoreRefused
 from handlers import flights, messages
 from tests.house import MORNING, NIGHT, House
 from tests.profiles import accepted_profiles
@@ -49,7 +49,7 @@ async def told(profile: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) 
     house = House()
     recording = Recording()
     house.made.client = recording  # type: ignore[assignment]
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: house.firestore)
+    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: house.firestore)
     for user_id, fields in OTHERS.items():
         await house.stores(f"users/{user_id}", fields)
     if profile is not None:
@@ -107,7 +107,7 @@ async def test_many_with_long_ids_and_the_same_quiet_hours_wait_and_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     house = House()
-    monkeypatch.setattr(batchpush.lookup, "firestore", lambda database: house.firestore)
+    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: house.firestore)
     members = [f"u{number}" for number in range(32)]
     for user_id in members:
         ids = [f"{user_id}-{number:0500}" for number in range(60)]

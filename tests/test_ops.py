@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from batchpush import publication
-from batchpush.check.cloud import ACTS, DATABASE_ROLE, GIVEN_ROLES, READER, ROLES
-from batchpush.outcome import Outcome
-from batchpush.record import State
+from batchpush.batch_api.outcome import Outcome
+from batchpush.campaigns import state as publication
+from batchpush.cli.check.cloud import ACTS, DATABASE_ROLE, GIVEN_ROLES, READER, ROLES
+from batchpush.delivery.record import State
 from tests.tables import table
 
 LOGS = Path("docs/logs.md").read_text(encoding="utf-8")

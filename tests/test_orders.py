@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from batchpush import InvalidDocument, Push
-from batchpush.change import Reference
+from batchpush.documents import Reference
 from handlers.orders import order_delivered
 from tests.events import Stored, changed
 from tests.pushes import only_body

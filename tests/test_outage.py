@@ -16,16 +16,16 @@ from itertools import accumulate, product
 
 import pytest
 
-from batchpush.breaker import FAILURES
-from batchpush.change import Change
-from batchpush.delivery import Deliverer
+from batchpush.batch_api.breaker import FAILURES
+from batchpush.batch_api.outcome import Reply
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Ledger
+from batchpush.delivery.record import State
+from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway
-from batchpush.ledger import Ledger
-from batchpush.lookup import LookUp
-from batchpush.outcome import Reply
-from batchpush.push import Message, Push, Recipients
-from batchpush.record import State
-from batchpush.settings import Settings
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.timing import Timing
 from tests.deliveries import Queue
 from tests.events import created

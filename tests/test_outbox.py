@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush import InvalidDocument, InvalidPush, Push
-from batchpush.change import Reference
-from batchpush.plan import plan
+from batchpush.delivery.plan import plan
+from batchpush.documents import Reference
 from handlers.outbox import outbox
 from tests.deliveries import claimed
 from tests.events import Stored, created

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.outcome import (
+from batchpush.batch_api.outcome import (
     MAX_RETRY_AFTER,
     MAX_WAIT,
     MIN_WAIT,

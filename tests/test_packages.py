@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from batchpush.check.findings import Severity
-from batchpush.check.packages import Requirement, packages, requirements_in
+from batchpush.cli.check.findings import Severity
+from batchpush.cli.check.packages import Requirement, packages, requirements_in
 
 ROOT = Path(__file__).parent.parent
 LOCKED = (ROOT / "requirements.txt").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def test_where_nothing_has_a_hash_nothing_needs_one() -> None:
         ("if a:\n    pass\nelse:\n    import mypy.api as m", [("handlers/x.py:4", "mypy")]),
         ("import not_installed", [("handlers/x.py:1", "not_installed")]),
         ("from google.cloud import bigquery", [("handlers/x.py:1", "google.cloud.bigquery")]),
-        ("import emulators.suite", [("handlers/x.py:1", "emulators.suite")]),
+        ("import local.suite", [("handlers/x.py:1", "local.suite")]),
         ("try:\n    import pytest\nexcept ImportError:\n    pytest = None", []),
         ("if TYPE_CHECKING:\n    import pytest", []),
         ("import pytest as = 3", []),

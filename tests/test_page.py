@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from emulators.batch import Batch, running
-from emulators.browser import chromium, find_chromium
+from local.browser import chromium, find_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

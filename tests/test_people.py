@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import batchpush.change
+import batchpush.events.change
 import handlers.people
 from batchpush import Document, InvalidDocument, Message, Push, QuietHours, Recipients
-from batchpush.change import Reference
-from batchpush.plan import plan
-from batchpush.push import ID_LISTS
-from batchpush.record import State
+from batchpush.delivery.plan import plan
+from batchpush.delivery.record import State
+from batchpush.documents import Reference
+from batchpush.pushes.push import ID_LISTS
 from handlers.people import (
     MAX_IDS,
     MAX_PEOPLE,
@@ -132,7 +132,7 @@ def test_quiet_hours_as_people_write_them(start: str, end: str) -> None:
 def test_what_is_not_understood_is_named_once_in_a_process_and_not_repeated(
     field: str, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batchpush.change.warn_of_field.cache_clear()
+    batchpush.documents.warn_of_field.cache_clear()
     name, _, inner = field.partition(".")
     for user_id in ("ann", "bob"):
         somebody(user_id, **{name: {inner: value} if inner else value})
@@ -159,7 +159,7 @@ def test_what_is_not_understood_is_named_once_in_a_process_and_not_repeated(
 def test_what_is_only_absent_is_not_warned_of(
     profile: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batchpush.change.warn_of_field.cache_clear()
+    batchpush.documents.warn_of_field.cache_clear()
     somebody(**profile)
     assert capsys.readouterr().out == ""
 

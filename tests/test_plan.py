@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-import batchpush.plan
+import batchpush.delivery.plan
 from batchpush import Message, Push, QuietHours, Recipients
+from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.delivery.ledger import _to_document
+from batchpush.delivery.plan import CALL_BYTES, Plan, plan
+from batchpush.delivery.record import Record, State
+from batchpush.delivery.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import InvalidPush
-from batchpush.ledger import _to_document
-from batchpush.limits import Over
-from batchpush.outcome import Outcome, Reply
-from batchpush.plan import CALL_BYTES, Plan, plan
-from batchpush.record import Record, State
-from batchpush.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
+from batchpush.pushes.limits import Over
 from tests.deliveries import claimed
 from tests.firestore import Memory
 
@@ -174,7 +174,7 @@ def test_bodies_that_are_too_much_for_one_record_are_for_chunks(
     push = push_to(to("ann"))
     size = len(told(planned(push).record)) + 2 * CALL_BYTES + len("ios" + "android")
     for inline, is_large in ((size, False), (size - 1, True)):
-        monkeypatch.setattr(batchpush.plan, "INLINE", inline)
+        monkeypatch.setattr(batchpush.delivery.plan, "INLINE", inline)
         assert (planned(push).large is not None) is is_large
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchpush.outcome import Outcome, Reply
-from batchpush.publication import (
+from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.campaigns.state import (
     LONGEST_LEASE,
     LOOK_AFTER,
     Doubt,

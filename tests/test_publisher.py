@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from batchpush import publications
-from batchpush.change import Document
+from batchpush.campaigns import store as publications
+from batchpush.campaigns.reconcile import Publisher
+from batchpush.documents import Document
 from batchpush.errors import TryAgainLater
-from batchpush.publisher import Publisher
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
 from tests.deliveries import Time

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import batchpush.push
-from batchpush.change import Reference
+import batchpush.pushes.push
+from batchpush.documents import Reference
 from batchpush.errors import InvalidPush
-from batchpush.push import (
+from batchpush.pushes.push import (
     AROUND_IDS,
     ID_LISTS,
     CollapseKey,
@@ -20,7 +20,7 @@ from batchpush.push import (
     Push,
     Recipients,
 )
-from batchpush.quiet_hours import QuietHours
+from batchpush.pushes.quiet_hours import QuietHours
 from emulators.batch.rules import refusal
 
 ANN = Recipients(custom_ids=["ann"])
@@ -188,8 +188,8 @@ def test_every_id_is_in_one_call_per_app_and_no_call_is_too_large(
     custom_ids: list[str], tokens: list[str], most: int, room: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batchpush.push, "MAX_RECIPIENTS", most)
-        patch.setattr(batchpush.push, "MAX_BODY", room)
+        patch.setattr(batchpush.pushes.push, "MAX_RECIPIENTS", most)
+        patch.setattr(batchpush.pushes.push, "MAX_BODY", room)
         recipients = Recipients(custom_ids=custom_ids, tokens=tokens)
         if not len(recipients):
             return
@@ -211,7 +211,7 @@ def test_two_bodies_of_a_chunk_fit_into_one_record() -> None:
     many = Recipients(custom_ids=[f"{number:0>1000}" for number in range(1000)])
     icon = Media(icon="https://example.com/i.png")
     calls = list(push(recipients=many, media=icon).calls(("ios", "android")))
-    assert max(len(call.body) for call in calls) <= batchpush.push.MAX_BODY // 2
+    assert max(len(call.body) for call in calls) <= batchpush.pushes.push.MAX_BODY // 2
     assert {call.chunk for call in calls} == {0, 1, 2}
     assert len(bodies(push(recipients=many))) == 2, "a chunk's only body may be twice as large"
 
@@ -220,7 +220,7 @@ def test_a_call_is_as_full_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None
     """Whatever the room: of ids as short as can be, in lists of all names."""
     lists = {name: [f"{number}" for number in range(30)] for name in ID_LISTS}
     for room in range(250, 400):
-        monkeypatch.setattr(batchpush.push, "MAX_BODY", room)
+        monkeypatch.setattr(batchpush.pushes.push, "MAX_BODY", room)
         *full, last = push(recipients=Recipients(**lists)).calls(("android",))
         assert full
         assert all(room - AROUND_IDS < len(call.body) <= room for call in full)

@@ -12,10 +12,10 @@ import pytest
 
 import main
 from batchpush import Document
-from batchpush import __main__ as cli
-from batchpush.publication import State
-from batchpush.settings import Settings
-from batchpush.triggers import WATCHED
+from batchpush.campaigns.state import State
+from batchpush.cli import main as cli
+from batchpush.environment import Settings
+from batchpush.events.triggers import WATCHED
 from emulators.batch.campaign_rules import campaign_refusal
 from handlers.campaigns import campaign
 from tests.events import Stored, created

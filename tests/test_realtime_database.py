@@ -11,12 +11,13 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchpush import lookup, realtime_database
 from batchpush.errors import InvalidDocument, LookUpFailed
-from batchpush.firebase import close_realtime_databases
-from batchpush.lookup import DatabaseLookUp
-from batchpush.realtime_database import AT_ONCE, CONNECTIONS, RealtimeDatabase, Turns, is_key
-from batchpush.sources import Instance
+from batchpush.events import lookup
+from batchpush.events.lookup import DatabaseLookUp
+from batchpush.google import realtime_database
+from batchpush.google.clients import close_realtime_databases
+from batchpush.google.realtime_database import AT_ONCE, CONNECTIONS, RealtimeDatabase, Turns, is_key
+from batchpush.google.sources import Instance
 from tests.events import DATABASE
 from tests.realtime_database import Database, served
 

@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.delivery.record import CallRecord, CallState, Record, State, state_of
 from batchpush.errors import ConfigurationError
-from batchpush.outcome import Outcome, Reply
-from batchpush.record import CallRecord, CallState, Record, State, record_id, state_of
+from batchpush.events.change import delivery_id
 from batchpush.timing import Timing
 from tests.deliveries import claimed
 
@@ -305,15 +306,15 @@ def test_an_app_is_told_what_became_of_its_push_and_why(
 
 
 def test_an_event_finds_its_record_after_every_deployment() -> None:
-    assert record_id("f", "s", "e") == (
+    assert delivery_id("f", "s", "e") == (
         "a17ab58f02e475164a459f32f70d468b2ec55d95e2631608358ffbffb8b11633"
     )
 
 
 def test_two_functions_and_two_sources_have_records_of_their_own() -> None:
-    ids = {record_id(f, s, "e") for f in ("f", "g") for s in ("s", "t")}
+    ids = {delivery_id(f, s, "e") for f in ("f", "g") for s in ("s", "t")}
     assert len(ids) == 4
-    assert record_id("f", "s", "e") in ids
+    assert delivery_id("f", "s", "e") in ids
 
 
 def test_bodies_do_not_show_in_a_repr() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import main
-from batchpush import delivery
-from batchpush.record import State
-from batchpush.report import report
+from batchpush import worker
+from batchpush.delivery.record import State
+from batchpush.delivery.report import report
 from tests.deliveries import claimed, deliverer_in
 from tests.events import DATABASE, database_body, database_headers
 from tests.firestore import Memory
@@ -77,7 +77,7 @@ async def test_a_push_that_was_deleted_is_neither_made_again_nor_refused(
 ) -> None:
     memory = Memory()
     made = deliverer_in(memory, now=lambda: settled().created_at)
-    monkeypatch.setattr(delivery, "deliverer", lambda: made)
+    monkeypatch.setattr(worker, "deliverer", lambda: made)
     written = {"delivery": {"state": {"function": "outbox_rtdb", "state": "SENT"}}}
     headers = database_headers("pushes/p1")
     assert await main.outbox_rtdb(Request(headers, database_body(None, written))) == ("done", 200)

@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush.client import BatchClient
-from batchpush.errors import RestKeyUnavailable, TryAgainLater
-from batchpush.record import record_id
-from batchpush.rest_key import (
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.rest_key import (
     FRESH_FOR,
     MISTAKES,
     REFRESH_AT_MOST_EVERY,
@@ -23,7 +21,8 @@ from batchpush.rest_key import (
     key_in,
     key_reader,
 )
-from batchpush.settings import Settings
+from batchpush.environment import Settings
+from batchpush.errors import RestKeyUnavailable, TryAgainLater
 from emulators import secret_manager
 from tests.deliveries import Time, change_at, deliverer_in, greet
 from tests.firestore import Memory
@@ -262,7 +261,7 @@ async def test_what_is_wrong_with_a_secret_is_in_the_record_and_in_the_log(
     change = change_at(clock)
     with pytest.raises(TryAgainLater):
         await made.deliver(change, greet)
-    entry = await made.ledger.read(record_id(change.function, change.source, change.id))
+    entry = await made.ledger.read(change.delivery_id)
     assert entry is not None
     said = f"{SECRET}: the latest version is JSON; it must be the REST key alone"
     assert {call.problem for call in entry.record.calls} == {said}
@@ -295,7 +294,7 @@ async def test_a_secret_manager_that_cannot_be_reached_is_said_to_be_unavailable
     monkeypatch: pytest.MonkeyPatch, service_account: str
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", service_account)
-    monkeypatch.setattr("batchpush.rest_key.TIMEOUT", 0.2)
+    monkeypatch.setattr("batchpush.batch_api.rest_key.TIMEOUT", 0.2)
     environment = {"BATCH_APPS": "ios=A", "SECRET_MANAGER_URL": "http://127.0.0.1:9"}
     with pytest.raises(RestKeyUnavailable, match=SECRET):
         await key_reader(Settings.from_environment(environment))()

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from batchpush.results import as_csv, as_json_lines, as_table, day_rows, next_pull, rated
+from batchpush.campaigns.results import as_csv, as_json_lines, as_table, day_rows, next_pull, rated
 
 ABOUT = {"app": "ios", "group_id": "sale"}
 QUIET = {"sent": 0, "direct_open": 0, "influenced_open": 0, "reengaged": 0, "errors": 0}

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from batchpush.client import BatchClient
-from batchpush.delivery import Deliverer
-from batchpush.ledger import Ledger
-from batchpush.outcome import Reply
-from batchpush.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
-from batchpush.settings import Settings
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.outcome import Reply
+from batchpush.batch_api.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Ledger
+from batchpush.environment import Settings
 from batchpush.timing import Timing
 from tests.deliveries import Queue, greet
 from tests.events import created

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from batchpush import Call, CallRefused, Document
+from batchpush import CallableRequest, CallRefused, Document
 from emulators.firestore import from_fields, to_fields, to_value
 from handlers.app_to_app import notify
 from tests.events import Stored
@@ -669,7 +669,9 @@ class InEmulator(Stored):
 async def is_permitted(look_up: InEmulator, caller: str, to: str) -> bool:
     data = {"to": to, "template": "poke", "params": {"conversation_id": "new"}}
     try:
-        await notify(Call("notify", caller, "request-1", data, datetime.now(UTC)), look_up)
+        await notify(
+            CallableRequest("notify", caller, "request-1", data, datetime.now(UTC)), look_up
+        )
     except CallRefused:
         return False
     return True

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from batchpush import __main__ as cli
-from batchpush.settings import settings
+from batchpush.cli import main as cli
+from batchpush.environment import settings
 from emulators import batch, secret_manager
 from emulators.secret_manager import SecretManager
 
@@ -87,7 +87,7 @@ def test_batch_itself_is_not_called_unless_a_person_types_the_id_again(
 def test_a_person_who_asks_twice_gets_it(
     stand_in: batch.Batch, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr("batchpush.send_test.is_loopback", lambda url: False)
+    monkeypatch.setattr("batchpush.cli.send_test.is_loopback", lambda url: False)
     monkeypatch.setattr("sys.stdin", Terminal("bob\n"))
     assert cli.main(["send-test", *arguments]) == 0
     assert len(stand_in.calls()) == len(APPS)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from batchpush.environment import Settings, is_loopback, watched_instance
+from batchpush.environment import settings as of_process
 from batchpush.errors import ConfigurationError
-from batchpush.settings import Settings, is_loopback, watched_instance
-from batchpush.settings import settings as of_process
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 

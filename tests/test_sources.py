@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchpush.change import from_database, from_firestore
+from batchpush.environment import settings
 from batchpush.errors import MalformedEvent
-from batchpush.firebase import realtime_database
-from batchpush.lookup import DatabaseLookUp, FirestoreLookUp
-from batchpush.settings import settings
-from batchpush.sources import Instance, check_firestore, firestore_database_of, instance_of
+from batchpush.events.decoding import from_database, from_firestore
+from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp
+from batchpush.google.clients import realtime_database
+from batchpush.google.sources import Instance, check_firestore, firestore_database_of, instance_of
 from tests.deliveries import claimed
 from tests.events import (
     DATABASE,

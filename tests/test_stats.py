@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from batchpush import stats
-from batchpush.stats import Pull, Results
+from batchpush.campaigns import stats
+from batchpush.campaigns.stats import Pull, Results
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
 from tests.deliveries import Time

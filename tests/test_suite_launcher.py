@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from emulators import secret_manager, suite, tools
-from emulators.suite import CannotStart, DidNotStart, Part
+from emulators import secret_manager
+from local import suite, tools
+from local.suite import CannotStart, DidNotStart, Part
 
 # --- What must be installed ---------------------------------------------------------------------
 
@@ -397,7 +398,7 @@ def test_a_signal_stops_what_runs_and_a_second_one_does_not_disturb_that(
     script = tmp_path / "main.py"
     script.write_text(
         "import sys, time\n"
-        "from emulators import suite\n"
+        "from local import suite\n"
         "suite.find_tools = suite.refuse_taken_ports = lambda *_: None\n"
         "def start(self, tools):\n"
         "    code = 'import time; time.sleep(600)'\n"

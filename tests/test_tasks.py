@@ -6,9 +6,9 @@ from firebase_admin.exceptions import UnavailableError
 from google.auth.exceptions import RefreshError
 from requests.exceptions import ConnectionError as NoConnection
 
+from batchpush.environment import Settings
 from batchpush.errors import TasksUnavailable
-from batchpush.settings import Settings
-from batchpush.tasks import Tasks
+from batchpush.google.cloud_tasks import Tasks
 
 
 @pytest.mark.parametrize(

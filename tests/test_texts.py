@@ -7,10 +7,10 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-import batchpush.change
+import batchpush.events.change
 import handlers.texts
 from batchpush import ConfigurationError
-from batchpush.settings import settings
+from batchpush.environment import settings
 from handlers.texts import BYTES, TEXTS, language_of, read_texts, say, shorten
 from tests.pushes import PATIENT
 
@@ -127,7 +127,7 @@ def test_the_languages_are_those_that_there_are_texts_in(monkeypatch: pytest.Mon
 
 
 def test_what_is_no_language_is_named_once_in_a_process(capsys: pytest.CaptureFixture[str]) -> None:
-    batchpush.change.warn_of_field.cache_clear()
+    batchpush.documents.warn_of_field.cache_clear()
     for wanted in ("français", "english", "ja", "fr", None):
         language_of(wanted)
     (line,) = capsys.readouterr().out.splitlines()

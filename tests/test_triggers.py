@@ -5,7 +5,6 @@ import httpx
 import pytest
 from functions_framework.aio import create_asgi_app
 
-from batchpush.change import Change, from_database, from_firestore
 from batchpush.errors import (
     DeliveryUnfinished,
     InvalidDocument,
@@ -14,7 +13,9 @@ from batchpush.errors import (
     LookUpFailed,
     RestKeyUnavailable,
 )
-from batchpush.triggers import handle
+from batchpush.events.change import Change
+from batchpush.events.decoding import from_database, from_firestore
+from batchpush.events.triggers import handle
 from tests.events import database_headers, firestore_body, firestore_headers
 
 PATTERN, PATH = "users/{user_id}", "users/ann"

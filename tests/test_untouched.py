@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from google.cloud.firestore import AsyncClient
 
-import batchpush.untouched
-from batchpush.change import Change
+import batchpush.events.untouched
 from batchpush.errors import LookUpFailed
-from batchpush.firestore import Firestore, Query, Stored
-from batchpush.lookup import LookUp
-from batchpush.push import Push
-from batchpush.untouched import Untouched
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.events.untouched import Untouched
+from batchpush.google.firestore import Firestore, Query, Stored
+from batchpush.pushes.push import Push
 from emulators import batch
 from tests.deliveries import REST_KEY, Time, deliverer_for, remind
 
@@ -146,7 +146,7 @@ async def test_a_look_that_dies_midway_tells_nobody_twice(
 async def test_more_than_a_page_is_told_oldest_first(
     shop: Shop, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.untouched, "PAGE", 2)
+    monkeypatch.setattr(batchpush.events.untouched, "PAGE", 2)
     for number in range(5):
         await shop.touch(f"user{number}", DAY + timedelta(minutes=5))
     await shop.look()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchpush.check.findings import Severity
-from batchpush.check.globs import matcher
-from batchpush.check.upload import BY_DEFAULT, upload, uploaded
+from batchpush.cli.check.findings import Severity
+from batchpush.cli.check.globs import matcher
+from batchpush.cli.check.upload import BY_DEFAULT, upload, uploaded
 
 ROOT = Path(__file__).parent.parent
 OURS: list[str] = json.loads((ROOT / "firebase.json").read_text())["functions"]["ignore"]

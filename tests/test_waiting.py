@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchpush import QuietHours, Recipients
-from batchpush.push import ID_LISTS
-from batchpush.waiting import (
+from batchpush.delivery.waiting import (
     MAX_ABOUT,
     MAX_ABOUT_BYTES,
     MAX_PART,
@@ -25,6 +24,7 @@ from batchpush.waiting import (
     name_of,
     waiting_lists,
 )
+from batchpush.pushes.push import ID_LISTS
 
 NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from batchpush.wording import wording
+from batchpush.pushes.wording import wording
 
 GREETING = 'title = "Hello"\nbody = "{sender} is here"\n'
 DEFAULT = wording(f"[greeting]\n{GREETING}").texts

@@ -8,12 +8,17 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from batchpush import ConfigurationError, Message
-from batchpush.change import warn_of_field
-from batchpush.languages import nearest
-from batchpush.logs import log
-from batchpush.settings import settings
-from batchpush.wording import Text, Wording, wording
+from batchpush import (
+    ConfigurationError,
+    Message,
+    Text,
+    Wording,
+    log,
+    nearest_language,
+    settings,
+    warn_of_field,
+    wording,
+)
 
 TITLE = 65  # characters: what a locked phone shows of a title
 BODY = 240  # characters: what it shows of a text that is not opened
@@ -78,7 +83,7 @@ def language_of(wanted: object, languages: Collection[str] | None = None) -> str
         if wanted in languages:
             return wanted
         with suppress(ValueError):
-            return nearest(wanted, tuple(languages)) or default
+            return nearest_language(wanted, tuple(languages)) or default
     warn_of_field("language")
     return default
 

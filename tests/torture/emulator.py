@@ -9,8 +9,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from emulators.suite import HOST, PROJECT
-from emulators.tools import find_firestore_jar, find_java, packaged_java, write_runnable_jar
+from local.suite import HOST, PROJECT
+from local.tools import find_firestore_jar, find_java, packaged_java, write_runnable_jar
 
 DOWNLOADED = Path.home() / ".cache/firebase/emulators"  # by firebase-tools
 START_SECONDS = 120.0

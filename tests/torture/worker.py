@@ -22,24 +22,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import batchpush.calls
-import batchpush.delivery
-import batchpush.ledger
-from batchpush.change import Change
-from batchpush.client import BatchClient
-from batchpush.delivery import Deliverer
+import batchpush.batch_api.requests
+import batchpush.delivery.deliverer
+import batchpush.delivery.ledger
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.outcome import Reply
+from batchpush.batch_api.rest_key import RestKey, RestKeyCache
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.ledger import Entry, Ledger
+from batchpush.delivery.record import Record, State
+from batchpush.environment import settings
 from batchpush.errors import TasksUnavailable, TryAgainLater
-from batchpush.firebase import firestore
-from batchpush.ledger import Entry, Ledger
-from batchpush.limits import Limit
-from batchpush.lookup import LookUp
-from batchpush.outcome import Reply
-from batchpush.push import Message, Push, Recipients
-from batchpush.quiet_hours import QuietHours
-from batchpush.record import Record, State
-from batchpush.rest_key import RestKey, RestKeyCache
-from batchpush.settings import settings
-from batchpush.tasks import Tasks
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp
+from batchpush.google.clients import firestore
+from batchpush.google.cloud_tasks import Tasks
+from batchpush.pushes.limits import Limit
+from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.pushes.quiet_hours import QuietHours
 from batchpush.timing import Timing
 from tests.events import created
 
@@ -142,7 +142,7 @@ class TrappedLedger(Ledger):
     traps: Traps
 
     def chunks_of(self, record_id: str) -> "TrappedLedger":
-        chunks = TrappedLedger(self._client, super().chunks_of(record_id)._collection)
+        chunks = TrappedLedger(self._client, super().chunks_of(record_id).collection)
         chunks.traps = self.traps
         return chunks
 
@@ -293,9 +293,9 @@ _said = sys.stdout
 
 async def main(spec: Spec) -> None:
     if spec.most_tries is not None:
-        batchpush.calls.MAX_ATTEMPTS = spec.most_tries
+        batchpush.batch_api.requests.MAX_ATTEMPTS = spec.most_tries
     if spec.ledger_timeout is not None:
-        batchpush.ledger.TIMEOUT = spec.ledger_timeout
+        batchpush.delivery.ledger.TIMEOUT = spec.ledger_timeout
     chance.seed(spec.seed)
     await Worker(spec).run()
 

@@ -1,0 +1,121 @@
+"""Batch over HTTP, by aiohttp and not httpx, which takes three times the CPU for a call.
+
+It is imported with the first event, whose claim it does not hold up, and not with `main`: it loads
+the certificates of all authorities, which takes a tenth of a cold start.
+"""
+
+import asyncio
+import functools
+import importlib
+from typing import TYPE_CHECKING
+
+from batchpush.batch_api.masking import masked, masked_text
+from batchpush.batch_api.outcome import Reply
+from batchpush.batch_api.rest_key import RestKeyCache, key_reader
+from batchpush.environment import Settings
+from batchpush.timing import Timing
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_TIMEOUT = 5.0  # seconds, also for a free connection of the pool
+KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
+MAX_REPLY = 16_384  # bytes of an answer that are read
+MAX_LIST = 1_000_000  # bytes of a list, or of statistics
+SLACK = 1_000  # bytes more, in which a key may be cut off
+
+
+class BatchClient:
+    """One per worker: its connections stay open between events."""
+
+    def __init__(
+        self, settings: Settings, timing: Timing, rest_key: RestKeyCache | None = None
+    ) -> None:
+        self._apps = settings.batch_apps
+        self._url = settings.batch_api_url
+        self._seconds = timing.call
+        self._rest_key = rest_key or RestKeyCache(key_reader(settings))
+        self._connections = settings.concurrency * len(settings.batch_apps)
+
+    def warm_up(self) -> None:
+        """Begin what the first call will wait for; nothing fails here that it will not tell."""
+        _ = self._warming
+
+    @functools.cached_property
+    def _warming(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._warm())
+
+    async def _warm(self) -> None:
+        imported = asyncio.to_thread(importlib.import_module, "aiohttp")
+        await asyncio.gather(self._rest_key.get(), imported, return_exceptions=True)
+
+    @functools.cached_property
+    def _http(self) -> "aiohttp.ClientSession":
+        """Made on the loop."""
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+
+    async def send(self, app: str, body: bytes) -> Reply:
+        """One call of the Transactional API; see `request`."""
+        return await self.request(app, "POST", "transactional/send", body)
+
+    async def request(self, app: str, method: str, route: str, body: bytes | None = None) -> Reply:
+        """One call for an app; a second try if the key was rotated meanwhile.
+
+        Raises `RestKeyUnavailable`, and nothing else: whatever happens on the line is a `Reply`.
+        """
+        key = await self._rest_key.get()
+        reply = await self._asked(app, method, route, body, key.reveal())
+        if reply.status == 401 and (new_key := await self._rest_key.replaced(key)):
+            reply = await self._asked(app, method, route, body, new_key.reveal())
+        return reply
+
+    async def _asked(
+        self, app: str, method: str, route: str, body: bytes | None, key: str
+    ) -> Reply:
+        import aiohttp
+
+        # These alone prove that nothing was sent.
+        never_connected = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+        headers = {
+            "X-Authorization": key,
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",  # the answer is read as it comes
+        }
+        url = f"{self._url}/1.1/{self._apps[app]}/{route}"
+        most = MAX_LIST if method == "GET" else MAX_REPLY
+        try:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._http.request(
+                    method, url, data=body, headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                retry_after = response.headers.get("retry-after")
+                answer = await _beginning(response, most, key)
+                return Reply(response.status, answer, retry_after and masked_text(retry_after, key))
+        except aiohttp.ClientError as error:
+            # Only the name: an exception may hold the request, and so the key.
+            return Reply(sent=not isinstance(error, never_connected), problem=type(error).__name__)
+        except TimeoutError:
+            return Reply(problem=f"no answer within {self._seconds:g} s")
+
+    async def aclose(self) -> None:
+        await self._http.close()
+
+
+async def _beginning(response: "aiohttp.ClientResponse", most: int, key: str) -> bytes:
+    """The first bytes of an answer, masked; where it is cut, its end may hold a part of the key."""
+    body = b""
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) >= most + SLACK:
+            response.close()  # what may still come is not waited for
+            return masked(body[: most + SLACK], key)[:-SLACK]
+    return masked(body, key)[:most]

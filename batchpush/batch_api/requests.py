@@ -1,0 +1,102 @@
+"""One call to Batch, tried until it is settled or its time is up."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from batchpush.batch_api.breaker import Breaker
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.outcome import (
+    Outcome,
+    Reply,
+    Rule,
+    Then,
+    classify,
+    has_token,
+    retry_after,
+    wait_before,
+)
+from batchpush.errors import RestKeyUnavailable
+
+MAX_ATTEMPTS = 5  # of one call in one delivery
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What Batch is asked, and how its answer proves that it did it."""
+
+    method: str
+    route: str
+    is_proof: Callable[[Reply], bool]
+    body: bytes | None = None
+
+
+@dataclass
+class Caller:
+    """Time, chance and sleep come from outside."""
+
+    client: BatchClient
+    now: Callable[[], datetime]
+    jitter: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
+
+    def from_anywhere(self, items: Sequence[Item]) -> list[Item]:
+        """The items, begun with any of them: each is among the first, where time is short."""
+        first = int(self.jitter() * len(items))
+        return [*items[first:], *items[:first]]
+
+    async def call(self, app: str, request: Request, stop: datetime) -> tuple[Outcome, Reply]:
+        """What came of the last try; none begins at `stop` or later."""
+        last = Outcome.NOT_SENT, Reply(sent=False, problem="Batch does not answer at present")
+
+        def ask() -> Awaitable[Reply]:
+            return self.client.request(app, request.method, request.route, request.body)
+
+        async for rule, reply in self.tries(app, ask, stop, request.is_proof):
+            last = rule.outcome, reply
+        return last
+
+    async def tries(
+        self,
+        app: str,
+        ask: Callable[[], Awaitable[Reply]],
+        stop: datetime,
+        is_proof: Callable[[Reply], bool] = has_token,
+    ) -> AsyncIterator[tuple[Rule, Reply]]:
+        """Every answer and what it means, until one settles it, or its time is up."""
+        breaker, pause = self.breakers[app], 0.0
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            if not await self._turn_comes(breaker, pause, stop):
+                break
+            reply = await _reply(ask)
+            rule = classify(reply, is_proof)
+            if rule.then is Then.DONE:
+                breaker.record_success()
+            else:
+                breaker.record_failure(self.now(), retry_after(reply, self.now()))
+            yield rule, reply
+            if rule.then is not Then.AGAIN:
+                break
+            pause = wait_before(attempt, reply, self.now(), self.jitter)
+
+    async def _turn_comes(self, breaker: Breaker, pause: float, stop: datetime) -> bool:
+        """Wait until a call may go; False when its time is up first, or Batch seems to be down."""
+        while wait := max(pause, breaker.pause(self.now())):
+            if self.now() + timedelta(seconds=wait) >= stop:
+                return False
+            await self.sleep(wait)
+            pause = 0.0
+        # Looked at last: a process that was frozen wakes up here, long after its lease.
+        return breaker.allow_request(self.now()) and self.now() < stop
+
+
+async def _reply(ask: Callable[[], Awaitable[Reply]]) -> Reply:
+    try:
+        return await ask()
+    except RestKeyUnavailable as error:
+        return Reply(sent=False, problem=str(error))

@@ -1,0 +1,221 @@
+"""The REST key, from Secret Manager, when a function runs.
+
+The key opens every app of the company, so it is never in the deployment's environment, and it
+travels through this package inside a `RestKey`, which does not show it.
+"""
+
+import asyncio
+import base64
+import binascii
+import codecs
+import functools
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from batchpush.environment import Settings, in_emulator, is_loopback, project_id
+from batchpush.errors import RestKeyUnavailable
+from batchpush.logs import log
+
+FRESH_FOR = 300.0  # seconds that a key is used before it is read again
+REFRESH_AT_MOST_EVERY = 30.0  # seconds between reads, however many calls are refused
+TIMEOUT = 10.0  # seconds for one read, the client's own retries included
+
+
+class RestKey:
+    """The key; only `reveal` gives it away, and only the HTTP client calls that."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RestKey) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "RestKey(****)"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a RestKey is not to be stored")
+
+
+# What people store instead of a key; the first that matches counts. The words are logged and
+# recorded, so they repeat nothing of it.
+MISTAKES = {
+    re.compile(pattern, re.DOTALL | re.IGNORECASE): mistake
+    for pattern, mistake in {
+        r"": "is empty",
+        r"-----BEGIN .*": "is a certificate or a private key",
+        r"[{\[].*": "is JSON",
+        r"[a-z][a-z0-9+.-]*://.*": "is a URL",
+        r"projects/.*": "is the name of a secret",
+        r"(export\s+)?[a-z_]\w*\s*=\s*[^=\s].*": "is a line NAME=VALUE",
+        r"(export\s+)?[a-z]+_\w*\s*=\s*": "is a line NAME=VALUE, without the value",
+        r"[\"'`].*|.*[\"'`]": "is in quotes",
+        r"[\w-]+\s*:.*": "is a line NAME: VALUE, such as a header",
+        r"(basic|bearer|key|token)\s.*": "has a word such as Bearer before the key",
+        r"[$<].*|your[-_].*|change[-_]?me|todo|x{3,}|[*.]+": "is a placeholder",
+        r".*[\r\n].*": "has several lines",
+        r".*\s.*": "has spaces in it",
+    }.items()
+}
+KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what a header can hold as a credential, by RFC 7235
+USUAL = re.compile(rb"[0-9a-fA-F]{32}\s*")  # so are the keys that Batch shows in its examples
+
+
+def key_in(payload: bytes) -> str:
+    """The key that a secret holds; raises ValueError that names the mistake and repeats nothing.
+
+    Shells and editors put a line end after a key, and some a byte order mark before it.
+    """
+    if b"\0" in payload or payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("is in UTF-16")
+    try:
+        text = payload.removeprefix(codecs.BOM_UTF8).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise ValueError("has characters that are not ASCII") from None
+    for pattern, mistake in MISTAKES.items():
+        if pattern.fullmatch(text):
+            raise ValueError(mistake)
+    if not KEY.fullmatch(text):
+        raise ValueError("has characters that no key has")
+    if _is_encoded(text):
+        raise ValueError("is in base64")
+    return text
+
+
+def _is_encoded(text: str) -> bool:
+    """Whether it is a key of the usual form in base64, as other stores of secrets want it."""
+    try:
+        return bool(USUAL.fullmatch(base64.b64decode(text, validate=True)))
+    except (binascii.Error, ValueError):
+        return False
+
+
+class RestKeyCache:
+    """Keeps the key for five minutes and has it read once, however many calls want it.
+
+    When it cannot be read again, the one at hand stays in use: Batch says soon enough whether
+    it is still good.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[RestKey]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._key: RestKey | None = None
+        self._read_at = -float("inf")
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> RestKey:
+        """Raises `RestKeyUnavailable` when there is none to be had."""
+        if self._key is not None and self._age() < FRESH_FOR:
+            return self._key
+        async with self._lock:
+            if self._key is None or self._age() >= FRESH_FOR:
+                await self._renew()
+        assert self._key is not None
+        return self._key
+
+    async def replaced(self, refused: RestKey) -> RestKey | None:
+        """The key that took the place of one that Batch refused; None if there is no other."""
+        async with self._lock:
+            if self._key == refused and self._age() >= REFRESH_AT_MOST_EVERY:
+                await self._renew()
+        return self._key if self._key != refused else None
+
+    def _age(self) -> float:
+        return self._clock() - self._read_at
+
+    async def _renew(self) -> None:
+        try:
+            self._key = await self._read()
+        except RestKeyUnavailable as error:
+            if self._key is None:
+                raise
+            log("WARNING", "rest_key.kept", error=error)
+        self._read_at = self._clock()
+
+
+def key_reader(settings: Settings) -> Callable[[], Awaitable[RestKey]]:
+    """How this process reads the key: from Secret Manager, through one client made when needed.
+
+    Under the Functions emulator, `BATCH_REST_API_KEY` in the environment goes first.
+    """
+
+    @functools.cache
+    def client() -> Any:
+        return _secret_manager(settings.secret_manager_url)
+
+    def read() -> RestKey:
+        if in_emulator() and (local := os.environ.get("BATCH_REST_API_KEY")):
+            source, payload = "BATCH_REST_API_KEY", os.fsencode(local)
+        else:
+            secret = settings.batch_rest_key_secret
+            name = secret if "/" in secret else f"projects/{project_id()}/secrets/{secret}"
+            source, payload = f"{name}: the latest version", _latest_version(client, name)
+        try:
+            return RestKey(_no_app_key(key_in(payload), settings))
+        except ValueError as mistake:
+            raise RestKeyUnavailable(f"{source} {mistake}; it must be the REST key alone") from None
+
+    async def read_in_thread() -> RestKey:
+        return await asyncio.to_thread(read)
+
+    return read_in_thread
+
+
+def _secret_manager(url: str) -> Any:
+    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+        SecretManagerServiceRestTransport,
+    )
+    from google.oauth2.credentials import Credentials
+
+    address = urlsplit(url)
+    # What listens on this machine is not Google: nobody's real token goes there.
+    credentials = Credentials("local") if is_loopback(url) else None
+    # REST and not gRPC: one request every five minutes does not earn a channel and its threads.
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceRestTransport(
+            host=address.netloc, url_scheme=address.scheme, credentials=credentials
+        )
+    )
+
+
+def _no_app_key(key: str, settings: Settings) -> str:
+    """Of the keys in Batch's dashboard, the REST key and those of the apps are easily mixed up."""
+    for app, app_key in settings.batch_apps.items():
+        if key == app_key:
+            raise ValueError(f"is the app key of {app}")
+    return key
+
+
+def _latest_version(client: Callable[[], Any], name: str) -> bytes:
+    """What the newest version of a secret holds; raises `RestKeyUnavailable`."""
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.api_core.retry import Retry
+    from google.auth.exceptions import GoogleAuthError
+    from requests.exceptions import RequestException  # the REST transport lets these through
+
+    try:
+        version = client().access_secret_version(
+            name=f"{name}/versions/latest", timeout=TIMEOUT, retry=Retry(timeout=TIMEOUT)
+        )
+    except (GoogleAPICallError, GoogleAuthError, RetryError, RequestException) as error:
+        raise RestKeyUnavailable(f"{name}: {type(error).__name__}") from None
+    payload: bytes = version.payload.data
+    return payload

@@ -1,0 +1,1 @@
+"""Campaigns at Batch as their documents say, and their results brought back."""

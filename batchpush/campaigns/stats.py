@@ -1,0 +1,223 @@
+"""Results from Batch, brought to where the editors are.
+
+campaigns ──> campaigns/{id}/batch/{app}/stats/{date}
+group ids ──> batch_stats/{app}_{group_id}_{date}
+
+Only what can still change is asked for again: a campaign less and less often, a group's last
+days. Which groups there are, the delivery records say: each look finds the next group after the
+last one in the index, so that finding them all takes one read per group, and no write per push.
+"""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.batch_api.requests import Caller, Request
+from batchpush.campaigns.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
+from batchpush.campaigns.store import Known, Publications
+from batchpush.environment import Settings
+from batchpush.errors import TryAgainLater
+from batchpush.google.clients import asked, queried, read_all
+from batchpush.google.firestore import WriteConflict
+from batchpush.logs import about, log
+
+DEV = "DEV"  # so do Dev keys begin; Batch has no statistics for them
+STATS = "stats"  # the subcollection of a campaign's state in one app
+GROUP_STATS = "batch_stats"
+GROUP_ID = r"[A-Za-z0-9_-]{1,500}"  # as Batch takes it, and a document's id
+
+BATCH_KEEPS = timedelta(days=190)  # it gives no more than six months
+AHEAD = timedelta(days=1)  # somewhere it is tomorrow already
+PAUSE = 1.0  # seconds between calls; Batch is known to take 60 a minute
+PULL_WITHIN = timedelta(seconds=420)
+MAX_PER_RUN = 500  # campaigns in one run, and groups: more than there is time for
+
+
+@dataclass
+class Pull:
+    """One run; `since` is for a person who wants all that can change, from a day on.
+
+    `asked` and `failed` count the calls.
+    """
+
+    results: "Results"
+    publications: Publications
+    caller: Caller
+    settings: Settings
+    since: date | None = None
+    asked: int = 0
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        self.begun = self.caller.now()
+        self.stop = self.begun + PULL_WITHIN
+        keys = self.settings.batch_apps.items()
+        self.apps = [app for app, key in keys if not key.startswith(DEV)]
+        self.dev_apps = [app for app, key in keys if key.startswith(DEV)]
+
+    async def run(self) -> None:
+        if self.dev_apps:
+            log("WARNING", "stats.skipped", data={"apps": self.dev_apps, "reason": "Dev keys"})
+        await self._campaigns()
+        await self._groups()
+        log("INFO", "stats.pulled", data={"asked": self.asked, "failed": self.failed})
+
+    async def _campaigns(self) -> None:
+        by = self.begun + PULLED_FOR / 24 if self.since else self.begun
+        due = await self.publications.with_stats_due(by, MAX_PER_RUN)
+        for known in self.caller.from_anywhere(due):
+            if not known.publication.is_claimed:
+                await self._on_its_own(known.path, self._campaign(known))
+
+    async def _on_its_own(self, path: str | None, work: Awaitable[None]) -> None:
+        """What goes wrong with one must not keep the others from their results."""
+        with about(function="pull_stats", event_id=None, document=path):
+            try:
+                await work
+            except TryAgainLater as error:
+                log("WARNING", "event.unfinished", error=error)
+            except Exception as error:
+                log("ERROR", "event.crashed", error=error)
+
+    async def _campaign(self, known: Known) -> None:
+        publication = known.publication
+        if known.app not in self.apps or not publication.campaign_token:
+            await self._plan(known, stats_at=None)
+            return
+        token = quote(publication.campaign_token, safe="")
+        outcome, detail = await self._asked(known.app, f"campaigns/stats/{token}")
+        if outcome is Outcome.REFUSED:  # somebody deleted it in the dashboard
+            await self._plan(known, stats_at=None)
+        if outcome is not Outcome.ACCEPTED:
+            return
+        last = publication.stats_of
+        since = min(last.date() - STILL_CHANGES, self.since or date.max) if last else date.min
+        names = {"app": known.app, "campaign": known.campaign.rpartition("/")[2]}
+        rows = self._rows(detail, since, names)
+        await self.results.keep({f"{known.path}/{STATS}/{day}": rows[day] for day in rows})
+        ends = [datetime.combine(date.fromisoformat(day), time.max, UTC) for day in rows]
+        last_active = max([publication.live_from or self.begun, *ends])
+        await self._plan(known, stats_at=next_pull(last_active, self.begun), stats_of=self.begun)
+
+    async def _plan(self, known: Known, **plan: datetime | None) -> None:
+        revision = known.publication.revision + 1
+        with suppress(WriteConflict):  # it was changed meanwhile: its results are due still
+            planned = replace(known.publication, revision=revision, **plan)  # type: ignore[arg-type]
+            await self.publications.write(known, planned)
+
+    async def _groups(self) -> None:
+        for group_id in self.caller.from_anywhere(await self.results.group_ids()):
+            for app in self.apps:
+                await self._on_its_own(None, self._group(app, group_id))
+
+    async def _group(self, app: str, group_id: str) -> None:
+        today = self.begun.date()
+        since = self.since or today - STILL_CHANGES
+        route = f"transactional/stats/{group_id}?since={since}&until={today}"
+        _, detail = await self._asked(app, route)
+        rows = self._rows(detail, since, {"app": app, "group_id": group_id})
+        await self.results.keep(
+            {f"{GROUP_STATS}/{app}_{group_id}_{day}": rows[day] for day in rows}
+        )
+
+    def _rows(
+        self, detail: list[Any], since: date, names: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """Those of days that Batch can have results of."""
+        today = self.begun.date()
+        return day_rows(detail, max(since, today - BATCH_KEEPS), names, today + AHEAD)
+
+    async def _asked(self, app: str, route: str) -> tuple[Outcome, list[Any]]:
+        """What came of the question, and Batch's rows."""
+        if self.caller.now() >= self.stop:
+            return Outcome.NOT_SENT, []
+        await self.caller.sleep(PAUSE)
+        outcome, reply = await self.caller.call(app, Request("GET", route, _has_detail), self.stop)
+        self.asked += 1
+        if outcome is Outcome.ACCEPTED:
+            return outcome, reply.json()["detail"]
+        self.failed += outcome is not Outcome.REFUSED
+        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
+        log("WARNING", "stats.failed", app=app, data={"route": route, "error": error})
+        return outcome, []
+
+
+def _has_detail(reply: Reply) -> bool:
+    return reply.is_success and isinstance(reply.json().get("detail"), list)
+
+
+class Results:
+    """The results in Firestore. Raises `LedgerUnavailable` when it does not do what it is asked."""
+
+    def __init__(self, client: Callable[[], Any], deliveries: str) -> None:
+        """`client` gives the `AsyncClient`; `deliveries` is the collection of the records."""
+        self._client = client
+        self._deliveries = deliveries
+
+    async def keep(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write those of the rows, by their paths, that are not there as they are.
+
+        A read costs a third of a write, and most rows have not changed.
+        """
+        if not rows:
+            return
+        client = self._client()
+        known = await read_all(client, rows)
+        batch = client.batch()
+        for path, row in rows.items():
+            if known[path].to_dict() != row:
+                batch.set(client.document(path), dict(row))
+        if len(batch):
+            await asked("Commit", lambda options: batch.commit(**options))
+
+    async def group_ids(self) -> list[str]:
+        """Groups that have a delivery record, `MAX_PER_RUN` at most.
+
+        They are looked for from that of any record on: where there are more, each has its turn.
+        """
+        first = await self._any_group()
+        later = await self._groups_between(first, None, MAX_PER_RUN)
+        earlier = await self._groups_between("", first, MAX_PER_RUN - len(later)) if first else []
+        return sorted(each for each in later + earlier if re.fullmatch(GROUP_ID, each))
+
+    async def _any_group(self) -> str:
+        """That of the record at a random place, for the ids of records are; empty without one."""
+        records = self._client().collection(self._deliveries)
+        place = {"__name__": records.document(secrets.token_hex(32))}
+        query = records.order_by("__name__").start_at(place).select(["group_id"])
+        found = [each.to_dict().get("group_id") for each in await queried(query.limit(1))]
+        return found[0] if found and isinstance(found[0], str) else ""
+
+    async def _groups_between(self, after: str, until: str | None, limit: int) -> list[str]:
+        """Found one by one, by the next one in the index."""
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        records = self._client().collection(self._deliveries)
+        if until is not None:
+            records = records.where(filter=FieldFilter("group_id", "<=", until))
+        found: list[str] = []
+        while len(found) < limit:
+            following = FieldFilter("group_id", ">", found[-1] if found else after)
+            query = records.where(filter=following).order_by("group_id").select(["group_id"])
+            snapshots = await queried(query.limit(1))
+            if not snapshots:
+                break
+            found.append(snapshots[0].get("group_id"))
+        return found
+
+    async def since(self, day: date) -> list[dict[str, Any]]:
+        """All that is kept, from a day on, in the order of the days."""
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        client = self._client()
+        by_day = FieldFilter("date", ">=", day.isoformat())
+        rows: list[dict[str, Any]] = []
+        for collection in (client.collection_group(STATS), client.collection(GROUP_STATS)):
+            rows += [each.to_dict() for each in await queried(collection.where(filter=by_day))]
+        return sorted(rows, key=lambda row: tuple(str(row.get(name)) for name in COLUMNS))

@@ -1,5 +1,0 @@
-"""`check`: what would keep a deployment, or its pushes, from working, and how to fix it."""
-
-from batchpush.check.command import PURPOSE, add_arguments, check
-
-__all__ = ["PURPOSE", "add_arguments", "check"]

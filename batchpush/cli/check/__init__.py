@@ -1,0 +1,5 @@
+"""`check`: what would keep a deployment, or its pushes, from working, and how to fix it."""
+
+from batchpush.cli.check.command import PURPOSE, add_arguments, check
+
+__all__ = ["PURPOSE", "add_arguments", "check"]

@@ -1,0 +1,129 @@
+"""The command: look at the folder, then at each project, and say all of it at once."""
+# ruff: noqa: T201 (a program for the command line prints)
+
+import argparse
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from batchpush.cli.check.cloud import PARTS, Google, NotKnown, google, look, of_cloud
+from batchpush.cli.check.environment import of_shell
+from batchpush.cli.check.findings import Finding, Severity, counted, error, not_checked, warning
+from batchpush.cli.check.folder import Deployment, Folder, of_deployment, of_folder
+from batchpush.cli.discovery import discover
+from batchpush.cli.env_files import (
+    Project,
+    deployed_to,
+    environment_of,
+    files_for,
+    project_called,
+    projects,
+    read,
+)
+from batchpush.cli.terminal import CannotDo
+from batchpush.environment import project_id, with_defaults
+
+PURPOSE = "Say what would keep a deployment, or its pushes, from working."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--offline", action="store_true", help="look at this folder only")
+
+
+def check(chosen: argparse.Namespace) -> int:
+    """Exit codes: 0 nothing is wrong, 1 there are errors."""
+    if not Path("main.py").is_file():
+        raise CannotDo("there is no main.py here: run it where firebase.json is")
+    deployments = [deployment_to(each) for each in projects_to_check(chosen.project)]
+    settings = [each.settings for each in deployments]
+    imported = {file for each in deployments for file in each.discovery.files}
+    found = show(
+        "this folder",
+        chain(of_choice(chosen.project), of_folder(Folder.here(), settings, imported)),
+    )
+    app_keys = {key for each in settings for key in each.batch_apps.values()}
+    if of_environment := list(of_shell(os.environ, app_keys)):
+        found += show("this shell", of_environment)
+    for deployment in deployments:
+        found += show(
+            str(deployment.project or "no project"), of_project(deployment, chosen.offline)
+        )
+    print(f"\n{counted(found)}")
+    return 1 if any(finding.severity is Severity.ERROR for finding in found) else 0
+
+
+def show(heading: str, findings: Iterable[Finding]) -> list[Finding]:
+    """Each as soon as it is known: the cloud takes its time."""
+    print(f"\n{heading}")
+    shown: list[Finding] = []
+    for finding in findings:
+        if finding not in shown:
+            print("\n".join(finding.lines()), flush=True)
+            shown.append(finding)
+    return shown
+
+
+def projects_to_check(wanted: str | None) -> list[Project | None]:
+    """The one that is wanted, else all that `firebase deploy` may be meant for."""
+    if wanted:
+        return [project_called(wanted)]
+    known, taken = projects(), deployed_to()
+    if taken and taken not in known:
+        known = [taken, *known]
+    if not known and (named := project_id()):
+        known = [Project(named)]
+    return [*known] or [None]
+
+
+def of_choice(wanted: str | None) -> Iterator[Finding]:
+    """Whether `firebase deploy` takes the project that is meant."""
+    if wanted:
+        project = project_called(wanted)
+        for file in files_for(Project("", project.alias)) if wanted != project.alias else ():
+            if file.name == f".env.{project.alias}":
+                says = f"the Firebase CLI does not read it for {wanted}, only for its alias"
+                yield error(says, str(file), f"make deploy PROJECT={project.alias}")
+        return
+    taken, named = deployed_to(), project_id()
+    if taken is None and (aliases := [each.alias for each in projects()]):
+        says = f"none of {', '.join(map(str, aliases))} is the project that `firebase deploy` takes"
+        yield warning(says, fix=f"make deploy PROJECT={aliases[0]}")
+    if named and named != (taken and taken.id):
+        says = f"GOOGLE_CLOUD_PROJECT is {named}, and `firebase deploy` does not read it"
+        goes = f": it deploys to {taken}" if taken else ""
+        yield warning(says + goes, fix=f"make deploy PROJECT={named}")
+
+
+def deployment_to(project: Project | None) -> Deployment:
+    files = files_for(project)
+    variables = read(files)
+    of_cli = {"GCLOUD_PROJECT": project.id} if project else {}
+    return Deployment(
+        project=project,
+        files=[str(file) for file in files],
+        variables=variables,
+        discovery=discover(dict(with_defaults(environment_of(variables))) | of_cli),
+    )
+
+
+def of_project(
+    deployment: Deployment, offline: bool, connect: Callable[[str], Google] = google
+) -> Iterator[Finding]:
+    """In the order to fix them."""
+    project = deployment.project
+    if project is None:
+        yield error("there is no project to deploy to", fix="firebase use --add")
+    yield from of_deployment(deployment)
+    try:
+        if project is None:
+            raise NotKnown("no project")
+        if offline:
+            raise NotKnown("--offline")
+        if project.id.startswith("demo-"):
+            raise NotKnown("a demo- project is on this machine only")
+        there = connect(project.id)
+    except NotKnown as why:
+        yield not_checked(f"{', '.join(PARTS)}: {why}")
+        return
+    yield from of_cloud(look(there, project.id, deployment.settings, deployment.discovery))

@@ -1,0 +1,66 @@
+"""What a check finds, and how it is shown."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from batchpush.cli.terminal import escaped
+
+
+class Severity(Enum):
+    """How much it matters."""
+
+    ERROR = "error"  # a deployment would fail, or pushes would
+    WARNING = "warning"  # it works, perhaps not as it is meant
+    OK = "ok"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`where` is a file and a line, `fix` the command that fixes it."""
+
+    severity: Severity
+    says: str
+    where: str = ""
+    fix: str = ""
+
+    def lines(self) -> Iterator[str]:
+        first, *more = self.says.split("\n")
+        place = f"{self.where}  " if self.where else ""
+        yield f"{self.severity.value:<12} {escaped(place + first)}"
+        yield from (" " * 15 + escaped(line) for line in more)
+        if self.fix:
+            yield f"{'':<15}{self.fix}"
+
+
+def error(says: str, where: str = "", fix: str = "") -> Finding:
+    return Finding(Severity.ERROR, says, where, fix)
+
+
+def warning(says: str, where: str = "", fix: str = "") -> Finding:
+    return Finding(Severity.WARNING, says, where, fix)
+
+
+def ok(says: str, where: str = "") -> Finding:
+    return Finding(Severity.OK, says, where)
+
+
+def not_checked(says: str) -> Finding:
+    return Finding(Severity.NOT_CHECKED, says)
+
+
+def counted(findings: Iterable[Finding]) -> str:
+    """`2 errors, 1 warning, 9 not checked`"""
+    severities = [finding.severity for finding in findings]
+    numbers = {severity: severities.count(severity) for severity in Severity}
+    words = [
+        f"{number} {severity.value}{'s' if is_countable and number != 1 else ''}"
+        for severity, is_countable in (
+            (Severity.ERROR, True),
+            (Severity.WARNING, True),
+            (Severity.NOT_CHECKED, False),
+        )
+        if (number := numbers[severity])
+    ]
+    return ", ".join(words) or "all is well"

@@ -1,0 +1,398 @@
+"""What can be known of a deployment without asking anybody: the files of this folder."""
+
+import difflib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchpush.cli.check.environment import of_files
+from batchpush.cli.check.findings import Finding, error, ok, warning
+from batchpush.cli.check.packages import packages
+from batchpush.cli.check.upload import BY_DEFAULT, ignores, upload, uploaded
+from batchpush.cli.discovery import Discovery, watch_of
+from batchpush.cli.env_files import Project, Variable, environment_of
+from batchpush.cli.firebase_files import Unreadable, codebases, parse
+from batchpush.cli.terminal import masked
+from batchpush.delivery.ledger import BURSTS, CHUNKS
+from batchpush.environment import (
+    DEFAULT_DATABASE,
+    VARIABLES,
+    Settings,
+    is_loopback,
+    problems_in,
+    with_defaults,
+)
+from batchpush.pushes.limits import LIMITS
+from batchpush.pushes.wording import values_of, wording
+
+PYTHONS = ("python311", "python312", "python313")
+IGNORED = ("venv", ".git", "tests", "emulators")  # large, and of no use to a function
+OTHERS = (CHUNKS, BURSTS, LIMITS)  # collections beside that of the records, also with a TTL
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files that matter to every project, by name; None for those that are not there."""
+
+    firebase_json: str | None
+    indexes_json: str | None
+    pyvenv: str | None
+    texts: Mapping[str, str]
+    has_package_json: bool = False
+    has_functions_yaml: bool = False
+    firebaserc: str | None = None
+    requirements: str | None = None
+
+    @classmethod
+    def here(cls) -> "Folder":
+        return cls(
+            firebase_json=_text("firebase.json"),
+            indexes_json=_text("firestore.indexes.json"),
+            pyvenv=_text("venv/pyvenv.cfg"),
+            texts={
+                str(file): file.read_text(encoding="utf-8", errors="replace")
+                for file in sorted(Path("handlers/texts").glob("*.toml"))
+            },
+            has_package_json=Path("package.json").exists(),
+            has_functions_yaml=Path("functions.yaml").exists(),
+            firebaserc=_text(".firebaserc"),
+            requirements=_text("requirements.txt"),
+        )
+
+    @property
+    def codebase(self) -> Mapping[str, Any]:
+        """The entry of `firebase.json` for this folder; nothing where there is none."""
+        try:
+            return codebases(parse("firebase.json", self.firebase_json or ""))[0]
+        except (Unreadable, LookupError):
+            return {}
+
+    @property
+    def ignore(self) -> Sequence[str]:
+        """What a deployment does not upload."""
+        ignore = self.codebase.get("ignore")
+        return (
+            [each for each in ignore if isinstance(each, str)]
+            if isinstance(ignore, list)
+            else BY_DEFAULT
+        )
+
+    def where(self, key: str, value: object = None) -> str:
+        """The line of `firebase.json` that has the key, with this value where one is given."""
+        text = self.firebase_json or ""
+        wanted = rf'"{key}"\s*:' + (rf"\s*{re.escape(json.dumps(value))}" if value else "")
+        found = re.search(wanted, text)
+        if not found or "\n" not in text:
+            return "firebase.json"
+        return f"firebase.json:{text.count(chr(10), 0, found.start()) + 1}"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What one project would get: the variables of its `.env` files, and the functions."""
+
+    project: Project | None
+    files: Sequence[str]
+    variables: Sequence[Variable]
+    discovery: Discovery
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return environment_of(self.variables)
+
+    @property
+    def settings(self) -> Settings:
+        """With defaults in the place of what is wrong."""
+        return Settings.from_environment(with_defaults(self.environment))
+
+    def where(self, variable: str) -> str:
+        """The line that counts: of two, the later."""
+        found = [each.where for each in self.variables if each.name == variable]
+        return found[-1] if found else ".env"
+
+
+def _text(name: str) -> str | None:
+    file = Path(name)
+    return file.read_bytes().decode("utf-8", errors="replace") if file.is_file() else None
+
+
+# The settings of one project
+
+
+def of_deployment(deployment: Deployment) -> Iterator[Finding]:
+    """In the order to fix them."""
+    yield from env_files(deployment)
+    if not any(variable.is_whole_file for variable in deployment.variables):
+        yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
+        yield from settings(deployment)
+        yield from app_keys(deployment)
+        yield from media_hosts(deployment)
+    yield from functions(deployment)
+
+
+def env_files(deployment: Deployment) -> Iterator[Finding]:
+    if not deployment.files:
+        yield error("there is no .env", fix="cp .env.example .env")
+    own = [file for file in deployment.files if file != ".env"]
+    if len(own) > 1:
+        yield error(f"{own[0]} and {own[1]} are the same project's: keep one of them")
+    for variable in deployment.variables:
+        if variable.problem:
+            yield error(variable.problem, variable.where, variable.fix)
+        elif variable.name == "BATCH_REST_API_KEY":
+            says = "the REST key would be readable in every deployed function: put it into a secret"
+            yield error(says, variable.where)
+        elif variable.name not in VARIABLES and (
+            near := difflib.get_close_matches(variable.name, VARIABLES, n=1, cutoff=0.8)
+        ):
+            yield warning(f"{variable.name} is no setting; is {near[0]} meant?", variable.where)
+
+
+def settings(deployment: Deployment) -> Iterator[Finding]:
+    problems = problems_in(deployment.environment)
+    for variable, problem in problems.items():
+        yield error(problem, deployment.where(variable))
+    for variable in ("BATCH_API_URL", "SECRET_MANAGER_URL"):
+        if is_loopback(getattr(deployment.settings, variable.lower())):
+            says = f"{variable}: a deployed function has nothing to call on its own machine"
+            yield error(says, deployment.where(variable))
+    if not problems:
+        yield ok("settings", " + ".join(deployment.files))
+
+
+def app_keys(deployment: Deployment) -> Iterator[Finding]:
+    if "BATCH_APPS" in problems_in(deployment.environment):
+        return
+    apps, where = deployment.settings.batch_apps, deployment.where("BATCH_APPS")
+    examples = [app for app, key in apps.items() if key.startswith("YOUR_")]
+    if examples:
+        says = f"BATCH_APPS: {', '.join(examples)} still has the key of the example"
+        yield error(says, where)
+        return
+    kinds = {app: "Dev" if key.startswith("DEV") else "Live" for app, key in apps.items()}
+    says = ", ".join(f"{app} {masked(key)} {kinds[app]}" for app, key in apps.items())
+    if len(set(kinds.values())) > 1:
+        yield warning(f"app keys: {says}: Dev keys reach only apps built with them", where)
+    else:
+        yield ok(f"app keys: {says}", where)
+    if len(set(apps.values())) < len(apps):
+        yield warning("BATCH_APPS: two apps have one key: people get a push twice", where)
+
+
+def media_hosts(deployment: Deployment) -> Iterator[Finding]:
+    """Advice, for a project whose settings are right."""
+    if not (problems_in(deployment.environment) or deployment.settings.media_hosts):
+        says = "MEDIA_HOSTS is empty: pictures that people write may come from any public host"
+        yield warning(says, deployment.where("MEDIA_HOSTS"))
+
+
+def functions(deployment: Deployment) -> Iterator[Finding]:
+    discovery = deployment.discovery
+    if discovery.problem:
+        yield error(discovery.problem, discovery.where, discovery.fix)
+        return
+    rows = [
+        f"{name:<20} {_called(endpoint)}" for name, endpoint in sorted(discovery.endpoints.items())
+    ]
+    region = deployment.settings.region
+    yield ok("\n".join([f"{len(rows)} functions for {region}", *rows]), "main.py")
+
+
+def _called(endpoint: Mapping[str, Any]) -> str:
+    if watch := watch_of(endpoint):
+        return f"{watch.database} {watch.on} {watch.path}"
+    if "scheduleTrigger" in endpoint:
+        return str(endpoint["scheduleTrigger"].get("schedule"))
+    return "called by an app" if "callableTrigger" in endpoint else "queue of Cloud Tasks"
+
+
+# What every project shares
+
+
+def of_folder(
+    folder: Folder, deployed_with: Sequence[Settings], imported: Collection[str] = ()
+) -> Iterator[Finding]:
+    """In the order to fix them; the settings are those of each project.
+
+    `imported` are the files that `main.py` imports.
+    """
+    yield from firebaserc(folder)
+    yield from firebase_json(folder)
+    yield from files(folder, imported)
+    yield from databases(folder, [each.database for each in deployed_with])
+    yield from indexes(folder, [each.deliveries_collection for each in deployed_with])
+    yield from texts(folder, {each.default_language for each in deployed_with})
+
+
+def firebaserc(folder: Folder) -> Iterator[Finding]:
+    """The Firebase CLI deploys with a mistake in it too, as if it named no project."""
+    try:
+        parse(".firebaserc", folder.firebaserc or "{}")
+    except Unreadable as why:
+        yield error(why.says, why.where)
+
+
+def firebase_json(folder: Folder) -> Iterator[Finding]:
+    file = "firebase.json"
+    if folder.has_package_json:
+        yield error("the Firebase CLI takes a folder with it for Node.js: move it", "package.json")
+    if folder.has_functions_yaml:
+        says = "the Firebase CLI deploys what it says, and does not ask main.py: move it"
+        yield error(says, "functions.yaml")
+    if folder.firebase_json is None:
+        yield error("is not there", file)
+        return
+    try:
+        ours = codebases(parse(file, folder.firebase_json))
+    except Unreadable as why:
+        yield error(why.says, why.where)
+        return
+    except LookupError:
+        yield error('has no "functions" with the "source" of this folder, "."', file)
+        return
+    runtime = ours[0].get("runtime")
+    yield from _python(folder, str(runtime), folder.where("runtime", runtime))
+    for entry in ours:
+        if entry.get("prefix") or "kit" in entry:
+            says = (
+                "prefix: functions and queues would get other names, to which large audiences"
+                " and quiet hours are not sent: remove it, and deploy to another project instead"
+            )
+            name = "kit" if "kit" in entry else "prefix"
+            yield error(says, folder.where(name, entry[name]))
+    if left := _large(folder):
+        says = f"ignore: {', '.join(left)} would be uploaded with every deployment"
+        yield warning(says, folder.where("ignore"))
+
+
+def _large(folder: Folder) -> list[str]:
+    """What "ignore" should keep out, and does not; it is another matter where it is left out."""
+    if not isinstance(folder.codebase.get("ignore"), list):
+        return []
+    return [each for each in IGNORED if not ignores(folder.ignore, f"/any/{each}")]
+
+
+def files(folder: Folder, imported: Collection[str]) -> Iterator[Finding]:
+    """What would be uploaded, and whether it can be imported there."""
+    if not folder.codebase:
+        return
+    where = folder.where("ignore")
+    yield from upload(Path(), folder.ignore, where, imported, told=_large(folder))
+    if folder.requirements is not None:
+        sources = [
+            file
+            for file in uploaded(Path(), folder.ignore)
+            if file.endswith(".py") and file.startswith(("main.py", "handlers/", "batchpush/"))
+        ]
+        yield from packages(folder.requirements, {file: _text(file) or "" for file in sources})
+
+
+def databases(folder: Folder, deployed_with: Collection[str]) -> Iterator[Finding]:
+    """Whether the indexes go to the database of the records."""
+    try:
+        config = parse("firebase.json", folder.firebase_json or "{}").get("firestore", {})
+    except (Unreadable, AttributeError):
+        return
+    entries = config if isinstance(config, list) else [config]
+    having = {each.get("database", DEFAULT_DATABASE) for each in entries if isinstance(each, dict)}
+    for name in sorted(set(deployed_with) - having):
+        says = f"firestore: DATABASE is {name}, and its indexes would go to another: set `database`"
+        yield error(says, folder.where("firestore"))
+
+
+def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
+    if runtime not in PYTHONS:
+        yield error(f"runtime: expected one of {', '.join(PYTHONS)}", where)
+        return
+    wanted = f"3.{runtime[-2:]}"
+    found = re.search(r"^version\S*\s*=\s*(\d+\.\d+)", folder.pyvenv or "", re.MULTILINE)
+    fix = f"make setup PYTHON=python{wanted}"
+    if not found:
+        yield error("the Firebase CLI needs venv/ to read main.py", "venv", fix)
+    elif found[1] != wanted:
+        says = f"runtime is {runtime}, and venv/ has Python {found[1]}: change it, or"
+        yield error(says, where, f"rm -r venv && {fix}")
+    else:
+        yield ok(f"runtime {runtime}, as in venv/", where)
+
+
+def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
+    file = "firestore.indexes.json"
+    try:
+        overrides = json.loads(folder.indexes_json or "")["fieldOverrides"]
+        with_ttl = {
+            each["collectionGroup"]
+            for each in overrides
+            if each["fieldPath"] == "expire_at" and each.get("ttl") is True
+        }
+    except (ValueError, LookupError, TypeError, AttributeError):
+        yield error("is not there, or has no fieldOverrides: delivery records are kept", file)
+        return
+    wanted = dict.fromkeys((*collections, *OTHERS))
+    if missing := [each for each in wanted if each not in with_ttl]:
+        says = f"has no ttl on expire_at of {', '.join(missing)}: its documents are never deleted"
+        yield warning(says, file)
+    else:
+        yield ok("deletes old delivery records", file)
+
+
+# Texts
+
+
+def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Finding]:
+    """Whether each language has every text, with the same values in it."""
+    read = {file: wording(toml) for file, toml in folder.texts.items()}
+    found = [
+        error(f"{key} {problem}".strip(), line_of(file, folder.texts[file], f"[{key}]"))
+        for file, of_language in read.items()
+        for key, problem in of_language.problems.items()
+    ]
+    languages = {
+        file: {key: values_of(text) for key, text in of_language.texts.items()}
+        for file, of_language in read.items()
+    }
+    broken = {(file, key) for file, each in read.items() for key in each.problems}
+    found += _compared(folder, languages, broken, default_languages)
+    yield from found
+    if languages and not found:
+        yield ok(f"{', '.join(Path(file).stem for file in languages)}: complete", "handlers/texts")
+
+
+def _compared(
+    folder: Folder,
+    languages: Mapping[str, Mapping[str, set[str]]],
+    broken: Set[tuple[str, str]],
+    default_languages: Collection[str],
+) -> Iterator[Finding]:
+    """`broken` are the texts of which something else is said, by file and key."""
+    variants: dict[str, list[set[str]]] = {}
+    for of_language in languages.values():
+        for key, values in of_language.items():
+            variants.setdefault(key, []).append(values)
+    for file, of_language in languages.items():
+        for key, each in variants.items():
+            # What most languages have is taken for right.
+            usual = max(each, key=lambda values: (each.count(values), len(values)))
+            if {(file, key), (file, "")} & broken:
+                continue
+            if key not in of_language and Path(file).stem in default_languages:
+                yield error(f"{key} is missing in the default language", file)
+            elif key not in of_language:
+                yield warning(f"{key} is missing: it is said in the default language", file)
+            elif unknown := sorted(of_language[key] - usual):
+                says = f"{key}: no other language has {{{unknown[0]}}}, and no push can be made"
+                yield error(says, line_of(file, folder.texts[file], f"[{key}]"))
+            elif lost := sorted(usual - of_language[key]):
+                says = f"{key}: other languages also say {{{lost[0]}}}"
+                yield warning(says, line_of(file, folder.texts[file], f"[{key}]"))
+
+
+def line_of(file: str, text: str, beginning: str) -> str:
+    """The first line of a file that begins so."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip().startswith(beginning):
+            return f"{file}:{number}"
+    return file

@@ -1,0 +1,159 @@
+"""What the deployed functions import, and what `requirements.txt` installs for them."""
+
+import ast
+import functools
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from batchpush.cli.check.findings import Finding, error, ok
+
+FILE = "requirements.txt"
+OURS = ("main", "handlers", "batchpush")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """An entry of `requirements.txt`, which may be several lines long."""
+
+    name: str
+    line: int
+    has_hash: bool
+
+
+def requirements_in(text: str) -> list[Requirement]:
+    found, first, entry = [], 0, ""
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        first = first if entry else number
+        entry += re.sub(r"(^|\s)#.*", "", line)
+        if entry.endswith("\\"):
+            entry = entry[:-1]
+            continue
+        if named := re.match(r"\s*([A-Za-z0-9][\w.-]*)", entry):
+            found.append(Requirement(named[1], first, "--hash" in entry))
+        entry = ""
+    return found
+
+
+def packages(text: str, sources: Mapping[str, str]) -> Iterator[Finding]:
+    """`sources` are the Python files that are deployed, by their paths in the folder."""
+    required = requirements_in(text)
+    found = [*without_hash(required), *not_required(sources, {each.name for each in required})]
+    yield from found
+    if not found:
+        yield ok(f"{len(required)} packages, all that the functions import", FILE)
+
+
+def without_hash(required: Collection[Requirement]) -> Iterator[Finding]:
+    """One hash makes pip want one of each."""
+    if not any(each.has_hash for each in required):
+        return
+    for each in required:
+        if not each.has_hash:
+            says = f"{each.name} has no --hash, and pip then refuses all: add it to requirements.in"
+            yield error(says, f"{FILE}:{each.line}", _adding(each.name))
+
+
+def not_required(sources: Mapping[str, str], required: Collection[str]) -> Iterator[Finding]:
+    names = {normalized(name) for name in required}
+    for file, text in sources.items():
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            continue  # the import of main.py says in which line
+        for module, line in imports_in(tree):
+            providers = distributions_of(module)
+            if _is_here(module):
+                if not _is_among(sources, module):
+                    yield error(f"imports {module}, which would not be uploaded", f"{file}:{line}")
+            elif not providers:
+                says = f"imports {module}, which is not installed: is it in {FILE}?"
+                yield error(says, f"{file}:{line}", "make setup")
+            elif names.isdisjoint(providers):
+                name = min(providers)
+                says = f"imports {module}, and {FILE} has no {name}"
+                yield error(says, f"{file}:{line}", _adding(name))
+
+
+def _adding(name: str) -> str:
+    """The command that adds a package."""
+    return f"echo {name} >> requirements.in && make lock"
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imports_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """The modules of other people that code imports wherever it is, each with its line.
+
+    What only type checkers read is none, nor is what is tried and may be missing.
+    """
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            names = [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{each.name}" for each in node.names]
+        elif _is_optional(node):
+            continue
+        else:
+            yield from imports_in(node)
+            continue
+        for name in names:
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and top not in OURS:
+                yield name, node.lineno
+
+
+def _is_optional(node: ast.AST) -> bool:
+    if isinstance(node, ast.Try):
+        caught = " ".join(ast.unparse(each.type) for each in node.handlers if each.type)
+        return "ImportError" in caught or "ModuleNotFoundError" in caught
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def _is_here(module: str) -> bool:
+    """Whether it comes from this folder."""
+    top = module.partition(".")[0]
+    return Path(f"{top}.py").is_file() or Path(top, "__init__.py").is_file()
+
+
+def _is_among(sources: Collection[str], module: str) -> bool:
+    top = module.partition(".")[0]
+    return any(file == f"{top}.py" or file.startswith(f"{top}/") for file in sources)
+
+
+@functools.cache
+def _providers() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+@functools.cache
+def distributions_of(module: str) -> frozenset[str]:
+    """The installed distributions that a module, or a name in one, comes from."""
+    top, _, rest = module.partition(".")
+    providers = sorted(set(_providers().get(top, ())))
+    if len(providers) < 2 or not rest:
+        return frozenset(map(normalized, providers))
+    # A namespace that several share, such as `google`: whoever has most of the path as a module.
+    parts = module.split(".")
+    for length in range(len(parts), 0, -1):
+        beginning = tuple(parts[:length])
+        if having := [each for each in providers if beginning in _modules_of(each)]:
+            return frozenset(map(normalized, having))
+    return frozenset()
+
+
+@functools.cache
+def _modules_of(distribution: str) -> frozenset[tuple[str, ...]]:
+    files: Iterable[metadata.PackagePath] = metadata.files(distribution) or ()
+    return frozenset(
+        file.parent.parts
+        if (name := file.name.partition(".")[0]) == "__init__"
+        else (*file.parent.parts, name)
+        for file in files
+        if file.suffix in (".py", ".so", ".pyd")
+    )

@@ -1,0 +1,166 @@
+"""What `main.py` in this folder deploys, as the Firebase CLI would learn it.
+
+    python -m batchpush.cli.discovery      prints it as JSON, or where the import broke
+
+It runs in a process of its own: `main.py` reads the settings once, and each project has others.
+"""
+# ruff: noqa: T201 (its answer is what it prints)
+
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchpush.environment import VARIABLES
+from batchpush.events.change import Database
+
+SECONDS = 10.0  # the Firebase CLI waits no longer, unless this variable says so
+TIMEOUT = "FUNCTIONS_DISCOVERY_TIMEOUT"
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The endpoints by name; or else what broke, in which file and line, and the command to fix it.
+
+    `files` are those of this folder that were imported.
+    """
+
+    endpoints: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    where: str = "main.py"
+    fix: str = ""
+    files: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The writes that call a function; `on` is created, updated or written."""
+
+    database: Database
+    on: str
+    path: str
+
+
+def discover(environment: Mapping[str, str], seconds: float | None = None) -> Discovery:
+    """Ask a process with these variables, and those of this one that are no settings.
+
+    It may take as long as the Firebase CLI would let it.
+    """
+    seconds = seconds or patience(os.environ.get(TIMEOUT, ""))
+    others = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "batchpush.cli.discovery"],
+            env=others | dict(environment) | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        # The last line: main.py may have printed others.
+        return Discovery(**json.loads(asked.stdout.splitlines()[-1]))
+    except subprocess.TimeoutExpired:
+        longer = f"{TIMEOUT}={max(60, math.ceil(2 * seconds))}"
+        return Discovery(
+            problem=f"importing it takes more than {seconds:g} s, and the Firebase CLI waits no"
+            f" longer: make it faster, or set {TIMEOUT}",
+            fix=f"{longer} make deploy",
+        )
+    except (ValueError, IndexError):
+        return Discovery(problem="importing it ends the process")
+
+
+def patience(text: str) -> float:
+    """The seconds that the CLI waits, by the variable; as JavaScript reads a number."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return SECONDS
+    return seconds if 0 < seconds < math.inf else SECONDS
+
+
+def look() -> Discovery:
+    """Import `main.py` and read what its functions say of themselves."""
+    try:
+        module = load()
+    except Exception as error:
+        return Discovery(problem=f"{type(error).__name__}: {error}", where=broken_at(error))
+    from firebase_functions.private.serving import to_spec
+
+    functions = (each for each in vars(module).values() if hasattr(each, "__firebase_endpoint__"))
+    return Discovery(
+        {
+            function.__firebase_endpoint__.entryPoint: _plain(
+                to_spec(vars(function.__firebase_endpoint__))
+            )
+            for function in functions
+        },
+        files=sorted(_imported()),
+    )
+
+
+def _imported() -> set[str]:
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    here = {_relative(file) for file in files if file}
+    return {
+        Path(file).as_posix()
+        for file in here
+        if file.endswith(".py") and not Path(file).is_absolute() and not _is_installed(file)
+    }
+
+
+def _is_installed(file: str) -> bool:
+    return "site-packages" in Path(file).parts
+
+
+def _plain(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without the SDK's marks for "as the platform does it"."""
+    simple = (str, int, float, bool, dict, list)
+    return {name: value for name, value in spec.items() if isinstance(value, simple)}
+
+
+def load() -> Any:
+    """The module `main`, from this folder: what is deployed, not a part of this package."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return importlib.import_module("main")
+
+
+def broken_at(error: BaseException) -> str:
+    """The last line of this folder that an import came to."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_relative(error.filename)}:{error.lineno}"
+    here = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _relative(frame.filename).split(os.sep)[0] in ("main.py", "handlers")
+    ]
+    return f"{_relative(here[-1].filename)}:{here[-1].lineno}" if here else "main.py"
+
+
+def _relative(file: str) -> str:
+    try:
+        return str(Path(file).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return file
+
+
+def watch_of(endpoint: Mapping[str, Any]) -> Watch | None:
+    """None for a function that no write calls."""
+    trigger = endpoint.get("eventTrigger")
+    if not trigger:
+        return None
+    patterns, on = trigger["eventFilterPathPatterns"], trigger["eventType"].rpartition(".")[2]
+    if "document" in patterns:
+        return Watch("firestore", on, patterns["document"])
+    return Watch("database", on, patterns["ref"])
+
+
+if __name__ == "__main__":
+    print(json.dumps(vars(look())))

@@ -1,0 +1,120 @@
+"""Documents in files: JSON that somebody wrote, or an answer of Firestore's REST API."""
+
+import codecs
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from batchpush.cli.terminal import CannotDo
+from batchpush.google.values import plain
+
+
+def fields_in(file: str) -> dict[str, Any]:
+    """The fields of a document; raises `CannotDo` for anything else."""
+    return _unwrapped(file, _object_in(file))
+
+
+def documents_in(file: str) -> dict[str, dict[str, Any]]:
+    """The fields of documents by their paths; raises `CannotDo` for anything else."""
+    documents = _object_in(file)
+    for path, fields in documents.items():
+        if not isinstance(fields, dict):
+            raise CannotDo(f"{file}: {path} is not a JSON object")
+    return {path: _unwrapped(f"{file}: {path}", fields) for path, fields in documents.items()}
+
+
+def _object_in(file: str) -> dict[str, Any]:
+    """A JSON object; raises `CannotDo` that says where the file is anything else."""
+    try:
+        value = json.loads(_text_in(file))
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise CannotDo(f"{file} is not JSON: {where}: {error.msg}") from None
+    except RecursionError:
+        raise CannotDo(f"{file} is nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise CannotDo(f"{file}: {error}") from None
+    if not isinstance(value, dict):
+        raise CannotDo(f"{file} is not a JSON object")
+    return value
+
+
+def _text_in(file: str) -> str:
+    try:
+        content = Path(file).read_bytes().removeprefix(codecs.BOM_UTF8)
+        encoding = json.detect_encoding(content)
+        if encoding != "utf-8":
+            raise CannotDo(f"{file} is in {encoding[:6].upper()}: save it as UTF-8")
+        return content.decode()
+    except OSError as error:
+        raise CannotDo(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        where = f"line {line}, column {column}"
+        raise CannotDo(f"{file} is not in UTF-8: {where}: save it as UTF-8") from None
+
+
+# An answer of the REST API: {"name": ..., "fields": {"status": {"stringValue": ...}}, ...}
+
+PARTS = {"name", "fields", "createTime", "updateTime"}
+NAME = re.compile(r"(projects/[^/]+/databases/[^/]+)/documents/.+")
+KINDS = {
+    "arrayValue",
+    "booleanValue",
+    "bytesValue",
+    "doubleValue",
+    "geoPointValue",
+    "integerValue",
+    "mapValue",
+    "nullValue",
+    "referenceValue",
+    "stringValue",
+    "timestampValue",
+}
+
+
+def _unwrapped(where: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The fields as a function gets them, of a document that is such an answer; else itself."""
+    from google.events.cloud.firestore import Document as EventDocument
+    from google.protobuf.json_format import ParseDict, ParseError
+
+    if not _is_answer(document):
+        return document
+    message = EventDocument.pb()()
+    try:
+        ParseDict(document, message)
+    except ParseError as error:
+        raise CannotDo(f"{where} is not what Firestore answers: {error}") from None
+    database = _database(document)
+    return {field: plain(value, database) for field, value in message.fields.items()}
+
+
+def _is_answer(document: Mapping[str, Any]) -> bool:
+    """A document of somebody's own may have a field `fields`, but none that looks like this."""
+    is_named = bool(NAME.fullmatch(str(document.get("name"))))
+    is_empty = is_named and "createTime" in document  # then the API leaves `fields` out
+    fields = document.get("fields", {} if is_empty else None)
+    return (
+        document.keys() <= PARTS
+        and (is_named or "name" not in document)
+        and isinstance(fields, dict)
+        and bool(fields or is_named)
+        and all(map(_is_value, fields.values()))
+    )
+
+
+def _is_value(value: object) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and value.keys() <= KINDS
+
+
+def _database(document: Mapping[str, Any]) -> str:
+    """The one that it is in; where it has no name, the one that it refers to first."""
+    if name := NAME.fullmatch(str(document.get("name"))):
+        return name[1]
+    reference = re.search(
+        r'"referenceValue": "(projects/[^/"]+/databases/[^/"]+)/', json.dumps(document)
+    )
+    return reference[1] if reference else ""

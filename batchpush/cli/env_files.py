@@ -1,0 +1,204 @@
+"""The `.env` files, read as the Firebase CLI reads them for a deployment.
+
+`.env` comes first, then the project's own: `.env.PROJECT` or `.env.ALIAS`, an alias being a name
+that `firebase use --add` gave the project in `.firebaserc`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchpush.cli.firebase_files import Unreadable, active_project, codebases, text_of
+from batchpush.cli.firebase_files import parse as parse_json
+
+# As in firebase-tools 15, src/functions/env.ts; JavaScript takes more for a space or the end of a
+# line than Python does, among them the byte order mark.
+SPACES = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+START, END = r"(?:\A|(?<=[\n\r\u2028\u2029]))", r"(?=[\n\r\u2028\u2029]|\Z)"
+LINE = re.compile(
+    rf"{START}[{SPACES}]*(?:export)?[{SPACES}]*([\w./]+)[{SPACES}]*=[\f\t\v]*"
+    rf"([{SPACES}]*'(?:\\'|[^'])*'|[{SPACES}]*\"(?:\\\"|[^\"])*\"|[^#\r\n]*)?"
+    rf"[{SPACES}]*(?:#[^\n]*)?{END}",
+    re.ASCII,
+)
+LINE_END = re.compile(r"\r\n|\r|\n")
+QUOTED = re.compile(rf"{START}([\"'])(.*)\1{END}", re.DOTALL)
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
+ESCAPED = {char: f"\\{letter}" for letter, char in ESCAPES.items()}
+RESERVED_PREFIXES = ("X_GOOGLE_", "FIREBASE_", "EXT_", "KIT_")
+TAKEN_PREFIXES = ("FIREBASE_SECRET_REF_", "EXT_MIGRATED_SYSTEM_")  # with something after them
+RESERVED = frozenset(
+    {
+        "CLOUD_RUNTIME_CONFIG",
+        "ENTRY_POINT",
+        "EVENTARC_CLOUD_EVENT_SOURCE",
+        "FIREBASE_CONFIG",
+        "FUNCTION_IDENTITY",
+        "FUNCTION_MEMORY_MB",
+        "FUNCTION_NAME",
+        "FUNCTION_REGION",
+        "FUNCTION_SIGNATURE_TYPE",
+        "FUNCTION_TARGET",
+        "FUNCTION_TIMEOUT_SEC",
+        "FUNCTION_TRIGGER_TYPE",
+        "GCLOUD_PROJECT",
+        "GCP_PROJECT",
+        "GOOGLE_CLOUD_PROJECT",
+        "K_CONFIGURATION",
+        "K_REVISION",
+        "K_SERVICE",
+        "PORT",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Google Cloud project, and what `.firebaserc` calls it."""
+
+    id: str
+    alias: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.alias})" if self.alias else self.id
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A line of a file.
+
+    `problem` says why the Firebase CLI does not take it, `fix` is the command that changes that. A
+    file that cannot be read at all is one line without a name, and `is_whole_file`.
+    """
+
+    where: str
+    name: str
+    value: str
+    problem: str | None = None
+    fix: str = ""
+    is_whole_file: bool = False
+
+
+def projects() -> list[Project]:
+    """Those of `.firebaserc`; a project with two names is there twice, as it has two files."""
+    try:
+        named = parse_json(".firebaserc", text_of(Path(".firebaserc")))["projects"]
+        return [Project(str(project), alias) for alias, project in named.items()]
+    except (OSError, Unreadable, LookupError, TypeError, AttributeError):
+        return []  # so does the CLI, with a warning
+
+
+def project_called(name: str) -> Project:
+    """The project of an id or an alias."""
+    known = projects()
+    by_alias = (project for project in known if project.alias == name)
+    by_id = (project for project in known if project.id == name)
+    return next(by_alias, None) or next(by_id, None) or Project(name)
+
+
+def deployed_to() -> Project | None:
+    """The project that `firebase deploy` takes unless it is told another; no variable names one."""
+    known = projects()
+    if active := active_project():
+        return next((each for each in known if each.alias == active), Project(active))
+    if len(known) == 1:
+        return known[0]
+    return next((each for each in known if each.alias == "default"), None)
+
+
+def files_for(project: Project | None) -> list[Path]:
+    """The files that a deployment to the project reads, the last to be read wins."""
+    names = [".env"]
+    if project:
+        names += [f".env.{name}" for name in dict.fromkeys((project.id, project.alias)) if name]
+    folder = _config_dir()
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _config_dir() -> Path:
+    """Where the files are: "configDir" of `firebase.json`, else this folder."""
+    try:
+        ours = codebases(parse_json("firebase.json", text_of(Path("firebase.json"))))
+        return Path(ours[0].get("configDir") or ".")
+    except (OSError, Unreadable, LookupError, TypeError):
+        return Path(".")
+
+
+def read(files: Sequence[Path]) -> list[Variable]:
+    """Every variable, in the order of the files."""
+    return [variable for file in files for variable in _variables_of(file)]
+
+
+def _variables_of(file: Path) -> Iterator[Variable]:
+    try:
+        yield from parse(str(file), text_of(file))
+    except Unreadable as why:
+        yield Variable(why.where, "", "", why.says, why.fix, is_whole_file=True)
+
+
+def environment_of(variables: Sequence[Variable]) -> Mapping[str, str]:
+    """What the variables give to a process."""
+    return {each.name: each.value for each in variables if each.name}
+
+
+def text_with(environment: Mapping[str, str]) -> str:
+    """A file that gives these variables to a process."""
+    return "".join(f'{name}="{_escaped(value)}"\n' for name, value in environment.items())
+
+
+def _escaped(value: str) -> str:
+    return "".join(ESCAPED.get(char, char) for char in value)
+
+
+def parse(file: str, text: str) -> Iterator[Variable]:
+    text = re.sub(r"\r\n?", "\n", text, count=1)  # only the first, as the CLI does
+    end = 0
+    for found in LINE.finditer(text):
+        yield from _not_variables(file, text, end, found.start())
+        end = found.end()
+        name = found[1]
+        yield Variable(
+            _line(file, text, found.start(1)), name, _value(found[2] or ""), refused(name)
+        )
+    yield from _not_variables(file, text, end, len(text))
+
+
+def _value(text: str) -> str:
+    text = text.strip(SPACES)
+    quoted = QUOTED.search(text)
+    if not quoted:
+        return text
+    if quoted[1] == "'":
+        return quoted[2]
+    return re.sub(r"\\([nrtv\\'\"])", lambda escape: ESCAPES[escape[1]], quoted[2])
+
+
+def refused(name: str) -> str | None:
+    """Why the Firebase CLI does not take a variable of this name."""
+    if name in RESERVED or (name.startswith(RESERVED_PREFIXES) and not _is_taken(name)):
+        return f"{name} is a name that Firebase keeps for itself: call it something else"
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        return f"{name} is not a name: capital letters, digits and _, no digit first"
+    return None
+
+
+def _is_taken(name: str) -> bool:
+    with_suffix = name.startswith(TAKEN_PREFIXES) and name not in TAKEN_PREFIXES
+    return with_suffix or name == "EXT_SELECTED_EVENTS"
+
+
+def _not_variables(file: str, text: str, start: int, end: int) -> Iterator[Variable]:
+    """What stands between variables and is no comment. It is not repeated: it may be a key."""
+    for found in re.finditer(r"[^\r\n]+", text[start:end]):
+        line = found[0].strip(SPACES)
+        if line and not line.startswith("#"):
+            where = _line(file, text, start + found.start())
+            yield Variable(where, "", "", "is not NAME=VALUE")
+
+
+def _line(file: str, text: str, position: int) -> str:
+    return f"{file}:{len(LINE_END.findall(text[:position])) + 1}"

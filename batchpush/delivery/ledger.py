@@ -1,0 +1,428 @@
+"""The delivery record in Firestore: claimed by a create, changed under a fence.
+
+Two writes and no read when all goes well, and no transactions: `create()` has one winner, and so
+has an update that names the version it was made from.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
+from itertools import chain
+from typing import Any
+
+from batchpush.delivery.record import FORMAT, CallRecord, CallState, Record, State
+from batchpush.delivery.waiting import MAX_ABOUT, Burst, Joined, StoredBurst, Window
+from batchpush.errors import LedgerRefused, LedgerUnavailable, UnreadableRecord
+from batchpush.google.firestore import (
+    DELETE_FIELD,
+    IN,
+    LESS_THAN,
+    Firestore,
+    Query,
+    Stored,
+    WriteConflict,
+    translated,
+)
+from batchpush.logs import log
+from batchpush.pushes.limits import Counter
+
+INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
+COMMIT = 3_000_000  # bytes of records in one commit; the emulator takes 4 MiB, Firestore 10
+PAGE = 50  # records in one answer, with their bodies; the largest are almost 1 MiB
+SOURCES_PAGE = 1000  # records in one answer that holds nothing else of them
+CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
+BURSTS = "batch_bursts"  # the collection of the bursts
+KEEP_BURST = timedelta(days=1)  # after its last window has ended
+BODIES_UNTIL = "bodies_until"  # the field that says how long the bodies are kept
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record as it is stored; `version` is Firestore's update time of it.
+
+    `counted` are the numbers of each counter, with the push that was claimed.
+    """
+
+    record: Record
+    version: Any
+    counted: Sequence[Sequence[int]] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record or a chunk as it was found, and the ledger that it is in."""
+
+    ledger: "Ledger"
+    stored: Stored
+
+    @property
+    def record(self) -> Record | None:
+        """None for one that this version cannot read."""
+        try:
+            return _from_document(self.stored.id, self.stored.fields)
+        except UnreadableRecord:
+            return None
+
+
+class Ledger:
+    """Raises `LedgerUnavailable` when Firestore does not do what it is asked, and
+    `LedgerRefused` when it never will.
+    """
+
+    def __init__(self, client: Callable[[], Firestore], collection: str) -> None:
+        """`client` gives the database; it is called on first use, in the worker."""
+        self._client = client
+        self.collection = collection
+
+    def chunks_of(self, record_id: str) -> "Ledger":
+        """The ledger of a large audience's chunks, which are records like others."""
+        return Ledger(self._client, f"{self.collection}/{record_id}/{CHUNKS}")
+
+    async def claim(
+        self,
+        record: Record,
+        later: Iterable[Record] = (),
+        burst: StoredBurst | None = None,
+        counters: Sequence[Counter] = (),
+    ) -> Entry:
+        """Create the record, or return the one that is there already.
+
+        The entry is ours if its owner is: also when the client repeated a create whose answer
+        it had lost. Records that wait are created with it, the push is counted, and the burst
+        becomes what it is given as; raises `WriteConflict` where that was changed since.
+        """
+        writes = chain(
+            map(self._create, (record, *later)),
+            self._beside(record, burst),
+            map(self._count, counters),
+        )
+        try:
+            results = await self._commit(writes)
+        except WriteConflict:
+            found = await self.read(record.id)
+            if found is None and burst:
+                raise _conflict(f"{BURSTS}/{burst.id}") from None
+            if found is None:
+                raise LedgerUnavailable("the record was there and is gone") from None
+            return found
+        counted = results[len(results) - len(counters) :]
+        return Entry(record, results[0].update_time, tuple(map(_numbers, counted)))
+
+    async def prepare(self, records: Iterable[Record]) -> list[str]:
+        """Write records that nobody knows of yet, in a few commits; returns their ids."""
+        ids: list[str] = []
+        pending: list[Record] = []
+        size = 0
+        for record in records:
+            length = sum(len(body.encode()) for body in record.bodies)
+            if size and size + length > COMMIT:
+                await self._commit(map(self._put, pending))
+                pending, size = [], 0
+            pending.append(record)
+            ids.append(record.id)
+            size += length
+        await self._commit(map(self._put, pending))
+        return ids
+
+    async def change(
+        self,
+        entry: Entry,
+        record: Record,
+        later: Iterable[Record] = (),
+        burst: StoredBurst | None = None,
+    ) -> Entry:
+        """Write a later revision of the entry's record; `WriteConflict` if it was changed since.
+
+        `later` and `burst` are as in `claim`; the error names the document that was in the way.
+        """
+        writes = chain(
+            self._update(entry, record), map(self._create, later), self._beside(record, burst)
+        )
+        try:
+            results = await self._commit(writes)
+        except WriteConflict:
+            found = await self.read(record.id)
+            if found and _is_same(found.record, record):
+                return found
+            is_burst = found and burst and found.version == entry.version
+            path = f"{BURSTS}/{burst.id}" if burst and is_burst else self._path(record.id)
+            raise _conflict(path) from None
+        return Entry(record, results[0].update_time)
+
+    async def settle(self, entry: Entry, record: Record) -> Entry:
+        """Write what became of a delivery, in fewer words if Firestore does not store them all.
+
+        What Batch accepted has to be on record, or it is sent again. Raises as `change`.
+        """
+        try:
+            return await self.change(entry, record)
+        except LedgerRefused as error:
+            log("ERROR", "record.reduced", error=error)
+            return await self.change(entry, record.without_problems())
+
+    async def erase(self, entry: Entry, record: Record, summary: str | None = None) -> None:
+        """Write a later revision with fewer bodies; raises `WriteConflict` if it was changed since.
+
+        Nothing is reported: the path of the document may be what was erased. A `summary` at this
+        path is deleted.
+        """
+        deletes = (self.firestore.delete(each) for each in (summary,) if each)
+        await self._commit(chain(self._update(entry, record), deletes))
+
+    async def _commit(self, writes: Iterable[Any]) -> Sequence[Any]:
+        """The result of each write; to make one can fail as well."""
+        with translated():
+            return await self.firestore.commit(list(writes))
+
+    # What is written in one commit
+
+    def _create(self, record: Record) -> Any:
+        return self.firestore.create(self._path(record.id), _to_document(record))
+
+    def _put(self, record: Record) -> Any:
+        return self.firestore.put(self._path(record.id), _to_document(record))
+
+    def _update(self, entry: Entry, record: Record) -> Iterator[Any]:
+        changes = _changes(entry.record, record)
+        yield self.firestore.update(self._path(record.id), changes, entry.version)
+
+    def _beside(self, record: Record, burst: StoredBurst | None) -> Iterator[Any]:
+        """The summary, so that it says what the record says; the burst, if nobody changed it."""
+        if record.report_to and record.is_settled and record.is_in_firestore:
+            yield self.firestore.put(record.report_to, record.summary())
+        if burst is None:
+            return
+        path, document = f"{BURSTS}/{burst.id}", _from_burst(burst.burst)
+        if burst.version is None:
+            yield self.firestore.create(path, document)
+        else:
+            yield self.firestore.update(path, document, burst.version)
+
+    def _count(self, counter: Counter) -> Any:
+        return self.firestore.count(counter.path, counter.fields, {"expire_at": counter.end})
+
+    # Reads
+
+    async def read(self, record_id: str) -> Entry | None:
+        """The record with its bodies."""
+        stored = await self._read(self._path(record_id))
+        return Entry(_from_document(stored.id, stored.fields), stored.version) if stored else None
+
+    async def read_burst(self, burst_id: str) -> StoredBurst:
+        """The burst; an empty one where there is none yet."""
+        stored = await self._read(f"{BURSTS}/{burst_id}")
+        if stored is None:
+            return StoredBurst(burst_id, Burst(), None)
+        return StoredBurst(burst_id, _to_burst(stored.fields), stored.version)
+
+    async def states(self) -> dict[str, State]:
+        """The state of every record, by id."""
+        found = await self._find(Query(self.collection, fields=["state"]))
+        return {stored.id: _state_in(stored.id, stored.fields) for stored in found}
+
+    async def unsettled(self, after: str, limit: int) -> list[str]:
+        """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
+        where = ("state", IN, [State.CLAIMED.value, State.RETRY.value])
+        query = Query(self.collection, where, begins_at=after, itself=False, limit=limit)
+        return [stored.id for stored in await self._find(query)]
+
+    async def overdue(self, before: datetime) -> AsyncIterator[str]:
+        """Ids of records whose wait was to end before this time; the first ones first."""
+        where = ("not_before", LESS_THAN, before)
+        query = Query(
+            self.collection, where, order_by="not_before", fields=("not_before",), limit=PAGE
+        )
+        async for stored in self._all(query):
+            yield stored.id
+
+    async def beginning_with(self, beginning: str, limit: int) -> list[str]:
+        """Ids that begin so."""
+        query = Query(self.collection, begins_at=beginning, limit=limit)
+        found = [stored.id for stored in await self._find(query)]
+        return [each for each in found if each.startswith(beginning)]
+
+    async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
+        """Every record in one of the states that can be read, in the order of their ids."""
+        where = ("state", IN, [state.value for state in states])
+        async for stored in self._all(Query(self.collection, where, limit=PAGE, fields=())):
+            try:
+                yield _from_document(stored.id, stored.fields)
+            except UnreadableRecord as error:
+                log("ERROR", "record.unreadable", error=error)
+
+    async def with_old_bodies(self, today: date, limit: int) -> list[Stored]:
+        """Records whose bodies were to be kept until before today."""
+        return await self._with_old_bodies(Query(self.collection), today, limit)
+
+    async def chunks_with_old_bodies(self, today: date, limit: int) -> list[Stored]:
+        """The same of the chunks of large audiences, whichever record they are below."""
+        return await self._with_old_bodies(Query(CHUNKS, everywhere=True), today, limit)
+
+    async def _with_old_bodies(self, query: Query, today: date, limit: int) -> list[Stored]:
+        where = (BODIES_UNTIL, LESS_THAN, today.isoformat())
+        return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
+
+    async def drop_bodies(self, found: Iterable[Stored]) -> None:
+        """Delete the bodies of these records; raises `WriteConflict` if one was changed since."""
+        gone = {"bodies": DELETE_FIELD, BODIES_UNTIL: DELETE_FIELD}
+        await self._commit([self.firestore.update(each.path, gone, each.version) for each in found])
+
+    async def everything(self) -> AsyncIterator[Found]:
+        """Every record, and every chunk of a large audience, also of one that nobody claimed."""
+        for query in (Query(self.collection), Query(CHUNKS, everywhere=True)):
+            async for stored in self._all(replace(query, fields=(), limit=PAGE)):
+                folder = stored.path.rpartition("/")[0]
+                if folder.partition("/")[0] == self.collection:
+                    yield Found(Ledger(self._client, folder), stored)
+
+    async def sources(self) -> set[str]:
+        """Where the events of the records came from."""
+        query = Query(self.collection, fields=("source",), limit=SOURCES_PAGE)
+        return {stored.fields.get("source", "") async for stored in self._all(query)}
+
+    def bursts(self) -> AsyncIterator[Stored]:
+        return self._all(Query(BURSTS, fields=(), limit=PAGE))
+
+    async def rewrite(self, stored: Stored, changes: Mapping[str, Any]) -> None:
+        """Write some fields of what was found; raises `WriteConflict` if it was changed since."""
+        await self._commit([self.firestore.update(stored.path, changes, stored.version)])
+
+    async def _all(self, query: Query) -> AsyncIterator[Stored]:
+        """All that a query finds, page by page; it has a limit."""
+        while True:
+            page = await self._find(query)
+            for stored in page:
+                yield stored
+            if len(page) < (query.limit or 0):
+                return
+            query = query.after(page[-1])
+
+    async def _read(self, path: str) -> Stored | None:
+        with translated():
+            return (await self.firestore.read(path)).get(path)
+
+    async def _find(self, query: Query) -> list[Stored]:
+        with translated():
+            return await self.firestore.find(query)
+
+    @property
+    def firestore(self) -> Firestore:
+        return self._client()
+
+    def _path(self, record_id: str) -> str:
+        return f"{self.collection}/{record_id}"
+
+
+def _conflict(path: str) -> WriteConflict:
+    return WriteConflict(f"{path} was written by somebody else", path)
+
+
+def _numbers(result: Any) -> list[int]:
+    """What the counters of a write count now."""
+    return [each.integer_value for each in result.transform_results]
+
+
+def _is_same(found: Record, written: Record) -> bool:
+    """Whether what is stored is our own write, of which we lost the answer."""
+    return (found.owner, found.revision) == (written.owner, written.revision)
+
+
+# As a document, without what is as it is by default: every field costs time and bytes. Only `state`
+# is indexed, `not_before` of what waits, and `bodies_until`: see firestore.indexes.json.
+
+DEFAULTS = {each.name: each.default for each in fields(Record) if each.name != "id"}
+DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if each.name != "state"}
+
+
+def _to_document(record: Record) -> dict[str, Any]:
+    return {
+        name: STORED_AS[name](value) if name in STORED_AS else value
+        for name, default in DEFAULTS.items()
+        if (value := getattr(record, name)) != default
+    }
+
+
+def _changes(before: Record, after: Record) -> dict[str, Any]:
+    """The fields that a later revision has to write."""
+    return {
+        name: DELETE_FIELD
+        if value == default
+        else STORED_AS[name](value)
+        if name in STORED_AS
+        else value
+        for name, default in DEFAULTS.items()
+        if (value := getattr(after, name)) != getattr(before, name)
+    }
+
+
+def _from_call(call: CallRecord) -> dict[str, Any]:
+    kept = {
+        name: value
+        for name, default in DEFAULTS_OF_CALL.items()
+        if (value := getattr(call, name)) != default
+    }
+    return kept | {"state": call.state.value}
+
+
+# How the fields are stored that are not stored as they are.
+STORED_AS: Mapping[str, Callable[[Any], Any]] = {
+    "calls": lambda calls: [_from_call(call) for call in calls],
+    "state": lambda state: state.value,
+    "later": dict,
+}
+
+
+def _from_document(record_id: str, document: dict[str, Any]) -> Record:
+    """Raises `UnreadableRecord` for what a newer version wrote, and for what is no record."""
+    if (found := document.get("format", FORMAT)) != FORMAT:
+        raise UnreadableRecord(f"record {record_id} has the format {found}, not {FORMAT}")
+    try:
+        values = {name: value for name, value in document.items() if name in DEFAULTS}
+        values["state"] = _state_in(record_id, document)
+        values["later"] = tuple(values.get("later", {}).items())
+        for name in ("about", "bodies", "chunks", "ignored"):
+            values[name] = tuple(values.get(name, ()))
+        values["calls"] = tuple(map(_to_call, values.get("calls", ())))
+        return Record(id=record_id, **values)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UnreadableRecord(f"record {record_id}: {type(error).__name__}") from None
+
+
+def _state_in(record_id: str, document: Mapping[str, Any]) -> State:
+    try:
+        return State(document.get("state"))
+    except ValueError:
+        raise UnreadableRecord(f"record {record_id} has a state that is not known") from None
+
+
+def _to_call(call: Mapping[str, Any]) -> CallRecord:
+    known = {name: value for name, value in call.items() if name in DEFAULTS_OF_CALL}
+    return CallRecord(**known, state=CallState(call["state"]))
+
+
+def _from_burst(burst: Burst) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "windows": {name: dict(vars(window)) for name, window in burst.windows.items()},
+        "about": {
+            delivery: {"count": joined.count, "newest": list(joined.newest)}
+            for delivery, joined in burst.about.items()
+        },
+    }
+    if burst.windows:
+        last = max(window.until for window in burst.windows.values())
+        document["expire_at"] = last + KEEP_BURST
+    return document
+
+
+def _to_burst(document: dict[str, Any]) -> Burst:
+    windows = {name: Window(**window) for name, window in document["windows"].items()}
+    return Burst(
+        windows, {delivery: _to_joined(each) for delivery, each in document["about"].items()}
+    )
+
+
+def _to_joined(stored: Any) -> Joined:
+    """The first version stored a list of paths, all of them."""
+    if isinstance(stored, list):
+        return Joined(len(stored), tuple(stored)).with_newest(MAX_ABOUT)
+    return Joined(stored["count"], tuple(stored["newest"]))

@@ -1,0 +1,159 @@
+"""What a delivery claims. Pure.
+
+A push becomes one record with the calls of those who are told now, and a record for each part of
+its recipients that has to wait.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batchpush.delivery.ledger import INLINE
+from batchpush.delivery.record import Record, State
+from batchpush.delivery.waiting import MAX_ABOUT, Part, StoredBurst, arrange, units, waiting_lists
+from batchpush.pushes.limits import Counter, Over
+from batchpush.pushes.push import MAX_RECIPIENTS, Call, Push
+
+CALL_BYTES = 100  # of a call in a record, without its app and its problem
+LATER_BYTES = 80  # of the id and the time of a record that waits
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A record to claim, and what is written with it.
+
+    `push` is what is sent now. `later` are records that wait; `burst` is the burst as it is then;
+    `counters` count the push.
+    """
+
+    record: Record
+    push: Push | None = None
+    is_large: bool = False
+    later: Sequence[Record] = ()
+    burst: StoredBurst | None = None
+    counters: Sequence[Counter] = ()
+
+    @property
+    def large(self) -> Push | None:
+        """The push whose calls one record cannot hold."""
+        return self.push if self.is_large else None
+
+    def limited(self, overs: Sequence[Over], apps: Sequence[str]) -> "Plan":
+        """The plan without what is over a limit: some of those who are told now, or all of them.
+
+        Those who wait stay: however much they are sent, they are told once.
+        """
+        problem = next((over.problem for over in overs if over.is_all), None)
+        names = frozenset[str]().union(*(over.names for over in overs))
+        if self.push is None or not (problem or (names and not self.is_large)):
+            return self
+        if not problem and (push := _to_others(self.push, names)):
+            record, is_large = _claimed(self.record, push, apps)
+            return replace(self, record=record, push=push, is_large=is_large)
+        problem = problem or next(over.problem for over in overs if over.problem)
+        record = self.record.ended(State.REFUSED, problem)
+        record = replace(record, calls=(), bodies=(), chunks=())
+        return replace(self, record=record, push=None, is_large=False)
+
+
+def _to_others(push: Push, names: Collection[str]) -> Push | None:
+    """The push to its recipients of other names."""
+    groups = [some for group in push.groups for name, some in units(group) if name not in names]
+    return replace(push, recipients=groups) if groups else None
+
+
+def names_of(push: Push) -> set[str]:
+    """The names of all recipients."""
+    return {name for group in push.groups for name, _ in units(group)}
+
+
+def plan(
+    record: Record,
+    push: Push,
+    *,
+    since: datetime,
+    now: datetime,
+    lease_until: datetime,
+    apps: Sequence[str],
+    burst: StoredBurst | None = None,
+    window: timedelta = timedelta(0),
+    about: Sequence[str] = (),
+    omitted: int = 0,
+) -> Plan:
+    """What to claim for a push; raises `InvalidPush`.
+
+    It is fresh for so long `since` its event, or since its wait was over. `about` are the documents
+    that it is about, beside the record's own, and `omitted` how many more there are.
+    """
+    push.check()
+    record = replace(
+        record,
+        group_id=push.group_id,
+        ignored=tuple(push.ignored),
+        best_before=since + push.best_before,
+        burst=burst.id if burst else None,
+        lease_until=lease_until,
+        sender=push.sender or record.sender,
+    )
+    if now >= record.best_before:
+        return Plan(_claimed(record, push, apps)[0].too_old(now))
+    arranged = arrange(
+        push.groups,
+        document=record.document,
+        delivery=record.id,
+        claimant=record.owner,
+        now=now,
+        burst=burst.burst if burst else None,
+        window=window,
+    )
+    waiting = replace(
+        record,
+        about=tuple(about[-MAX_ABOUT:]),
+        omitted=omitted + max(0, len(about) - MAX_ABOUT),
+    )
+    later = {
+        delivery: _waiting(replace(waiting, id=delivery), part, push.best_before)
+        for delivery, part in arranged.later.items()
+    }
+    if later:
+        waits = tuple((delivery, part.until) for delivery, part in arranged.later.items())
+        record = replace(record, later=waits)
+    at_once, is_large = None, False
+    if arranged.now:
+        at_once = replace(push, recipients=arranged.now) if later or burst else push
+        record, is_large = _claimed(record, at_once, apps)
+    elif first := later.pop(record.id, None):
+        record = replace(first, report_to=record.report_to, later=record.later)
+    else:
+        told_in = ", ".join(sorted(arranged.joined))
+        record = record.ended(State.OBSOLETE, f"told in another push of its burst: {told_in}")
+    if burst and arranged.burst:
+        burst = replace(burst, burst=arranged.burst)
+    return Plan(record, at_once, is_large, tuple(later.values()), burst)
+
+
+def _claimed(record: Record, push: Push, apps: Sequence[str]) -> tuple[Record, bool]:
+    """The record with the calls of the push; or without them, where it cannot hold them."""
+    room = INLINE - LATER_BYTES * len(record.later) - _bytes(*record.about)
+    calls = calls_of_one_record(push, apps, room)
+    return (record, True) if calls is None else (record.with_calls(calls), False)
+
+
+def calls_of_one_record(push: Push, apps: Sequence[str], room: int = INLINE) -> list[Call] | None:
+    """The calls of a push; None when they are too many for one record."""
+    if push.size > MAX_RECIPIENTS:
+        next(push.calls(apps))  # raises what is wrong with it while that can be told
+        return None
+    calls = list(push.calls(apps))
+    size = sum(map(len, {call.body for call in calls}))
+    size += sum(CALL_BYTES + len(call.app) for call in calls)
+    return calls if size <= room else None
+
+
+def _bytes(*texts: str) -> int:
+    return sum(len(text.encode()) for text in texts)
+
+
+def _waiting(record: Record, part: Part, fresh_for: timedelta) -> Record:
+    waiting = record.waiting(part.until, waiting_lists(part.recipients), fresh_for)
+    return replace(waiting, report_to=None)

@@ -1,0 +1,256 @@
+"""Who has to wait: for the end of quiet hours, or of a burst. Pure.
+
+A burst is what is pushed under one key, such as a conversation: the first push of it goes at
+once, and opens a window for each of its recipients. What comes before the window ends waits for
+its end, together, and is told then in one push.
+
+    push ── window ──────────────┐ one push, which says how many
+             push  push   push ──┘
+
+What waits for the end of quiet hours opens a window until then, so that it is one push, too.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from batchpush.events.change import Change
+from batchpush.pushes.push import ID_LISTS, Recipients
+
+MAX_ABOUT = 20  # documents, the newest, that a delivery names beside its own
+# A burst grows with what people write, and Firestore takes 1 MiB for a document.
+MAX_WINDOWS = 2_000
+MAX_ABOUT_BYTES = 400_000
+MAX_PART = 800_000  # bytes of ids in one delivery that waits
+
+
+@dataclass(frozen=True)
+class Window:
+    """Until when more of the same has to wait, and the delivery in which it does already."""
+
+    until: datetime
+    delivery: str | None = None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The documents that joined a delivery while it waits: how many, and the paths of the newest.
+
+    A document that joins again, changed once more, counts once.
+    """
+
+    count: int = 0
+    newest: Sequence[str] = ()
+
+    def with_path(self, path: str) -> "Joined":
+        others = [each for each in self.newest if each != path]
+        is_new = len(others) == len(self.newest)
+        return Joined(self.count + is_new, (*others, path)[-MAX_ABOUT:])
+
+    def with_newest(self, limit: int) -> "Joined":
+        return replace(self, newest=tuple(self.newest[-limit:]) if limit else ())
+
+    @property
+    def omitted(self) -> int:
+        """How many there are whose paths are not kept."""
+        return self.count - len(self.newest)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """What was pushed under one key lately.
+
+    `windows` are those of its recipients, by `name_of` them; `about` are the documents that wait
+    in a delivery, beside the one that it is of.
+    """
+
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    about: Mapping[str, Joined] = field(default_factory=dict)
+
+    def open_window(self, name: str, now: datetime) -> Window | None:
+        window = self.windows.get(name)
+        return window if window and now < window.until else None
+
+    def after(
+        self, now: datetime, begun: Mapping[str, Window], about: Mapping[str, str]
+    ) -> "Burst":
+        """The burst with windows that open now, and a document more in some deliveries."""
+        windows = {name: each for name, each in self.windows.items() if now < each.until}
+        joined = {
+            delivery: self.about.get(delivery, Joined()).with_path(path)
+            for delivery, path in about.items()
+        }
+        return Burst({**windows, **begun}, {**self.about, **joined}).bounded()
+
+    def without(self, delivery: str) -> "Burst":
+        """The burst once a delivery waits no more: what comes now is not told in it."""
+        return Burst(
+            {name: each for name, each in self.windows.items() if each.delivery != delivery},
+            {name: joined for name, joined in self.about.items() if name != delivery},
+        )
+
+    def bounded(self) -> "Burst":
+        """The burst as one document can hold it, however many people write and wait.
+
+        A window that is dropped costs its recipient a push of its own; a path that is dropped
+        is counted still.
+        """
+        windows, about = self.windows, self.about
+        if len(windows) > MAX_WINDOWS:
+            last = sorted(windows, key=lambda name: windows[name].until)[-MAX_WINDOWS:]
+            windows = {name: windows[name] for name in last}
+        if len(about) > MAX_WINDOWS:
+            largest = sorted(about, key=lambda delivery: about[delivery].count)[-MAX_WINDOWS:]
+            about = {delivery: about[delivery] for delivery in largest}
+        limit = MAX_ABOUT
+        while limit and _bytes_of_paths(about) > MAX_ABOUT_BYTES:
+            limit //= 2
+            about = {delivery: joined.with_newest(limit) for delivery, joined in about.items()}
+        return Burst(windows, about)
+
+
+def _bytes_of_paths(about: Mapping[str, Joined]) -> int:
+    return sum(len(path.encode()) for joined in about.values() for path in joined.newest)
+
+
+@dataclass(frozen=True)
+class StoredBurst:
+    """A burst and what it was read as: `version` is None where it is a new one."""
+
+    id: str
+    burst: Burst
+    version: Any
+
+    def without(self, delivery: str) -> "StoredBurst":
+        return replace(self, burst=self.burst.without(delivery))
+
+
+def burst_id(change: Change, key: str) -> str:
+    """Each function of each database has its own bursts."""
+    return hashlib.sha256("\n".join((change.function, change.source, key)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Who is told now, who later in which delivery, and what becomes of the burst.
+
+    Who is in neither is told in another push of the burst, for which they wait already: in the
+    deliveries `joined`.
+    """
+
+    now: Sequence[Recipients]
+    later: Mapping[str, "Part"]
+    burst: Burst | None = None
+    joined: Set[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Those who are told at the same later time, in a delivery of their own."""
+
+    until: datetime
+    recipients: Sequence[Recipients]
+
+
+def arrange(
+    groups: Sequence[Recipients],
+    *,
+    document: str,
+    delivery: str,
+    now: datetime,
+    claimant: str = "",
+    burst: Burst | None = None,
+    window: timedelta = timedelta(0),
+) -> Arrangement:
+    """Who of the recipients waits, and in which delivery.
+
+    The first part of a push is the `delivery` itself, if nobody is told now; the other parts get
+    ids of their own. A delivery that waits can have to wait again: its parts are then those of
+    another `claimant`, and no id comes twice.
+    """
+    at_once: list[Recipients] = []
+    waiting: dict[tuple[datetime, int], list[Recipients]] = {}
+    sizes: dict[datetime, int] = {}
+    waits: dict[str, tuple[datetime, int]] = {}
+    counted: set[str] = set()
+    told: list[str] = []
+    for group in groups:
+        quiet_until = group.quiet.end_after(now) if group.quiet else None
+        for name, some in units(group) if burst or quiet_until else [("", group)]:
+            opened = burst.open_window(name, now) if burst else None
+            if opened and opened.delivery:
+                counted.add(opened.delivery)
+            elif until := opened.until if opened else quiet_until:
+                sizes[until] = sizes.get(until, 0) + _size(some)
+                part = until, sizes[until] // MAX_PART
+                waits[name] = part
+                waiting.setdefault(part, []).append(some)
+            else:
+                told.append(name)
+                at_once.append(some)
+
+    ids = {
+        part: delivery if number == 0 and not at_once else _part_id(delivery, claimant, part)
+        for number, part in enumerate(sorted(waiting))
+    }
+    if burst:
+        begun = {name: Window(now + window) for name in told} if window else {}
+        begun |= {name: Window(part[0], ids[part]) for name, part in waits.items()}
+        burst = burst.after(now, begun, dict.fromkeys(counted, document))
+    return Arrangement(
+        now=at_once,
+        later={ids[part]: Part(part[0], some) for part, some in waiting.items()},
+        burst=burst,
+        joined=frozenset(counted),
+    )
+
+
+def units(group: Recipients) -> Iterator[tuple[str, Recipients]]:
+    """Those of a group who are told or wait by themselves, with their names in a burst.
+
+    A person is one, however many ids they have; so is each id of which no person is known. The
+    name of a person is that of the custom id that their user id would be.
+    """
+    if group.person is not None:
+        yield name_of("custom_ids", group.person), group
+        return
+    for name in ID_LISTS:
+        for identifier in getattr(group, name):
+            yield name_of(name, identifier), group.with_ids({name: (identifier,)})
+
+
+def waiting_lists(groups: Sequence[Recipients]) -> Mapping[str, Sequence[str]]:
+    """Whom a delivery waits for, each once: a person by the user id, whatever their ids are.
+
+    Their ids may be others when the time has come.
+    """
+    lists: dict[str, dict[str, None]] = {name: {} for name in ID_LISTS}
+    for group in groups:
+        for name in ID_LISTS:
+            lists[name].update(dict.fromkeys(_waits_as(group, name)))
+    return {name: list(listed) for name, listed in lists.items() if listed}
+
+
+def _waits_as(group: Recipients, name: str) -> Sequence[str]:
+    if group.person is None:
+        listed: Sequence[str] = getattr(group, name)
+        return listed
+    return (group.person,) if name == "custom_ids" else ()
+
+
+def _size(group: Recipients) -> int:
+    """Bytes of what a record keeps of a group that waits."""
+    return sum(len(each.encode()) + 4 for name in ID_LISTS for each in _waits_as(group, name))
+
+
+def name_of(id_list: str, identifier: str) -> str:
+    """A recipient's name in a burst: short, and not to be read as the id."""
+    return hashlib.sha256(f"{id_list} {identifier}".encode()).hexdigest()[:20]
+
+
+def _part_id(delivery: str, claimant: str, part: tuple[datetime, int]) -> str:
+    until, number = part
+    text = f"{delivery}\n{claimant}\n{until.isoformat()}\n{number}"
+    return hashlib.sha256(text.encode()).hexdigest()

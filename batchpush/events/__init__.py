@@ -1,0 +1,1 @@
+"""The events of the platform: what calls a function of `main.py`, and the `Change` it gets."""

@@ -1,0 +1,122 @@
+"""`Change`: one shape for a Firestore and a Realtime Database write."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from batchpush.documents import Document, is_segment
+from batchpush.errors import InvalidDocument
+
+Database = Literal["firestore", "database"]
+
+
+@dataclass(frozen=True)
+class Late:
+    """What a push waited for is over: quiet hours, or a burst.
+
+    `documents` are those that it is about, as they are now, the newest last; what was deleted
+    meanwhile is left out, and so are as many older ones as `omitted` says, where they are too many
+    to be read. `entry` and `burst` are what the ledger holds of it.
+    """
+
+    documents: tuple[Document, ...]
+    entry: Any
+    burst: Any
+    omitted: int = 0
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write to one document.
+
+    `id` and `source` are the CloudEvent's: together they name the event, also when it is
+    delivered twice. `function` is the one that was called. `path` is the document's, without
+    the database's name; `params` are the values of the `{...}` in the watched path. `before` is
+    None for a create, `after` for a delete. Firestore timestamps are aware datetimes, references
+    are paths (`Reference`), a reference into another database keeps its full name.
+
+    A change whose push had to wait comes once more, `late`: `before` is None then, and `after` is
+    the newest of the documents as they are now.
+    """
+
+    id: str
+    source: str
+    path: str
+    params: Mapping[str, str]
+    before: Document | None
+    after: Document | None
+    time: datetime
+    database: Database
+    function: str
+    misshapen: str | None = None
+    late: Late | None = None
+
+    @property
+    def delivery_id(self) -> str:
+        """The id of the delivery record."""
+        return delivery_id(self.function, self.source, self.id)
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """What the push is about: one document, or all of those that waited for it together."""
+        return self.late.documents if self.late else (self.document,)
+
+    def without(self, path: str) -> "Change | None":
+        """A late change that is not about the document at the path; None if nothing is left."""
+        if self.late is None:
+            return None
+        rest = tuple(each for each in self.late.documents if each.path != path)
+        if not rest or len(rest) == len(self.late.documents):
+            return None
+        return replace(self, after=rest[-1], late=replace(self.late, documents=rest))
+
+    @property
+    def document(self) -> Document:
+        """The document as the write left it, or as it was before it was deleted.
+
+        Raises `InvalidDocument` for a Realtime Database value that is no map of fields; `before`
+        and `after` are None then. So it does where an id of its path is one that no database can
+        be asked for.
+        """
+        document = self.after if self.after is not None else self.before
+        if self.misshapen or document is None:
+            problem = self.misshapen or "was empty before and after the write"
+            raise InvalidDocument(self.path, None, problem)
+        for name, value in self.params.items():
+            if not is_segment(value):
+                raise InvalidDocument(self.path, name, "is not a document id")
+        return document
+
+    def became(self, is_so: Callable[[Document], bool]) -> bool:
+        """Whether something is so after the write and was not before it; a create counts.
+
+        A document in which it could not be read before was not so. Of a late change, whether it
+        is so still.
+        """
+        if self.document is not self.after or not is_so(self.after):
+            return False
+        try:
+            return self.before is None or not is_so(self.before)
+        except InvalidDocument:
+            return True
+
+
+def delivery_id(function: str, source: str, event_id: str) -> str:
+    """Two functions that watch one document see the same event; each has its own record."""
+    return hashlib.sha256("\n".join((function, source, event_id)).encode()).hexdigest()
+
+
+def path_params(pattern: str, path: str) -> dict[str, str] | None:
+    """The values of the pattern's `{...}` in a path; None where the path does not fit."""
+    names, values = pattern.split("/"), path.split("/")
+    if len(names) != len(values):
+        return None
+    params: dict[str, str] = {}
+    for name, value in zip(names, values, strict=True):
+        if name.startswith("{"):
+            params[name.strip("{}")] = value
+        elif name != value:
+            return None
+    return params

@@ -1,0 +1,134 @@
+"""Reading other documents, from the database that the change came from."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from batchpush.documents import Document
+from batchpush.errors import InvalidDocument, LookUpFailed
+from batchpush.events.change import Change
+from batchpush.google.clients import firestore, realtime_database
+from batchpush.google.credentials import CredentialsUnavailable
+from batchpush.google.firestore import (
+    ARRAY_CONTAINS_ANY,
+    FirestoreRefused,
+    FirestoreUnavailable,
+    Query,
+    is_document,
+)
+from batchpush.google.sources import firestore_database_of
+
+MAX_VALUES = 30  # that one query of Firestore looks for
+READ_WITHIN = 30.0  # seconds for all that an event looks up in the Realtime Database
+
+
+class LookUp(Protocol):
+    """Reads documents by their paths.
+
+    Documents that do not exist come back as None. Raises `LookUpFailed` when the database does
+    not answer; the event is then delivered again.
+    """
+
+    async def __call__(self, path: str) -> Document | None:
+        """Read one document."""
+
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        """Read several at once, in the order of their paths; only these fields, where given."""
+
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        """Those of the values that are in a list field of some document of the collection.
+
+        The Realtime Database cannot search lists: there, none are.
+        """
+
+
+def look_up_for(change: Change) -> LookUp:
+    """A look-up in the database, and the instance of it, that holds the changed document."""
+    if change.database == "firestore":
+        return FirestoreLookUp(change.source)
+    return DatabaseLookUp(change.source)
+
+
+class FirestoreLookUp:
+    """One batched read, however many documents."""
+
+    def __init__(self, source: str) -> None:
+        """`source` is `//firestore.googleapis.com/projects/P/databases/D`."""
+        self._database = firestore_database_of(source)
+
+    async def __call__(self, path: str) -> Document | None:
+        (document,) = await self.many(path)
+        return document
+
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        possible = [path for path in paths if is_document(path)]  # one of others would fail all
+        try:
+            found = await firestore(self._database).read(*possible, fields=fields)
+        except FirestoreUnavailable as error:
+            raise LookUpFailed(f"Firestore: {error}") from None
+        except FirestoreRefused as error:
+            raise InvalidDocument(paths[0], None, f"cannot be read: {error}") from None
+        return [Document(path, found[path].fields) if path in found else None for path in paths]
+
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        pages = [values[start : start + MAX_VALUES] for start in range(0, len(values), MAX_VALUES)]
+        try:
+            found = await asyncio.gather(*(self._listed(collection, field, some) for some in pages))
+        except FirestoreUnavailable as error:
+            raise LookUpFailed(f"Firestore: {error}") from None
+        return set().union(*found)
+
+    async def _listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        where = (field, ARRAY_CONTAINS_ANY, list(values))
+        query = Query(collection, where, fields=(field,), limit=10 * MAX_VALUES)
+        documents: list[Any] = [each.fields for each in await firestore(self._database).find(query)]
+        for name in field.split("."):
+            documents = [each.get(name) or {} for each in documents]
+        return {each for listed in documents for each in listed if each in values}
+
+
+class DatabaseLookUp:
+    """One request per path, many at once: the Realtime Database has no batched read."""
+
+    def __init__(self, source: str) -> None:
+        """`source` is `//firebasedatabase.googleapis.com/projects/_/locations/L/instances/I`."""
+        self._source = source
+        self._end: float | None = None
+
+    async def __call__(self, path: str) -> Document | None:
+        (document,) = await self.many(path)
+        return document
+
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        try:
+            async with asyncio.timeout(self._seconds_left()):
+                values = await realtime_database(self._source).read(paths, event=self)
+        except TimeoutError:
+            raise LookUpFailed(f"Realtime Database: not read within {READ_WITHIN:g} s") from None
+        except CredentialsUnavailable as error:
+            raise LookUpFailed(f"Realtime Database: {error}") from None
+        # A value that is no map of fields is no document.
+        return [
+            only(Document(path, value), fields) if isinstance(value, dict) else None
+            for path, value in zip(paths, values, strict=True)
+        ]
+
+    async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
+        return set()
+
+    def _seconds_left(self) -> float:
+        """For all look-ups of an event together; raises TimeoutError when none are."""
+        now = asyncio.get_running_loop().time()
+        if self._end is None:
+            self._end = now + READ_WITHIN
+        if now >= self._end:
+            raise TimeoutError
+        return self._end - now
+
+
+def only(document: Document, fields: Sequence[str]) -> Document:
+    """The document with only these fields; as it is, where none are given."""
+    if not fields:
+        return document
+    kept = {name: value for name, value in document.items() if name in fields}
+    return Document(document.path, kept)

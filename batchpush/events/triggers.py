@@ -1,0 +1,273 @@
+"""The decorators of `main.py`: what calls a function.
+
+They describe the function to the Firebase CLI by way of the Firebase SDK, and serve it
+themselves: the event is decoded here, on one event loop for all of an instance's events, and
+answered with an error only when it is to be delivered again.
+"""
+
+import functools
+import gc
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import functions_framework.aio
+
+from batchpush.environment import settings, watched_instance
+from batchpush.errors import BatchpushError, MalformedEvent, TryAgainLater
+from batchpush.events.change import Change, Database
+from batchpush.events.decoding import from_database, from_firestore
+from batchpush.logs import about, log
+from batchpush.timing import FUNCTION_TIMEOUT
+
+MEMORY_MB = 512
+SCHEDULED_TIMEOUT = 540  # seconds
+GARBAGE = 20_000  # new objects, some megabytes, until the collector looks; Python has 700
+
+Answer = tuple[str, int]
+Function = Callable[[Change], Awaitable[None]]
+Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A function of `main.py`, and the path with `{...}` in it that it watches."""
+
+    path: str
+    function: Function
+
+
+WATCHED: dict[str, Watched] = {}  # by the function's name
+TWIN = "_rtdb"  # ends the name of a function that watches a Realtime Database beside Firestore
+
+
+def on_document_created(
+    firestore: str | None = None, *, database: str | None = None
+) -> Callable[[Function], Any]:
+    """Call the function when a document is created at a path with `{...}` in it.
+
+    `firestore` is the path in Firestore, `database` the one in the Realtime Database. With both,
+    two functions are deployed: the second one's name ends in `_rtdb`.
+    """
+    return _on_write("created", firestore, database)
+
+
+def on_document_updated(
+    firestore: str | None = None, *, database: str | None = None
+) -> Callable[[Function], Any]:
+    """... when a document is changed that was there before."""
+    return _on_write("updated", firestore, database)
+
+
+def on_document_written(
+    firestore: str | None = None, *, database: str | None = None
+) -> Callable[[Function], Any]:
+    """... when a document is created, changed or deleted."""
+    return _on_write("written", firestore, database)
+
+
+def on_schedule(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
+    """Call the function on a schedule of Cloud Scheduler, such as `every 10 minutes`."""
+
+    def decorate(function: Callable[[], Awaitable[None]]) -> Any:
+        async def serve(request: Any) -> Answer:
+            with about(function=function.__name__, event_id=None, document=None):
+                return await answer(function())
+
+        return _served(function, serve, lambda: _scheduled(schedule)(function))
+
+    return decorate
+
+
+def on_task_dispatched(function: Callable[[Mapping[str, Any]], Awaitable[None]]) -> Any:
+    """Call the function with the data of each task of its queue in Cloud Tasks."""
+
+    async def serve(request: Any) -> Answer:
+        body = await request.body()
+
+        async def worked() -> None:
+            await function(_task_data(body))
+
+        with about(function=function.__name__, event_id=None, document=None):
+            return await answer(worked())
+
+    return _served(function, serve, lambda: _dispatched()(function))
+
+
+def _task_data(body: bytes) -> Mapping[str, Any]:
+    try:
+        data = json.loads(body)["data"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise MalformedEvent("the body is not a task's")
+    return data
+
+
+def _on_write(kind: str, firestore: str | None, database: str | None) -> Callable[[Function], Any]:
+    def decorate(function: Function) -> Any:
+        if firestore and database:
+            twin = _renamed(function, function.__name__ + TWIN)
+            # The Firebase CLI and the framework look for functions among the names of main.py.
+            function.__globals__[twin.__name__] = _watching("database", kind, database, twin)
+        if firestore:
+            return _watching("firestore", kind, firestore, function)
+        assert database, "a path to watch, in Firestore or in the Realtime Database"
+        return _watching("database", kind, database, function)
+
+    return decorate
+
+
+def _renamed(function: Function, name: str) -> Function:
+    async def renamed(change: Change) -> None:
+        await function(change)
+
+    functools.update_wrapper(renamed, function)
+    renamed.__name__ = renamed.__qualname__ = name
+    return renamed
+
+
+def _watching(database: Database, kind: str, path: str, function: Function) -> Any:
+    """The function as it is served and deployed for the writes to one path."""
+    decode = from_firestore if database == "firestore" else from_database
+    WATCHED[function.__name__] = Watched(path, function)
+
+    async def serve(request: Any) -> Answer:
+        return await handle(function, path, decode, request.headers, await request.body())
+
+    def described() -> Any:
+        if database not in settings().sources:
+            return None
+        return _by_sdk(database, path, kind)(function)
+
+    return _served(function, serve, described)
+
+
+async def handle(
+    function: Function, path: str, decode: Decode, headers: Mapping[str, str], body: bytes
+) -> Answer:
+    """Answer one event: 200 settles it, 503 has it delivered again."""
+
+    async def handled() -> None:
+        await function(decode(function.__name__, path, headers, body))
+
+    with about(
+        function=function.__name__,
+        event_id=headers.get("ce-id"),
+        document=headers.get("ce-document") or headers.get("ce-ref"),
+    ):
+        return await answer(handled())
+
+
+async def answer(work: Awaitable[None]) -> Answer:
+    """The answer that has the event delivered again only if that may end better."""
+    try:
+        await work
+    except TryAgainLater as error:
+        log("WARNING", "event.unfinished", error=error)
+        return "to be delivered again", 503
+    except BatchpushError as error:
+        log("ERROR", "event.refused", error=error)
+    except Exception as error:
+        # Not a handler's mistake, which is recorded: ours, or that of a library in trouble.
+        log("ERROR", "event.crashed", error=error)
+        return "to be delivered again", 503
+    return "done", 200
+
+
+def _served(
+    function: Callable[..., Any],
+    serve: Callable[[Any], Awaitable[Answer]],
+    described: Callable[[], Any],
+) -> Any:
+    """The function as the framework serves it and, when the CLI asks, as it is deployed."""
+
+    async def posted(request: Any) -> Answer:
+        if request.method != "POST":  # somebody looks whether we are there
+            return "only POST is answered", 405
+        answer = await serve(request)
+        _settle_in()
+        return answer
+
+    functools.update_wrapper(posted, function)
+    if not _is_serving() and (by_sdk := described()):
+        endpoint = by_sdk.__firebase_endpoint__
+        if endpoint.eventTrigger:
+            # The SDK has no option for it. Without it, an event that fails once is gone.
+            endpoint.eventTrigger["retry"] = True
+        vars(posted).update(vars(by_sdk))
+    return functions_framework.aio.http(posted)
+
+
+@functools.cache
+def _settle_in() -> None:
+    """Once everything is imported and connected, let it be: the collector need not look at it."""
+    gc.freeze()
+
+
+def _is_serving() -> bool:
+    """Whether this process runs one function, as opposed to being asked which there are.
+
+    The answer needs the Firebase SDK, whose import would be most of a cold start.
+    """
+    return "FUNCTION_TARGET" in os.environ
+
+
+if _is_serving():
+    gc.set_threshold(GARBAGE)  # by then, a cold start has only begun
+
+
+def _by_sdk(database: Database, path: str, kind: str) -> Any:
+    from firebase_functions import db_fn, firestore_fn
+
+    options = deployed_with() | {"min_instances": settings().min_instances}
+    if database == "firestore":
+        options["database"] = settings().database
+        return getattr(firestore_fn, f"on_document_{kind}")(document=path, **options)
+    return getattr(db_fn, f"on_value_{kind}")(
+        reference=path, instance=watched_instance(), **options
+    )
+
+
+def _scheduled(schedule: str) -> Any:
+    from firebase_functions import scheduler_fn
+
+    options = deployed_with() | {"concurrency": 1, "timeout_sec": SCHEDULED_TIMEOUT}
+    return scheduler_fn.on_schedule(schedule=schedule, **options)
+
+
+def _dispatched() -> Any:
+    from firebase_functions import options, tasks_fn
+
+    return tasks_fn.on_task_dispatched(
+        retry_config=options.RetryConfig(
+            max_attempts=100, min_backoff_seconds=10, max_backoff_seconds=600
+        ),
+        rate_limits=options.RateLimits(max_concurrent_dispatches=20),
+        **deployed_with(),
+    )
+
+
+def deployed_with() -> dict[str, Any]:
+    options = {
+        "region": settings().region,
+        "memory": MEMORY_MB,
+        "timeout_sec": FUNCTION_TIMEOUT,
+        "concurrency": settings().concurrency,
+        "cpu": 1,  # the platform wants a whole one for more than one event at a time
+    }
+    if account := settings().service_account:
+        options["service_account"] = _whole(account)
+    return options
+
+
+def _whole(account: str) -> str:
+    """With the project in it: the CLI leaves it out of the jobs that it makes for schedules.
+
+    `GCLOUD_PROJECT` is the project that the CLI deploys to.
+    """
+    project = os.environ.get("GCLOUD_PROJECT")
+    is_short = account.endswith("@") and project
+    return f"{account}{project}.iam.gserviceaccount.com" if is_short else account

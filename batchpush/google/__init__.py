@@ -1,0 +1,1 @@
+"""The services of Google: both databases, Cloud Tasks, Secret Manager, credentials."""

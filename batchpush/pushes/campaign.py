@@ -1,0 +1,179 @@
+"""`Campaign`: what Batch's Campaigns API takes, validated.
+
+The names of the fields are Batch's. Where Batch documents a field for transactional pushes only,
+the same form is sent; fields of which nothing is public (recurrence, A/B tests) go through
+`batch`, unseen.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from batchpush.errors import InvalidPush
+from batchpush.pushes.link_rules import check_links, check_payload, payload_of
+from batchpush.pushes.push import RULES as RULES_OF_A_PUSH
+from batchpush.pushes.push import (
+    CollapseKey,
+    Media,
+    encoded,
+    is_text,
+    json_text,
+    payload_text,
+    platform,
+    without_nones,
+)
+
+MIN_NAME = 3  # characters
+FIRST_ZONE = timedelta(hours=14)  # so far ahead of GMT is the place where a day begins first
+
+PLAIN_FIELDS = (
+    "name",
+    "live",
+    "targeting",
+    "priority",
+    "time_to_live",
+    "push_type",
+    "deeplink",
+    "landing",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """One campaign, as it is to be in each app of `apps`, or in all of BATCH_APPS if that is None.
+
+    One of `push_time` and `local_push_time` is set. `push_time` is `"now"` or a time with its
+    zone; `local_push_time` has no zone, and is reached on each phone by its own clock. One that
+    is not `live` is a draft. `messages` are Batch's: each has a `language`, a `body`, and may
+    have a `title` and whatever else Batch takes there. `batch` holds what else there is at the
+    top level of the body.
+    """
+
+    name: str
+    messages: Sequence[Mapping[str, Any]] = ()
+    live: bool = False
+    push_time: datetime | str | None = None
+    local_push_time: datetime | None = None
+    targeting: Mapping[str, Any] | None = None
+    labels: Sequence[str] | None = None
+    priority: str | None = None
+    time_to_live: int | None = None
+    gcm_collapse_key: CollapseKey | None = None
+    push_type: str | None = None
+    media: Media | None = None
+    deeplink: str | None = None
+    landing: Mapping[str, Any] | None = None
+    custom_payload: Mapping[str, Any] | str | None = None
+    batch: Mapping[str, Any] = field(default_factory=dict)
+    apps: Sequence[str] | None = None
+
+    def bodies(self, apps: Sequence[str]) -> dict[str, bytes]:
+        """The body for each app of those that it is for; raises `InvalidPush` naming the field."""
+        _check(self)
+        if unknown := set(self.apps or ()) - set(apps):
+            raise InvalidPush("apps", f"names apps that BATCH_APPS does not: {sorted(unknown)}")
+        frame = self._frame()
+        for name, value in frame.items():
+            json_text(name, value)  # names the one of them that JSON cannot hold
+        return {app: _body(frame, app) for app in apps if self.apps is None or app in self.apps}
+
+    def due(self, now: datetime) -> datetime | None:
+        """When the first phone may get it; None for a draft."""
+        if not self.live:
+            return None
+        if self.local_push_time:
+            return self.local_push_time.replace(tzinfo=UTC) - FIRST_ZONE
+        return self.push_time if isinstance(self.push_time, datetime) else now
+
+    def _frame(self) -> dict[str, Any]:
+        frame = {name: getattr(self, name) for name in PLAIN_FIELDS} | {
+            "push_time": _time(self.push_time),
+            "local_push_time": _time(self.local_push_time),
+            "messages": [without_nones(message) for message in self.messages] or None,
+            "labels": list(self.labels or ()) or None,
+            "media": self.media and without_nones(vars(self.media)),
+            "gcm_collapse_key": self.gcm_collapse_key and vars(self.gcm_collapse_key),
+            "custom_payload": payload_text(self.custom_payload),
+        }
+        return without_nones(frame) | dict(self.batch)
+
+
+def _time(time: datetime | str | None) -> str | None:
+    if not isinstance(time, datetime):
+        return time
+    local = time.astimezone(UTC) if time.tzinfo else time
+    # Not strftime, which writes the year 999 with three digits.
+    return local.replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def _body(frame: Mapping[str, Any], app: str) -> bytes:
+    media = frame.get("media")
+    if platform(app) == "ios" and isinstance(media, Mapping) and "icon" in media:
+        # Batch refuses it for an iOS app.
+        others = {name: url for name, url in media.items() if name != "icon"} or None
+        frame = without_nones({**frame, "media": others})
+    return encoded(frame)
+
+
+# Batch's rules
+
+
+def _check(campaign: Campaign) -> None:
+    """Raise `InvalidPush` for the first field that Batch would refuse."""
+    for name, is_valid, expected in RULES:
+        value = getattr(campaign, name)
+        if value is not None and not is_valid(value):
+            raise InvalidPush(name, expected)
+    for name in ("landing", "messages", "batch"):
+        check_links(name, getattr(campaign, name))
+    check_payload("custom_payload", payload_of(campaign.custom_payload))
+    if (campaign.push_time is None) == (campaign.local_push_time is None):
+        raise InvalidPush("push_time", "or local_push_time must be there, and not both")
+    if not campaign.messages and "messages" not in campaign.batch:
+        raise InvalidPush("messages", "is missing")
+    for name in campaign.batch:
+        if name in OWN_FIELDS and getattr(campaign, name) not in (None, ()):
+            raise InvalidPush(f"batch.{name}", "is there already, outside of batch")
+    for message in campaign.messages:
+        _check_message(message)
+
+
+def _check_message(message: Mapping[str, Any]) -> None:
+    for name in ("language", "title", "body"):
+        value = message.get(name)
+        if value is None and name != "title":
+            raise InvalidPush(f"messages.{name}", "is missing")
+        if value is not None and not is_text(value):
+            raise InvalidPush(f"messages.{name}", "must be a string that is not blank")
+
+
+def _is_name(value: object) -> bool:
+    return is_text(value) and len(str(value)) >= MIN_NAME
+
+
+def _is_push_time(value: object) -> bool:
+    return value == "now" or (isinstance(value, datetime) and value.tzinfo is not None)
+
+
+def _are_messages(value: object) -> bool:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return is_list and all(isinstance(item, Mapping) for item in value)  # type: ignore[attr-defined]
+
+
+OWN_FIELDS = frozenset(own.name for own in fields(Campaign))
+
+RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("name", _is_name, f"must be a string of at least {MIN_NAME} characters"),
+    ("live", lambda v: type(v) is bool, "must be true or false"),
+    ("push_time", _is_push_time, "must be now, or a date and time with its zone"),
+    (
+        "local_push_time",
+        lambda v: isinstance(v, datetime) and v.tzinfo is None,
+        "must be a date and time without a zone",
+    ),
+    ("messages", _are_messages, "must be a list of maps"),
+    ("targeting", lambda v: isinstance(v, Mapping), "must be a map"),
+    ("batch", lambda v: isinstance(v, Mapping), "must be a map"),
+    *(rule for rule in RULES_OF_A_PUSH if rule[0] in OWN_FIELDS),
+)

@@ -1,0 +1,121 @@
+"""The language nearest to a wanted one: RFC 4647, with what CLDR knows of languages. Pure.
+
+People's apps store what their platform calls a language: `pt_BR`, `zh-Hant-HK`, `iw`,
+`fr_FR.UTF-8`.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+# Babel is imported where it is used: only those pay for it whose language is no file's name.
+
+MAX_TAG = 100  # characters
+SCRIPTS = {"latin": "Latn", "cyrillic": "Cyrl"}  # as POSIX has them: sr_RS@latin
+# What readers of a language are content with (CLDR, languageMatching).
+NEXT_BEST = {"nn": "nb", "gsw": "de", "lb": "de", "yue": "zh"}
+
+
+class Tag(NamedTuple):
+    """A language, with the script and the region that it is most likely meant for."""
+
+    language: str
+    script: str
+    region: str
+
+
+def nearest_language(wanted: str, languages: tuple[str, ...]) -> str | None:
+    """The one of the languages that a reader of the wanted one reads best; None if none is near.
+
+    Raises ValueError for what is no language.
+    """
+    written = wanted.strip().replace("_", "-").casefold()
+    for language in languages:
+        if language.replace("_", "-").casefold() == written:
+            return language
+    return _nearest(wanted, languages)
+
+
+@functools.lru_cache(maxsize=1024)
+def _nearest(wanted: str, languages: tuple[str, ...]) -> str | None:
+    tag = _parsed(wanted)
+    shortest_last = sorted(languages, key=len, reverse=True)  # `es` rather than `es-ES`
+    known = {each: language for language in shortest_last if (each := _of_file(language))}
+    if found := _found(tag, known):
+        return found
+    next_best = NEXT_BEST.get(tag.language)
+    if next_best is None:
+        return None
+    return _found(_likely(next_best, tag.script, tag.region), known)
+
+
+def _of_file(language: str) -> Tag | None:
+    """None for the name of a file that is no known language: only that very name finds it."""
+    try:
+        return _parsed(language)
+    except ValueError:
+        return None
+
+
+def _found(tag: Tag, known: Mapping[Tag, str]) -> str | None:
+    """In the same script, or else in another one of the same language."""
+    for candidate in _wider(tag):
+        if candidate in known:
+            return known[candidate]
+    same = [each for each in sorted(known) if each.language == tag.language]
+    in_script = [each for each in same if each.script == tag.script]
+    return next((known[each] for each in (*in_script, *same)), None)
+
+
+def _wider(tag: Tag) -> Iterator[Tag]:
+    """The tag, its parents (`es-MX`, `es-419`), and its language as it is most often written."""
+    from babel.core import get_global
+
+    parents = get_global("parent_exceptions")
+    parent: Tag | None = tag
+    while parent is not None:
+        yield parent
+        language, script, region = parent
+        name = parents.get(f"{language}_{script}_{region}") or parents.get(f"{language}_{region}")
+        parent = _parsed(name) if name else None
+    yield _likely(tag.language, tag.script, "")
+
+
+def _parsed(written: str) -> Tag:
+    """Raises ValueError for what is no language that is known."""
+    if len(written) > MAX_TAG:
+        raise ValueError("is too long for a language")
+    # What follows is an encoding, a list, or a weight; `@` is POSIX's way to name a script.
+    text, *rest = re.split(r"[.@:;,]", written.strip())
+    first, *others = text.replace("_", "-").lower().split("-")
+    language, script, region = first, "", ""
+    for subtag in others:
+        if len(subtag) <= 1:
+            break  # an extension: calendars, numbers and the like
+        if re.fullmatch(r"[a-z]{3}", subtag) and not script and not region:
+            language = subtag  # zh-yue is yue
+        elif re.fullmatch(r"[a-z]{4}", subtag) and not script and not region:
+            script = subtag.title()
+        elif re.fullmatch(r"[a-z]{2}|[0-9]{3}", subtag) and not region:
+            region = subtag.upper()
+        elif not re.fullmatch(r"[a-z0-9]{5,8}|[0-9][a-z0-9]{3}", subtag):
+            raise ValueError("is not a language tag")
+    by_posix = [SCRIPTS[name.lower()] for name in rest if name.lower() in SCRIPTS]
+    return _likely(language, by_posix[0] if by_posix else script, region)
+
+
+def _likely(language: str, script: str, region: str) -> Tag:
+    """With the codes of today, and what is most likely where a part is missing."""
+    from babel.core import get_global
+
+    new_language, _, new = get_global("language_aliases").get(language, language).partition("_")
+    language = "nb" if new_language == "no" else new_language
+    script = script or (new if len(new) == 4 else "")
+    region = get_global("territory_aliases").get(region, [region])[0]
+    likely = get_global("likely_subtags")
+    for parts in ((script, region), (region,), (script,), ()):
+        if found := all(parts) and likely.get("_".join((language, *parts))):
+            _, likely_script, likely_region = found.split("_")
+            return Tag(language, script or likely_script, region or likely_region)
+    raise ValueError("is not a language that is known")

@@ -1,0 +1,303 @@
+"""`make demo`: a write of each kind, and the pushes that it becomes; a campaign, and its results.
+
+    a document --> Firestore --> the function --> Batch
+
+Runs inside the suite. Exits with 1 and names the step that did not happen if a push is missing.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from google.cloud.firestore import Client
+
+from emulators.batch import Batch
+from local.suite import PROJECT, request
+
+WAIT_SECONDS = 60.0  # the first event starts the function's process
+
+BEFORE: dict[str, dict[str, Any]] = {
+    "users/ann": {"display_name": "Ann", "language": "en", "time_zone": "Europe/London"},
+    "users/bob": {"display_name": "Bob", "language": "de", "time_zone": "Europe/Berlin"},
+    "users/zoe": {"display_name": "Zoé", "language": "fr", "time_zone": "Europe/Paris"},
+    "conversations/dinner": {"member_ids": ["ann", "bob", "zoe"]},
+    "conversations/dinner/messages/0": {
+        "sender_id": "zoe",
+        "text": "Who brings dessert?",
+        "recipient_ids": [],
+    },
+    "accounts/bob": {"spent": 940, "credit_limit": 1000, "currency": "EUR"},
+    "games/chess": {"name": "Chess", "current_player_id": "ann"},
+    "orders/7": {"customer_id": "zoe", "number": "A-7", "status": "shipped"},
+    "flights/BP12": {
+        "number": "BP12",
+        "status": "scheduled",
+        "departs_at": datetime(2030, 6, 1, 9, 30, tzinfo=UTC),
+        "passenger_ids": ["ann", "zoe"],
+    },
+    "trains/9571": {
+        "number": "9571",
+        "status": "scheduled",
+        "departs_at": datetime(2030, 6, 1, 7, 0, tzinfo=UTC),
+        "passenger_ids": ["bob"],
+    },
+}
+
+
+CAMPAIGN = "campaigns/sale"
+EVERYBODY = ("everybody",)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A document to write, or what changes in one, and the function that it is to call."""
+
+    says: str
+    path: str
+    fields: Mapping[str, Any]
+    function: str
+    to: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path} {json.dumps(self.fields, ensure_ascii=False, default=str)}"
+
+    def happen(self, firestore: Client) -> None:
+        firestore.document(self.path).set(self.fields, merge=True)
+
+
+@dataclass(frozen=True)
+class AppCall:
+    """What an app asks `notify` for, as its signed-in user."""
+
+    says: str
+    user: str
+    data: Mapping[str, Any]
+    to: tuple[str, ...]
+    function: str = "notify"
+
+    def __str__(self) -> str:
+        return f"notify({json.dumps(self.data)})"
+
+    def happen(self, firestore: Client) -> None:
+        headers = {"Authorization": f"Bearer {signed_in(self.user)}"}
+        data = self.data | {"request_id": uuid.uuid4().hex}
+        posted("functions", f"/{PROJECT}/us-central1/notify", {"data": data}, headers)
+
+
+def signed_in(user: str) -> str:
+    """The ID token of a user of the Auth emulator, whose name is their user id."""
+    accounts = "/identitytoolkit.googleapis.com/v1"
+    account = {"email": f"{user}@example.com", "password": "local-only"}
+    posted(
+        "auth",
+        f"{accounts}/projects/{PROJECT}/accounts",
+        account | {"localId": user},
+        {"Authorization": "Bearer owner"},
+    )
+    path = f"{accounts}/accounts:signInWithPassword?key=local"
+    token: str = posted("auth", path, account | {"returnSecureToken": True})["idToken"]
+    return token
+
+
+def posted(
+    name: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] = {}
+) -> dict[str, Any]:
+    """What an emulator answers; raises `Missing` if it refuses."""
+    headers = {"Content-Type": "application/json", **headers}
+    status, answer = request(name, "POST", path, json.dumps(body), headers, timeout=WAIT_SECONDS)
+    if status != 200:
+        raise Missing(f"{name} answered {status}: {answer[:300]}")
+    read: dict[str, Any] = json.loads(answer)
+    return read
+
+
+EVENTS: tuple[Write | AppCall, ...] = (
+    Write(
+        "Ann writes to Bob and Zoé",
+        "conversations/dinner/messages/1",
+        {"sender_id": "ann", "text": "Dinner at eight? 🍝"},
+        "new_message",
+        ("bob", "zoe"),
+    ),
+    Write(
+        "What Zoé wrote is still unread",
+        "conversations/dinner/messages/0",
+        {"unread_message": True, "recipient_ids": ["ann", "bob"]},
+        "message_unread",
+        ("ann", "bob"),
+    ),
+    Write(
+        "Ann asks Zoé to be friends",
+        "users/zoe/friend_requests/ann",
+        {"status": "pending"},
+        "friend_request",
+        ("zoe",),
+    ),
+    Write("Bob spends his last", "accounts/bob", {"spent": 1000}, "credit_limit", ("bob",)),
+    Write("Ann has moved", "games/chess", {"current_player_id": "bob"}, "game_turn", ("bob",)),
+    Write("Zoé's order is there", "orders/7", {"status": "delivered"}, "order_delivered", ("zoe",)),
+    Write(
+        "A flight is late",
+        "flights/BP12",
+        {"status": "delayed", "departs_at": datetime(2030, 6, 1, 11, 5, tzinfo=UTC)},
+        "flight_delayed",
+        ("ann", "zoe"),
+    ),
+    Write(
+        "A train does not run", "trains/9571", {"status": "cancelled"}, "train_cancelled", ("bob",)
+    ),
+    Write(
+        "Another back end has something to say",
+        "pushes/sale",
+        {
+            "group_id": "sale",
+            "recipients": {"custom_ids": ["ann"]},
+            "message": {"title": "Sale", "body": "Everything must go"},
+        },
+        "outbox",
+        ("ann",),
+    ),
+    AppCall(
+        "Ann's app pokes Bob",
+        "ann",
+        {"to": "bob", "template": "poke", "params": {"conversation_id": "dinner"}},
+        ("bob",),
+    ),
+    Write(
+        "An editor plans a campaign",
+        CAMPAIGN,
+        {
+            "name": "Summer sale",
+            "live": True,
+            "push_time": datetime(2030, 6, 1, 9, 0, tzinfo=UTC),
+            "messages": {"en": {"title": "Sale", "body": "Half price from Monday"}},
+        },
+        "campaign",
+        EVERYBODY,
+    ),
+    Write(
+        "... and has it sent at once",
+        CAMPAIGN,
+        {"push_time": "now", "messages": {"en": {"title": "Sale", "body": "Half price today"}}},
+        "campaign",
+        EVERYBODY,
+    ),
+)
+
+
+class Missing(Exception):
+    """A push did not come; the message names the step that did not happen."""
+
+
+def main() -> int:
+    firestore = Client()
+    batch = Batch(os.environ["BATCH_EMULATOR_URL"])
+    apps = [entry.partition("=")[0] for entry in os.environ["BATCH_APPS"].split(",")]
+    for path, fields in BEFORE.items():
+        firestore.document(path).set(fields)
+    try:
+        for event in EVENTS:
+            show(event, firestore, batch, apps)
+        show_results(firestore, batch, apps)
+    except Missing as missing:
+        print(f"  {missing}", file=sys.stderr)
+        return 1
+    print(f"\nAll pushes came. `make dev` keeps this running; the phones are at {batch.url}")
+    return 0
+
+
+def show(event: Write | AppCall, firestore: Client, batch: Batch, apps: list[str]) -> None:
+    """Have it happen, and print each app's push as it comes."""
+    print(f"\n{event.says}:\n  {event}")
+    batch.clear()
+    log = Path(os.environ["SUITE_LOG"])
+    log_before = log.stat().st_size
+    started = time.monotonic()
+    event.happen(firestore)
+    awaited = {(app, person) for app in apps for person in event.to}
+    for call in arriving(batch, started + WAIT_SECONDS):
+        if call["accepted"]:
+            milliseconds = (time.monotonic() - started) * 1000
+            print(f"  {call['app']:<8} {words(call['body'])}  after {milliseconds:,.0f} ms")
+            awaited -= {(call["app"], person) for person in recipients(call["body"])}
+        if not awaited:
+            return
+    with log.open(encoding="utf-8", errors="replace") as file:
+        file.seek(log_before)
+        missing = sorted({app for app, _ in awaited})
+        raise Missing(what_did_not_happen(event, missing, batch.calls(), file.read()))
+
+
+def show_results(firestore: Client, batch: Batch, apps: list[str]) -> None:
+    """Have the campaign opened by some, and print what comes back of it."""
+    print("\nPeople open it, and the results come back (python -m batchpush stats):")
+    today = datetime.now(UTC).date().isoformat()
+    for app, token in tokens(firestore, apps).items():
+        opened = {"sent": 1000, "direct_open": 50 + 10 * len(app), "influenced_open": 20}
+        batch.script_stats(token, [{"date": today} | opened])
+    subprocess.run([sys.executable, "-m", "batchpush", "stats"], check=False)
+    for app in apps:
+        path = f"{CAMPAIGN}/batch/{app}/stats/{today}"
+        if not firestore.document(path).get().exists:
+            raise Missing(f"no results of {app}: there is no {path}")
+
+
+def tokens(firestore: Client, apps: list[str]) -> dict[str, str]:
+    """The campaign's token in each app, once Batch has it everywhere as it should be."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        states = {
+            state.id: state.to_dict() or {}
+            for state in firestore.collection(f"{CAMPAIGN}/batch").stream()
+        }
+        if [states.get(app, {}).get("state") for app in apps] == ["APPLIED"] * len(apps):
+            return {app: states[app]["campaign_token"] for app in apps}
+        time.sleep(0.02)
+    raise Missing(f"the campaign is not applied everywhere within {WAIT_SECONDS:g} s: {states}")
+
+
+def arriving(batch: Batch, deadline: float) -> Iterator[dict[str, Any]]:
+    """The calls that Batch has answered, as they come, until the deadline."""
+    seen = 0
+    while time.monotonic() < deadline:
+        calls = batch.calls()
+        while seen < len(calls) and calls[seen]["reply"]:
+            yield calls[seen]
+            seen += 1
+        time.sleep(0.005)
+
+
+def recipients(body: Mapping[str, Any]) -> list[str]:
+    ids: list[str] = body.get("recipients", {}).get("custom_ids", list(EVERYBODY))
+    return ids
+
+
+def words(body: Mapping[str, Any]) -> str:
+    message = body.get("message") or body["messages"][0]
+    return f"{message['title']}: {message['body']}  -> {', '.join(recipients(body))}"
+
+
+def what_did_not_happen(
+    event: Write | AppCall, apps: list[str], calls: list[dict[str, Any]], log: str
+) -> str:
+    """The first step on the way to the push for which there is no sign."""
+    missing = f"no push for {', '.join(apps)} within {WAIT_SECONDS:g} s: "
+    if refused := [call for call in calls if not call["accepted"]]:
+        return missing + f"Batch answered {refused[-1]['reply']}"
+    if lines := [line for line in log.splitlines() if f'"function": "{event.function}"' in line]:
+        return missing + f"{event.function} was called and said {lines[-1].strip()}"
+    if event.function in log:
+        return missing + f"{event.function} was called and did not call Batch"
+    return missing + f"the write did not call {event.function}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

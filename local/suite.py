@@ -1,0 +1,652 @@
+"""Everything that a database write passes through, started on this machine.
+
+    python -m local.suite                 stays up until Ctrl-C
+    python -m local.suite -- COMMAND      runs COMMAND against it, exits with its exit code
+
+    a write --> Firestore --> Functions --> local Batch --> its page of phones
+                                  |
+                                  +-------> local Secret Manager: the REST key
+
+Firestore, Functions, Auth and Cloud Tasks are Google's own emulators, run by one firebase-tools
+process; Batch and Secret Manager are this folder's stand-ins. All listen on loopback only.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from batchpush.cli import env_files, firebase_files
+from batchpush.cli.env_files import text_with as env_text
+from batchpush.environment import Settings
+from batchpush.errors import ConfigurationError
+from emulators.secret_manager import SecretManager, secret_place
+from local.tools import CannotStart, Tools, find_tools, write_runnable_jar
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDING = ROOT / "local" / "recording"
+HOST = "127.0.0.1"
+PORTS = {
+    "batch": 4010,
+    "secret_manager": 4011,
+    "functions": 5001,
+    "firestore": 8080,
+    "firestore_websocket": 9150,
+    "auth": 9099,
+    "tasks": 9499,
+    "eventarc": 9299,
+    "hub": 4400,
+    "logging": 4500,
+}
+# Nothing here listens on it: Google's Realtime Database emulator can only be downloaded.
+# Functions look there all the same, so that a test can answer them.
+DATABASE = f"{HOST}:9000"
+
+# A "demo-" project is one for which firebase-tools contacts no Google service.
+PROJECT = "demo-batchpush"
+
+START_SECONDS = 90.0
+STOP_SECONDS = 3.0
+
+
+class DidNotStart(Exception):
+    """A part was started and did not come up, or came up broken."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, SIGTERM or a closed terminal: not an Exception, so that nothing handles it midway."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    raise_on_signals()
+    try:
+        with suite(env_file=options.env_file, verbose=options.verbose) as running:
+            if options.command:
+                return running.run(options.command)
+            print(running.table(), flush=True)
+            running.stay_up()
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+    except CannotStart as reason:
+        print(reason, file=sys.stderr)
+        return 2
+    except DidNotStart as reason:
+        print(reason, file=sys.stderr)
+        return 1
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.suite",
+        usage="%(prog)s [--env-file FILE] [--verbose] [-- COMMAND ...]",
+        description="Start the local Firebase, Batch and Secret Manager.",
+    )
+    parser.add_argument(
+        "--env-file",
+        type=Path,
+        metavar="FILE",
+        help="settings that replace the local ones; what is sent still stays on this machine",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the log from the first line")
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="run this, then stop")
+    return parser.parse_args(arguments)
+
+
+def raise_on_signals() -> None:
+    """The first signal raises Interrupted; later ones are ignored.
+
+    Stopping has its own deadlines, and make sends a second SIGINT after the terminal's.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    for each in numbers:
+        signal.signal(each, interrupt)
+
+
+# --- The suite, from start to stop ------------------------------------------------------------
+
+
+@contextmanager
+def suite(env_file: Path | None = None, verbose: bool = False) -> "Iterator[Suite]":
+    """Everything up and answering; on the way out, nothing is left behind.
+
+    Raises CannotStart or DidNotStart, whose text is for the person at the terminal.
+    """
+    tools = find_tools(ROOT)
+    settings = local_settings(env_file)
+    refuse_taken_ports()
+    with tempfile.TemporaryDirectory(prefix="batchpush-suite-") as temporary:
+        # Resolved, because macOS's temporary directory is a symbolic link, and firebase-tools
+        # joins the relative path of the functions to it as text.
+        started = Suite(Path(temporary).resolve(), settings)
+        if verbose:
+            started.echo.set()
+        try:
+            started.start(tools)
+            yield started
+        finally:
+            started.stop()
+
+
+@dataclass
+class Suite:
+    """The running suite: `environment` points a program at it, `log` is what functions print."""
+
+    directory: Path
+    settings: dict[str, str]
+    echo: threading.Event = field(default_factory=threading.Event)
+    parts: "list[Part]" = field(default_factory=list)
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    began: float = field(default_factory=time.monotonic)
+    ready_after: float = 0.0
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "firebase.log"
+
+    @property
+    def calls(self) -> Path:
+        """Whom the functions called; see `local/recording`."""
+        return self.directory / "calls.txt"
+
+    @property
+    def credentials(self) -> Path:
+        return self.directory / "service-account.json"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A program's environment in which Google's and our clients find the emulators."""
+        return (
+            inherited_environment(self.mark)
+            | self.settings
+            | {
+                "FIRESTORE_EMULATOR_HOST": address("firestore"),
+                "FIREBASE_AUTH_EMULATOR_HOST": address("auth"),
+                "CLOUD_TASKS_EMULATOR_HOST": address("tasks"),
+                "FIREBASE_DATABASE_EMULATOR_HOST": DATABASE,
+                "FUNCTIONS_EMULATOR_URL": url("functions"),
+                "LOGGING_EMULATOR_URL": url("logging"),
+                "BATCH_EMULATOR_URL": url("batch"),
+                "SECRET_MANAGER_EMULATOR_URL": url("secret_manager"),
+                "GCLOUD_PROJECT": PROJECT,
+                "GOOGLE_APPLICATION_CREDENTIALS": str(self.credentials),
+                "SUITE_LOG": str(self.log),
+                "SUITE_CALLS": str(self.calls),
+            }
+        )
+
+    def start(self, tools: Tools) -> None:
+        rest_key = secrets.token_hex(16)
+        batch = self.launch(batch_part(self, rest_key))
+        secret_manager = self.launch(secret_manager_part(self))
+        firebase = self.launch(firebase_part(self, tools))
+        write_service_account(self.credentials)
+
+        wait_for("secret_manager", secret_manager, answers("secret_manager", "/__ready"))
+        store_rest_key(self.settings["BATCH_REST_KEY_SECRET"], rest_key)
+        wait_for("batch", batch, answers("batch", "/__ready"))
+        wait_for("firestore", firebase, answers("firestore", "/"))
+        wait_for("auth", firebase, answers("auth", "/"))
+        wait_for("tasks", firebase, answers("tasks", "/queueStats"))
+        wait_for("functions", firebase, lambda: functions_loaded(firebase))
+        self.ready_after = time.monotonic() - self.began
+
+    def launch(self, part: "Part") -> "Part":
+        self.parts.append(part)
+        part.start(self.echo)
+        return part
+
+    def run(self, command: Sequence[str]) -> int:
+        """Runs it at this terminal, in our own process group, so that it can read the keyboard."""
+        try:
+            code = subprocess.Popen(command, env=self.environment).wait()
+        except OSError as error:
+            print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+            return 127  # as a shell does
+        return code if code >= 0 else 128 - code
+
+    def stay_up(self) -> NoReturn:
+        """Shows the functions' log until a signal comes."""
+        self.echo.set()
+        firebase = self.parts[-1]
+        firebase.process.wait()
+        raise DidNotStart(f"firebase-tools ended by itself:\n{firebase.tail()}")
+
+    def stop(self) -> None:
+        """The last started first, each in its own way; then whatever is left, by force."""
+        self.echo.clear()
+        for part in reversed(self.parts):
+            part.end()
+        sweep(self.mark)
+        for part in self.parts:
+            part.close()
+
+    def table(self) -> str:
+        rows = {
+            "batch": "the page of phones; open it in a browser",
+            "secret_manager": "the REST key, a new one for each run",
+            "functions": "main.py; reloads when a file changes",
+            "firestore": "write here",
+            "auth": "",
+            "tasks": "",
+        }
+        lines = [f"  {name:<15} {url(name):<23} {what}".rstrip() for name, what in rows.items()]
+        return "\n".join([f"Ready after {self.ready_after:.1f} s. Ctrl-C stops it.", *lines])
+
+
+@dataclass
+class Part:
+    """One program of the suite, in a session of its own, its output in a file."""
+
+    name: str
+    command: list[str]
+    directory: Path
+    environment: dict[str, str]
+    log: Path
+
+    def start(self, echo: threading.Event) -> None:
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,  # firebase-tools asks questions of a terminal
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # the terminal's Ctrl-C reaches us only; we stop it in order
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self.log.touch()
+        self.reader = threading.Thread(target=self._copy_output, args=(echo,), daemon=True)
+        self.reader.start()
+
+    def _copy_output(self, echo: threading.Event) -> None:
+        assert self.process.stdout is not None
+        with self.log.open("w", encoding="utf-8", buffering=1) as log:
+            for line in self.process.stdout:
+                log.write(line)
+                if echo.is_set():
+                    try:
+                        print(line, end="", flush=True)
+                    except (OSError, ValueError):  # nobody reads any more; the log goes on
+                        echo.clear()
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def tail(self, lines: int = 20) -> str:
+        return "\n".join(self.said().splitlines()[-lines:])
+
+    def end(self) -> None:
+        if not hasattr(self, "process"):
+            return  # interrupted before it was started
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_SECONDS)
+
+    def close(self) -> None:
+        if not hasattr(self, "reader"):
+            return
+        self.process.wait()
+        self.reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+# --- The parts ----------------------------------------------------------------------------------
+
+
+def batch_part(suite: Suite, rest_key: str) -> Part:
+    apps = suite.settings["BATCH_APPS"]
+    part = stand_in(suite, "batch", "--apps", apps, "--rest-key", rest_key)
+    # Its page writes documents and replays deliveries.
+    return replace(part, environment=suite.environment)
+
+
+def secret_manager_part(suite: Suite) -> Part:
+    return stand_in(suite, "secret_manager")
+
+
+def stand_in(suite: Suite, name: str, *arguments: str) -> Part:
+    module = ["-m", f"emulators.{name}", "--port", str(PORTS[name])]
+    return Part(
+        name=name,
+        command=[sys.executable, *module, *arguments],
+        directory=ROOT,
+        environment=inherited_environment(suite.mark),
+        log=suite.directory / f"{name}.log",
+    )
+
+
+def firebase_part(suite: Suite, tools: Tools) -> Part:
+    """firebase-tools in the temporary directory: its logs and our generated files stay there."""
+    config = suite.directory / "firebase.json"
+    original = firebase_config()
+    generated = firebase_json(original, ROOT, suite.directory, tools.runtime)
+    config.write_text(json.dumps(generated, indent=2), encoding="utf-8")
+    # Functions get their credentials from this file and not from firebase-tools' environment:
+    # firebase-tools would itself use them, to ask Google for a token.
+    functions_settings = suite.settings | {"GOOGLE_APPLICATION_CREDENTIALS": str(suite.credentials)}
+    (suite.directory / ".env").write_text(env_text(functions_settings), encoding="utf-8")
+    return Part(
+        name="firebase-tools",
+        command=[
+            str(tools.firebase),
+            "emulators:start",
+            f"--config={config}",
+            f"--project={PROJECT}",
+        ],
+        directory=suite.directory,
+        environment=firebase_environment(suite, tools),
+        log=suite.log,
+    )
+
+
+def firebase_config() -> dict[str, Any]:
+    """The project's firebase.json, which may have comments."""
+    file = ROOT / "firebase.json"
+    try:
+        read: dict[str, Any] = firebase_files.parse(str(file), firebase_files.text_of(file))
+        firebase_files.codebases(read, ROOT)
+    except firebase_files.Unreadable as why:
+        raise CannotStart(str(why)) from None
+    except LookupError:
+        raise CannotStart(f'{file}: no "functions" with the "source" of its folder') from None
+    return read
+
+
+def firebase_json(
+    original: Mapping[str, Any], root: Path, directory: Path, runtime: str
+) -> dict[str, Any]:
+    """The project's firebase.json, changed so that it can be run from another directory.
+
+    `source` has to be relative: firebase-tools prepends the directory even to an absolute path.
+    `configDir` is where it looks for `.env`, so that the user's own are not read.
+    """
+    functions = firebase_files.codebases(original, root)[0]
+    databases = original.get("firestore", {})
+    default = databases[0] if isinstance(databases, list) else databases
+    rules = default.get("rules")
+    emulators: dict[str, Any] = {
+        name: {"host": HOST, "port": PORTS[name]}
+        for name in ("functions", "auth", "tasks", "eventarc", "hub", "logging")
+    }
+    emulators["firestore"] = {
+        "host": HOST,
+        "port": PORTS["firestore"],
+        "websocketPort": PORTS["firestore_websocket"],
+    }
+    return {
+        "functions": dict(functions)
+        | {"source": os.path.relpath(root, directory), "configDir": ".", "runtime": runtime},
+        "firestore": {"rules": str(root / rules)} if rules else {},
+        "emulators": emulators | {"ui": {"enabled": False}, "singleProjectMode": True},
+    }
+
+
+def firebase_environment(suite: Suite, tools: Tools) -> dict[str, str]:
+    """Also what the functions see, since firebase-tools passes its environment on to them."""
+    inherited = inherited_environment(suite.mark)
+    python_path = filter(None, [str(RECORDING), inherited.get("PYTHONPATH")])
+    environment = inherited | {
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "RECORDED_CALLS": str(suite.calls),
+        "PATH": f"{tools.java.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
+        "CI": "true",  # no message of the day, no look for updates
+        "NO_COLOR": "1",
+        "XDG_CONFIG_HOME": str(suite.directory),  # nobody is logged in, so no usage statistics
+        "FIREBASE_TOKEN": "local",  # never used; without one it asks Google for a token
+        "FLASK_SKIP_DOTENV": "1",  # main.py is discovered by a Flask server, which may read .env
+        "FUNCTIONS_DISCOVERY_TIMEOUT": "60",  # seconds to import main.py, on a busy machine
+        "METADATA_SERVER_DETECTION": "none",  # and looks for Google Cloud's metadata server
+        "FIREBASE_DATABASE_EMULATOR_HOST": DATABASE,
+    }
+    if tools.firestore_jar:
+        runnable = suite.directory / "firestore-emulator.jar"
+        write_runnable_jar(tools.firestore_jar, runnable)
+        environment["FIRESTORE_EMULATOR_BINARY_PATH"] = str(runnable)
+    return environment
+
+
+# Left in the environment, each of these would let a function that runs here use something real,
+# or (DATABASE_URL, which web frameworks set) would be taken for the Realtime Database's address.
+NOT_INHERITED = {
+    "BATCH_REST_API_KEY",
+    "DATABASE_URL",
+    "FIREBASE_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+}
+MARK = "BATCHPUSH_SUITE"
+
+
+def inherited_environment(mark: str) -> dict[str, str]:
+    """Ours, with the mark by which everything that descends from us is found again."""
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    unproxied = ",".join(filter(None, [kept.get("NO_PROXY", kept.get("no_proxy")), HOST]))
+    return kept | {MARK: mark, "NO_PROXY": unproxied, "no_proxy": unproxied}
+
+
+# --- Settings -----------------------------------------------------------------------------------
+
+
+def url(name: str) -> str:
+    return f"http://{address(name)}"
+
+
+def address(name: str) -> str:
+    return f"{HOST}:{PORTS[name]}"
+
+
+LOCAL_SETTINGS = {
+    "BATCH_APPS": "ios=LOCALIOSAPPKEY,android=LOCALANDROIDAPPKEY,web=LOCALWEBAPPKEY",
+    "BATCH_REST_KEY_SECRET": "batch-rest-api-key",
+    "SOURCES": "firestore,database",
+    "DATABASE": "(default)",
+    "DEEPLINK_BASE": "myapp://",
+    "LOG_LEVEL": "DEBUG",
+    "REGION": "us-central1",
+}
+# Whatever a file says: nothing real is ever pushed from here.
+ALWAYS_LOCAL = {"BATCH_API_URL": url("batch"), "SECRET_MANAGER_URL": url("secret_manager")}
+
+
+def local_settings(env_file: Path | None) -> dict[str, str]:
+    if env_file and not env_file.is_file():
+        raise CannotStart(f"there is no --env-file {env_file}")
+    chosen = settings_in(env_file) if env_file else {}
+    allowed = {name: value for name, value in chosen.items() if value and name not in NOT_INHERITED}
+    settings = LOCAL_SETTINGS | allowed | ALWAYS_LOCAL
+    try:
+        Settings.from_environment(settings)
+    except ConfigurationError as error:
+        raise CannotStart(str(error)) from None
+    return settings
+
+
+def settings_in(env_file: Path) -> Mapping[str, str]:
+    """As a deployment would have them; what the Firebase CLI refuses there is refused here."""
+    variables = env_files.read([env_file])
+    if problems := [f"{each.where}: {each.problem}" for each in variables if each.problem]:
+        raise CannotStart("\n".join(problems))
+    return env_files.environment_of(variables)
+
+
+# --- The REST key, and the credentials to read it with --------------------------------------------
+
+
+def store_rest_key(secret: str, rest_key: str) -> None:
+    """Creates the secret that the functions read."""
+    try:
+        project, secret_id = secret_place(secret, PROJECT)
+        SecretManager(url("secret_manager")).add_version(project, secret_id, rest_key)
+    except ValueError as error:
+        raise DidNotStart(f"BATCH_REST_KEY_SECRET: {error}") from None
+
+
+def write_service_account(path: Path) -> None:
+    """Credentials of nobody: Google's clients sign their requests with them and ask no one."""
+    # Imported and made while the emulators start, since both take their time.
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    account = {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key_id": "local",
+        "private_key": key.decode(),
+        "client_email": f"local@{PROJECT}.iam.gserviceaccount.com",
+        "client_id": "0",
+        "token_uri": f"{url('secret_manager')}/token",
+    }
+    path.write_text(json.dumps(account), encoding="utf-8")
+
+
+# --- Is it up? ------------------------------------------------------------------------------------
+
+
+def refuse_taken_ports() -> None:
+    for name, port in PORTS.items():
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                raise CannotStart(f"{name} needs port {port}, which is in use{holder(port)}")
+
+
+def holder(port: int) -> str:
+    """ " by COMMAND (pid N)", where lsof is installed and may see it."""
+    if not (lsof := shutil.which("lsof")):
+        return ""
+    listing = subprocess.run(
+        [lsof, "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"], capture_output=True, text=True
+    ).stdout
+    found = re.search(r"^p(\d+)\nc(.+)$", listing, re.MULTILINE)
+    return f" by {found[2]} (pid {found[1]})" if found else ""
+
+
+def wait_for(name: str, part: Part, is_up: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up():
+        if part.process.poll() is not None:
+            raise DidNotStart(f"{name} did not start: {part.name} ended\n{part.tail()}")
+        if time.monotonic() > deadline:
+            raise DidNotStart(f"{name} did not answer in {START_SECONDS:.0f} s\n{part.tail()}")
+        time.sleep(0.1)
+
+
+def answers(name: str, path: str) -> Callable[[], bool]:
+    def is_up() -> bool:
+        try:
+            return request(name, "GET", path)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    return is_up
+
+
+def functions_loaded(firebase: Part) -> bool:
+    """firebase-tools stays up, and without functions, when main.py cannot be imported."""
+    said = firebase.said()
+    if "Failed to load function definition" in said:
+        raise DidNotStart(f"the functions did not load:\n{load_errors(said)}")
+    if "All emulators ready" not in said:
+        return False
+    backends = json.loads(request("functions", "GET", "/backends")[1])["backends"]
+    if not any(backend["functionTriggers"] for backend in backends):
+        raise DidNotStart(f"main.py holds no functions\n{firebase.tail()}")
+    return True
+
+
+def load_errors(said: str) -> str:
+    """main.py's traceback if there is one, up to the line in which firebase-tools gives up."""
+    since = said.partition("for Cloud Functions...\n")[2]
+    until, failed, reason = since.partition("Failed to load function definition")
+    lines = (until + failed + reason.partition("\n")[0]).splitlines()
+    first = next((n for n, line in enumerate(lines) if line.startswith("Traceback")), 0)
+    return "\n".join(line for line in lines[first:] if line.strip())
+
+
+def request(
+    name: str,
+    method: str,
+    path: str,
+    body: str | None = None,
+    headers: Mapping[str, str] = {},
+    timeout: float = 5,
+) -> tuple[int, str]:
+    """Straight to the emulator: urllib would ask a proxy that the environment names."""
+    connection = http.client.HTTPConnection(HOST, PORTS[name], timeout=timeout)
+    try:
+        connection.request(method, path, body, dict(headers))
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode("utf-8", "replace")
+    finally:
+        connection.close()
+
+
+# --- Leaving nothing behind -----------------------------------------------------------------------
+
+
+def sweep(mark: str) -> None:
+    """Ends all that carries the mark.
+
+    firebase-tools starts Java and Python in sessions of their own, and leaves them behind when it
+    is killed early, so neither process groups nor parents lead to them. The mark does.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + STOP_SECONDS
+        told: set[int] = set()
+        while (pids := marked(mark)) and time.monotonic() < deadline:
+            for pid in pids - told:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            told |= pids
+            time.sleep(0.05)
+
+
+def marked(mark: str) -> set[int]:
+    needle = f"{MARK}={mark}"
+    if not Path("/proc/self/environ").exists():  # macOS: ps -E shows the environment
+        listing = subprocess.run(
+            ["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True
+        ).stdout
+        return {int(line.split()[0]) for line in listing.splitlines() if needle in line}
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile, or somebody else's
+            if needle.encode() in (process / "environ").read_bytes():
+                found.add(int(process.name))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

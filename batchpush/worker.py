@@ -3,11 +3,12 @@
 Nothing is made at import: a gRPC channel made before the server forks its worker can hang for ever.
 """
 
-import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cache, cached_property
 from typing import Any
 
 from batchpush.batch_api.client import BatchClient
@@ -17,23 +18,123 @@ from batchpush.campaigns.reconcile import CampaignHandler, Publisher
 from batchpush.campaigns.stats import Pull, Results
 from batchpush.campaigns.store import Publications
 from batchpush.delivery.call_limits import CallLimits
-from batchpush.delivery.deliverer import Deliverer, PushHandler
+from batchpush.delivery.chunks import Chunks
+from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.erase import Eraser
 from batchpush.delivery.ledger import Ledger
-from batchpush.delivery.resume import wake
-from batchpush.environment import settings
+from batchpush.delivery.planning import Planner, PushHandler
+from batchpush.delivery.replay import Replay
+from batchpush.delivery.resume import Resumption
+from batchpush.delivery.scheduling import Scheduler
+from batchpush.delivery.sending import Sender
+from batchpush.delivery.sweep import Sweep
+from batchpush.environment import Settings, settings
 from batchpush.errors import MalformedEvent
 from batchpush.events.callables import CallableRequest, CallRefused
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp, look_up_for
 from batchpush.google.clients import firestore, firestore_client
 from batchpush.google.cloud_tasks import Tasks
+from batchpush.google.firestore import Firestore
 from batchpush.pushes.limits import Limit
 from batchpush.pushes.push import Push
 from batchpush.sealed import leaving
-from batchpush.timing import Timing
+from batchpush.timing import Clock, Timing
 
 Deliver = Callable[[Change, PushHandler, str | None], Awaitable[None]]
 CallableHandler = Callable[[CallableRequest, LookUp], Awaitable[Push | None]]
+
+
+@dataclass
+class Worker:
+    """The objects of one process, each made on first use.
+
+    `firestore` gives the database of `DATABASE`. Tests bring their own clock, Batch and databases.
+    """
+
+    settings: Settings
+    firestore: Callable[[], Firestore]
+    client: BatchClient
+    tasks: Tasks
+    timing: Timing = field(default_factory=Timing)
+    clock: Clock = field(default_factory=Clock)
+    look_up_for: Callable[[Change], LookUp] = look_up_for
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.firestore, self.settings.deliveries_collection)
+
+    @cached_property
+    def caller(self) -> Caller:
+        return Caller(self.client, self.clock)
+
+    @cached_property
+    def sender(self) -> Sender:
+        scheduler = Scheduler(self.tasks, self.timing, self.clock)
+        return Sender(self.ledger, self.caller, scheduler, self.settings, self.timing, self.clock)
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        planner = Planner(self.ledger, self.settings, self.timing, self.clock, self.look_up_for)
+        return Deliverer(planner, self.ledger, self.sender, self.clock)
+
+    @cached_property
+    def chunks(self) -> Chunks:
+        return Chunks(self.sender)
+
+    @cached_property
+    def resumption(self) -> Resumption:
+        return Resumption(self.sender, self.clock, self.look_up_for)
+
+    @cached_property
+    def replay(self) -> Replay:
+        return Replay(self.sender)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        return Sweep(self.sender)
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        return Eraser(self.ledger, self.settings, self.clock)
+
+    @cached_property
+    def call_limits(self) -> CallLimits:
+        return CallLimits(self.firestore)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        publications = Publications(lambda: firestore_client(self.settings.database))
+        return Publisher(publications, self.caller, self.settings, self.timing)
+
+    @cached_property
+    def newsroom(self) -> Newsroom:
+        return Newsroom(
+            lambda: firestore_client(self.settings.database), self.settings, self.clock.now
+        )
+
+    def pull(self, since: date | None = None) -> Pull:
+        """One look for results; `since` is for a person who wants all from a day on."""
+
+        def database() -> Any:
+            return firestore_client(self.settings.database)
+
+        results = Results(database, self.settings.deliveries_collection)
+        return Pull(results, Publications(database), self.caller, self.settings, since)
+
+
+@cache
+def worker() -> Worker:
+    """The one of this process."""
+    leaving("sends pushes")
+    chosen, timing = settings(), Timing()
+    return Worker(
+        chosen,
+        lambda: firestore(chosen.database),
+        BatchClient(chosen, timing),
+        Tasks(chosen),
+        timing,
+    )
 
 
 # Deliveries
@@ -49,9 +150,9 @@ async def deliver(change: Change, handler: PushHandler, report_to: str | None = 
     if instead := _instead.get():
         await instead(change, handler, report_to)
         return
-    made = deliverer()
+    made = worker()
     made.client.warm_up()
-    await made.deliver(change, handler, report_to)
+    await made.deliverer.deliver(change, handler, report_to)
 
 
 _instead: ContextVar[Deliver | None] = ContextVar("instead", default=None)
@@ -76,13 +177,13 @@ async def deliver_call(
     what is unfinished is finished. Raises `CallRefused` or `TryAgainLater`.
     """
     try:
-        await call_limits().count(limits, request.time)
-        push = await handler(request, look_up_for(request.change))
+        await worker().call_limits.count(limits, request.time)
+        push = await handler(request, worker().look_up_for(request.change))
     except CallRefused:
-        entry = await deliverer().ledger.read(request.change.delivery_id)
+        entry = await worker().ledger.read(request.change.delivery_id)
         if entry is None:
             raise
-        await deliverer().resume(entry)
+        await worker().sender.resume(entry)
     else:
         await deliver(request.change, lambda change, look_up: _at_once(push))
 
@@ -92,8 +193,8 @@ async def _at_once(push: Push | None) -> Push | None:
 
 
 async def sweep_deliveries() -> None:
-    """Finish what the platform gave up on; see `Deliverer.sweep`."""
-    await deliverer().sweep()
+    """Finish what the platform gave up on."""
+    await worker().sweep.run()
 
 
 async def send_delivery_chunk(data: Mapping[str, Any]) -> None:
@@ -101,7 +202,7 @@ async def send_delivery_chunk(data: Mapping[str, Any]) -> None:
     delivery, chunk = data.get("delivery"), data.get("chunk")
     if not isinstance(delivery, str) or not isinstance(chunk, str):
         raise MalformedEvent("the task names no chunk")
-    await deliverer().send_chunk(delivery, chunk)
+    await worker().chunks.send(delivery, chunk)
 
 
 async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
@@ -109,7 +210,7 @@ async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
     delivery = data.get("delivery")
     if not isinstance(delivery, str):
         raise MalformedEvent("the task names no delivery")
-    await wake(deliverer(), delivery)
+    await worker().resumption.resume(delivery)
 
 
 # Campaigns
@@ -122,12 +223,12 @@ async def publish(change: Change, handler: CampaignHandler) -> None:
     state document of each app.
     """
     leaving("publishes a campaign")
-    await publisher().publish(change.path, handler)
+    await worker().publisher.publish(change.path, handler)
 
 
 async def sweep_campaigns(handler: CampaignHandler) -> None:
     """Finish what the platform gave up on."""
-    await publisher().sweep(handler)
+    await worker().publisher.sweep(handler)
 
 
 async def announce(change: Change, is_published: Condition, handler: ArticleHandler) -> None:
@@ -137,59 +238,9 @@ async def announce(change: Change, is_published: Condition, handler: ArticleHand
     is to be redelivered.
     """
     leaving("makes a campaign of an article")
-    await newsroom().announce(change, is_published, handler)
+    await worker().newsroom.announce(change, is_published, handler)
 
 
 async def pull_results() -> None:
     """Ask Batch for the results that can still change."""
-    await new_pull().run()
-
-
-# The objects
-
-
-@functools.cache
-def client() -> BatchClient:
-    """Batch's client, shared by all that calls it."""
-    leaving("sends pushes")
-    return BatchClient(settings(), Timing())
-
-
-@functools.cache
-def caller() -> Caller:
-    """Shared by campaigns and their results."""
-    return deliverer().caller
-
-
-@functools.cache
-def deliverer() -> Deliverer:
-    chosen, batch = settings(), client()
-    ledger = Ledger(lambda: firestore(chosen.database), chosen.deliveries_collection)
-    return Deliverer(ledger, batch, Tasks(chosen), chosen)
-
-
-@functools.cache
-def call_limits() -> CallLimits:
-    return CallLimits(lambda: firestore(settings().database))
-
-
-@functools.cache
-def publisher() -> Publisher:
-    publications = Publications(lambda: firestore_client(settings().database))
-    return Publisher(publications, caller(), settings())
-
-
-@functools.cache
-def newsroom() -> Newsroom:
-    return Newsroom(lambda: firestore_client(settings().database), settings())
-
-
-def new_pull(since: date | None = None) -> Pull:
-    """One look for results; `since` is for a person who wants all from a day on."""
-    chosen = settings()
-
-    def database() -> Any:
-        return firestore_client(chosen.database)
-
-    results = Results(database, chosen.deliveries_collection)
-    return Pull(results, Publications(database), caller(), chosen, since)
+    await worker().pull().run()

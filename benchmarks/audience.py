@@ -22,7 +22,6 @@ from typing import Any, ClassVar
 
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
-from batchpush.delivery.deliverer import Deliverer
 from batchpush.delivery.ledger import Ledger
 from batchpush.documents import Document
 from batchpush.environment import Settings
@@ -33,6 +32,7 @@ from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Query, Stored
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.timing import Timing
+from batchpush.worker import Worker
 from emulators.batch import running
 from tests.tables import machine, write
 
@@ -80,7 +80,8 @@ async def deliver(size: int) -> dict[str, float]:
     client = BatchClient(settings, Timing(), RestKeyCache(read_key))
     ledger = Counting(lambda: firestore("(default)"), f"bench{uuid.uuid4().hex}")
     tasks = Queue(settings)
-    deliverer = Deliverer(ledger, client, tasks, settings)
+    worker = Worker(settings, lambda: firestore("(default)"), client, tasks)
+    worker.ledger = ledger
     change = Change(
         id=uuid.uuid4().hex,
         source="//firestore.googleapis.com/projects/p/databases/(default)",
@@ -93,9 +94,9 @@ async def deliver(size: int) -> dict[str, float]:
         function="outbox",
     )
     started = time.monotonic()
-    await deliverer.deliver(change, to_everybody(size))
+    await worker.deliverer.deliver(change, to_everybody(size))
     for task in tasks.tasks:
-        await deliverer.send_chunk(**task)
+        await worker.chunks.send(**task)
     row = {"seconds": time.monotonic() - started, **Counting.counts}
     entry = await ledger.read(change.delivery_id)
     assert entry is not None

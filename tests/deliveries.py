@@ -12,7 +12,6 @@ from typing import Any
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
-from batchpush.delivery.deliverer import Deliverer
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, Record, State
 from batchpush.environment import Settings
@@ -22,7 +21,8 @@ from batchpush.events.lookup import LookUp
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
-from batchpush.timing import Timing
+from batchpush.timing import Clock, Timing
+from batchpush.worker import Worker
 from tests.events import created
 from tests.firestore import Memory
 
@@ -75,20 +75,21 @@ def ledger_for(collection: str) -> Ledger:
     return Ledger(lambda: firestore, collection)
 
 
-def deliverer_for(url: str, collection: str, time: Time, **environment: str) -> Deliverer:
-    """A deliverer against a Batch stand-in and the Firestore emulator."""
+def worker_for(url: str, collection: str, time: Time, **environment: str) -> Worker:
+    """A worker against a Batch emulator and the Firestore emulator."""
     settings = Settings.from_environment(
-        {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url} | environment
+        {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url}
+        | {"DELIVERIES_COLLECTION": collection}
+        | environment
     )
-    return Deliverer(
-        ledger=ledger_for(collection),
-        tasks=Queue(settings),
-        client=BatchClient(settings, TIMING, RestKeyCache(_read_key)),
+    firestore = Firestore()
+    return Worker(
         settings=settings,
+        firestore=lambda: firestore,
+        client=BatchClient(settings, TIMING, RestKeyCache(_read_key)),
+        tasks=Queue(settings),
         timing=TIMING,
-        now=time.now,
-        jitter=lambda: 1.0,
-        sleep=time.sleep,
+        clock=Clock(time.now, lambda: 1.0, time.sleep),
     )
 
 
@@ -103,24 +104,24 @@ class Accepting:
         return Reply(201, b'{"token": "t"}')
 
 
-def deliverer_in(
+def worker_in(
     memory: Memory, now: Callable[[], datetime], client: Any = None, **environment: str
-) -> Deliverer:
-    """A deliverer against Firestore in memory and a Batch that takes everything, or this one."""
-    settings = Settings.from_environment({"BATCH_APPS": "ios=A,android=B"} | environment)
+) -> Worker:
+    """A worker against Firestore in memory and a Batch that takes everything, or this one."""
+    settings = Settings.from_environment(
+        {"BATCH_APPS": "ios=A,android=B", "DELIVERIES_COLLECTION": "d"} | environment
+    )
     firestore = memory.client()
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(0)
 
-    return Deliverer(
-        ledger=Ledger(lambda: firestore, "d"),
+    return Worker(
+        settings=settings,
+        firestore=lambda: firestore,
         client=client or Accepting(),
         tasks=Queue(settings),
-        settings=settings,
-        timing=Timing(),
-        now=now,
-        sleep=sleep,
+        clock=Clock(now, sleep=sleep),
     )
 
 

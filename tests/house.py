@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batchpush.batch_api.outcome import Reply
-from batchpush.delivery.deliverer import PushHandler
+from batchpush.delivery.planning import PushHandler
 from batchpush.delivery.record import Record, State
-from batchpush.delivery.resume import wake
 from batchpush.errors import TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.triggers import WATCHED, Watched
-from tests.deliveries import Queue, Time, deliverer_in
+from tests.deliveries import Queue, Time, worker_in
 from tests.events import changed, created
 from tests.firestore import Memory
 
@@ -52,7 +51,7 @@ class House:
         self.clock, self.memory, self.batch = Time(), Memory(), Batch()
         self.clock.value = EVENING
         apps = {"BATCH_APPS": "ios=A,android=B"}
-        self.made = deliverer_in(self.memory, self.clock.now, self.batch, **(apps | settings))
+        self.made = worker_in(self.memory, self.clock.now, self.batch, **(apps | settings))
         self.firestore = self.made.ledger.firestore
         self._watched = dict(WATCHED)
 
@@ -84,7 +83,7 @@ class House:
         await self.stores(path, fields)
 
         async def watching(change: Change) -> None:
-            await self.made.deliver(change, handler)
+            await self.made.deliverer.deliver(change, handler)
 
         WATCHED[handler.__name__] = Watched(pattern, watching)
         change = replace(
@@ -112,9 +111,9 @@ class House:
             for function, data in tasks:
                 try:
                     if function == "sendlater":
-                        await wake(self.made, data["delivery"])
+                        await self.made.resumption.resume(data["delivery"])
                     else:
-                        await self.made.send_chunk(data["delivery"], data["chunk"])
+                        await self.made.chunks.send(data["delivery"], data["chunk"])
                 except TryAgainLater:
                     self.tasks.tasks.append((function, data))
                     self.tasks.times.append(None)

@@ -13,6 +13,7 @@ from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.campaigns.reconcile import Publisher
 from batchpush.campaigns.store import Publications
 from batchpush.environment import Settings
+from batchpush.timing import Clock
 from emulators.batch import Batch
 from emulators.batch.server import create_app
 from emulators.serving import in_background
@@ -41,7 +42,7 @@ def publisher_for(url: str, clock: Time, **environment: str) -> Publisher:
     firestore = AsyncClient(project=PROJECT)
     return Publisher(
         Publications(lambda: firestore),
-        Caller(client, clock.now, lambda: 1.0, clock.sleep),
+        Caller(client, Clock(clock.now, lambda: 1.0, clock.sleep)),
         settings,
         TIMING,
     )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush.batch_api.requests import Caller
+from batchpush.timing import Clock
 
 CLIENT = cast(Any, None)
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -17,7 +18,7 @@ async def at_once(_: float) -> None:
 
 
 def caller(chance: float) -> Caller:
-    return Caller(CLIENT, lambda: NOW, lambda: chance, at_once)
+    return Caller(CLIENT, Clock(lambda: NOW, lambda: chance, at_once))
 
 
 @given(st.lists(st.integers(), unique=True), st.floats(0, 1))

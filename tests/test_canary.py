@@ -16,14 +16,14 @@ import batchpush
 import batchpush.cli.main as cli
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import RestKeyCache, key_reader
-from batchpush.delivery.deliverer import Deliverer
-from batchpush.delivery.ledger import Ledger
 from batchpush.environment import Settings, settings
 from batchpush.errors import TryAgainLater
 from batchpush.events.callables import CallableRequest, CallRefused, answer
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.timing import Clock
+from batchpush.worker import Worker
 from emulators import secret_manager
 from tests.deliveries import TIMING, Queue, Time, change_at, greet
 from tests.firestore import Memory
@@ -169,23 +169,23 @@ def secrets(service_account: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
         yield secrets.url
 
 
-def deliverer_for(url: str, secrets: str, memory: Memory, clock: Time) -> Deliverer:
+def worker_for(url: str, secrets: str, memory: Memory, clock: Time) -> Worker:
     chosen = Settings.from_environment(
         {
             "BATCH_APPS": f"ios={APP_KEYS[0]},android={APP_KEYS[1]}",
             "BATCH_API_URL": url,
             "SECRET_MANAGER_URL": secrets,
+            "DELIVERIES_COLLECTION": "d",
         }
     )
     firestore = memory.client()
-    return Deliverer(
-        ledger=Ledger(lambda: firestore, "d"),
+    return Worker(
+        settings=chosen,
+        firestore=lambda: firestore,
         client=BatchClient(chosen, TIMING, RestKeyCache(key_reader(chosen))),
         tasks=Queue(chosen),
-        settings=chosen,
         timing=TIMING,
-        now=clock.now,
-        sleep=clock.sleep,
+        clock=Clock(clock.now, sleep=clock.sleep),
     )
 
 
@@ -199,36 +199,36 @@ async def test_the_rest_key_is_never_seen(
 ) -> None:
     memory, clock = Memory(), Time()
     async with telltale(says) as url:
-        deliverer = deliverer_for(url, secrets, memory, clock)
-        await deliveries(deliverer, witness, clock)
-        witness.sees(deliverer, *vars(deliverer).values(), *memory.documents.values())
-        witness.sees(*vars(deliverer.client).values(), *vars(batchpush).values())
-        monkeypatch.setattr(cli, "deliverer", lambda: deliverer)
+        worker = worker_for(url, secrets, memory, clock)
+        await deliveries(worker, witness, clock)
+        witness.sees(worker, *vars(worker).values(), *memory.documents.values())
+        witness.sees(*vars(worker.client).values(), *vars(batchpush).values())
+        monkeypatch.setattr(cli, "worker", lambda: worker)
         ids = [name.rpartition("/")[2] for name in memory.documents if name.count("/") == 6]
         for record_id in ids:
             await operate("show", record_id)
         await operate("deliveries", "--json", "--state", "SENT", "REFUSED", "HELD", "RETRY")
         await operate("replay", *ids, "--send")
-        await deliverer.client.aclose()
+        await worker.client.aclose()
     logged = "\n".join((*capfd.readouterr(), witness.logged()))
     assert "push." in logged
     assert not found(CANARY, "\n".join((logged, *witness.seen)))
     assert not [key for key in APP_KEYS if key in logged]
 
 
-async def deliveries(deliverer: Deliverer, witness: Witness, clock: Time) -> None:
+async def deliveries(worker: Worker, witness: Witness, clock: Time) -> None:
     """An event for everything that may be delivered, each of them twice."""
     changes = [change_at(clock) for _ in range(3)]
     for _ in range(2):
         for change, handler in zip(changes, (greet, to_many, clumsy), strict=True):
-            await witness.watches(deliverer.deliver(change, handler))
+            await witness.watches(worker.deliverer.deliver(change, handler))
         clock.forward(TIMING.lease)
-    for name, task in deliverer.tasks.tasks[:1]:  # type: ignore[attr-defined]
+    for name, task in worker.tasks.tasks[:1]:  # type: ignore[attr-defined]
         witness.sees(name, task)
-        await witness.watches(deliverer.send_chunk(task["delivery"], task["chunk"]))
+        await witness.watches(worker.chunks.send(task["delivery"], task["chunk"]))
 
     async def called(call: CallableRequest) -> None:
-        await deliverer.deliver(call.change, greet)
+        await worker.deliverer.deliver(call.change, greet)
 
     await witness.watches(answer(called, "ann", {"request_id": "request-1"}))
 
@@ -236,4 +236,4 @@ async def deliveries(deliverer: Deliverer, witness: Witness, clock: Time) -> Non
 async def operate(*arguments: str) -> None:
     """The operator's command line, without its start and end."""
     chosen = cli.parser().parse_args(arguments)
-    await getattr(cli, arguments[0])(chosen, cli.deliverer())
+    await getattr(cli, arguments[0])(chosen, cli.worker())

@@ -26,7 +26,7 @@ from batchpush.environment import settings
 from batchpush.events.triggers import WATCHED
 from batchpush.google.clients import firestore, firestore_client
 from batchpush.google.firestore import Firestore, WriteConflict
-from batchpush.worker import deliverer
+from batchpush.worker import worker
 from emulators import batch
 from tests.deliveries import claimed
 from tests.network import counted
@@ -532,7 +532,7 @@ class Operator:
 
 def forget_clients() -> None:
     """The package's clients are bound to the event loop that they were made in."""
-    for made in (settings, deliverer, firestore, firestore_client):
+    for made in (settings, worker, firestore, firestore_client):
         made.cache_clear()
 
 

@@ -12,7 +12,7 @@ import pytest
 import main
 from batchpush import worker
 from benchmarks.load import event
-from tests.deliveries import deliverer_in
+from tests.deliveries import worker_in
 from tests.firestore import Memory
 from tests.garbage import Request
 
@@ -22,8 +22,8 @@ MAX_CALLS = 800  # of Python functions, without those of aiohttp, grpc and the s
 async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = deliverer_in(Memory(), now=lambda: datetime.now(UTC))
-    monkeypatch.setattr(worker, "deliverer", lambda: made)
+    made = worker_in(Memory(), now=lambda: datetime.now(UTC))
+    monkeypatch.setattr(worker, "worker", lambda: made)
     headers, body = event()
     for number in range(3):  # what is imported and kept comes with the first
         with counted() as calls:

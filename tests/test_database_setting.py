@@ -15,7 +15,7 @@ REFUSE = """
 import asyncio, json, sys
 from dataclasses import replace
 import main
-from batchpush.worker import deliverer
+from batchpush.worker import worker
 from batchpush.google.clients import firestore
 from batchpush.events.triggers import WATCHED
 from tests.events import created
@@ -29,7 +29,7 @@ async def refuse(path, source):
     for database in ("(default)", "orders"):
         documents = await firestore(database).read(reported)
         found[database] = {key: value.fields["state"] for key, value in documents.items()}
-    await deliverer().client.aclose()
+    await worker().client.aclose()
     print(json.dumps(found))
 
 asyncio.run(refuse(*sys.argv[1:]))

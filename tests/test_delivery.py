@@ -11,18 +11,20 @@ from typing import Any
 import pytest
 
 import batchpush.batch_api.requests
-import batchpush.delivery.deliverer
+import batchpush.delivery.planning
+import batchpush.delivery.sweep
 from batchpush.batch_api.breaker import FAILURES
-from batchpush.delivery.deliverer import Deliverer
 from batchpush.delivery.ledger import Entry
+from batchpush.delivery.plan import Plan
 from batchpush.delivery.record import CallState, Record, State
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway, LookUpFailed, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.worker import Worker
 from emulators import batch
-from tests.deliveries import REST_KEY, Queue, Time, change_at, deliverer_for, greet, rpcs
+from tests.deliveries import REST_KEY, Queue, Time, change_at, greet, rpcs, worker_for
 
 pytestmark = pytest.mark.suite
 
@@ -53,36 +55,34 @@ async def resends() -> int:
 
 
 @pytest.fixture
-async def deliverer(api: batch.Batch, clock: Time, resends: int) -> AsyncIterator[Deliverer]:
-    deliverer = deliverer_for(
-        api.url, f"t{uuid.uuid4().hex}", clock, MAX_AMBIGUOUS_RESENDS=str(resends)
-    )
-    yield deliverer
-    await deliverer.client.aclose()
+async def worker(api: batch.Batch, clock: Time, resends: int) -> AsyncIterator[Worker]:
+    worker = worker_for(api.url, f"t{uuid.uuid4().hex}", clock, MAX_AMBIGUOUS_RESENDS=str(resends))
+    yield worker
+    await worker.client.aclose()
 
 
-async def recorded(deliverer: Deliverer, change: Change) -> Record:
-    entry = await deliverer.ledger.read(change.delivery_id)
+async def recorded(worker: Worker, change: Change) -> Record:
+    entry = await worker.ledger.read(change.delivery_id)
     assert entry is not None
     return entry.record
 
 
-async def delivered(deliverer: Deliverer, change: Change, handler: Any = greet) -> Record:
+async def delivered(worker: Worker, change: Change, handler: Any = greet) -> Record:
     """The record after one delivery of the event, whether or not it is to come again."""
     try:
-        await deliverer.deliver(change, handler)
+        await worker.deliverer.deliver(change, handler)
     except DeliveryUnfinished:
-        record = await recorded(deliverer, change)
+        record = await recorded(worker, change)
         assert not record.is_settled
         return record
-    record = await recorded(deliverer, change)
+    record = await recorded(worker, change)
     assert record.is_settled
     return record
 
 
-async def planned(deliverer: Deliverer, change: Change) -> Record:
+async def planned(worker: Worker, change: Change) -> Record:
     """What a delivery of the event would claim."""
-    plan = await deliverer._plan(change, greet, None)
+    plan = await worker.deliverer.planner.plan(change, greet, None)
     assert plan is not None
     return plan.record
 
@@ -97,70 +97,70 @@ def calls_per_app(api: batch.Batch) -> dict[str, int]:
 
 
 async def test_a_good_delivery_is_two_writes_and_no_read(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    with rpcs(deliverer.ledger) as made:
-        await deliverer.deliver(change, greet)
+    with rpcs(worker.ledger) as made:
+        await worker.deliverer.deliver(change, greet)
     assert made == ["Commit", "Commit"]
-    record = await recorded(deliverer, change)
+    record = await recorded(worker, change)
     assert record.state is State.SENT
     assert record.expire_at == clock.now() + timedelta(days=30)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
 
 async def test_the_log_says_how_long_it_took_since_the_write(
-    deliverer: Deliverer, clock: Time, capsys: pytest.CaptureFixture[str]
+    worker: Worker, clock: Time, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change = change_at(clock)
     clock.forward(1.5)
-    await deliverer.deliver(change, greet)
+    await worker.deliverer.deliver(change, greet)
     ended = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert ended["message"] == "delivery.sent"
     assert ended["data"]["milliseconds"] == 1500
 
 
 async def test_an_event_that_comes_again_is_not_sent_again(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     for _ in range(3):
-        assert (await delivered(deliverer, change)).state is State.SENT
+        assert (await delivered(worker, change)).state is State.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
 
 async def test_two_functions_of_one_event_each_send_theirs(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     for function in ("first", "second"):
-        await deliverer.deliver(replace(change, function=function), greet)
+        await worker.deliverer.deliver(replace(change, function=function), greet)
     assert calls_per_app(api) == {"ios": 2, "android": 2}
 
 
-async def test_no_push_is_no_write(deliverer: Deliverer, clock: Time) -> None:
+async def test_no_push_is_no_write(worker: Worker, clock: Time) -> None:
     async def silent(change: Change, look_up: LookUp) -> None:
         return None
 
-    with rpcs(deliverer.ledger) as made:
-        await deliverer.deliver(change_at(clock), silent)
+    with rpcs(worker.ledger) as made:
+        await worker.deliverer.deliver(change_at(clock), silent)
     assert made == []
 
 
 async def test_an_accepted_call_is_not_repeated_because_another_failed(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batchpush.batch_api.requests, "MAX_ATTEMPTS", 1)
     api.fault(app="android", status=503, times=2)
     change = change_at(clock)
-    assert (await delivered(deliverer, change)).state is State.RETRY
-    assert (await delivered(deliverer, change)).state is State.RETRY
-    assert (await delivered(deliverer, change)).state is State.SENT
+    assert (await delivered(worker, change)).state is State.RETRY
+    assert (await delivered(worker, change)).state is State.RETRY
+    assert (await delivered(worker, change)).state is State.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 3}
 
 
 async def test_what_was_claimed_is_what_is_sent(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def other(change: Change, look_up: LookUp) -> Push:
         recipients = Recipients(custom_ids=["eve"])
@@ -169,8 +169,8 @@ async def test_what_was_claimed_is_what_is_sent(
     monkeypatch.setattr(batchpush.batch_api.requests, "MAX_ATTEMPTS", 1)
     api.fault(status=503, times=2)
     change = change_at(clock)
-    await delivered(deliverer, change)
-    await delivered(deliverer, change, other)
+    await delivered(worker, change)
+    await delivered(worker, change, other)
     assert {call["body"]["message"]["body"] for call in api.calls()} == {"Hello"}
 
 
@@ -196,7 +196,7 @@ async def test_what_was_claimed_is_what_is_sent(
     ],
 )
 async def test_what_becomes_of_a_call(
-    deliverer: Deliverer,
+    worker: Worker,
     clock: Time,
     api: batch.Batch,
     fault: dict[str, Any],
@@ -205,96 +205,94 @@ async def test_what_becomes_of_a_call(
     calls: int,
 ) -> None:
     api.fault(app="android", **fault)
-    record = await delivered(deliverer, change_at(clock))
+    record = await delivered(worker, change_at(clock))
     assert record.state is state
     assert states(record) == {"ios": CallState.ACCEPTED, "android": android}
     assert calls_per_app(api) == {"ios": 1, "android": calls}
 
 
 async def test_a_retry_after_is_waited_for_and_never_less(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=429, headers={"Retry-After": "7"})
-    await delivered(deliverer, change_at(clock))
+    await delivered(worker, change_at(clock))
     assert sum(clock.slept) == 7.0
 
 
 @pytest.mark.parametrize("resends", [0, 1, 2])
 @pytest.mark.parametrize("lost", [{"reset": True, "accept": True}, {"cut": True}, {"hang": True}])
 async def test_an_unknown_call_is_sent_again_so_often_and_then_held(
-    deliverer: Deliverer, api: batch.Batch, clock: Time, resends: int, lost: dict[str, Any]
+    worker: Worker, api: batch.Batch, clock: Time, resends: int, lost: dict[str, Any]
 ) -> None:
     api.fault(app="android", times=None, **lost)
     change = change_at(clock)
     for _ in range(resends):
-        assert (await delivered(deliverer, change)).state is State.RETRY
-    record = await delivered(deliverer, change)
+        assert (await delivered(worker, change)).state is State.RETRY
+    record = await delivered(worker, change)
     assert record.state is State.HELD
     assert states(record) == {"ios": CallState.ACCEPTED, "android": CallState.HELD}
-    await delivered(deliverer, change)
+    await delivered(worker, change)
     assert calls_per_app(api) == {"ios": 1, "android": 1 + resends}
 
 
 async def test_while_somebody_sends_the_event_is_to_come_again(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(delay=0.3, times=2)
     change = change_at(clock)
-    first = asyncio.create_task(deliverer.deliver(change, greet))
+    first = asyncio.create_task(worker.deliverer.deliver(change, greet))
     await asyncio.to_thread(api.wait_for_calls, 2)
     with pytest.raises(DeliveryUnfinished):
-        await deliverer.deliver(change, greet)
+        await worker.deliverer.deliver(change, greet)
     await first
-    await deliverer.deliver(change, greet)
+    await worker.deliverer.deliver(change, greet)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
 
 async def test_an_owner_whose_lease_ended_does_not_send_and_is_fenced_off(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    claimed = await planned(deliverer, change)
-    stale = await deliverer.ledger.claim(claimed)
+    claimed = await planned(worker, change)
+    stale = await worker.ledger.claim(claimed)
     clock.forward(61)
-    await deliverer.deliver(change, greet)
+    await worker.deliverer.deliver(change, greet)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
     with pytest.raises(DeliveryUnfinished):
-        await deliverer._finish(stale, stale.record)
+        await worker.sender.finish(stale, stale.record)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
-    assert (await recorded(deliverer, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is State.SENT
 
 
 @pytest.mark.parametrize(
     ("age", "state"), [(timedelta(minutes=59), State.SENT), (timedelta(hours=1), State.EXPIRED)]
 )
 async def test_what_is_too_old_is_recorded_and_not_sent(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, age: timedelta, state: State
+    worker: Worker, clock: Time, api: batch.Batch, age: timedelta, state: State
 ) -> None:
     change = replace(change_at(clock), time=clock.now() - age)
-    assert (await delivered(deliverer, change)).state is state
+    assert (await delivered(worker, change)).state is state
     assert len(api.calls()) == (2 if state is State.SENT else 0)
 
 
-async def test_a_push_says_itself_how_long_it_is_worth_sending(
-    deliverer: Deliverer, clock: Time
-) -> None:
+async def test_a_push_says_itself_how_long_it_is_worth_sending(worker: Worker, clock: Time) -> None:
     async def lasting(change: Change, look_up: LookUp) -> Push:
         return replace(await greet(change, look_up), best_before=timedelta(hours=6))
 
     change = replace(change_at(clock), time=clock.now() - timedelta(hours=5))
-    assert (await delivered(deliverer, change, lasting)).state is State.SENT
+    assert (await delivered(worker, change, lasting)).state is State.SENT
 
 
 async def test_no_try_begins_once_it_is_too_old(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(status=503, headers={"Retry-After": "20"}, times=None)
     change = replace(change_at(clock), time=clock.now() - timedelta(minutes=59, seconds=50))
-    record = await delivered(deliverer, change)
+    record = await delivered(worker, change)
     assert len(api.calls()) == 2
     clock.forward(20)
     assert record.state is State.RETRY
-    assert (await delivered(deliverer, change)).state is State.EXPIRED
+    assert (await delivered(worker, change)).state is State.EXPIRED
     assert len(api.calls()) == 2
 
 
@@ -310,63 +308,78 @@ class Mistake(Exception):
     ],
 )
 async def test_a_push_that_batch_would_refuse_is_recorded_with_its_field(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, push: dict[str, Any], reason: str
+    worker: Worker, clock: Time, api: batch.Batch, push: dict[str, Any], reason: str
 ) -> None:
     async def wrong(change: Change, look_up: LookUp) -> Push:
         return replace(await greet(change, look_up), **push)
 
-    record = await delivered(deliverer, change_at(clock), wrong)
+    record = await delivered(worker, change_at(clock), wrong)
     assert (record.state, record.reason) == (State.REFUSED, reason)
     assert api.calls() == []
 
 
 async def test_a_handlers_mistake_is_recorded_with_its_place_and_without_its_text(
-    deliverer: Deliverer, clock: Time
+    worker: Worker, clock: Time
 ) -> None:
     async def mistaken(change: Change, look_up: LookUp) -> Push:
         raise Mistake("something private")
 
-    record = await delivered(deliverer, change_at(clock), mistaken)
+    record = await delivered(worker, change_at(clock), mistaken)
     assert record.state is State.REFUSED
     assert record.reason is not None
     assert record.reason.startswith(f"Mistake at {__file__}:")
 
 
 async def test_a_document_without_a_field_is_recorded_with_its_name(
-    deliverer: Deliverer, clock: Time
+    worker: Worker, clock: Time
 ) -> None:
     async def reading(change: Change, look_up: LookUp) -> Push:
         return await greet(change, look_up) if change.document.string("name") else None
 
-    record = await delivered(deliverer, change_at(clock), reading)
+    record = await delivered(worker, change_at(clock), reading)
     assert (record.state, record.reason) == (State.REFUSED, "users/ann: name is missing")
 
 
 async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
-    deliverer: Deliverer, clock: Time
+    worker: Worker, clock: Time
 ) -> None:
     async def unread(change: Change, look_up: LookUp) -> Push:
         raise LookUpFailed("Firestore: ServiceUnavailable")
 
     change = change_at(clock)
     with pytest.raises(LookUpFailed):
-        await deliverer.deliver(change, unread)
+        await worker.deliverer.deliver(change, unread)
     clock.forward(6 * 3600)
-    record = await delivered(deliverer, change, unread)
+    record = await delivered(worker, change, unread)
     assert (record.state, record.reason) == (State.EXPIRED, "Firestore: ServiceUnavailable")
 
 
-async def test_the_outcome_is_mirrored_only_when_asked_for(
-    deliverer: Deliverer, clock: Time
+async def test_a_mistake_of_ours_is_not_recorded_as_the_handler_s(
+    worker: Worker, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The event is redelivered: a fixed version sends what this one could not."""
+
+    def broken(*_: Any) -> Plan:
+        raise KeyError("a mistake of ours")
+
+    change = change_at(clock)
+    with monkeypatch.context() as patched:
+        patched.setattr(batchpush.delivery.planning, "plan", broken)
+        with pytest.raises(KeyError):
+            await worker.deliverer.deliver(change, greet)
+    assert await worker.ledger.read(change.delivery_id) is None
+    assert (await delivered(worker, change)).state is State.SENT
+
+
+async def test_the_outcome_is_mirrored_only_when_asked_for(worker: Worker, clock: Time) -> None:
     path = f"rooms/{uuid.uuid4().hex}"
-    firestore = deliverer.ledger.firestore
+    firestore = worker.ledger.firestore
     for mirrored in ("false", "true"):
         environment = {"BATCH_APPS": "ios=IOSKEY", "MIRROR_DELIVERIES": mirrored}
-        one = replace(deliverer, settings=Settings.from_environment(environment))
+        one = replace(worker, settings=Settings.from_environment(environment))
         change = change_at(clock, path)
-        await one.deliver(change, greet)
-        record = await recorded(deliverer, change)
+        await one.deliverer.deliver(change, greet)
+        record = await recorded(worker, change)
         summary = f"{path}/deliveries/{record.id}"
         written = await firestore.read(summary)
         assert (summary in written) is (mirrored == "true")
@@ -384,13 +397,13 @@ def audience(count: int, length: int = 12) -> Any:
     return many
 
 
-async def hand_out(deliverer: Deliverer, times: int = 1) -> None:
+async def hand_out(worker: Worker, times: int = 1) -> None:
     """Call what the tasks call, each so often and all at once."""
-    assert isinstance(deliverer.tasks, Queue)
-    tasks, deliverer.tasks.tasks = deliverer.tasks.tasks, []
+    assert isinstance(worker.tasks, Queue)
+    tasks, worker.tasks.tasks = worker.tasks.tasks, []
     assert {function for function, _ in tasks} <= {"sendchunk"}
     await asyncio.gather(
-        *(deliverer.send_chunk(**data) for _, data in tasks for _ in range(times)),
+        *(worker.chunks.send(**data) for _, data in tasks for _ in range(times)),
         return_exceptions=True,
     )
 
@@ -405,15 +418,15 @@ def told(api: batch.Batch, app: str) -> list[str]:
     [(10_000, 12, 0), (10_001, 12, 2), (25_003, 12, 3), (4_000, 1_000, 5)],
 )
 async def test_a_large_audience_is_sent_in_chunks_by_tasks(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, count: int, length: int, chunks: int
+    worker: Worker, clock: Time, api: batch.Batch, count: int, length: int, chunks: int
 ) -> None:
     change = change_at(clock)
-    await deliverer.deliver(change, audience(count, length))
-    record = await recorded(deliverer, change)
+    await worker.deliverer.deliver(change, audience(count, length))
+    record = await recorded(worker, change)
     assert len(record.chunks) == chunks
     assert record.state is (State.RETRY if chunks else State.SENT)
-    await hand_out(deliverer)
-    assert (await recorded(deliverer, change)).state is State.SENT
+    await hand_out(worker)
+    assert (await recorded(worker, change)).state is State.SENT
     ids = sorted(f"{number:0>{length}}" for number in range(count))
     for app in APPS:
         assert told(api, app) == ids
@@ -421,75 +434,75 @@ async def test_a_large_audience_is_sent_in_chunks_by_tasks(
 
 
 async def test_a_large_audience_that_comes_again_and_tasks_that_come_twice_send_once(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     for _ in range(2):
-        await deliverer.deliver(change, audience(10_001))
-    await hand_out(deliverer, times=3)
-    assert (await recorded(deliverer, change)).state is State.SENT
-    await deliverer.deliver(change, audience(10_001))
-    await hand_out(deliverer)
+        await worker.deliverer.deliver(change, audience(10_001))
+    await hand_out(worker, times=3)
+    assert (await recorded(worker, change)).state is State.SENT
+    await worker.deliverer.deliver(change, audience(10_001))
+    await hand_out(worker)
     assert calls_per_app(api) == {"ios": 2, "android": 2}
 
 
 async def test_two_claims_of_a_large_audience_at_once_send_it_once(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    claims = (deliverer.deliver(change, audience(10_001)) for _ in range(3))
+    claims = (worker.deliverer.deliver(change, audience(10_001)) for _ in range(3))
     await asyncio.gather(*claims, return_exceptions=True)
-    await hand_out(deliverer)
-    assert (await recorded(deliverer, change)).state is State.SENT
+    await hand_out(worker)
+    assert (await recorded(worker, change)).state is State.SENT
     assert calls_per_app(api) == {"ios": 2, "android": 2}
 
 
 async def test_a_chunk_that_fails_is_sent_again_without_the_others(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     api.fault(app="android", status=504)
-    await deliverer.deliver(change, audience(10_001))
-    await hand_out(deliverer)
-    assert (await recorded(deliverer, change)).state is State.RETRY
+    await worker.deliverer.deliver(change, audience(10_001))
+    await hand_out(worker)
+    assert (await recorded(worker, change)).state is State.RETRY
     clock.forward(901)
-    await deliverer.sweep()
-    await hand_out(deliverer)
-    assert (await recorded(deliverer, change)).state is State.SENT
+    await worker.sweep.run()
+    await hand_out(worker)
+    assert (await recorded(worker, change)).state is State.SENT
     assert calls_per_app(api) == {"ios": 2, "android": 3}
 
 
 async def test_a_large_audience_whose_tasks_were_never_enqueued_is_swept_up(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
-    assert isinstance(deliverer.tasks, Queue)
+    assert isinstance(worker.tasks, Queue)
     change = change_at(clock)
-    deliverer.tasks.is_down = True
+    worker.tasks.is_down = True
     with pytest.raises(DeliveryUnfinished, match="every chunk"):
-        await deliverer.deliver(change, audience(10_001))
-    deliverer.tasks.is_down = False
-    clock.forward(deliverer.timing.redelivery)
-    await deliverer.sweep()
-    await hand_out(deliverer)
-    assert (await recorded(deliverer, change)).state is State.SENT
+        await worker.deliverer.deliver(change, audience(10_001))
+    worker.tasks.is_down = False
+    clock.forward(worker.timing.redelivery)
+    await worker.sweep.run()
+    await hand_out(worker)
+    assert (await recorded(worker, change)).state is State.SENT
 
 
 async def test_a_refused_chunk_can_be_replayed(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     api.fault(app="android", status=403)
-    await deliverer.deliver(change, audience(10_001))
-    await hand_out(deliverer)
-    assert (await recorded(deliverer, change)).state is State.REFUSED
-    entry = await deliverer.ledger.read(change.delivery_id)
+    await worker.deliverer.deliver(change, audience(10_001))
+    await hand_out(worker)
+    assert (await recorded(worker, change)).state is State.REFUSED
+    entry = await worker.ledger.read(change.delivery_id)
     assert entry is not None
-    assert (await deliverer.replay(entry, resend_unknown=False)).state is State.SENT
+    assert (await worker.replay.replay(entry, resend_unknown=False)).state is State.SENT
     assert calls_per_app(api) == {"ios": 2, "android": 3}
 
 
 async def test_an_audience_in_several_languages_is_one_record(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     async def many(change: Change, look_up: LookUp) -> Push:
         groups = [
@@ -500,9 +513,9 @@ async def test_an_audience_in_several_languages_is_one_record(
         return replace(await greet(change, look_up), recipients=groups, message=words)
 
     change = change_at(clock)
-    await deliverer.deliver(change, many)
-    await hand_out(deliverer)
-    assert (await recorded(deliverer, change)).state is State.SENT
+    await worker.deliverer.deliver(change, many)
+    await hand_out(worker)
+    assert (await recorded(worker, change)).state is State.SENT
     for app in APPS:
         assert len(told(api, app)) == len(set(told(api, app))) == 25_002
 
@@ -511,106 +524,106 @@ async def test_an_audience_in_several_languages_is_one_record(
 
 
 async def test_the_sweep_takes_up_a_lease_that_ended(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    claimed = await planned(deliverer, change)
-    await deliverer.ledger.claim(claimed)
-    await deliverer.sweep()
+    claimed = await planned(worker, change)
+    await worker.ledger.claim(claimed)
+    await worker.sweep.run()
     assert api.calls() == []
     clock.forward(61)
-    await deliverer.sweep()
-    assert (await recorded(deliverer, change)).state is State.SENT
+    await worker.sweep.run()
+    assert (await recorded(worker, change)).state is State.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
 
 async def test_the_sweep_leaves_a_retry_to_the_platform_for_a_while(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=504)
     change = change_at(clock)
-    await delivered(deliverer, change)
-    await deliverer.sweep()
+    await delivered(worker, change)
+    await worker.sweep.run()
     assert calls_per_app(api) == {"ios": 1, "android": 1}
     clock.forward(901)
-    await deliverer.sweep()
-    assert (await recorded(deliverer, change)).state is State.SENT
+    await worker.sweep.run()
+    assert (await recorded(worker, change)).state is State.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 2}
 
 
 async def test_the_sweep_records_what_became_too_old(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(status=504, times=2)
     change = change_at(clock)
-    await delivered(deliverer, change)
+    await delivered(worker, change)
     clock.forward(3601)
-    await deliverer.sweep()
-    assert (await recorded(deliverer, change)).state is State.EXPIRED
+    await worker.sweep.run()
+    assert (await recorded(worker, change)).state is State.EXPIRED
     assert len(api.calls()) == 2
 
 
 async def test_a_sweep_is_bounded_and_the_next_goes_on(
-    deliverer: Deliverer, clock: Time, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.delivery.deliverer, "SWEEP_LIMIT", 3)
+    monkeypatch.setattr(batchpush.delivery.sweep, "MAX_SWEPT", 3)
     for _ in range(7):
-        claimed = await planned(deliverer, change_at(clock))
-        await deliverer.ledger.claim(claimed)
+        claimed = await planned(worker, change_at(clock))
+        await worker.ledger.claim(claimed)
     clock.forward(61)
     left = []
     for _ in range(3):
-        await deliverer.sweep()
-        left.append(len(await deliverer.ledger.unsettled("0", 10)))
+        await worker.sweep.run()
+        left.append(len(await worker.ledger.unsettled("0", 10)))
     assert left == [4, 1, 0]
 
 
 async def test_an_app_that_is_no_longer_deployed_is_refused_by_name(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     change = change_at(clock)
-    claimed = await planned(deliverer, change)
+    claimed = await planned(worker, change)
     calls = (replace(claimed.calls[0], app="tv"), *claimed.calls[1:])
-    await deliverer.ledger.claim(replace(claimed, calls=calls))
+    await worker.ledger.claim(replace(claimed, calls=calls))
     clock.forward(61)
-    await deliverer.sweep()
-    record = await recorded(deliverer, change)
+    await worker.sweep.run()
+    record = await recorded(worker, change)
     assert record.state is State.REFUSED
     assert record.calls[0].problem == "BATCH_APPS has no tv any more"
     assert calls_per_app(api) == {"ios": 0, "android": 1}
 
 
 async def test_one_record_does_not_keep_the_sweep_from_the_others(
-    deliverer: Deliverer, clock: Time, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = [change_at(clock) for _ in range(3)]
     for change in changes:
-        claimed = await planned(deliverer, change)
-        await deliverer.ledger.claim(claimed)
+        claimed = await planned(worker, change)
+        await worker.ledger.claim(claimed)
     clock.forward(61)
-    send_all = deliverer._send_all
+    send_all = worker.sender.send
 
     async def failing(entry: Entry, record: Record) -> Entry:
         if entry.record.event_id == changes[0].id:
             raise ValueError("a mistake of ours")
         return await send_all(entry, record)
 
-    monkeypatch.setattr(deliverer, "_send_all", failing)
-    await deliverer.sweep()
-    states_ = [(await recorded(deliverer, change)).state for change in changes]
+    monkeypatch.setattr(worker.sender, "send", failing)
+    await worker.sweep.run()
+    states_ = [(await recorded(worker, change)).state for change in changes]
     assert states_ == [State.CLAIMED, State.SENT, State.SENT]
 
 
 async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=403)
     change = change_at(clock)
-    await delivered(deliverer, change)
-    entry = await deliverer.ledger.read(change.delivery_id)
+    await delivered(worker, change)
+    entry = await worker.ledger.read(change.delivery_id)
     assert entry is not None
     clock.forward(24 * 3600)
-    assert (await deliverer.replay(entry, resend_unknown=False)).state is State.SENT
+    assert (await worker.replay.replay(entry, resend_unknown=False)).state is State.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 2}
 
 
@@ -618,29 +631,29 @@ async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
 
 
 async def test_an_outage_does_not_burn_the_instance(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(status=503, times=None)
     while calls_per_app(api)["ios"] < FAILURES:
-        await delivered(deliverer, change_at(clock))
-    with rpcs(deliverer.ledger) as made:
+        await delivered(worker, change_at(clock))
+    with rpcs(worker.ledger) as made:
         for _ in range(10):
             with pytest.raises(EventTurnedAway, match="does not answer"):
-                await deliverer.deliver(change_at(clock), greet)
+                await worker.deliverer.deliver(change_at(clock), greet)
     assert made == []
     assert calls_per_app(api) == {"ios": FAILURES, "android": FAILURES}
     assert sum(clock.slept) < 60
     api.clear_faults()
     clock.forward(6)
-    assert (await delivered(deliverer, change_at(clock))).state is State.SENT
+    assert (await delivered(worker, change_at(clock))).state is State.SENT
 
 
 async def test_an_outage_of_one_app_leaves_the_others_alone(
-    deliverer: Deliverer, clock: Time, api: batch.Batch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=503, times=None)
     for _ in range(5):
-        record = await delivered(deliverer, change_at(clock))
+        record = await delivered(worker, change_at(clock))
         assert states(record)["ios"] is CallState.ACCEPTED
 
 
@@ -648,26 +661,26 @@ async def test_an_outage_of_one_app_leaves_the_others_alone(
 
 
 async def test_the_rest_key_is_in_no_record_and_no_line(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, capsys: pytest.CaptureFixture[str]
+    worker: Worker, clock: Time, api: batch.Batch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for fault in ({"status": 400}, {"status": 401}, {"reset": True}, {"hang": True}):
         api.fault(app="android", **fault)
-        record = await delivered(deliverer, change_at(clock))
+        record = await delivered(worker, change_at(clock))
         assert REST_KEY not in repr(record) + json.dumps(record.bodies)
     assert REST_KEY not in capsys.readouterr().out
-    assert REST_KEY not in repr(deliverer)
+    assert REST_KEY not in repr(worker)
 
 
 async def test_without_a_key_nothing_is_sent_and_the_event_comes_again(
-    deliverer: Deliverer, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from batchpush.errors import RestKeyUnavailable
 
     async def none() -> None:
         raise RestKeyUnavailable("secret: NotFound")
 
-    monkeypatch.setattr(deliverer.client._rest_key, "get", none)
-    record = await delivered(deliverer, change_at(clock))
+    monkeypatch.setattr(worker.client._rest_key, "get", none)
+    record = await delivered(worker, change_at(clock))
     assert record.state is State.RETRY
     assert record.calls[0].problem == "secret: NotFound"
     assert api.calls() == []

@@ -13,15 +13,15 @@ import pytest
 
 import batchpush.events.lookup
 from batchpush.cli import main as cli
-from batchpush.cli import terminal
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.delivery.waiting import Joined
 from batchpush.environment import Settings
+from batchpush.errors import LookUpFailed
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.pushes.push import Message, Push, Recipients
-from tests.deliveries import Time, change_at, claimed, deliverer_in
+from tests.deliveries import Time, change_at, claimed, worker_in
 from tests.events import DATABASE
 from tests.firestore import Memory, Operation
 
@@ -35,12 +35,12 @@ class House:
         self.clock = Time()
         self.memory = Memory()
         self.capsys = capsys
-        self.made = deliverer_in(self.memory, self.clock.now)
+        self.made = worker_in(self.memory, self.clock.now)
         self.sources("firestore")
 
     def sources(self, sources: str, **more: str) -> None:
-        environment = {"BATCH_APPS": "ios=A", "SOURCES": sources} | more
-        self.made = replace(self.made, settings=Settings.from_environment(environment))
+        environment = {"BATCH_APPS": "ios=A", "SOURCES": sources, "DELIVERIES_COLLECTION": "d"}
+        self.made = replace(self.made, settings=Settings.from_environment(environment | more))
 
     async def stores(self, path: str, document: Mapping[str, Any]) -> None:
         client = self.memory.client()
@@ -221,8 +221,10 @@ async def test_after_all_that_a_person_does_no_record_has_any_of_their_ids(house
         raise change.document.invalid("text", "is missing")
 
     for number in range(3):  # the first goes at once, the others wait
-        await house.made.deliver(change_at(house.clock, f"users/ann/x/m{number}"), message)
-    await house.made.deliver(change_at(house.clock, "carts/ann"), invalid)
+        await house.made.deliverer.deliver(
+            change_at(house.clock, f"users/ann/x/m{number}"), message
+        )
+    await house.made.deliverer.deliver(change_at(house.clock, "carts/ann"), invalid)
     assert any(INSTALL.encode() in each for each in house.stored().values())
     assert (await house.erases("ann"))[0] == 1  # one waits still
     ledger: Ledger = house.made.ledger
@@ -232,7 +234,9 @@ async def test_after_all_that_a_person_does_no_record_has_any_of_their_ids(house
     assert entry is not None
     assert entry.record.waits_for == {"custom_ids": ["bob"]}
     woken = entry.record.woken("x", house.clock.now())
-    await house.made.end(entry, woken.ended(State.OBSOLETE, "nobody is left to be told"), None)
+    await house.made.resumption.end(
+        entry, woken.ended(State.OBSOLETE, "nobody is left to be told"), None
+    )
     assert (await house.erases("ann"))[0] == 0
     for path, content in house.stored().items():
         assert b"ann" not in content, path
@@ -290,7 +294,7 @@ async def test_a_realtime_database_that_cannot_be_read_does_not_go_unnoticed(
     house.sources("firestore,database")
     one = sent("ann", source=DATABASE)
     await house.holds(one)
-    with pytest.raises(terminal.CannotDo, match=r"users/ann of demo, .* --batch-id"):
+    with pytest.raises(LookUpFailed, match=r"users/ann of demo, .* --batch-id"):
         await house.erases("ann")
     assert await record(house, one) == one
     assert (await house.erases("ann", INSTALL))[1][-1] == "1 changed, 0 left"

@@ -20,13 +20,13 @@ import pytest
 from batchpush import Change, Limit, LookUp, Message, Push, QuietHours, Recipients
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.batch_api.requests import MAX_ATTEMPTS
-from batchpush.delivery.deliverer import Deliverer
-from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
 from batchpush.events.triggers import WATCHED, Watched
 from batchpush.google.firestore import FirestoreRefused, FirestoreUnavailable
+from batchpush.timing import Clock
+from batchpush.worker import Worker
 from tests.deliveries import TIMING, Queue, Time, change_at, greet
 from tests.figures import figure
 from tests.firestore import Memory, Operation
@@ -121,30 +121,28 @@ class Cell:
             {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "MAX_AMBIGUOUS_RESENDS": str(k)}
         )
         self.change = change_at(self.time)
-        self.deliverer = self.process(self.batch)
+        self.worker = self.process(self.batch)
         self.deliveries = 0
 
-    def process(self, batch: Batch) -> Deliverer:
-        return Deliverer(
-            ledger=Ledger(lambda: self.firestore, "d"),
+    def process(self, batch: Batch) -> Worker:
+        return Worker(
+            settings=self.settings,
+            firestore=lambda: self.firestore,
             client=batch,  # type: ignore[arg-type]
             tasks=Queue(self.settings),
-            settings=self.settings,
             timing=TIMING,
-            now=self.time.now,
-            jitter=lambda: 1.0,
-            sleep=self.time.sleep,
+            clock=Clock(self.time.now, lambda: 1.0, self.time.sleep),
         )
 
     async def deliver(self) -> bool:
         """Whether the event is done; whatever else is raised fails the test."""
         self.deliveries += 1
         try:
-            await self.deliverer.deliver(self.change, greet)
+            await self.worker.deliverer.deliver(self.change, greet)
         except TryAgainLater:
             return False
         except Killed:
-            self.deliverer = self.process(self.batch)
+            self.worker = self.process(self.batch)
             return False
         finally:
             self.batch.is_first = False
@@ -156,7 +154,7 @@ class Cell:
         strike, self.memory.strike = self.memory.strike, None
         is_first, self.batch.is_first = self.batch.is_first, False
         try:
-            await self.process(self.batch).deliver(self.change, greet)
+            await self.process(self.batch).deliverer.deliver(self.change, greet)
         except TryAgainLater:
             pass
         finally:
@@ -165,7 +163,7 @@ class Cell:
     async def record(self) -> Record:
         (name,) = self.memory.documents  # one event is one record
         change = self.change
-        entry = await self.deliverer.ledger.read(change.delivery_id)
+        entry = await self.worker.ledger.read(change.delivery_id)
         assert entry is not None
         assert name.endswith(entry.record.id)
         return entry.record
@@ -400,7 +398,7 @@ class Night:
     async def deliver(self) -> bool:
         self.deliveries += 1
         try:
-            await self.made.deliver(self.change, greet_both)
+            await self.made.deliverer.deliver(self.change, greet_both)
         except (TryAgainLater, Killed):
             return False
         finally:
@@ -411,22 +409,22 @@ class Night:
     async def rival(self) -> None:
         strike, self.memory.strike = self.memory.strike, None
         with suppress(TryAgainLater):
-            await self.made.deliver(self.change, greet_both)
+            await self.made.deliverer.deliver(self.change, greet_both)
         self.memory.strike = strike
 
     async def morning(self) -> None:
         """What was not done by the evening's redeliveries is the sweep's, and the tasks'."""
         WATCHED[self.change.function] = Watched("users/{user_id}", self._served)
         self.time.forward(self.made.timing.redelivery)
-        await self.made.sweep()
+        await self.made.sweep.run()
         await self.house.run_tasks(max(MORNING, self.time.now()))
         self.time.forward(self.made.timing.redelivery + 1)
-        await self.made.sweep()
+        await self.made.sweep.run()
         await self.house.run_tasks(self.time.now())
         self.house.close()
 
     async def _served(self, change: Change) -> None:
-        await self.made.deliver(change, greet_both)
+        await self.made.deliverer.deliver(change, greet_both)
 
 
 async def greet_both(change: Change, look_up: LookUp) -> Push:

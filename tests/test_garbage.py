@@ -24,7 +24,7 @@ from batchpush.events.triggers import WATCHED as TRIGGERS
 from batchpush.google.firestore import messages
 from batchpush.google.realtime_database import RealtimeDatabase
 from batchpush.google.sources import Instance
-from tests.deliveries import deliverer_in
+from tests.deliveries import worker_in
 from tests.events import database_body
 from tests.figures import figure
 from tests.firestore import Memory
@@ -105,8 +105,8 @@ def garbage() -> Garbage:
 def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
     memory = Garbled(garbage)
     firestore = memory.client()
-    made = deliverer_in(memory, now=lambda: NOW)
-    monkeypatch.setattr(worker, "deliverer", lambda: made)
+    made = worker_in(memory, now=lambda: NOW)
+    monkeypatch.setattr(worker, "worker", lambda: made)
     monkeypatch.setattr(lookup, "firestore", lambda database: firestore)
     realtime = RealtimeDatabase(Instance("demo", "us-central1"), Garbling(garbage), owner)
     for module in (lookup, report):

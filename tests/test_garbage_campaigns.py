@@ -23,11 +23,10 @@ from google.protobuf.message import DecodeError
 import main
 from batchpush import worker
 from batchpush.batch_api.outcome import Reply
-from batchpush.batch_api.requests import Caller
-from batchpush.campaigns.articles import Newsroom
-from batchpush.campaigns.reconcile import Publisher
-from batchpush.campaigns.store import Publications
 from batchpush.environment import Settings
+from batchpush.google.cloud_tasks import Tasks
+from batchpush.google.firestore import Firestore
+from batchpush.timing import Clock
 from emulators.firestore import to_fields
 from tests.events import DOCUMENTS
 from tests.figures import figure
@@ -145,9 +144,13 @@ class World:
         self.api = Api(self.garbage)
         self.firestore = AsyncClient(project="demo-batchpush", credentials=AnonymousCredentials())
         self.firestore._firestore_api_internal = self.api
-        caller = Caller(Batch(self.garbage), lambda: NOW, lambda: 0.5, at_once)  # type: ignore[arg-type]
-        self.publisher = Publisher(Publications(lambda: self.firestore), caller, SETTINGS)
-        self.newsroom = Newsroom(lambda: self.firestore, SETTINGS, lambda: NOW)
+        self.worker = worker.Worker(
+            SETTINGS,
+            firestore=Firestore,
+            client=Batch(self.garbage),  # type: ignore[arg-type]
+            tasks=Tasks(SETTINGS),
+            clock=Clock(lambda: NOW, lambda: 0.5, at_once),
+        )
 
     def event(self, collection: str, number: int) -> Request:
         """A document is written, and may be another one by the time that its event comes."""
@@ -171,10 +174,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(worker, "publisher", lambda: world.publisher)
-    monkeypatch.setattr(worker, "newsroom", lambda: world.newsroom)
-    monkeypatch.setattr(worker, "caller", lambda: world.publisher.caller)
-    monkeypatch.setattr(worker, "settings", lambda: SETTINGS)
+    monkeypatch.setattr(worker, "worker", lambda: world.worker)
     monkeypatch.setattr(worker, "firestore_client", lambda _: world.firestore)
     return world
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-import batchpush.delivery.deliverer
-from batchpush.delivery.deliverer import Deliverer
+import batchpush.delivery.sweep
 from batchpush.delivery.record import CallState, Record, State
 from batchpush.environment import Settings
 from batchpush.google.firestore import FirestoreUnavailable, WriteConflict
-from tests.deliveries import Time, change_at, claimed, deliverer_in, greet, ledger_for
+from batchpush.worker import Worker
+from tests.deliveries import Time, change_at, claimed, greet, ledger_for, worker_in
 from tests.firestore import Memory, Operation
 
 WHERE = ["memory", pytest.param("emulator", marks=pytest.mark.suite)]
@@ -24,65 +24,66 @@ def clock() -> Time:
     return Time()
 
 
-def made_in(memory: Memory, clock: Time, **environment: str) -> Deliverer:
-    made = deliverer_in(memory, clock.now)
+def made_in(memory: Memory, clock: Time, **environment: str) -> Worker:
+    made = worker_in(memory, clock.now)
     return replace(made, settings=Settings.from_environment(APPS | environment))
 
 
 @pytest.fixture(params=WHERE)
-async def made(request: pytest.FixtureRequest, clock: Time) -> Deliverer:
+async def made(request: pytest.FixtureRequest, clock: Time) -> Worker:
     made = made_in(Memory(), clock)
     if request.param == "emulator":
         made.ledger = ledger_for(f"t{uuid.uuid4().hex}")
     return made
 
 
-async def delivered(made: Deliverer, clock: Time) -> Record:
-    await made.deliver(change_at(clock), greet)
+async def delivered(made: Worker, clock: Time) -> Record:
+    await made.deliverer.deliver(change_at(clock), greet)
     return await the_only(made, State.SENT)
 
 
-async def the_only(made: Deliverer, *states: State) -> Record:
+async def the_only(made: Worker, *states: State) -> Record:
     (record,) = [record async for record in made.ledger.each(states)]
     return record
 
 
 async def test_what_batch_accepted_is_forgotten_after_seven_days_and_that_it_did_is_not(
-    made: Deliverer, clock: Time
+    made: Worker, clock: Time
 ) -> None:
     record = await delivered(made, clock)
     clock.forward(timedelta(days=7).total_seconds())
-    await made.sweep()
+    await made.sweep.run()
     assert await the_only(made, State.SENT) == record
     assert record.bodies
     clock.forward(timedelta(days=1).total_seconds())
-    await made.sweep()
+    await made.sweep.run()
     assert await the_only(made, State.SENT) == replace(record, bodies=(), bodies_until=None)
 
 
 @pytest.mark.parametrize("state", [State.REFUSED, State.HELD, State.EXPIRED])
 async def test_what_a_person_may_replay_is_kept_as_long_as_its_record(
-    made: Deliverer, clock: Time, state: State
+    made: Worker, clock: Time, state: State
 ) -> None:
     entry = await made.ledger.claim(claimed(bodies=('{"recipients":{"custom_ids":["bob"]}}',)))
     ends = {State.REFUSED: "refused", State.HELD: "held", State.EXPIRED: "expired"}
     calls = [replace(call, state=CallState(ends[state])) for call in entry.record.calls]
-    await made._written(entry, entry.record.after(calls, clock.now()))
+    await made.sender.write(entry, entry.record.after(calls, clock.now()))
     clock.forward(timedelta(days=29).total_seconds())
-    await made.sweep()
+    await made.sweep.run()
     assert (await the_only(made, state)).bodies == entry.record.bodies
 
 
-async def test_the_chunks_of_a_large_audience_go_the_same_way(made: Deliverer, clock: Time) -> None:
+async def test_the_chunks_of_a_large_audience_go_the_same_way(made: Worker, clock: Time) -> None:
     large = claimed(calls=(), bodies=(), chunks=("first-00000",))
-    of_chunks = replace(made, ledger=made.ledger.chunks_of(large.id))
+    of_chunks = replace(made)
+    of_chunks.ledger = made.ledger.chunks_of(large.id)
     chunk = claimed(id="first-00000", state=State.RETRY, lease_until=None)
     await made.ledger.claim(large)
     await of_chunks.ledger.prepare([chunk])
-    await made.send_chunk(large.id, chunk.id)
+    await made.chunks.send(large.id, chunk.id)
     assert (await the_only(of_chunks, State.SENT)).bodies == chunk.bodies
     clock.forward(timedelta(days=8).total_seconds())
-    await made.sweep()
+    await made.sweep.run()
     assert (await the_only(of_chunks, State.SENT)).bodies == ()
 
 
@@ -99,18 +100,18 @@ async def test_an_event_takes_no_further_write_where_bodies_go_at_once_or_with_t
     assert memory.operations[:2] == operations
     memory.operations.clear()
     clock.forward(timedelta(days=29).total_seconds())
-    await made.sweep()
+    await made.sweep.run()
     assert set(memory.operations) == {"query"}
 
 
 async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
     clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchpush.delivery.deliverer, "DROPPED_AT_ONCE", 3)
+    monkeypatch.setattr(batchpush.delivery.sweep, "DROPPED_AT_ONCE", 3)
     memory = Memory()
     made = made_in(memory, clock)
     for _ in range(13):
-        await made.deliver(change_at(clock), greet)
+        await made.deliverer.deliver(change_at(clock), greet)
     clock.forward(timedelta(days=8).total_seconds())
 
     async def slow(name: str, operation: Operation) -> Any:
@@ -121,7 +122,7 @@ async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
     memory.strike = slow
     left = []
     for _ in range(2):
-        await made.sweep()
+        await made.sweep.run()
         left.append(sum([bool(each.bodies) async for each in made.ledger.each([State.SENT])]))
     assert left == [4, 0]
     assert memory.operations.count("record") == 5
@@ -143,9 +144,9 @@ async def test_what_stands_in_the_way_is_said_and_the_next_sweep_tries_again(
         return operation()
 
     memory.strike = failing
-    await made._drop_old_bodies()
+    await made.sweep.drop_old_bodies()
     assert '"bodies.kept"' in capsys.readouterr().out
     memory.strike = None
     assert (await the_only(made, State.SENT)).bodies
-    await made.sweep()
+    await made.sweep.run()
     assert not (await the_only(made, State.SENT)).bodies

@@ -12,17 +12,17 @@ from google.cloud.firestore import AsyncClient
 
 import batchpush.events.lookup
 from batchpush import Change, Push
-from batchpush.delivery.deliverer import Deliverer, PushHandler
 from batchpush.delivery.erasure import without
+from batchpush.delivery.planning import PushHandler
 from batchpush.delivery.record import Record, State
-from batchpush.delivery.resume import SHORT_WAIT, wake
+from batchpush.delivery.resume import SHORT_WAIT
 from batchpush.errors import DeliveryUnfinished, LookUpFailed, MalformedEvent
 from batchpush.events.lookup import LookUp
 from batchpush.events.triggers import WATCHED, Watched
-from batchpush.worker import send_waiting_delivery
+from batchpush.worker import Worker, send_waiting_delivery
 from emulators import batch
 from handlers import credit_limits, friend_requests, game_turns, messages
-from tests.deliveries import REST_KEY, Queue, Time, deliverer_for
+from tests.deliveries import REST_KEY, Queue, Time, worker_for
 from tests.events import created
 
 pytestmark = pytest.mark.suite
@@ -40,9 +40,9 @@ def server() -> Iterator[batch.Batch]:
 
 
 class House:
-    """A deliverer, the documents that its handlers read, and a clock that stands at EVENING."""
+    """A worker, the documents that its handlers read, and a clock that stands at EVENING."""
 
-    def __init__(self, made: Deliverer, clock: Time, api: batch.Batch) -> None:
+    def __init__(self, made: Worker, clock: Time, api: batch.Batch) -> None:
         self.made, self.clock, self.api = made, clock, api
         self.id = uuid.uuid4().hex[:12]
 
@@ -67,7 +67,7 @@ class House:
         function = f"{handler.__name__}_{self.id}"
 
         async def watching(change: Change) -> None:
-            await self.made.deliver(change, handler)
+            await self.made.deliverer.deliver(change, handler)
 
         WATCHED[function] = Watched(self.path(pattern), watching)
         change = replace(
@@ -114,7 +114,7 @@ class House:
     async def morning(self, at: datetime = MORNING) -> None:
         self.clock.value = at
         for delivery, _ in self.tasks():
-            await wake(self.made, delivery)
+            await self.made.resumption.resume(delivery)
 
     def told(self) -> list[tuple[str, str]]:
         """Whom an app told what, in order."""
@@ -132,12 +132,12 @@ async def house_for(
 ) -> AsyncIterator[Callable[..., House]]:
     server.clear_faults()
     server.clear()
-    made: list[Deliverer] = []
+    made: list[Worker] = []
 
     def build(**environment: str) -> House:
         clock = Time()
         clock.value = EVENING
-        made.append(deliverer_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
+        made.append(worker_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
         client = made[0].ledger.firestore
         monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
         return House(made[0], clock, server)
@@ -163,7 +163,7 @@ async def test_who_sleeps_is_told_in_the_morning(house: House) -> None:
     assert (record.calls, house.told()) == ((), [])
     assert house.tasks() == [(record.id, MORNING)]
     house.clock.value = MORNING
-    await wake(house.made, record.id)
+    await house.made.resumption.resume(record.id)
     assert house.told() == [("bob", "Someone would like to be your friend")]
     record = await house.record(change)
     assert (record.state, record.not_before) == (State.SENT, None)
@@ -188,7 +188,7 @@ async def test_the_same_event_and_the_same_task_again_change_nothing(house: Hous
     await WATCHED[change.function].function(change)
     await house.morning()
     record = await house.record(change)
-    await wake(house.made, record.id)
+    await house.made.resumption.resume(record.id)
     await WATCHED[change.function].function(change)
     assert len(house.told()) == 1
 
@@ -197,7 +197,7 @@ async def test_tasks_that_come_twice_at_once_send_once(house: House) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     record = await house.record(await house.friend_request(bob))
     house.clock.value = MORNING
-    woken = [wake(house.made, record.id) for _ in range(8)]
+    woken = [house.made.resumption.resume(record.id) for _ in range(8)]
     await asyncio.gather(*woken, return_exceptions=True)
     assert len(house.told()) == 1
 
@@ -295,9 +295,9 @@ async def test_a_task_that_comes_early_waits_or_comes_again(house: House) -> Non
     record = await house.record(await house.friend_request(bob))
     house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT + 1)
     with pytest.raises(DeliveryUnfinished, match="it has to wait still"):
-        await wake(house.made, record.id)
+        await house.made.resumption.resume(record.id)
     house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT)
-    await wake(house.made, record.id)
+    await house.made.resumption.resume(record.id)
     assert house.clock.slept[-1] == SHORT_WAIT
     assert len(house.told()) == 1
 
@@ -314,12 +314,12 @@ async def test_without_cloud_tasks_the_event_comes_again_and_nothing_is_lost(
     (delivery,) = [each async for each in house.made.ledger.overdue(MORNING + timedelta(1))]
     assert house.tasks() == []
     house.clock.value = MORNING + timedelta(seconds=899)
-    await house.made.sweep()
+    await house.made.sweep.run()
     assert house.tasks() == [], "a task may come a little late"
     house.clock.value = MORNING + timedelta(seconds=901)
-    await house.made.sweep()
+    await house.made.sweep.run()
     assert [name for name, _ in house.tasks()] == [delivery]
-    await wake(house.made, delivery)
+    await house.made.resumption.resume(delivery)
     assert len(house.told()) == 1
 
 
@@ -352,14 +352,14 @@ async def test_a_look_up_that_fails_in_the_morning_is_tried_again(
         async def unread(change: Change, look_up: LookUp) -> Push:
             raise LookUpFailed("Firestore: ServiceUnavailable")
 
-        await house.made.deliver(change, unread)
+        await house.made.deliverer.deliver(change, unread)
 
     house.clock.value = MORNING
     WATCHED[record.function] = replace(WATCHED[record.function], function=blind)
     with pytest.raises(LookUpFailed):
-        await wake(house.made, record.id)
+        await house.made.resumption.resume(record.id)
     WATCHED[record.function] = replace(WATCHED[record.function], function=handler)
-    await wake(house.made, record.id)
+    await house.made.resumption.resume(record.id)
     assert len(house.told()) == 1
 
 
@@ -387,7 +387,7 @@ async def test_a_task_without_a_delivery_never_comes_again(data: dict[str, Any])
 
 
 async def test_a_task_whose_record_is_gone_is_done(house: House) -> None:
-    await wake(house.made, "0" * 64)
+    await house.made.resumption.resume("0" * 64)
 
 
 # Bursts
@@ -469,7 +469,7 @@ async def test_a_message_that_joins_as_the_burst_is_told_is_told_as_well(chat: H
         await chat.message(f"m{number}", f"Hello {number}")
     ((delivery, _),) = chat.tasks()
     chat.clock.forward(30)
-    await asyncio.gather(wake(chat.made, delivery), chat.message("m3", "Hello 3"))
+    await asyncio.gather(chat.made.resumption.resume(delivery), chat.message("m3", "Hello 3"))
     await chat.morning(chat.clock.now() + timedelta(seconds=31))
     told = [text for who, text in chat.told() if who == "bob"]
     assert sorted(told) in (["2 new messages", "Hello 0", "Hello 3"], ["3 new messages", "Hello 0"])

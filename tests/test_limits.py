@@ -110,7 +110,7 @@ async def test_an_event_that_comes_again_is_not_counted_again(house: House) -> N
     await conversation(house, "c1", "ann", "bob")
     change = await writes(house, "ann", "c1", "m1")
     for _ in range(30):
-        await house.made.deliver(change, messages.new_message)
+        await house.made.deliverer.deliver(change, messages.new_message)
     await writes(house, "ann", "c1", "m2")
     assert told(house) == {("bob", "ann"): 2}
 
@@ -133,7 +133,7 @@ async def test_what_is_over_the_limit_is_logged_once_and_counted_no_more(
 async def test_another_process_learns_of_the_limit_before_it_sends(house: House) -> None:
     await conversation(house, "c1", "ann", "bob")
     for number in range(40):
-        house.made.known = Known()  # each event is another process's
+        house.made.deliverer.planner.known = Known()  # each event is another process's
         await writes(house, "ann", "c1", f"m{number}")
     assert told(house) == {("bob", "ann"): 20}
 

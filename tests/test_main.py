@@ -182,7 +182,7 @@ def test_no_other_database_is_named_in_the_code() -> None:
         for file in Path("batchpush").rglob("*.py")
         if '"(default)"' in file.read_text(encoding="utf-8")
     ]
-    assert sorted(naming) == ["firestore.py", "settings.py"]
+    assert sorted(naming) == ["environment.py", "firestore.py"]
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ async def test_a_message_that_was_sent_long_ago_is_history(
 
 async def test_a_message_that_waited_is_not_history() -> None:
     documents = (Document("conversations/c1/messages/m1", READ | {"sent_at": EVENT}),)
-    late = Late(documents, None, None)
+    late = Late(documents)
     change = replace(message(), time=EVENT + timedelta(hours=9), after=documents[0], late=late)
     assert await new_message(change, Stored(STORED)) is not None
 
@@ -421,7 +421,7 @@ async def test_who_has_read_a_message_that_waited_is_not_told_and_the_others_are
     fields: dict[str, Any], told: list[str]
 ) -> None:
     change = message(**READ, **fields)
-    late = Late((change.document,), None, None)
+    late = Late((change.document,))
     push = await new_message(replace(change, late=late), Stored(STORED))
     assert list(read_by(push)) == told
 

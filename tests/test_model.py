@@ -1,6 +1,6 @@
 """Every way in which a few deliveries of one event can interleave, with a few faults.
 
-The model steps through what `Deliverer` does, with the same pure functions for every decision;
+The model steps through what `Worker` does, with the same pure functions for every decision;
 Firestore is a register with a create that has one winner and an update under a fence. It is
 explored exhaustively.
 """

@@ -93,7 +93,7 @@ async def test_carts_that_are_due_while_batch_is_down_are_all_told_later(house: 
         await house.stores(f"carts/u{number}", {"items": ["hat"], "updated_at": touched})
 
     async def reminded(cart: Change) -> None:
-        await house.made.deliver(cart, remind)
+        await house.made.deliverer.deliver(cart, remind)
 
     look = Untouched(lambda: house.firestore, house.clock.now)
     house.batch.answer = MAINTENANCE
@@ -103,7 +103,7 @@ async def test_carts_that_are_due_while_batch_is_down_are_all_told_later(house: 
     for _ in range(4):
         house.clock.forward(1000)
         await look.call(reminded, pattern, day)
-        await house.made.sweep()
+        await house.made.sweep.run()
     assert Counter(who for who, _ in house.told()) == {f"u{number}": 1 for number in range(60)}
 
 
@@ -122,7 +122,7 @@ async def test_a_cart_that_fails_each_time_keeps_nobody_else_from_being_told(
         return Push(group_id="cart", recipients=people, message=Message("Still there"))
 
     async def reminded(cart: Change) -> None:
-        await house.made.deliver(cart, remind)
+        await house.made.deliverer.deliver(cart, remind)
 
     look = Untouched(lambda: house.firestore, house.clock.now)
     for _ in range(2):
@@ -169,7 +169,7 @@ async def test_what_firestore_never_stores_ends_in_a_small_record_that_says_why(
     record = await house.record(change)
     assert (record.state, record.bodies, record.calls) == (State.REFUSED, (), ())
     assert record.reason == "Firestore: INVALID_ARGUMENT: the document is too large"
-    await house.made.deliver(change, messages.new_message)
+    await house.made.deliverer.deliver(change, messages.new_message)
     assert house.told() == [], "and it does not come again"
 
 
@@ -191,7 +191,7 @@ async def test_an_outcome_that_cannot_be_stored_is_stored_in_fewer_words(
     change = await message(house, "m1")
     assert (await house.record(change)).state is State.SENT
     house.clock.forward(1000)
-    await house.made.sweep()
+    await house.made.sweep.run()
     assert len(house.told()) == 1, "what Batch accepted is not sent again"
     assert len(logged(capsys, "record.reduced")) == 1
 
@@ -238,7 +238,7 @@ async def test_without_cloud_tasks_those_who_are_awake_are_told_and_the_others_l
     assert record.state is State.RETRY
     assert {call.unknown for call in record.calls} == {0}, "nothing is in doubt"
     house.tasks.is_down = False
-    await house.made.deliver(await _same(house, record), messages.new_message)
+    await house.made.deliverer.deliver(await _same(house, record), messages.new_message)
     assert {each.state for each in await house.records()} == {State.SENT, State.WAITING}
     await house.run_tasks(MORNING)
     assert house.told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
@@ -262,7 +262,7 @@ async def test_the_sweep_makes_the_tasks_that_nobody_else_made(house: House) -> 
         await message(house, "m1")
     house.tasks.is_down = False
     house.clock.forward(house.made.timing.redelivery)
-    await house.made.sweep()
+    await house.made.sweep.run()
     assert len(house.tasks.tasks) == 1
     await house.run_tasks(MORNING)
     assert house.told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
@@ -278,7 +278,7 @@ async def test_where_all_sleep_and_no_task_is_made_the_sweep_finds_them_in_the_m
         await message(house, "m1")
     house.tasks.is_down = False
     house.clock.value = MORNING + timedelta(seconds=house.made.timing.redelivery + 1)
-    await house.made.sweep()
+    await house.made.sweep.run()
     await house.run_tasks(house.clock.now())
     assert house.told() == [("bob", "Hello m1")]
 
@@ -299,7 +299,7 @@ async def test_a_large_audience_without_cloud_tasks_is_resumed_and_no_chunk_make
         await house.happens(crowd, "crowds/{crowd_id}", {}, crowd_id="x", event_id="e1")
     house.tasks.is_down = False
     house.clock.forward(house.made.timing.redelivery)
-    await house.made.sweep()
+    await house.made.sweep.run()
     made = Counter(function for function, _ in house.tasks.tasks)
     assert made == {"sendchunk": 2, "sendlater": 1}
     chunks = [task for task in house.tasks.tasks if task[0] == "sendchunk"]
@@ -402,7 +402,7 @@ async def test_what_waits_for_a_database_that_is_none_ends_with_a_reason(house: 
     await house.made.ledger.claim(strange)
     house.clock.value = MORNING + timedelta(seconds=house.made.timing.redelivery + 1)
     for _ in range(2):
-        await house.made.sweep()
+        await house.made.sweep.run()
         await house.run_tasks(house.clock.now())
     entry = await house.made.ledger.read(strange.id)
     assert entry is not None
@@ -536,7 +536,7 @@ async def test_a_record_that_cannot_be_read_keeps_the_sweep_from_no_other(
     for number in range(3):
         await garbage_in_ledger(house, f"{number:064}", **fields)
     house.clock.forward(house.made.timing.redelivery)
-    await house.made.sweep()
+    await house.made.sweep.run()
     assert house.told() == [("bob", "Hello m1")]
     assert [record.state for record in await house.records()] == [State.SENT]
     assert len(logged(capsys, "record.unreadable")) >= 3
@@ -561,9 +561,9 @@ async def test_firestore_that_fails_once_keeps_the_sweep_from_no_other_record(
         return operation()
 
     house.memory.strike = strike
-    await house.made.sweep()
+    await house.made.sweep.run()
     assert len(house.told()) == 1
-    await house.made.sweep()
+    await house.made.sweep.run()
     assert len(house.told()) == 2
 
 
@@ -576,7 +576,7 @@ async def test_whatever_is_overdue_gets_a_task_however_much_it_is(house: House) 
         await house.made.ledger.claim(waiting)
     house.tasks.tasks.clear()
     house.clock.value = MORNING + timedelta(seconds=house.made.timing.redelivery + 1)
-    await house.made.sweep()
+    await house.made.sweep.run()
     made = [data["delivery"] for _, data in house.tasks.tasks]
     assert len(made) == len(set(made)) == 121
 

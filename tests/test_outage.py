@@ -18,15 +18,14 @@ import pytest
 
 from batchpush.batch_api.breaker import FAILURES
 from batchpush.batch_api.outcome import Reply
-from batchpush.delivery.deliverer import Deliverer
-from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import State
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.pushes.push import Message, Push, Recipients
-from batchpush.timing import Timing
+from batchpush.timing import Clock
+from batchpush.worker import Worker
 from tests.deliveries import Queue
 from tests.events import created
 from tests.figures import figure
@@ -119,23 +118,22 @@ class World:
         await asyncio.sleep(0.02)
         return operation()
 
-    def deliverer(self, instance: int) -> Deliverer:
+    def worker(self, instance: int) -> Worker:
         firestore = self.memory.client()
-        return Deliverer(
-            ledger=Ledger(lambda: firestore, "d"),
+        return Worker(
+            settings=SETTINGS,
+            firestore=lambda: firestore,
             client=Line(self.batch, instance),  # type: ignore[arg-type]
             tasks=Queue(SETTINGS),
-            settings=SETTINGS,
-            timing=Timing(),
-            now=now,
+            clock=Clock(now),
         )
 
     def _instance(self, number: int) -> Callable[[str], Awaitable[None]]:
-        deliverer = self.deliverer(number)
+        worker = self.worker(number)
 
         async def deliver(event: str) -> None:
             at = START + timedelta(seconds=self.events[event])
-            await deliverer.deliver(event_at(at, event), greet)
+            await worker.deliverer.deliver(event_at(at, event), greet)
 
         return deliver
 
@@ -233,21 +231,21 @@ def test_a_storm_of_429_is_given_the_time_that_it_asks_for() -> None:
 # What an event finds while Batch is away
 
 
-async def tripped() -> tuple[World, Deliverer]:
+async def tripped() -> tuple[World, Worker]:
     """An instance that has seen Batch fail, and its world without a record."""
     world = World(lambda: in_maintenance)
-    deliverer = world.deliverer(0)
+    worker = world.worker(0)
     for app in SETTINGS.batch_apps:
         for _ in range(FAILURES):
-            deliverer.breakers[app].record_failure(now(), None)
-    return world, deliverer
+            worker.caller.breakers[app].record_failure(now(), None)
+    return world, worker
 
 
 def test_an_event_that_is_turned_away_costs_firestore_nothing() -> None:
     async def turned_away() -> None:
-        world, deliverer = await tripped()
+        world, worker = await tripped()
         with pytest.raises(EventTurnedAway, match="does not answer"):
-            await deliverer.deliver(event_at(now()), greet)
+            await worker.deliverer.deliver(event_at(now()), greet)
         assert world.memory.operations == []
 
     run(turned_away())
@@ -258,11 +256,11 @@ def test_an_event_that_is_turned_away_costs_firestore_nothing() -> None:
 )
 def test_before_the_platform_gives_up_there_is_a_record(age: timedelta, state: State) -> None:
     async def recorded() -> State:
-        world, deliverer = await tripped()
+        world, worker = await tripped()
         with suppress(DeliveryUnfinished):
-            await deliverer.deliver(event_at(now() - age), lasting)
+            await worker.deliverer.deliver(event_at(now() - age), lasting)
         (record_id,) = (name.rpartition("/")[2] for name in world.memory.documents)
-        entry = await deliverer.ledger.read(record_id)
+        entry = await worker.ledger.read(record_id)
         assert entry is not None
         return entry.record.state
 
@@ -271,10 +269,10 @@ def test_before_the_platform_gives_up_there_is_a_record(age: timedelta, state: S
 
 def test_while_one_app_is_well_its_calls_go() -> None:
     async def half() -> World:
-        world, deliverer = await tripped()
-        deliverer.breakers["ios"].record_success()
+        world, worker = await tripped()
+        worker.caller.breakers["ios"].record_success()
         with pytest.raises(DeliveryUnfinished, match="not every call"):
-            await deliverer.deliver(event_at(now()), greet)
+            await worker.deliverer.deliver(event_at(now()), greet)
         return world
 
     assert {call.app for call in run(half()).batch.calls} == {"ios"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush import InvalidDocument, InvalidPush, Push
-from batchpush.delivery.plan import plan
+from batchpush.delivery.plan import Context, plan
 from batchpush.documents import Reference
 from handlers.outbox import outbox
 from tests.deliveries import claimed
@@ -66,7 +66,9 @@ async def test_the_fields_of_the_back_end_are_not_sent_and_the_outcome_names_the
     assert only_body(push) == LEAST
     assert push.ignored == ("created_at", "created_by", "delivery")
     planned = plan(
-        claimed(event_time=AT), push, since=AT, now=AT, lease_until=AT, apps=("ios", "android")
+        claimed(event_time=AT),
+        push,
+        Context(since=AT, now=AT, lease_until=AT, apps=("ios", "android")),
     )
     assert planned.record.summary()["ignored"] == ["created_at", "created_by", "delivery"]
     assert "ignored" not in claimed().summary()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import batchpush.events.change
 import handlers.people
 from batchpush import Document, InvalidDocument, Message, Push, QuietHours, Recipients
-from batchpush.delivery.plan import plan
+from batchpush.delivery.plan import Context, plan
 from batchpush.delivery.record import State
 from batchpush.documents import Reference
 from batchpush.pushes.push import ID_LISTS
@@ -281,7 +281,9 @@ def claimed_for(told: Sequence[Person]) -> set[str]:
     """What is claimed for them: the bodies of the calls."""
     said = in_their_words(told, lambda reader: Message(f"In {reader.language}"))
     push = Push(group_id="g", recipients=recipients(told, at_any_hour=True), message=said)
-    planned = plan(claimed(), push, since=NIGHT, now=NIGHT, lease_until=NIGHT, apps=("ios",))
+    planned = plan(
+        claimed(), push, Context(since=NIGHT, now=NIGHT, lease_until=NIGHT, apps=("ios",))
+    )
     assert planned.large is None
     assert planned.record.state is State.CLAIMED
     return set(planned.record.bodies)

@@ -11,7 +11,7 @@ import batchpush.delivery.plan
 from batchpush import Message, Push, QuietHours, Recipients
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.ledger import _to_document
-from batchpush.delivery.plan import CALL_BYTES, Plan, plan
+from batchpush.delivery.plan import CALL_BYTES, Context, Plan, plan
 from batchpush.delivery.record import Record, State
 from batchpush.delivery.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import InvalidPush
@@ -48,11 +48,13 @@ def planned(push: Push, since: datetime = NOW, **given: Any) -> Plan:
     return plan(
         RECORD,
         push,
-        since=since,
-        now=NOW,
-        lease_until=LEASE_UNTIL,
-        apps=("ios", "android"),
-        **given,
+        Context(
+            since=since,
+            now=NOW,
+            lease_until=LEASE_UNTIL,
+            apps=("ios", "android"),
+            **given,
+        ),
     )
 
 

@@ -264,7 +264,7 @@ LEAVES = {
     "await batchpush.pull_results()": "sends pushes",
     "await batchpush.send_delivery_chunk({'delivery': 'a', 'chunk': 'b'})": "sends pushes",
     "await batchpush.send_waiting_delivery({'delivery': 'a'})": "sends pushes",
-    "batchpush.delivery.deliverer.deliverer()": "sends pushes",
+    "batchpush.worker.worker()": "sends pushes",
     "await batchpush.google.clients.firestore('(default)').commit([])": "writes to Firestore",
     "write_with_google_s_client()": "uses the network",
     "post()": "uses the network",

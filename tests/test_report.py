@@ -9,7 +9,7 @@ import main
 from batchpush import worker
 from batchpush.delivery.record import State
 from batchpush.delivery.report import report
-from tests.deliveries import claimed, deliverer_in
+from tests.deliveries import claimed, worker_in
 from tests.events import DATABASE, database_body, database_headers
 from tests.firestore import Memory
 from tests.garbage import Request
@@ -76,8 +76,8 @@ async def test_a_push_that_was_deleted_is_neither_made_again_nor_refused(
     database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     memory = Memory()
-    made = deliverer_in(memory, now=lambda: settled().created_at)
-    monkeypatch.setattr(worker, "deliverer", lambda: made)
+    made = worker_in(memory, now=lambda: settled().created_at)
+    monkeypatch.setattr(worker, "worker", lambda: made)
     written = {"delivery": {"state": {"function": "outbox_rtdb", "state": "SENT"}}}
     headers = database_headers("pushes/p1")
     assert await main.outbox_rtdb(Request(headers, database_body(None, written))) == ("done", 200)

@@ -23,8 +23,9 @@ from batchpush.batch_api.rest_key import (
 )
 from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
+from batchpush.timing import Clock
 from emulators import secret_manager
-from tests.deliveries import Time, change_at, deliverer_in, greet
+from tests.deliveries import Time, change_at, greet, worker_in
 from tests.firestore import Memory
 
 SECRET = "projects/demo-batchpush/secrets/batch-rest-api-key"
@@ -256,11 +257,11 @@ async def test_what_is_wrong_with_a_secret_is_in_the_record_and_in_the_log(
 ) -> None:
     manager.add_version("demo-batchpush", "batch-rest-api-key", f'{{"key": "{HEX}"}}')
     memory, clock = Memory(), Time()
-    made = replace(deliverer_in(memory, clock.now), jitter=lambda: 1.0, sleep=clock.sleep)
+    made = replace(worker_in(memory, clock.now), clock=Clock(clock.now, lambda: 1.0, clock.sleep))
     made.client = BatchClient(made.settings, made.timing, RestKeyCache(reader(manager)))
     change = change_at(clock)
     with pytest.raises(TryAgainLater):
-        await made.deliver(change, greet)
+        await made.deliverer.deliver(change, greet)
     entry = await made.ledger.read(change.delivery_id)
     assert entry is not None
     said = f"{SECRET}: the latest version is JSON; it must be the REST key alone"

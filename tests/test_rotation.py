@@ -10,10 +10,9 @@ import pytest
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
-from batchpush.delivery.deliverer import Deliverer
-from batchpush.delivery.ledger import Ledger
 from batchpush.environment import Settings
-from batchpush.timing import Timing
+from batchpush.timing import Clock, Timing
+from batchpush.worker import Worker
 from tests.deliveries import Queue, greet
 from tests.events import created
 from tests.figures import figure
@@ -62,13 +61,12 @@ class World:
 
         client = Client(self, RestKeyCache(read, clock=seconds))
         firestore = self.memory.client()
-        ledger, queue = Ledger(lambda: firestore, "d"), Queue(SETTINGS)
-        deliverer = Deliverer(ledger, client, queue, SETTINGS, now=now)
+        worker = Worker(SETTINGS, lambda: firestore, client, Queue(SETTINGS), clock=Clock(now))
 
         async def deliver(event: int) -> None:
             at = START + timedelta(seconds=event / PER_SECOND)
             change = replace(created(f"users/{event}", {}), id=str(event), time=at)
-            await deliverer.deliver(change, greet)
+            await worker.deliverer.deliver(change, greet)
 
         return deliver
 

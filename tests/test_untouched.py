@@ -15,7 +15,7 @@ from batchpush.events.untouched import Untouched
 from batchpush.google.firestore import Firestore, Query, Stored
 from batchpush.pushes.push import Push
 from emulators import batch
-from tests.deliveries import REST_KEY, Time, deliverer_for, remind
+from tests.deliveries import REST_KEY, Time, remind, worker_for
 
 pytestmark = pytest.mark.suite
 
@@ -45,8 +45,8 @@ class Shop:
 
     def __init__(self, url: str, clock: Time) -> None:
         self.clock = clock
-        self.deliverer = deliverer_for(url, f"t{uuid.uuid4().hex}", clock, BATCH_APPS="ios=IOSKEY")
-        self.ledger = self.deliverer.ledger
+        self.worker = worker_for(url, f"t{uuid.uuid4().hex}", clock, BATCH_APPS="ios=IOSKEY")
+        self.ledger = self.worker.ledger
         self.client = AsyncClient(project="demo-batchpush")
         self.firestore = Firestore()
         self.collection = f"c{uuid.uuid4().hex}"
@@ -58,7 +58,7 @@ class Shop:
             return await remind(cart, look_up)
 
         async def reminded(cart: Change) -> None:
-            await self.deliverer.deliver(cart, remind_unless_broken)
+            await self.worker.deliverer.deliver(cart, remind_unless_broken)
 
         reminded.__name__ = f"remind_{self.collection}"
         self.function = reminded
@@ -76,7 +76,7 @@ class Shop:
 async def shop(api: batch.Batch, clock: Time) -> AsyncIterator[Shop]:
     shop = Shop(api.url, clock)
     yield shop
-    await shop.deliverer.client.aclose()
+    await shop.worker.client.aclose()
 
 
 def told(api: batch.Batch) -> list[str]:
@@ -121,8 +121,8 @@ async def test_what_batch_did_not_take_is_left_to_the_sweep(shop: Shop, api: bat
     api.clear_faults()
     await shop.look()
     assert len(told(api)) == 5
-    shop.clock.forward(shop.deliverer.timing.redelivery)
-    await shop.deliverer.sweep()
+    shop.clock.forward(shop.worker.timing.redelivery)
+    await shop.worker.sweep.run()
     assert len(told(api)) == 6
 
 

@@ -1,4 +1,4 @@
-"""One call to Batch, tried until it is settled or its time is up."""
+"""One call to Batch, attempted until it is settled or its time is up."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -19,6 +19,7 @@ from batchpush.batch_api.outcome import (
     wait_before,
 )
 from batchpush.errors import RestKeyUnavailable
+from batchpush.timing import Clock
 
 MAX_ATTEMPTS = 5  # of one call in one delivery
 
@@ -37,31 +38,27 @@ class Request:
 
 @dataclass
 class Caller:
-    """Time, chance and sleep come from outside."""
-
     client: BatchClient
-    now: Callable[[], datetime]
-    jitter: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
+    clock: Clock
     breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
 
     def from_anywhere(self, items: Sequence[Item]) -> list[Item]:
         """The items, begun with any of them: each is among the first, where time is short."""
-        first = int(self.jitter() * len(items))
+        first = int(self.clock.jitter() * len(items))
         return [*items[first:], *items[:first]]
 
     async def call(self, app: str, request: Request, stop: datetime) -> tuple[Outcome, Reply]:
-        """What came of the last try; none begins at `stop` or later."""
+        """What came of the last attempt; none begins at `stop` or later."""
         last = Outcome.NOT_SENT, Reply(sent=False, problem="Batch does not answer at present")
 
         def ask() -> Awaitable[Reply]:
             return self.client.request(app, request.method, request.route, request.body)
 
-        async for rule, reply in self.tries(app, ask, stop, request.is_proof):
+        async for rule, reply in self.attempts(app, ask, stop, request.is_proof):
             last = rule.outcome, reply
         return last
 
-    async def tries(
+    async def attempts(
         self,
         app: str,
         ask: Callable[[], Awaitable[Reply]],
@@ -78,21 +75,21 @@ class Caller:
             if rule.then is Then.DONE:
                 breaker.record_success()
             else:
-                breaker.record_failure(self.now(), retry_after(reply, self.now()))
+                breaker.record_failure(self.clock.now(), retry_after(reply, self.clock.now()))
             yield rule, reply
             if rule.then is not Then.AGAIN:
                 break
-            pause = wait_before(attempt, reply, self.now(), self.jitter)
+            pause = wait_before(attempt, reply, self.clock.now(), self.clock.jitter)
 
     async def _turn_comes(self, breaker: Breaker, pause: float, stop: datetime) -> bool:
         """Wait until a call may go; False when its time is up first, or Batch seems to be down."""
-        while wait := max(pause, breaker.pause(self.now())):
-            if self.now() + timedelta(seconds=wait) >= stop:
+        while wait := max(pause, breaker.pause(self.clock.now())):
+            if self.clock.now() + timedelta(seconds=wait) >= stop:
                 return False
-            await self.sleep(wait)
+            await self.clock.sleep(wait)
             pause = 0.0
         # Looked at last: a process that was frozen wakes up here, long after its lease.
-        return breaker.allow_request(self.now()) and self.now() < stop
+        return breaker.allow_request(self.clock.now()) and self.clock.now() < stop
 
 
 async def _reply(ask: Callable[[], Awaitable[Reply]]) -> Reply:

@@ -27,10 +27,11 @@ from batchpush.campaigns.state import (
 from batchpush.campaigns.store import Known, Publications, Seen
 from batchpush.documents import Document
 from batchpush.environment import Settings
-from batchpush.errors import DeliveryUnfinished, EventTurnedAway, TryAgainLater
+from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.google.firestore import WriteConflict
-from batchpush.logs import about, log, reason_of
+from batchpush.logs import log, reason_of
 from batchpush.pushes.campaign import Campaign
+from batchpush.sweeping import on_its_own
 from batchpush.timing import Timing
 
 CampaignHandler = Callable[[Document], Campaign | None]
@@ -126,16 +127,14 @@ class Publisher:
             wish,
             owner=secrets.token_hex(8),
             now=now,
-            lease_until=now + timedelta(seconds=self.timing.lease),
+            lease_until=self.timing.lease_until(now),
         )
         return await self.publications.write(known, claimed)
 
     async def _called(self, known: Known, request: Request) -> tuple[Outcome, Reply]:
         lease_until = known.publication.lease_until
         assert lease_until is not None
-        begun = lease_until - timedelta(seconds=self.timing.lease)
-        stop = begun + timedelta(seconds=self.timing.budget)
-        return await self.caller.call(known.app, request, stop)
+        return await self.caller.call(known.app, request, self.timing.last_start(lease_until))
 
     async def _looked_for(self, known: Known, wish: Wish) -> Publication:
         """What Batch's list says of creates that were not answered."""
@@ -176,13 +175,7 @@ class Publisher:
         for campaign in self.caller.from_anywhere(await self._abandoned()):
             if self._now() >= stop:
                 break  # what is under way must end before the platform ends the function
-            with about(function="sweep", event_id=None, document=campaign):
-                try:
-                    await self.publish(campaign, handler)
-                except TryAgainLater as error:
-                    log("WARNING", "event.unfinished", error=error)
-                except Exception as error:  # one campaign must not keep the sweep from the others
-                    log("ERROR", "event.crashed", error=error)
+            await on_its_own(self.publish(campaign, handler), function="sweep", document=campaign)
 
     async def _abandoned(self) -> list[str]:
         """The paths of the campaigns."""
@@ -203,7 +196,7 @@ class Publisher:
         return since >= timedelta(seconds=self.timing.redelivery) or since < -SKEW
 
     def _now(self) -> datetime:
-        return self.caller.now()
+        return self.caller.clock.now()
 
 
 def _request(step: Step, publication: Publication, wish: Wish) -> Request:

@@ -10,7 +10,7 @@ last one in the index, so that finding them all takes one read per group, and no
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -22,10 +22,10 @@ from batchpush.batch_api.requests import Caller, Request
 from batchpush.campaigns.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
 from batchpush.campaigns.store import Known, Publications
 from batchpush.environment import Settings
-from batchpush.errors import TryAgainLater
 from batchpush.google.clients import asked, queried, read_all
 from batchpush.google.firestore import WriteConflict
-from batchpush.logs import about, log
+from batchpush.logs import log
+from batchpush.sweeping import on_its_own
 
 DEV = "DEV"  # so do Dev keys begin; Batch has no statistics for them
 STATS = "stats"  # the subcollection of a campaign's state in one app
@@ -55,7 +55,7 @@ class Pull:
     failed: int = 0
 
     def __post_init__(self) -> None:
-        self.begun = self.caller.now()
+        self.begun = self.caller.clock.now()
         self.stop = self.begun + PULL_WITHIN
         keys = self.settings.batch_apps.items()
         self.apps = [app for app, key in keys if not key.startswith(DEV)]
@@ -73,17 +73,7 @@ class Pull:
         due = await self.publications.with_stats_due(by, MAX_PER_RUN)
         for known in self.caller.from_anywhere(due):
             if not known.publication.is_claimed:
-                await self._on_its_own(known.path, self._campaign(known))
-
-    async def _on_its_own(self, path: str | None, work: Awaitable[None]) -> None:
-        """What goes wrong with one must not keep the others from their results."""
-        with about(function="pull_stats", event_id=None, document=path):
-            try:
-                await work
-            except TryAgainLater as error:
-                log("WARNING", "event.unfinished", error=error)
-            except Exception as error:
-                log("ERROR", "event.crashed", error=error)
+                await on_its_own(self._campaign(known), function="pull_stats", document=known.path)
 
     async def _campaign(self, known: Known) -> None:
         publication = known.publication
@@ -114,7 +104,7 @@ class Pull:
     async def _groups(self) -> None:
         for group_id in self.caller.from_anywhere(await self.results.group_ids()):
             for app in self.apps:
-                await self._on_its_own(None, self._group(app, group_id))
+                await on_its_own(self._group(app, group_id), function="pull_stats")
 
     async def _group(self, app: str, group_id: str) -> None:
         today = self.begun.date()
@@ -135,9 +125,9 @@ class Pull:
 
     async def _asked(self, app: str, route: str) -> tuple[Outcome, list[Any]]:
         """What came of the question, and Batch's rows."""
-        if self.caller.now() >= self.stop:
+        if self.caller.clock.now() >= self.stop:
             return Outcome.NOT_SENT, []
-        await self.caller.sleep(PAUSE)
+        await self.caller.clock.sleep(PAUSE)
         outcome, reply = await self.caller.call(app, Request("GET", route, _has_detail), self.stop)
         self.asked += 1
         if outcome is Outcome.ACCEPTED:

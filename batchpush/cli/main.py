@@ -36,20 +36,19 @@ from batchpush.cli.terminal import (
     user_id,
     warn_of_emulators,
 )
-from batchpush.delivery.deliverer import REPLAY_WITHIN, Deliverer
-from batchpush.delivery.erase import erased, person_of
 from batchpush.delivery.ledger import Entry
 from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.replay import REPLAY_WITHIN
 from batchpush.errors import ConfigurationError, DeliveryUnfinished, TryAgainLater
 from batchpush.google.firestore import WriteConflict
-from batchpush.worker import deliverer, new_pull
+from batchpush.worker import Worker, worker
 
 SHORT_ID = 12  # characters of an id that a list shows
 MIN_ID = 8  # characters of one that a command takes
 MAX_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
 
 Command = Callable[[argparse.Namespace], int]
-OnRecords = Callable[[argparse.Namespace, Deliverer], Awaitable[int]]
+OnRecords = Callable[[argparse.Namespace, Worker], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +84,7 @@ def on_records(command: OnRecords) -> Command:
     """A command that needs the project's records."""
 
     async def carry_out(chosen: argparse.Namespace) -> int:
-        made = deliverer()
+        made = worker()
         try:
             return await command(chosen, made)
         finally:
@@ -212,7 +211,7 @@ def prefix(text: str) -> str:
 # Commands
 
 
-async def deliveries(chosen: argparse.Namespace, made: Deliverer) -> int:
+async def deliveries(chosen: argparse.Namespace, made: Worker) -> int:
     found = [
         replace(record, bodies=())
         async for record in made.ledger.each(chosen.state)
@@ -230,22 +229,22 @@ async def deliveries(chosen: argparse.Namespace, made: Deliverer) -> int:
     return 0
 
 
-async def show(chosen: argparse.Namespace, made: Deliverer) -> int:
+async def show(chosen: argparse.Namespace, made: Worker) -> int:
     entry = await read(made, await full_id(made, chosen.id))
     print("\n".join(page(entry.record, where_bodies_went(entry.record, made))))
     return 0
 
 
-def where_bodies_went(record: Record, made: Deliverer) -> str:
+def where_bodies_went(record: Record, made: Worker) -> str:
     """Why a record with calls has no bodies; an erasure is a write, the sweep's deletion is not."""
     days = made.settings.keep_bodies_days
-    is_old = made.now() >= record.updated_at + timedelta(days=days)
+    is_old = made.clock.now() >= record.updated_at + timedelta(days=days)
     if record.state is State.SENT and is_old:
         return f"were deleted after {days} days (KEEP_BODIES_DAYS)"
     return "were erased"
 
 
-async def replay(chosen: argparse.Namespace, made: Deliverer) -> int:
+async def replay(chosen: argparse.Namespace, made: Worker) -> int:
     ids = dict.fromkeys([await full_id(made, each) for each in chosen.ids])
     entries = [await read(made, record_id) for record_id in ids]
     ends = []
@@ -263,9 +262,9 @@ async def replay(chosen: argparse.Namespace, made: Deliverer) -> int:
     return 0 if all(end is State.SENT for end in ends) else 1
 
 
-async def _replayed(made: Deliverer, entry: Entry, resend_unknown: bool) -> State:
+async def _replayed(made: Worker, entry: Entry, resend_unknown: bool) -> State:
     try:
-        record = await made.replay(entry, resend_unknown)
+        record = await made.replay.replay(entry, resend_unknown)
     except (WriteConflict, DeliveryUnfinished):
         print("  somebody else took it up: see `show`")
         return State.CLAIMED
@@ -276,10 +275,10 @@ async def _replayed(made: Deliverer, entry: Entry, resend_unknown: bool) -> Stat
     return record.state
 
 
-async def erase(chosen: argparse.Namespace, made: Deliverer) -> int:
-    person = await person_of(made, chosen.user, chosen.batch_id, complain)
+async def erase(chosen: argparse.Namespace, made: Worker) -> int:
+    person = await made.eraser.person_of(chosen.user, chosen.batch_id, complain)
     changed = left = 0
-    async for one in erased(made, person, chosen.dry_run):
+    async for one in made.eraser.erase(person, chosen.dry_run):
         told_done = ", ".join(one.done)
         if told_done and chosen.dry_run:
             told_done = f"would be: {told_done}"
@@ -291,12 +290,12 @@ async def erase(chosen: argparse.Namespace, made: Deliverer) -> int:
     return 1 if left and not chosen.dry_run else 0
 
 
-async def stats(chosen: argparse.Namespace, made: Deliverer) -> int:
-    pull = new_pull(max(chosen.since, made.now() - MAX_DAYS).date())
+async def stats(chosen: argparse.Namespace, made: Worker) -> int:
+    pull = made.pull(max(chosen.since, made.clock.now() - MAX_DAYS).date())
     await pull.run()
     for app in pull.dev_apps:
         print(f"{app}: a Dev key has no statistics", file=sys.stderr)
-    print(chosen.form(await pull.results.since(pull.since or made.now().date())))
+    print(chosen.form(await pull.results.since(pull.since or made.clock.now().date())))
     if pull.failed:
         print(f"{pull.failed} of {pull.asked} calls failed: try again later", file=sys.stderr)
     return 1 if pull.failed else 0
@@ -305,7 +304,7 @@ async def stats(chosen: argparse.Namespace, made: Deliverer) -> int:
 # Finding records
 
 
-async def full_id(made: Deliverer, beginning: str) -> str:
+async def full_id(made: Worker, beginning: str) -> str:
     """The id that begins so; raises `CannotDo` if there is none, or another one."""
     ids = await made.ledger.beginning_with(beginning, limit=2)
     if not ids:
@@ -315,7 +314,7 @@ async def full_id(made: Deliverer, beginning: str) -> str:
     return ids[0]
 
 
-async def read(made: Deliverer, record_id: str) -> Entry:
+async def read(made: Worker, record_id: str) -> Entry:
     entry = await made.ledger.read(record_id)
     if entry is None:
         raise CannotDo(f"there is no delivery {record_id}")

@@ -25,7 +25,7 @@ from batchpush.cli.terminal import (
     variables_for,
     warn_of_emulators,
 )
-from batchpush.delivery.deliverer import PushHandler
+from batchpush.delivery.planning import PushHandler
 from batchpush.delivery.waiting import arrange
 from batchpush.documents import Document
 from batchpush.environment import problems_in, settings, watched_instance, with_defaults

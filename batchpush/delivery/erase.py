@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from batchpush.delivery.deliverer import Deliverer
 from batchpush.delivery.erasure import (
     Erasure,
     Person,
@@ -21,58 +20,117 @@ from batchpush.delivery.erasure import (
 from batchpush.delivery.ledger import Entry, Found, Ledger
 from batchpush.delivery.record import Record
 from batchpush.documents import Document, is_document_id
+from batchpush.environment import Settings
 from batchpush.errors import BatchpushError, InvalidDocument, LookUpFailed
 from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, LookUp
 from batchpush.google.firestore import Stored, WriteConflict
+from batchpush.timing import Clock
 
 MEANWHILE = "somebody else changed it meanwhile: run this again"
 NEWER = "a newer version wrote it, which has to erase it"
-
-
-# Who they are
-
-
-async def person_of(
-    made: Deliverer, user_id: str, batch_ids: Collection[str], tell: Callable[[str], None]
-) -> Person:
-    """The person by every id that their profiles and `batch_ids` have; raises `LookUpFailed`.
-
-    `tell` is told what the operator may have to add.
-    """
-    of_profiles: set[str] = set()
-    is_found = False
-    for place, look_up in await _databases(made):
-        try:
-            profiles = await _profiles(look_up, [user_id])
-            if not profiles:
-                continue
-            is_found = True
-            ids = profile_ids(profiles[user_id]) - {user_id, *batch_ids}
-            taken = await _profiles(look_up, ids)
-        except BatchpushError as error:
-            if batch_ids:
-                continue
-            raise LookUpFailed(f"{error}: users/{user_id} of {place}, {WHICH_HAS_IDS}") from None
-        of_profiles |= ids - taken.keys()
-        for each in taken:
-            tell(f"users/{user_id} names {each}, who is another user: if not, --batch-id {each}")
-    if not is_found and not batch_ids:
-        tell(f"there is no users/{user_id}, {WHICH_HAS_IDS}")
-    return Person.of(user_id, *batch_ids, profile=of_profiles)
-
-
 WHICH_HAS_IDS = "which says what else Batch knows them by: name that with --batch-id"
 
 
-async def _databases(made: Deliverer) -> list[tuple[str, LookUp]]:
-    """Where a profile can be; of the Realtime Databases, those that records came from."""
-    firestore = f"//firestore.googleapis.com/projects/-/databases/{made.settings.database}"
-    found: list[tuple[str, LookUp]] = [("Firestore", FirestoreLookUp(firestore))]
-    if "database" in made.settings.sources:
-        for source in sorted(await made.ledger.sources()):
-            if source.startswith("//firebasedatabase."):
-                found.append((source.rpartition("/")[2], DatabaseLookUp(source)))
-    return found
+@dataclass(frozen=True)
+class Erased:
+    """A record, or the path of a document: what was done to it, and what has to wait."""
+
+    what: Record | str
+    done: Sequence[str] = ()
+    left: str | None = None
+
+
+@dataclass
+class Eraser:
+    ledger: Ledger
+    settings: Settings
+    clock: Clock
+
+    # Who they are
+
+    async def person_of(
+        self, user_id: str, batch_ids: Collection[str], tell: Callable[[str], None]
+    ) -> Person:
+        """The person by every id that their profiles and `batch_ids` have.
+
+        `tell` is told what the operator may have to add. Raises `LookUpFailed`.
+        """
+        of_profiles: set[str] = set()
+        is_found = False
+        for place, look_up in await self._databases():
+            try:
+                profiles = await _profiles(look_up, [user_id])
+                if not profiles:
+                    continue
+                is_found = True
+                ids = profile_ids(profiles[user_id]) - {user_id, *batch_ids}
+                taken = await _profiles(look_up, ids)
+            except BatchpushError as error:
+                if batch_ids:
+                    continue
+                problem = f"{error}: users/{user_id} of {place}, {WHICH_HAS_IDS}"
+                raise LookUpFailed(problem) from None
+            of_profiles |= ids - taken.keys()
+            for each in taken:
+                whose = f"users/{user_id} names {each}, who is another user"
+                tell(f"{whose}: if not, --batch-id {each}")
+        if not is_found and not batch_ids:
+            tell(f"there is no users/{user_id}, {WHICH_HAS_IDS}")
+        return Person.of(user_id, *batch_ids, profile=of_profiles)
+
+    async def _databases(self) -> list[tuple[str, LookUp]]:
+        """Where a profile can be; of the Realtime Databases, those that records came from."""
+        firestore = f"//firestore.googleapis.com/projects/-/databases/{self.settings.database}"
+        found: list[tuple[str, LookUp]] = [("Firestore", FirestoreLookUp(firestore))]
+        if "database" in self.settings.sources:
+            for source in sorted(await self.ledger.sources()):
+                if source.startswith("//firebasedatabase."):
+                    found.append((source.rpartition("/")[2], DatabaseLookUp(source)))
+        return found
+
+    # What names them
+
+    async def erase(self, person: Person, dry_run: bool) -> AsyncIterator[Erased]:
+        """Everything that names the person, without them; a dry run only says what that takes."""
+        # All are found before the first is changed: a stream must not wait for what is done
+        # with it.
+        found = [
+            (each.ledger, each.stored.path, each.record is not None)
+            async for each in self.ledger.everything()
+            if _names(each, person)
+        ]
+        for ledger, path, is_readable in found:
+            entry = await ledger.read(path.rpartition("/")[2]) if is_readable else None
+            if entry and names(entry.record, person):
+                yield await self._of_record(ledger, entry, person, dry_run)
+            elif not is_readable:
+                yield Erased(path, left=NEWER)
+        bursts = [
+            (each, changes)
+            async for each in self.ledger.bursts()
+            if (changes := burst_without(person, each.fields))
+        ]
+        for burst, changes in bursts:
+            yield await self._of_burst(burst, changes, dry_run)
+
+    async def _of_record(
+        self, ledger: Ledger, entry: Entry, person: Person, dry_run: bool
+    ) -> Erased:
+        erasure = without(person, entry.record, self.clock.now())
+        if erasure.done and not dry_run:
+            try:
+                await ledger.erase(entry, erasure.record, erasure.summary)
+            except WriteConflict:
+                erasure = Erasure(entry.record, left=MEANWHILE)
+        return Erased(erasure.record, erasure.done, erasure.left)
+
+    async def _of_burst(self, burst: Stored, changes: Mapping[str, Any], dry_run: bool) -> Erased:
+        if not dry_run:
+            try:
+                await self.ledger.rewrite(burst, changes)
+            except WriteConflict:
+                return Erased(burst.path, left=MEANWHILE)
+        return Erased(burst.path, [f"taken out of its {' and '.join(sorted(changes))}"])
 
 
 async def _profiles(look_up: LookUp, ids: Collection[str]) -> dict[str, Document]:
@@ -86,65 +144,7 @@ async def _profiles(look_up: LookUp, ids: Collection[str]) -> dict[str, Document
     return found
 
 
-# What names them
-
-
-@dataclass(frozen=True)
-class Erased:
-    """A record, or the path of a document: what was done to it, and what has to wait."""
-
-    what: Record | str
-    done: Sequence[str] = ()
-    left: str | None = None
-
-
-async def erased(made: Deliverer, person: Person, dry_run: bool) -> AsyncIterator[Erased]:
-    """Everything that names the person, without them; a dry run only says what that takes."""
-    # All are found before the first is changed: a stream must not wait for what is done with it.
-    found = [
-        (each.ledger, each.stored.path, each.record is not None)
-        async for each in made.ledger.everything()
-        if _names(each, person)
-    ]
-    for ledger, path, is_readable in found:
-        entry = await ledger.read(path.rpartition("/")[2]) if is_readable else None
-        if entry and names(entry.record, person):
-            yield await _of_record(ledger, entry, person, made, dry_run)
-        elif not is_readable:
-            yield Erased(path, left=NEWER)
-    bursts = [
-        (each, changes)
-        async for each in made.ledger.bursts()
-        if (changes := burst_without(person, each.fields))
-    ]
-    for burst, changes in bursts:
-        yield await _of_burst(burst, changes, made, dry_run)
-
-
 def _names(found: Found, person: Person) -> bool:
     if record := found.record:
         return names(record, person)
     return any(person.is_in_words(text) for text in strings(found.stored.fields))
-
-
-async def _of_burst(
-    burst: Stored, changes: Mapping[str, Any], made: Deliverer, dry_run: bool
-) -> Erased:
-    if not dry_run:
-        try:
-            await made.ledger.rewrite(burst, changes)
-        except WriteConflict:
-            return Erased(burst.path, left=MEANWHILE)
-    return Erased(burst.path, [f"taken out of its {' and '.join(sorted(changes))}"])
-
-
-async def _of_record(
-    ledger: Ledger, entry: Entry, person: Person, made: Deliverer, dry_run: bool
-) -> Erased:
-    erasure = without(person, entry.record, made.now())
-    if erasure.done and not dry_run:
-        try:
-            await ledger.erase(entry, erasure.record, erasure.summary)
-        except WriteConflict:
-            erasure = Erasure(entry.record, left=MEANWHILE)
-    return Erased(erasure.record, erasure.done, erasure.left)

@@ -10,7 +10,15 @@ from datetime import datetime, timedelta
 
 from batchpush.delivery.ledger import INLINE
 from batchpush.delivery.record import Record, State
-from batchpush.delivery.waiting import MAX_ABOUT, Part, StoredBurst, arrange, units, waiting_lists
+from batchpush.delivery.waiting import (
+    MAX_ABOUT,
+    Arrangement,
+    Part,
+    StoredBurst,
+    arrange,
+    units,
+    waiting_lists,
+)
 from batchpush.pushes.limits import Counter, Over
 from batchpush.pushes.push import MAX_RECIPIENTS, Call, Push
 
@@ -67,61 +75,57 @@ def names_of(push: Push) -> set[str]:
     return {name for group in push.groups for name, _ in units(group)}
 
 
-def plan(
-    record: Record,
-    push: Push,
-    *,
-    since: datetime,
-    now: datetime,
-    lease_until: datetime,
-    apps: Sequence[str],
-    burst: StoredBurst | None = None,
-    window: timedelta = timedelta(0),
-    about: Sequence[str] = (),
-    omitted: int = 0,
-) -> Plan:
-    """What to claim for a push; raises `InvalidPush`.
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a plan depends on, beside the push.
 
-    It is fresh for so long `since` its event, or since its wait was over. `about` are the documents
-    that it is about, beside the record's own, and `omitted` how many more there are.
+    A push is fresh `since` its event, or since its wait was over. `apps` are those of `BATCH_APPS`.
+    `about` are the documents that the push is about beside the record's own, and `omitted` is how
+    many more there are. Without a `burst`, nothing is told together; `window` is how long each
+    push of a burst holds up the next one.
     """
-    push.check()
+
+    since: datetime
+    now: datetime
+    lease_until: datetime
+    apps: Sequence[str]
+    about: Sequence[str] = ()
+    omitted: int = 0
+    burst: StoredBurst | None = None
+    window: timedelta = timedelta(0)
+
+
+def plan(record: Record, push: Push, context: Context) -> Plan:
+    """What to claim for a push that was checked; raises `InvalidPush` for what only calls show."""
+    burst = context.burst
     record = replace(
         record,
         group_id=push.group_id,
         ignored=tuple(push.ignored),
-        best_before=since + push.best_before,
+        best_before=context.since + push.best_before,
         burst=burst.id if burst else None,
-        lease_until=lease_until,
+        lease_until=context.lease_until,
         sender=push.sender or record.sender,
     )
-    if now >= record.best_before:
-        return Plan(_claimed(record, push, apps)[0].too_old(now))
+    if context.now >= record.best_before:
+        return Plan(_claimed(record, push, context.apps)[0].too_old(context.now))
     arranged = arrange(
         push.groups,
         document=record.document,
         delivery=record.id,
         claimant=record.owner,
-        now=now,
+        now=context.now,
         burst=burst.burst if burst else None,
-        window=window,
+        window=context.window,
     )
-    waiting = replace(
-        record,
-        about=tuple(about[-MAX_ABOUT:]),
-        omitted=omitted + max(0, len(about) - MAX_ABOUT),
-    )
-    later = {
-        delivery: _waiting(replace(waiting, id=delivery), part, push.best_before)
-        for delivery, part in arranged.later.items()
-    }
+    later = _later(record, push, arranged, context)
     if later:
         waits = tuple((delivery, part.until) for delivery, part in arranged.later.items())
         record = replace(record, later=waits)
     at_once, is_large = None, False
     if arranged.now:
         at_once = replace(push, recipients=arranged.now) if later or burst else push
-        record, is_large = _claimed(record, at_once, apps)
+        record, is_large = _claimed(record, at_once, context.apps)
     elif first := later.pop(record.id, None):
         record = replace(first, report_to=record.report_to, later=record.later)
     else:
@@ -130,6 +134,19 @@ def plan(
     if burst and arranged.burst:
         burst = replace(burst, burst=arranged.burst)
     return Plan(record, at_once, is_large, tuple(later.values()), burst)
+
+
+def _later(
+    record: Record, push: Push, arranged: Arrangement, context: Context
+) -> dict[str, Record]:
+    """The records of those who wait, by their ids; the record itself may be one of them."""
+    kept = tuple(context.about[-MAX_ABOUT:])
+    omitted = context.omitted + len(context.about) - len(kept)
+    waiting = replace(record, about=kept, omitted=omitted)
+    return {
+        delivery: _waiting(replace(waiting, id=delivery), part, push.best_before)
+        for delivery, part in arranged.later.items()
+    }
 
 
 def _claimed(record: Record, push: Push, apps: Sequence[str]) -> tuple[Record, bool]:

@@ -254,3 +254,8 @@ def _part_id(delivery: str, claimant: str, part: tuple[datetime, int]) -> str:
     until, number = part
     text = f"{delivery}\n{claimant}\n{until.isoformat()}\n{number}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_anyone_quiet(groups: Sequence[Recipients], now: datetime) -> bool:
+    """Whether some of the recipients have quiet hours now."""
+    return any(group.quiet and group.quiet.end_after(now) for group in groups)

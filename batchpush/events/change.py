@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, Self
 
 from batchpush.documents import Document, is_segment
 from batchpush.errors import InvalidDocument
@@ -18,12 +18,10 @@ class Late:
 
     `documents` are those that it is about, as they are now, the newest last; what was deleted
     meanwhile is left out, and so are as many older ones as `omitted` says, where they are too many
-    to be read. `entry` and `burst` are what the ledger holds of it.
+    to be read.
     """
 
     documents: tuple[Document, ...]
-    entry: Any
-    burst: Any
     omitted: int = 0
 
 
@@ -63,7 +61,7 @@ class Change:
         """What the push is about: one document, or all of those that waited for it together."""
         return self.late.documents if self.late else (self.document,)
 
-    def without(self, path: str) -> "Change | None":
+    def without(self, path: str) -> Self | None:
         """A late change that is not about the document at the path; None if nothing is left."""
         if self.late is None:
             return None

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import batchpush.batch_api.requests
-import batchpush.delivery.deliverer
 import batchpush.delivery.ledger
+import batchpush.delivery.sweep
+from batchpush import worker
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
-from batchpush.delivery.deliverer import Deliverer
 from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.record import Record, State
 from batchpush.environment import settings
@@ -195,7 +195,10 @@ class Worker:
         self.ledger.traps = self.client.traps = traps
         tasks = SaidTasks(settings())
         tasks.lost = spec.lost_tasks
-        self.deliverer = Deliverer(self.ledger, self.client, tasks, settings(), timing)
+        self.worker = worker.Worker(
+            settings(), lambda: firestore("(default)"), self.client, tasks, timing
+        )
+        self.worker.ledger = self.ledger
         self.free = asyncio.Semaphore(spec.at_once)
         self.ends_at = time.monotonic() + spec.patience
 
@@ -230,7 +233,7 @@ class Worker:
     async def see_through_task(self, task: Mapping[str, str]) -> None:
         while time.monotonic() < self.ends_at:
             try:
-                await self.deliverer.send_chunk(**task)
+                await self.worker.chunks.send(**task)
             except TryAgainLater:
                 await asyncio.sleep(REDELIVERY)
             else:
@@ -239,7 +242,7 @@ class Worker:
     async def deliver(self, event: str) -> str:
         answer, reason = "done", None
         try:
-            await self.deliverer.deliver(self.change(event), self.handler)
+            await self.worker.deliverer.deliver(self.change(event), self.handler)
         except TryAgainLater as error:
             answer, reason = "again", f"{type(error).__name__}: {error}"
         except Exception:
@@ -267,7 +270,7 @@ class Worker:
 
     async def sweep(self) -> None:
         for number in itertools.count(1):
-            await self.deliverer.sweep()
+            await self.worker.sweep.run()
             left = await self.ledger.unsettled(after="0", limit=1000)
             if not left or time.monotonic() >= self.ends_at:
                 say("swept", sweeps=number, left=len(left))

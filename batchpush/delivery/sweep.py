@@ -1,0 +1,89 @@
+"""What the platform gave up on is finished, and what is not needed any more is deleted."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from batchpush.delivery.record import Record, State
+from batchpush.delivery.scheduling import wake_task
+from batchpush.delivery.sending import Sender
+from batchpush.errors import LedgerUnavailable
+from batchpush.google.firestore import WriteConflict
+from batchpush.logs import log
+from batchpush.sweeping import on_its_own
+
+MAX_SWEPT = 500  # records in one run
+AT_ONCE = 20
+SWEEP_FOR = timedelta(seconds=420)
+DROPPED_AT_ONCE = 300  # records whose bodies one commit deletes
+DROP_FOR = timedelta(seconds=60)
+
+
+@dataclass
+class Sweep:
+    sender: Sender
+
+    async def run(self) -> None:
+        """Resume deliveries whose lease ended, or whose redelivery or task never came."""
+        stop = self._now() + SWEEP_FOR
+        await self._sweep_unfinished(stop)
+        await self._sweep_waiting(stop)
+        await self.drop_old_bodies()
+
+    async def _sweep_unfinished(self, stop: datetime) -> None:
+        """Bounded per run; it begins at a random place, so that every record has its turn."""
+        ledger = self.sender.ledger
+        ids = await ledger.unsettled(after=secrets.token_hex(32), limit=MAX_SWEPT)
+        if len(ids) < MAX_SWEPT:
+            ids += await ledger.unsettled(after="0", limit=MAX_SWEPT - len(ids))
+        ids = list(dict.fromkeys(ids))
+        for start in range(0, len(ids), AT_ONCE):
+            if self._now() >= stop:
+                break  # what is under way must end before the platform ends the function
+            some = ids[start : start + AT_ONCE]
+            await asyncio.gather(
+                *(on_its_own(self._sweep_one(each), function="sweep") for each in some)
+            )
+
+    async def _sweep_one(self, record_id: str) -> None:
+        entry = await self.sender.ledger.read(record_id)
+        if entry is None or not self._is_abandoned(entry.record):
+            return
+        await on_its_own(
+            self.sender.resume(entry),
+            function="sweep",
+            event_id=entry.record.event_id,
+            document=entry.record.document,
+        )
+
+    def _is_abandoned(self, record: Record) -> bool:
+        now = self._now()
+        if record.state is State.RETRY:
+            return record.updated_at <= self.sender.timing.redelivered_since(now)
+        return record.is_free(now)
+
+    async def _sweep_waiting(self, stop: datetime) -> None:
+        """Make a task again for what should have been resumed long ago."""
+        before = self.sender.timing.redelivered_since(self._now())
+        async for delivery in self.sender.ledger.overdue(before):
+            if self._now() >= stop:
+                break
+            await self.sender.scheduler.enqueue([wake_task(delivery)])
+
+    async def drop_old_bodies(self) -> None:
+        """Delete the bodies of what was sent long enough ago; the rest is for the next sweep."""
+        stop, ledger = self._now() + DROP_FOR, self.sender.ledger
+        for look in (ledger.with_old_bodies, ledger.chunks_with_old_bodies):
+            try:
+                while self._now() < stop:
+                    found = await look(self._now().date(), DROPPED_AT_ONCE)
+                    if found:
+                        await ledger.drop_bodies(found)
+                    if len(found) < DROPPED_AT_ONCE:
+                        break
+            except (WriteConflict, LedgerUnavailable) as error:
+                log("WARNING", "bodies.kept", error=error)
+
+    def _now(self) -> datetime:
+        return self.sender.clock.now()

@@ -16,6 +16,13 @@ EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "2000"))
 
 LINE = {"severity", "message", "function", "event_id", "document", "app", "error", "data"}
 MAX_LINE = 64_000  # characters, escaped
+# Firestore's fields for the values that stand for themselves
+PLAIN = {
+    bool: "boolean_value",
+    int: "integer_value",
+    float: "double_value",
+    str: "string_value",
+}
 
 # What the handlers read, so that garbage gets past the first check.
 # fmt: off
@@ -130,14 +137,8 @@ class Garbage:
         match value:
             case None:
                 pb.null_value = 0
-            case bool():
-                pb.boolean_value = value
-            case int():
-                pb.integer_value = value
-            case float():
-                pb.double_value = value
-            case str():
-                pb.string_value = value
+            case bool() | int() | float() | str():
+                setattr(pb, PLAIN[type(value)], value)
             case list():
                 pb.array_value.SetInParent()
                 for each in value:

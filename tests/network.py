@@ -141,7 +141,7 @@ def _carried_out(command: Any, arguments: list[str], files: Mapping[str, Path]) 
         return code
     except SystemExit as exit_:
         return int(exit_.code or 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - this process is forked: nobody else would tell
         traceback.print_exc()
         return 70
     finally:

@@ -89,7 +89,7 @@ def look() -> Discovery:
     """Import `main.py` and read what its functions say of themselves."""
     try:
         module = load()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - an import raises what it likes
         return Discovery(problem=f"{type(error).__name__}: {error}", where=broken_at(error))
     from firebase_functions.private.serving import to_spec
 

@@ -90,7 +90,7 @@ def _page(function: Function, change: Change, look_up: LookUp) -> "Page":
     with sealed() as seal:
         try:
             asyncio.run(_call(function, change, page))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a function raises what it likes
             problem = f"{broken_at(error)}: {type(error).__name__}: {error}"
     if seal.attempts:
         raise CannotDo(
@@ -132,7 +132,7 @@ def _main() -> Any:
         return load()
     except ConfigurationError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - an import raises what it likes
         raise CannotDo(f"{broken_at(error)}: {type(error).__name__}: {error}") from None
 
 
@@ -258,7 +258,7 @@ class Page:
                 self._show(heading, push, change)
         except BatchpushError as error:
             self._refuse(heading, str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a handler raises what it likes
             self._refuse(heading, f"{broken_at(error)}: {type(error).__name__}: {error}")
 
     def _show(self, heading: str, push: Push, change: Change) -> None:

@@ -27,5 +27,5 @@ async def report(record: Record) -> None:
         database = realtime_database(record.source)
         if await database.names(record.document, event=record.id) - {own}:
             await database.write(record.report_to, summary, event=record.id)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the delivery is settled, reported or not
         log("ERROR", "report.failed", error=error)

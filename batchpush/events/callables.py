@@ -116,7 +116,7 @@ async def answer(function: Function, caller: str | None, data: Any) -> Answer:
         except TryAgainLater as error:
             log("WARNING", "call.unfinished", error=error)
             raise _unfinished() from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - its text may quote what is not for apps
             _log_crash(error)
             raise CallRefused("internal", "this could not be done") from None
     return OK
@@ -178,7 +178,7 @@ def _guarded(by_sdk: Any) -> Any:
             try:
                 _prepare()
                 response = by_sdk(_tamed(request))
-            except Exception as error:  # the framework would answer with its text
+            except Exception as error:  # noqa: BLE001 - the framework would answer its text
                 _log_crash(error)
                 return {"error": {"status": "INTERNAL", "message": "this could not be done"}}, 500
             if response.status_code >= 400:

@@ -170,7 +170,7 @@ async def answer(work: Awaitable[None]) -> Answer:
         return "to be delivered again", 503
     except BatchpushError as error:
         log("ERROR", "event.refused", error=error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the event is not to be lost
         # Not a handler's mistake, which is recorded: ours, or that of a library in trouble.
         log("ERROR", "event.crashed", error=error)
         return "to be delivered again", 503

@@ -66,7 +66,7 @@ class Credentials:
 
         try:
             found: tuple[Any, str | None] = google.auth.default(scopes=self._scopes)
-        except Exception as error:  # a key file that cannot be read raises what it likes
+        except Exception as error:  # noqa: BLE001 - an unreadable key file raises what it likes
             raise NoCredentials(type(error).__name__) from None
         return found
 
@@ -108,5 +108,5 @@ class Credentials:
         credentials, _ = self._found
         try:
             credentials.refresh(functools.partial(Request(), timeout=TIMEOUT))
-        except Exception as error:  # some kinds of credentials let others than google-auth's out
+        except Exception as error:  # noqa: BLE001 - not all kinds raise google-auth's errors only
             raise CredentialsUnavailable(type(error).__name__) from None

@@ -343,9 +343,6 @@ def _problems(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]
     """The paths of all that JSON has no form for, each with what it is."""
     if depth > MAX_DEPTH:
         yield path.partition(".")[0], "is nested too deeply"
-    elif isinstance(value, str):
-        if not is_unicode(value):
-            yield path, "is not valid Unicode"
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if isinstance(key, str) and not is_unicode(key):
@@ -354,11 +351,19 @@ def _problems(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from _problems(item, f"{path}[{index}]", depth + 1)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield path, "is not a number that JSON has"
-    elif not isinstance(value, int | datetime | None):
-        yield path, f"is {type(value).__name__}, for which JSON has no form"
+    elif problem := _problem_of(value):
+        yield path, problem
+
+
+def _problem_of(value: object) -> str | None:
+    """Why JSON has no form for a value that holds no others."""
+    if isinstance(value, str):
+        return None if is_unicode(value) else "is not valid Unicode"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "is not a number that JSON has"
+    if isinstance(value, int | datetime | None):
+        return None
+    return f"is {type(value).__name__}, for which JSON has no form"
 
 
 # Batch's rules

@@ -245,7 +245,7 @@ class Worker:
             await self.worker.deliverer.deliver(self.change(event), self.handler)
         except TryAgainLater as error:
             answer, reason = "again", f"{type(error).__name__}: {error}"
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is one of the answers
             answer, reason = "broken", traceback.format_exc()
         say("answered", event=event, answer=answer, reason=reason)
         return answer

@@ -1,4 +1,4 @@
-"""What the README says is true."""
+"""What the README and the other pages say is true."""
 
 import asyncio
 import json
@@ -54,11 +54,6 @@ async def test_the_handler_of_the_example_works(order: dict[str, Any], body: str
     assert push is None or list(push.calls(("ios",)))
 
 
-def test_every_command_is_there() -> None:
-    targets = set(re.findall(r"^([a-z]+):", Path("Makefile").read_text(encoding="utf-8"), re.M))
-    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
-
-
 def test_the_table_of_events_has_the_paths_of_main() -> None:
     watched = {WATCHED[name].path for name in vars(main) if name in WATCHED}
     stated = {
@@ -92,11 +87,16 @@ def test_every_state_of_a_campaign_is_explained() -> None:
 
 PAGES = {
     page: Path(page).read_text(encoding="utf-8")
-    for page in ("README.md", *sorted(map(str, Path("docs").glob("*.md"))))
+    for page in (
+        *("README.md", "CONTRIBUTING.md", "SECURITY.md"),
+        *sorted(map(str, Path("docs").rglob("*.md"))),
+    )
 }
 CLOUD = "a project in the cloud"  # what no test can have; its syntax is gcloud's or firebase's
 BY = {
-    r"make demo": ".ci/run",
+    r"make (demo|setup|check unit)": ".ci/run",
+    r"venv/bin/pytest tests/test_orders\.py": "tests/test_orders.py",
+    r"venv/bin/ruff format \.": "Makefile",
     r"make deploy( PROJECT=\S+)?": "tests/test_deploy.py",
     r"(\S+ )*(venv/bin/)?python -m batchpush send-test .*": "tests/test_send_test.py",
     r"(venv/bin/)?python -m batchpush check": "tests/test_check.py",
@@ -119,6 +119,21 @@ def commands() -> list[str]:
             text = re.sub(r"; do\n\s*(.*)\n\s*done", r"; do \1; done", text)
             found += [re.sub(r"\s+# .*", "", line).strip() for line in text.splitlines()]
     return found
+
+
+TARGETS = set(re.findall(r"^([a-z]+):", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_target_of_make_is_there(page: str) -> None:
+    named = re.findall(r"(?:`|^ *|&& )make ([a-z]+)\b", PAGES[page], re.MULTILINE)
+    assert set(named) <= TARGETS
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_file_that_is_named_is_there(page: str) -> None:
+    named = re.findall(r"`((?:\.ci|docs|handlers|local|tests)/[\w./-]+)`", PAGES[page])
+    assert [file for file in named if "invoice" not in file and not Path(file).exists()] == []
 
 
 @pytest.mark.parametrize("command", dict.fromkeys(commands()))

@@ -34,10 +34,10 @@ check: setup ## Lint, format, imports, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-unit: setup
+unit: setup ## The tests that need no emulator
 	$(BIN)/pytest -m "not suite"
 
-suite: setup
+suite: setup ## The tests of the whole path, on the emulators
 	$(SUITE) -- $(BIN)/pytest -m suite
 
 test: check unit suite ## Everything: checks, unit tests, the whole path on the emulators

@@ -21,5 +21,5 @@ async def on_its_own(
             log("ERROR", "record.unreadable", error=error)
         except TryAgainLater as error:
             log("WARNING", "event.unfinished", error=error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one must not keep the others from theirs
             log("ERROR", "event.crashed", error=error)

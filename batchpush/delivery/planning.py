@@ -50,7 +50,7 @@ class Planner:
             if self.clock.now() < since + UNRECORDED_FOR:
                 raise
             return Plan(record.ended(State.EXPIRED, str(error)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a handler raises what it likes
             # Also a mistake in a handler: it fails the same way each time, and the platform
             # would bring the event back for a day.
             return Plan(record.ended(State.REFUSED, reason_of(error)))

@@ -54,7 +54,7 @@ class Scheduler:
     async def _enqueued(self, task: Task) -> bool:
         try:
             await self.tasks.enqueue(task.function, task.data, task.at)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the sends under way are to be recorded
             severity = "WARNING" if isinstance(error, TasksUnavailable) else "ERROR"
             log(severity, "task.refused", error=error, data=task.data)
             return False

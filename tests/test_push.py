@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batchpush.pushes.push
-from batchpush.documents import Reference
+from batchpush.documents import Reference, is_blank
 from batchpush.errors import InvalidPush
 from batchpush.pushes.push import (
     AROUND_IDS,
@@ -174,7 +174,7 @@ def test_languages_that_read_the_same_share_a_call() -> None:
 
 
 ids = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(
-    str.strip
+    lambda text: not is_blank(text)
 )
 
 

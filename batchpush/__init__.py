@@ -33,6 +33,7 @@ from batchpush.pushes.languages import nearest_language
 from batchpush.pushes.limits import Limit
 from batchpush.pushes.push import (
     ID_LISTS,
+    MAX_FRESH_FOR,
     CollapseKey,
     Media,
     Message,
@@ -58,6 +59,7 @@ __all__ = [
     "EPOCH",
     "ID_LISTS",
     "INVISIBLE",
+    "MAX_FRESH_FOR",
     "BatchpushError",
     "CallRefused",
     "CallableRequest",

@@ -138,7 +138,7 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
         deeplink=deeplink(*link),
         gcm_collapse_key=CollapseKey(f"{request.template}-{me}"),
         time_to_live=int(fresh_for.total_seconds()),
-        best_before=fresh_for,
+        fresh_for=fresh_for,
         sender=me,
         limits=[Limit(("to", to), MAX_PER_RECIPIENT)],
     )

@@ -31,5 +31,5 @@ async def abandoned_cart(cart: Change, look_up: LookUp) -> Push | None:
         deeplink=deeplink("cart"),
         gcm_collapse_key=CollapseKey("cart"),
         state=user_id,
-        best_before=timedelta(hours=6),
+        fresh_for=timedelta(hours=6),
     )

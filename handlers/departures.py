@@ -38,5 +38,5 @@ async def to_passengers(
         deeplink=deeplink(f"{vehicle}s", vehicle_id),
         gcm_collapse_key=CollapseKey(f"{vehicle}-{vehicle_id}"),
         priority="high",
-        best_before=timedelta(hours=6),
+        fresh_for=timedelta(hours=6),
     )

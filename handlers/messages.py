@@ -123,7 +123,7 @@ async def _push(
         deeplink=deeplink("conversations", conversation_id),
         media=Media(picture=image_url) if image_url and len(documents) == 1 else None,
         gcm_collapse_key=CollapseKey(f"conversation-{conversation_id}"),
-        best_before=FRESH_FOR,
+        fresh_for=FRESH_FOR,
         burst=conversation_id if kind == "new_message" else None,
         sender=sender_ids[0] if len(sender_ids) == 1 else None,
         limits=limits.of_person(sender_ids[0]),

@@ -39,5 +39,5 @@ async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
         deeplink=deeplink("orders", order_id),
         gcm_collapse_key=CollapseKey(f"order-{order_id}"),
         priority="high",
-        best_before=timedelta(hours=6),
+        fresh_for=timedelta(hours=6),
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from batchpush import (
     ID_LISTS,
+    MAX_FRESH_FOR,
     Change,
     CollapseKey,
     Document,
@@ -19,7 +20,7 @@ from batchpush import (
 )
 from handlers.fields import moment, part
 
-OURS = {"best_before", "burst", "state", "sender", "limits", "ignored"}
+OURS = {"fresh_for", "burst", "state", "sender", "limits", "ignored"}
 AS_THEY_ARE = {field.name for field in fields(Push)} - OURS
 PARTS = {
     "message": Message,
@@ -50,7 +51,10 @@ async def outbox(change: Change, look_up: LookUp) -> Push | None:
     if isinstance(seconds, float) and seconds.is_integer():
         values["time_to_live"] = int(seconds)
     if best_before := moment(document, "best_before"):
-        values["best_before"] = best_before - change.time
+        fresh_for = best_before - change.time
+        if fresh_for > MAX_FRESH_FOR:
+            raise document.invalid("best_before", "must be at most 24 hours after the event")
+        values["fresh_for"] = fresh_for
     return Push(**values, ignored=_named(given.keys() - AS_THEY_ARE - {"best_before"}))
 
 

@@ -140,7 +140,7 @@ async def remind(cart: Change, look_up: LookUp) -> Push:
         group_id="cart",
         recipients=Recipients(custom_ids=[cart.params["user_id"]]),
         message=Message("Still there"),
-        best_before=timedelta(hours=6),
+        fresh_for=timedelta(hours=6),
     )
 
 

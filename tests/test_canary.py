@@ -16,6 +16,10 @@ import batchpush
 import batchpush.cli.main as cli
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import RestKeyCache, key_reader
+from batchpush.cli.deliveries import deliveries as listed
+from batchpush.cli.deliveries import show
+from batchpush.cli.records import OnRecords
+from batchpush.cli.replay import replay
 from batchpush.environment import Settings, settings
 from batchpush.errors import TryAgainLater
 from batchpush.events.callables import CallableRequest, CallRefused, answer
@@ -194,7 +198,6 @@ async def test_the_rest_key_is_never_seen(
     says: Callable[[str], bytes],
     witness: Witness,
     secrets: str,
-    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     memory, clock = Memory(), Time()
@@ -203,12 +206,13 @@ async def test_the_rest_key_is_never_seen(
         await deliveries(worker, witness, clock)
         witness.sees(worker, *vars(worker).values(), *memory.documents.values())
         witness.sees(*vars(worker.client).values(), *vars(batchpush).values())
-        monkeypatch.setattr(cli, "worker", lambda: worker)
         ids = [name.rpartition("/")[2] for name in memory.documents if name.count("/") == 6]
         for record_id in ids:
-            await operate("show", record_id)
-        await operate("deliveries", "--json", "--state", "SENT", "REFUSED", "HELD", "RETRY")
-        await operate("replay", *ids, "--send")
+            await operate(worker, show, "show", record_id)
+        await operate(
+            worker, listed, "deliveries", "--json", "--state", "SENT", "REFUSED", "HELD", "RETRY"
+        )
+        await operate(worker, replay, "replay", *ids, "--send")
         await worker.client.aclose()
     logged = "\n".join((*capfd.readouterr(), witness.logged()))
     assert "push." in logged
@@ -233,7 +237,6 @@ async def deliveries(worker: Worker, witness: Witness, clock: Time) -> None:
     await witness.watches(answer(called, "ann", {"request_id": "request-1"}))
 
 
-async def operate(*arguments: str) -> None:
+async def operate(worker: Worker, command: OnRecords, *arguments: str) -> None:
     """The operator's command line, without its start and end."""
-    chosen = cli.parser().parse_args(arguments)
-    await getattr(cli, arguments[0])(chosen, cli.worker())
+    await command(cli.parser().parse_args(arguments), worker)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import batchpush.google.clients
+from batchpush.cli import arguments, deliveries, replay, terminal
 from batchpush.cli import main as cli
 from batchpush.delivery.erasure import body_names, without
 from batchpush.delivery.ledger import Entry, Ledger
@@ -77,7 +78,7 @@ def a_record(state: State, *calls: CallRecord, **fields: Any) -> Record:
     ],
 )
 def test_a_time_is_utc_unless_it_says_otherwise(text: str, time: datetime) -> None:
-    assert cli.when(text) == time
+    assert arguments.when(text) == time
 
 
 @pytest.mark.parametrize(
@@ -90,13 +91,13 @@ def test_a_time_is_utc_unless_it_says_otherwise(text: str, time: datetime) -> No
     ],
 )
 def test_a_span_is_before_now(text: str, span: timedelta) -> None:
-    assert abs(datetime.now(UTC) - span - cli.when(text)) < timedelta(seconds=10)
+    assert abs(datetime.now(UTC) - span - arguments.when(text)) < timedelta(seconds=10)
 
 
 @pytest.mark.parametrize("text", ["", "h", "-1h", "2w", "yesterday", "2026-13-01", "9999999d"])
 def test_anything_else_is_no_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        cli.when(text)
+        arguments.when(text)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_a_wrong_argument_is_exit_code_2(
     ],
 )
 def test_the_calls_in_a_few_words_per_app(calls: list[CallRecord], words: str) -> None:
-    assert cli.per_app(calls) == words
+    assert deliveries.per_app(calls) == words
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_the_calls_in_a_few_words_per_app(calls: list[CallRecord], words: str) -
     ],
 )
 def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) -> None:
-    assert cli.escaped(text) == printed
+    assert terminal.escaped(text) == printed
     assert json.loads(f'"{printed}"') == text
     written = a_record(
         State.REFUSED,
@@ -172,7 +173,7 @@ def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) 
         document=f"users/{text}",
         bodies=(body(text, deeplink=text),),
     )
-    for line in [cli.line(written), *cli.page(written)]:
+    for line in [deliveries.line(written), *deliveries.page(written)]:
         assert line.isprintable()
 
 
@@ -210,7 +211,7 @@ def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) 
     ],
 )
 def test_what_a_replay_does_with_a_call(call: CallRecord, resend_unknown: bool, words: str) -> None:
-    plan = cli.plan_replay(a_record(State.HELD, call), resend_unknown, APPS)
+    plan = replay.plan_replay(a_record(State.HELD, call), resend_unknown, APPS)
     assert plan.lines == [f"ios body 0: {words}"]
     assert plan.is_sending is ("would be sent" in words)
 
@@ -226,7 +227,7 @@ def test_what_a_replay_does_with_a_call(call: CallRecord, resend_unknown: bool, 
     ],
 )
 def test_what_cannot_be_replayed_says_why(record: Record, words: str) -> None:
-    plan = cli.plan_replay(record, True, APPS)
+    plan = replay.plan_replay(record, True, APPS)
     assert words in plan.lines[0]
     assert not plan.is_sending
 
@@ -891,9 +892,9 @@ def test_a_firestore_that_does_not_answer_is_one_line(
     environment.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
     hurried = functools.partial(Firestore, seconds=0.5)
     environment.setattr(batchpush.google.clients, "Firestore", hurried)
-    for arguments in (["deliveries"], ["show", "a" * 8], ["erase", "--user", "ann"]):
+    for command in (["deliveries"], ["show", "a" * 8], ["erase", "--user", "ann"]):
         forget_clients()
-        assert cli.main(arguments) == 2
+        assert cli.main(command) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("batchpush: Firestore: ")
@@ -961,7 +962,7 @@ def test_dot_env_is_read_and_the_environment_wins(
     environment.setenv("REGION", "us-east1")
     for name in ("BATCH_APPS", "DEEPLINK_BASE"):
         environment.delenv(name)
-    cli.prepare_environment("another-project")
+    terminal.prepare_environment("another-project")
     assert os.environ["BATCH_APPS"] == "tv=TVKEY"
     assert os.environ["DEEPLINK_BASE"] == "$x"
     assert os.environ["REGION"] == "us-east1"

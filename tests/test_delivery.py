@@ -277,7 +277,7 @@ async def test_what_is_too_old_is_recorded_and_not_sent(
 
 async def test_a_push_says_itself_how_long_it_is_worth_sending(worker: Worker, clock: Time) -> None:
     async def lasting(change: Change, look_up: LookUp) -> Push:
-        return replace(await greet(change, look_up), best_before=timedelta(hours=6))
+        return replace(await greet(change, look_up), fresh_for=timedelta(hours=6))
 
     change = replace(change_at(clock), time=clock.now() - timedelta(hours=5))
     assert (await delivered(worker, change, lasting)).state is State.SENT

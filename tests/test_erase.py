@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import batchpush.events.lookup
-from batchpush.cli import main as cli
+from batchpush.cli.erase import erase
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.delivery.waiting import Joined
@@ -55,7 +55,7 @@ class House:
         """The exit code, the lines on stdout, and stderr."""
         chosen = argparse.Namespace(user=user_id, batch_id=[*batch_ids], dry_run=dry_run)
         self.capsys.readouterr()
-        code = await cli.erase(chosen, self.made)
+        code = await erase(chosen, self.made)
         out, err = self.capsys.readouterr()
         return code, out.splitlines(), err
 

@@ -434,7 +434,7 @@ async def greet_both(change: Change, look_up: LookUp) -> Push:
         group_id="g",
         recipients=[awake, asleep],
         message=Message("Hello"),
-        best_before=timedelta(hours=6),
+        fresh_for=timedelta(hours=6),
         state="s",
         sender="ann",
         limits=[Limit(("ann",), 60), Limit(("ann",), 20, each=True)],

@@ -75,7 +75,7 @@ async def test_the_push_is_in_time_or_not_at_all() -> None:
         }
     ]
     assert push is not None
-    assert push.best_before == timedelta(hours=6)
+    assert push.fresh_for == timedelta(hours=6)
 
 
 async def test_one_profile_or_item_of_garbage_keeps_nobody_else_from_the_push() -> None:

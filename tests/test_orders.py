@@ -30,7 +30,7 @@ async def test_the_customer_reads_that_it_has_arrived() -> None:
         "priority": "high",
     }
     assert push is not None
-    assert push.best_before == timedelta(hours=6)
+    assert push.fresh_for == timedelta(hours=6)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ async def greet(change: Change, look_up: LookUp) -> Push:
 
 
 async def lasting(change: Change, look_up: LookUp) -> Push:
-    return replace(await greet(change, look_up), best_before=timedelta(hours=24))
+    return replace(await greet(change, look_up), fresh_for=timedelta(hours=24))
 
 
 def highest_rate() -> float:

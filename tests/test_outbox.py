@@ -111,7 +111,7 @@ async def test_a_document_may_choose_its_apps() -> None:
     "best_before", [AT, AT.isoformat(), AT.timestamp() * 1000, "2026-05-04T14:20:30+02:00"]
 )
 async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: object) -> None:
-    assert (await pushed(**LEAST, best_before=best_before)).best_before == timedelta(hours=2)
+    assert (await pushed(**LEAST, best_before=best_before)).fresh_for == timedelta(hours=2)
 
 
 @pytest.mark.parametrize(

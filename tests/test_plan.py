@@ -35,7 +35,7 @@ def push_to(*groups: Recipients, **fields: Any) -> Push:
         group_id="g",
         recipients=groups,
         message=Message("Hello"),
-        best_before=FRESH_FOR,
+        fresh_for=FRESH_FOR,
         **fields,
     )
 

@@ -50,7 +50,7 @@ async def test_the_push_is_in_time_or_not_at_all() -> None:
     push = await pushed(RUNS, CANCELLED)
     assert push is not None
     assert (push.group_id, push.priority) == ("train_cancelled", "high")
-    assert push.best_before == timedelta(hours=6)
+    assert push.fresh_for == timedelta(hours=6)
     assert push.deeplink == "myapp://trains/t1"
     assert push.gcm_collapse_key is not None
     assert push.gcm_collapse_key.key == "train-t1"

@@ -7,7 +7,8 @@ import sys
 
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.outcome import Outcome, classify
-from batchpush.cli.terminal import CannotDo, escaped, masked, prepare_environment, user_id
+from batchpush.cli.arguments import user_id
+from batchpush.cli.terminal import CannotDo, escaped, masked, prepare_environment
 from batchpush.environment import Settings, is_loopback, settings
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.timing import Timing

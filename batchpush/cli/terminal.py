@@ -4,7 +4,6 @@ What users wrote is printed JSON-escaped, so that it cannot speak to the termina
 """
 # ruff: noqa: T201 (a program for the command line prints)
 
-import argparse
 import json
 import os
 import sys
@@ -54,6 +53,10 @@ def variables_for(project: Project | None) -> Mapping[str, str]:
     return environment_of(variables)
 
 
+def complain(text: str) -> None:
+    print(f"batchpush: {escaped(text)}", file=sys.stderr)
+
+
 def escaped(text: object) -> str:
     """As in a JSON string, also what only a terminal would take for a command."""
     return "".join(
@@ -79,18 +82,3 @@ def _for_a_terminal(text: str) -> str:
 def masked(key: str) -> str:
     """An app key, so far that one tells it from another."""
     return f"{key[:4]}…"
-
-
-# Arguments: argparse tells what a parser raises.
-
-
-def user_id(text: str) -> str:
-    if not text.strip() or "/" in text:
-        raise argparse.ArgumentTypeError("expected a user id")
-    return text
-
-
-def batch_id(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("expected an id")
-    return text

@@ -102,7 +102,7 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
         record,
         group_id=push.group_id,
         ignored=tuple(push.ignored),
-        best_before=context.since + push.best_before,
+        best_before=context.since + push.fresh_for,
         burst=burst.id if burst else None,
         lease_until=context.lease_until,
         sender=push.sender or record.sender,
@@ -144,7 +144,7 @@ def _later(
     omitted = context.omitted + len(context.about) - len(kept)
     waiting = replace(record, about=kept, omitted=omitted)
     return {
-        delivery: _waiting(replace(waiting, id=delivery), part, push.best_before)
+        delivery: _waiting(replace(waiting, id=delivery), part, push.fresh_for)
         for delivery, part in arranged.later.items()
     }
 

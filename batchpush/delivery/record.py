@@ -3,7 +3,7 @@
 create ──> CLAIMED ──> SENT | REFUSED | HELD | EXPIRED      settled, never changes again
         │    ^ ^ │                                          (unless a person replays it)
         │    │ │ └────> RETRY ──┐
-        │    │ └────────────────┘  taken up by a redelivery or the sweep; also a CLAIMED
+        │    │ └────────────────┘  resumed by a redelivery or the sweep; so is a CLAIMED
         │    │                     whose lease ended
         └> WAITING ──> OBSOLETE                             settled
 """
@@ -55,15 +55,15 @@ ERASED = "erased"  # the problem of a call whose only recipient asked to be forg
 
 @dataclass(frozen=True)
 class CallRecord:
-    """One app and one body. `unknown` counts the sends after which nobody knows."""
+    """One call: one body for one app."""
 
-    app: str
-    body: int
+    app: str  # a name of BATCH_APPS
+    body: int  # its place among the record's bodies
     state: CallState = CallState.PENDING
-    tries: int = 0
-    unknown: int = 0
-    status: int | None = None
-    problem: str | None = None
+    tries: int = 0  # attempts so far
+    unknown: int = 0  # attempts whose outcome nobody knows
+    status: int | None = None  # of Batch's last answer
+    problem: str | None = None  # what went wrong in the last attempt, or what Batch said of it
 
     def after(self, outcome: Outcome, reply: Reply, max_resends: int) -> "CallRecord":
         """The call after one more try."""
@@ -114,55 +114,41 @@ STATE_OF_CALLS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One delivery: one event of one function.
+    """One delivery: one event of one function. Times are UTC."""
 
-    The push is frozen in it: `bodies` are the JSON texts of its calls, as claimed. `owner` is
-    the claimant's nonce; `revision` grows with every write. `report_to` is the path, if any, at
-    which a summary is written for the app once the delivery is settled. A large audience has no
-    calls here: `chunks` are the ids of records of their own, below this one.
-
-    A record that waits, until `not_before`, has no calls either: its only body says to whom, and
-    `about` are the paths of further documents that it is about, of which there are so many more
-    as `omitted` says. `burst` is the id of the burst that it belongs to. Once the wait is over,
-    `waited_until` is when it was to be. `later` are the ids and times of the records that wait and
-    were claimed with this one, which may be among them, and whose tasks are still to be made.
-    `sender` is the user of the app who caused the push, if one did. `ignored` are fields of the
-    document that are neither Batch's nor ours.
-
-    `bodies_until` is the day, such as `2026-12-02`, after which a sweep deletes the bodies.
-    `format` is the newest of the forms of a record that its writer knew.
-    """
-
-    id: str
-    function: str
-    source: str
-    event_id: str
+    id: str  # hash of the function, the source and the event's id; of a chunk, its owner and number
+    function: str  # the deployed one that was called
+    source: str  # where the event came from, as its CloudEvent says
+    event_id: str  # the CloudEvent's; of a callable request, what the app called it
     event_time: datetime
-    document: str
+    document: str  # the path of what was written
     state: State
     created_at: datetime
     updated_at: datetime
-    best_before: datetime
-    expire_at: datetime
-    owner: str
-    lease_until: datetime | None = None
-    revision: int = 0
-    group_id: str | None = None
-    reason: str | None = None
-    report_to: str | None = None
-    not_before: datetime | None = None
-    waited_until: datetime | None = None
-    about: tuple[str, ...] = ()
-    omitted: int = 0
-    ignored: tuple[str, ...] = ()
-    burst: str | None = None
-    sender: str | None = None
+    best_before: datetime  # no call begins after this
+    expire_at: datetime  # Firestore deletes the record some time after this
+    owner: str  # the nonce of whoever claimed it last
+    lease_until: datetime | None = None  # while it is CLAIMED: nobody else resumes it before
+    revision: int = 0  # one more with every write
+    group_id: str | None = None  # the push's
+    reason: str | None = None  # why nothing was sent, in one sentence
+    report_to: str | None = None  # the path at which a summary is written once it is settled
+    not_before: datetime | None = None  # while it is WAITING: until when
+    waited_until: datetime | None = None  # until when it waited
+    about: tuple[str, ...] = ()  # while it is WAITING: further documents that it tells of
+    omitted: int = 0  # how many more of them there are
+    ignored: tuple[str, ...] = ()  # fields of the document that are neither Batch's nor ours
+    burst: str | None = None  # the id of the coalescing window that it belongs to
+    sender: str | None = None  # the user of the app who caused the push
+    # Ids and times of what waits and was claimed with this one, which may be among them, as long as
+    # their tasks are still to be made.
     later: tuple[tuple[str, datetime], ...] = ()
-    chunks: tuple[str, ...] = ()
+    chunks: tuple[str, ...] = ()  # of a large audience: ids of the records below, which have calls
     calls: tuple[CallRecord, ...] = ()
+    # JSON texts of the calls, frozen as claimed; while it is WAITING, one that says who waits.
     bodies: tuple[str, ...] = field(default=(), repr=False)
-    bodies_until: str | None = None
-    format: int = FORMAT
+    bodies_until: str | None = None  # the day, such as 2026-12-02, after which a sweep drops them
+    format: int = FORMAT  # the newest form of a record that its writer knew
 
     def with_calls(self, calls: Collection[Call]) -> "Record":
         """The record with the calls of a push frozen in it; equal bodies are kept once."""

@@ -37,7 +37,7 @@ MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds
 
 MAX_CUSTOM_ID = 1024  # characters; an id is shorter than this
 
-MAX_BEST_BEFORE = timedelta(hours=24)  # so long does the platform bring an event again
+MAX_FRESH_FOR = timedelta(hours=24)  # for so long the platform redelivers an event
 
 PLAIN_FIELDS = (  # of a Push, sent as they are
     "group_id",
@@ -114,8 +114,8 @@ class Push:
     each group of recipients gets the one that it `reads`. `custom_payload` is a map, or the JSON
     text of one. `extra` holds whatever else Batch takes at the top level of the body; it is
     passed on unseen. `apps` are names from `BATCH_APPS`, all of them if it is None. Once the
-    event is older than `best_before`, the push is not sent any more; a push that waits gets as
-    long again.
+    event is older than `fresh_for`, the push is not sent any more; a push that waits gets as long
+    again.
 
     Pushes of one `burst`, such as a conversation's messages, are told together where
     `COALESCE_SECONDS` says so, and at the end of quiet hours. So are pushes that tell the `state`
@@ -145,7 +145,7 @@ class Push:
     wp_template: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     apps: Sequence[str] | None = None
-    best_before: timedelta = timedelta(hours=1)
+    fresh_for: timedelta = timedelta(hours=1)
     burst: str | None = None
     state: str | None = None
     sender: str | None = None
@@ -517,9 +517,9 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("wp_template", is_text, "must be a string that is not blank"),
     ("apps", _are_apps, "must be a list of names of apps, at least one"),
     (
-        "best_before",
-        lambda v: isinstance(v, timedelta) and v <= MAX_BEST_BEFORE,
-        "must be at most 24 hours after the event",
+        "fresh_for",
+        lambda v: isinstance(v, timedelta) and v <= MAX_FRESH_FOR,
+        "must be a timedelta of at most 24 hours",
     ),
     ("burst", is_text, "must be a string that is not blank"),
     ("state", is_text, "must be a string that is not blank"),

@@ -1,0 +1,170 @@
+"""`deliveries` and `show`: what became of the pushes, in words for a terminal."""
+# ruff: noqa: T201 (a program for the command line prints)
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from batchpush.cli.arguments import count, prefix, state, when
+from batchpush.cli.records import full_id, read
+from batchpush.cli.terminal import escaped, indented_json
+from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.worker import Worker
+
+PURPOSE = "List deliveries, the newest first."
+PURPOSE_OF_SHOW = "Show all of a delivery."
+SHORT_ID = 12  # characters of an id that a list shows
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        nargs="+",
+        type=state,
+        default=[each for each in State if each not in (State.SENT, State.OBSOLETE)],
+        help="only in these states: " + ", ".join(each.value for each in State) + "; else all but "
+        "SENT and OBSOLETE",
+    )
+    parser.add_argument(
+        "--since", metavar="WHEN", type=when, help="2026-05-04T10:20 (UTC), or 30m, 2h, 3d ago"
+    )
+    parser.add_argument("--limit", metavar="N", type=count, default=50, help="at most (50)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def add_arguments_of_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", type=prefix, help="its id, or how it begins")
+
+
+async def deliveries(chosen: argparse.Namespace, made: Worker) -> int:
+    found = [
+        replace(record, bodies=())
+        async for record in made.ledger.each(chosen.state)
+        if chosen.since is None or record.created_at >= chosen.since
+    ]
+    # Sorted here: an index of a time limits how many records can be written per second.
+    found.sort(key=lambda record: record.created_at, reverse=True)
+    shown = found[: chosen.limit]
+    for record in shown:
+        print(json.dumps(as_json(record)) if chosen.json else line(record))
+    counted = f"{len(found)} {'delivery' if len(found) == 1 else 'deliveries'}"
+    if len(shown) < len(found):
+        counted = f"{len(shown)} of {counted}; --limit shows more"
+    print(counted, file=sys.stderr if chosen.json else sys.stdout)
+    return 0
+
+
+async def show(chosen: argparse.Namespace, made: Worker) -> int:
+    entry = await read(made, await full_id(made, chosen.id))
+    print("\n".join(page(entry.record, where_bodies_went(entry.record, made))))
+    return 0
+
+
+def where_bodies_went(record: Record, made: Worker) -> str:
+    """Why a record with calls has no bodies; an erasure is a write, the sweep's deletion is not."""
+    days = made.settings.keep_bodies_days
+    is_old = made.clock.now() >= record.updated_at + timedelta(days=days)
+    if record.state is State.SENT and is_old:
+        return f"were deleted after {days} days (KEEP_BODIES_DAYS)"
+    return "were erased"
+
+
+# Words
+
+
+def line(record: Record) -> str:
+    """A record in a list."""
+    until = f"until {moment(record.not_before)}" if record.not_before else ""
+    words = (heading(record), until, escaped(per_app(record.calls)), escaped(record.reason or ""))
+    return "  ".join(filter(None, words))
+
+
+def heading(record: Record) -> str:
+    words = (
+        record.id[:SHORT_ID],
+        f"{record.state.value:<7}",
+        moment(record.created_at),
+        record.function,
+        record.document,
+    )
+    return "  ".join(map(escaped, words))
+
+
+def moment(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def per_app(calls: Iterable[CallRecord]) -> str:
+    """`ios accepted, android 2 accepted + 1 refused (3 tries, 400)`"""
+    apps: dict[str, dict[CallState, list[CallRecord]]] = {}
+    for call in calls:
+        apps.setdefault(call.app, {}).setdefault(call.state, []).append(call)
+    return ", ".join(f"{app} {_in_states(groups)}" for app, groups in apps.items())
+
+
+def _in_states(groups: Mapping[CallState, Sequence[CallRecord]]) -> str:
+    is_one = sum(map(len, groups.values())) == 1
+    return " + ".join(
+        ("" if is_one else f"{len(calls)} ")
+        + state.value
+        + ("" if state is CallState.ACCEPTED else tries(max(calls, key=lambda call: call.tries)))
+        for state, calls in groups.items()
+    )
+
+
+def told(call: CallRecord) -> str:
+    """A call on a line of its own."""
+    problem = f": {call.problem}" if call.problem else ""
+    return f"{call.app} body {call.body}: {call.state.value}{tries(call)}{problem}"
+
+
+def tries(call: CallRecord) -> str:
+    """` (3 tries, 1 unknown, 503)`"""
+    words = [
+        call.tries and f"{call.tries} {'try' if call.tries == 1 else 'tries'}",
+        call.unknown and f"{call.unknown} unknown",
+        call.status and str(call.status),
+    ]
+    said = ", ".join(word for word in words if word)
+    return f" ({said})" if said else ""
+
+
+def page(record: Record, no_bodies: str = "were erased") -> Iterator[str]:
+    """All of a record; `no_bodies` says why it has none."""
+    for name, value in as_json(record).items():
+        if name != "calls":
+            yield f"{name:<12}  {'' if value is None else escaped(value)}".rstrip()
+    yield "calls"
+    yield from (f"  {escaped(told(call))}" for call in record.calls)
+    yield "bodies"
+    for number, body in enumerate(record.bodies):
+        yield f"  {number}" if body else f"  {number} was erased"
+        if body:
+            yield from indented_json(body, "    ")
+    if record.calls and not record.bodies:
+        yield f"  {no_bodies}"
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """A record without its bodies."""
+    names = [each.name for each in fields(Record) if each.name != "bodies"]
+    return {name: _plain(getattr(record, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, CallRecord):
+        return _plain(vars(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value

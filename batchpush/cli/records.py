@@ -1,0 +1,47 @@
+"""What the commands share that look at the project's records."""
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from batchpush.cli.terminal import CannotDo, prepare_environment, warn_of_emulators
+from batchpush.delivery.ledger import Entry
+from batchpush.worker import Worker, worker
+
+Command = Callable[[argparse.Namespace], int]
+OnRecords = Callable[[argparse.Namespace, Worker], Awaitable[int]]
+
+
+def on_records(command: OnRecords) -> Command:
+    """A command that needs the project's records."""
+
+    async def carry_out(chosen: argparse.Namespace) -> int:
+        made = worker()
+        try:
+            return await command(chosen, made)
+        finally:
+            await made.client.aclose()
+
+    def prepared(chosen: argparse.Namespace) -> int:
+        prepare_environment(chosen.project)
+        warn_of_emulators()
+        return asyncio.run(carry_out(chosen))
+
+    return prepared
+
+
+async def full_id(made: Worker, beginning: str) -> str:
+    """The id that begins so; raises `CannotDo` if there is none, or another one."""
+    ids = await made.ledger.beginning_with(beginning, limit=2)
+    if not ids:
+        raise CannotDo(f"there is no delivery {beginning}")
+    if len(ids) > 1:
+        raise CannotDo(f"more than one delivery begins with {beginning}")
+    return ids[0]
+
+
+async def read(made: Worker, record_id: str) -> Entry:
+    entry = await made.ledger.read(record_id)
+    if entry is None:
+        raise CannotDo(f"there is no delivery {record_id}")
+    return entry

@@ -170,41 +170,66 @@ def arrange(
     ids of their own. A delivery that waits can have to wait again: its parts are then those of
     another `claimant`, and no id comes twice.
     """
-    at_once: list[Recipients] = []
-    waiting: dict[tuple[datetime, int], list[Recipients]] = {}
-    sizes: dict[datetime, int] = {}
-    waits: dict[str, tuple[datetime, int]] = {}
-    counted: set[str] = set()
-    told: list[str] = []
+    at_once: list[tuple[str, Recipients]] = []
+    waits = Waits()
+    joined: set[str] = set()
+    for name, some, quiet_until in _each(groups, now, is_burst=burst is not None):
+        opened = burst.open_window(name, now) if burst else None
+        if opened and opened.delivery:
+            joined.add(opened.delivery)
+        elif until := opened.until if opened else quiet_until:
+            waits.add(name, some, until)
+        else:
+            at_once.append((name, some))
+    ids = waits.ids(delivery, claimant, begins=not at_once)
+    if burst:
+        begun = {name: Window(now + window) for name, _ in at_once} if window else {}
+        burst = burst.after(now, begun | waits.windows(ids), dict.fromkeys(joined, document))
+    return Arrangement(
+        now=[some for _, some in at_once],
+        later={ids[part]: Part(part[0], some) for part, some in waits.parts.items()},
+        burst=burst,
+        joined=frozenset(joined),
+    )
+
+
+def _each(
+    groups: Sequence[Recipients], now: datetime, is_burst: bool
+) -> Iterator[tuple[str, Recipients, datetime | None]]:
+    """Those who may wait by themselves, with their names in a burst and the end of their quiet.
+
+    Who can neither wait nor open a window stays in one group, without a name.
+    """
     for group in groups:
         quiet_until = group.quiet.end_after(now) if group.quiet else None
-        for name, some in units(group) if burst or quiet_until else [("", group)]:
-            opened = burst.open_window(name, now) if burst else None
-            if opened and opened.delivery:
-                counted.add(opened.delivery)
-            elif until := opened.until if opened else quiet_until:
-                sizes[until] = sizes.get(until, 0) + _size(some)
-                part = until, sizes[until] // MAX_PART
-                waits[name] = part
-                waiting.setdefault(part, []).append(some)
-            else:
-                told.append(name)
-                at_once.append(some)
+        for name, some in units(group) if is_burst or quiet_until else [("", group)]:
+            yield name, some, quiet_until
 
-    ids = {
-        part: delivery if number == 0 and not at_once else _part_id(delivery, claimant, part)
-        for number, part in enumerate(sorted(waiting))
-    }
-    if burst:
-        begun = {name: Window(now + window) for name in told} if window else {}
-        begun |= {name: Window(part[0], ids[part]) for name, part in waits.items()}
-        burst = burst.after(now, begun, dict.fromkeys(counted, document))
-    return Arrangement(
-        now=at_once,
-        later={ids[part]: Part(part[0], some) for part, some in waiting.items()},
-        burst=burst,
-        joined=frozenset(counted),
-    )
+
+@dataclass
+class Waits:
+    """Those who wait, in parts: each has one end, and at most `MAX_PART` bytes of ids."""
+
+    parts: dict[tuple[datetime, int], list[Recipients]] = field(default_factory=dict)
+    part_of: dict[str, tuple[datetime, int]] = field(default_factory=dict)
+    sizes: dict[datetime, int] = field(default_factory=dict)
+
+    def add(self, name: str, some: Recipients, until: datetime) -> None:
+        self.sizes[until] = self.sizes.get(until, 0) + _size(some)
+        part = until, self.sizes[until] // MAX_PART
+        self.part_of[name] = part
+        self.parts.setdefault(part, []).append(some)
+
+    def ids(self, delivery: str, claimant: str, begins: bool) -> dict[tuple[datetime, int], str]:
+        """The ids of the parts; where it `begins` with them, the first is the delivery itself."""
+        return {
+            part: delivery if number == 0 and begins else _part_id(delivery, claimant, part)
+            for number, part in enumerate(sorted(self.parts))
+        }
+
+    def windows(self, ids: Mapping[tuple[datetime, int], str]) -> dict[str, Window]:
+        """A window for each of them, until the end of their wait."""
+        return {name: Window(part[0], ids[part]) for name, part in self.part_of.items()}
 
 
 def units(group: Recipients) -> Iterator[tuple[str, Recipients]]:

@@ -49,16 +49,22 @@ CallableHandler = Callable[[CallableRequest, LookUp], Awaitable[Push | None]]
 class Worker:
     """The objects of one process, each made on first use.
 
-    `firestore` gives the database of `DATABASE`. Tests bring their own clock, Batch and databases.
+    `databases` gives a Firestore database by its name.
     """
 
     settings: Settings
-    firestore: Callable[[], Firestore]
+    databases: Callable[[str], Firestore]
     client: BatchClient
     tasks: Tasks
     timing: Timing = field(default_factory=Timing)
     clock: Clock = field(default_factory=Clock)
-    look_up_for: Callable[[Change], LookUp] = look_up_for
+
+    def firestore(self) -> Firestore:
+        """The database of the settings."""
+        return self.databases(self.settings.database)
+
+    def look_up_for(self, change: Change) -> LookUp:
+        return look_up_for(change, self.databases)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -130,7 +136,7 @@ def worker() -> Worker:
     chosen, timing = settings(), Timing()
     return Worker(
         chosen,
-        lambda: firestore(chosen.database),
+        firestore,
         BatchClient(chosen, timing),
         Tasks(chosen),
         timing,

@@ -80,7 +80,7 @@ async def deliver(size: int) -> dict[str, float]:
     client = BatchClient(settings, Timing(), RestKeyCache(read_key))
     ledger = Counting(lambda: firestore("(default)"), f"bench{uuid.uuid4().hex}")
     tasks = Queue(settings)
-    worker = Worker(settings, lambda: firestore("(default)"), client, tasks)
+    worker = Worker(settings, firestore, client, tasks)
     worker.ledger = ledger
     change = Change(
         id=uuid.uuid4().hex,

@@ -85,7 +85,7 @@ def worker_for(url: str, collection: str, time: Time, **environment: str) -> Wor
     firestore = Firestore()
     return Worker(
         settings=settings,
-        firestore=lambda: firestore,
+        databases=lambda name: firestore,
         client=BatchClient(settings, TIMING, RestKeyCache(_read_key)),
         tasks=Queue(settings),
         timing=TIMING,
@@ -118,7 +118,7 @@ def worker_in(
 
     return Worker(
         settings=settings,
-        firestore=lambda: firestore,
+        databases=lambda name: firestore,
         client=client or Accepting(),
         tasks=Queue(settings),
         clock=Clock(now, sleep=sleep),

@@ -185,7 +185,7 @@ def worker_for(url: str, secrets: str, memory: Memory, clock: Time) -> Worker:
     firestore = memory.client()
     return Worker(
         settings=chosen,
-        firestore=lambda: firestore,
+        databases=lambda name: firestore,
         client=BatchClient(chosen, TIMING, RestKeyCache(key_reader(chosen))),
         tasks=Queue(chosen),
         timing=TIMING,

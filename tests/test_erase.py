@@ -11,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import batchpush.events.lookup
 from batchpush.cli.erase import erase
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, CallState, Record, State
@@ -70,11 +69,8 @@ class House:
 
 
 @pytest.fixture
-def house(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> House:
-    house = House(capsys)
-    client = house.memory.client()
-    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
-    return house
+def house(capsys: pytest.CaptureFixture[str]) -> House:
+    return House(capsys)
 
 
 def sent(*recipients: str, id_list: str = "custom_ids", **more: Any) -> Record:

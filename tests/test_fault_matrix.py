@@ -127,7 +127,7 @@ class Cell:
     def process(self, batch: Batch) -> Worker:
         return Worker(
             settings=self.settings,
-            firestore=lambda: self.firestore,
+            databases=lambda name: self.firestore,
             client=batch,  # type: ignore[arg-type]
             tasks=Queue(self.settings),
             timing=TIMING,
@@ -444,14 +444,9 @@ async def greet_both(change: Change, look_up: LookUp) -> Push:
 @pytest.mark.parametrize("k", [0, 1])
 @pytest.mark.parametrize("is_task_lost", [False, True])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-async def test_the_promise_holds_for_those_who_wait(
-    monkeypatch: pytest.MonkeyPatch, fault: Any, is_task_lost: bool, k: int
-) -> None:
+async def test_the_promise_holds_for_those_who_wait(fault: Any, is_task_lost: bool, k: int) -> None:
     for step in ("claim", "record", "take up"):
         night = Night(k)
-        monkeypatch.setattr(
-            "batchpush.events.lookup.firestore", lambda _, n=night: n.house.firestore
-        )
         await night.house.stores("users/ann", {})
         night.house.tasks.is_down = is_task_lost
         struck: list[str] = []

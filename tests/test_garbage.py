@@ -104,10 +104,8 @@ def garbage() -> Garbage:
 @pytest.fixture
 def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
     memory = Garbled(garbage)
-    firestore = memory.client()
     made = worker_in(memory, now=lambda: NOW)
     monkeypatch.setattr(worker, "worker", lambda: made)
-    monkeypatch.setattr(lookup, "firestore", lambda database: firestore)
     realtime = RealtimeDatabase(Instance("demo", "us-central1"), Garbling(garbage), owner)
     for module in (lookup, report):
         monkeypatch.setattr(module, "realtime_database", lambda source: realtime)

@@ -146,7 +146,7 @@ class World:
         self.firestore._firestore_api_internal = self.api
         self.worker = worker.Worker(
             SETTINGS,
-            firestore=Firestore,
+            databases=Firestore,
             client=Batch(self.garbage),  # type: ignore[arg-type]
             tasks=Tasks(SETTINGS),
             clock=Clock(lambda: NOW, lambda: 0.5, at_once),

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from google.cloud.firestore import AsyncClient
 
-import batchpush.events.lookup
 from batchpush import Change, Push
 from batchpush.delivery.erasure import without
 from batchpush.delivery.planning import PushHandler
@@ -128,7 +127,7 @@ class House:
 
 @pytest.fixture
 async def house_for(
-    server: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    server: batch.Batch,
 ) -> AsyncIterator[Callable[..., House]]:
     server.clear_faults()
     server.clear()
@@ -138,8 +137,6 @@ async def house_for(
         clock = Time()
         clock.value = EVENING
         made.append(worker_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
-        client = made[0].ledger.firestore
-        monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
         return House(made[0], clock, server)
 
     yield build

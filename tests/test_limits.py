@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import batchpush.events.lookup
 from batchpush import Change, LookUp, Message, Push, Recipients
 from batchpush.delivery.record import State
 from batchpush.pushes.limits import COUNT, MAX_EACH, Known, Limit, Over, counters
@@ -24,9 +23,8 @@ MINUTE = 60
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house() -> Iterator[House]:
     house = House()
-    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: house.firestore)
     yield house
     house.close()
 

@@ -10,9 +10,9 @@ import batchpush.events.lookup
 import batchpush.google.clients
 from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
-from batchpush.google.clients import close_realtime_databases, firebase_app, firestore
+from batchpush.google.clients import close_realtime_databases, firebase_app
 from batchpush.google.firestore import Firestore, FirestoreRefused
-from tests.events import DATABASE, FIRESTORE, created
+from tests.events import DATABASE, created
 from tests.firestore import Memory
 
 
@@ -26,9 +26,8 @@ async def test_trouble_with_credentials_is_no_reason_to_give_an_event_up(
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
     monkeypatch.setattr("google.auth.default", lambda **_: refused())
     monkeypatch.delenv("FIREBASE_DATABASE_EMULATOR_HOST", raising=False)
-    firestore.cache_clear()
     batchpush.google.clients._credentials.cache_clear()
-    for look_up in (FirestoreLookUp(FIRESTORE), DatabaseLookUp(DATABASE)):
+    for look_up in (FirestoreLookUp(Firestore()), DatabaseLookUp(DATABASE)):
         with pytest.raises(LookUpFailed, match="DefaultCredentialsError"):
             await look_up("users/ann")
     await close_realtime_databases()
@@ -63,12 +62,9 @@ def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+def memory() -> Memory:
     """The Firestore that documents are looked up in."""
-    memory = Memory()
-    client = memory.client()
-    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
-    return memory
+    return Memory()
 
 
 async def test_a_reference_into_another_database_does_not_keep_a_document_from_being_read(
@@ -79,7 +75,7 @@ async def test_a_reference_into_another_database_does_not_keep_a_document_from_b
     (stored,) = memory.documents.values()
     elsewhere = "projects/other/databases/d/documents/a/b"
     stored.fields["likes"].reference_value = elsewhere
-    ann, bob = await FirestoreLookUp(FIRESTORE).many("users/ann", "users/bob")
+    ann, bob = await FirestoreLookUp(client).many("users/ann", "users/bob")
     assert ann == {"display_name": "Ann", "likes": elsewhere}
     assert bob is None
 
@@ -93,7 +89,7 @@ async def test_one_who_can_have_no_profile_has_none_and_the_others_have_theirs(
 ) -> None:
     client = memory.client()
     await client.commit([client.put("users/ann", {"display_name": "Ann"})])
-    look_up = FirestoreLookUp(FIRESTORE)
+    look_up = FirestoreLookUp(client)
     assert await look_up.many(f"users/{user_id}", "users/ann") == [None, {"display_name": "Ann"}]
     assert await look_up(f"users/{user_id}") is None
     assert memory.operations[1:] == ["read"]
@@ -105,15 +101,14 @@ async def test_a_read_that_firestore_refuses_is_not_retried(memory: Memory) -> N
 
     memory.strike = refuse
     with pytest.raises(InvalidDocument, match="users/ann: cannot be read: INVALID_ARGUMENT: no"):
-        await FirestoreLookUp(FIRESTORE)("users/ann")
+        await FirestoreLookUp(memory.client())("users/ann")
 
 
 @pytest.mark.parametrize("where", ["memory", pytest.param("emulator", marks=pytest.mark.suite)])
 async def test_values_are_found_in_the_lists_of_a_collection(
-    monkeypatch: pytest.MonkeyPatch, where: str
+    where: str,
 ) -> None:
     client = Firestore() if where == "emulator" else Memory().client()
-    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: client)
     users = f"users-{uuid.uuid4().hex}"
     profiles: dict[str, dict[str, Any]] = {
         "ann": {"batch": {"custom_ids": ["crm-1", "crm-2"]}},
@@ -125,7 +120,7 @@ async def test_values_are_found_in_the_lists_of_a_collection(
     for user_id, fields in profiles.items():
         await client.commit([client.put(f"{users}/{user_id}", fields)])
     asked_for = [f"crm-{number}" for number in range(70)]
-    look_up = FirestoreLookUp(FIRESTORE)
+    look_up = FirestoreLookUp(client)
     found = await look_up.listed(users, "batch.custom_ids", asked_for)
     assert found == {"crm-1", "crm-2", "crm-3"}
     assert await look_up.listed(users, "batch.custom_ids", ["crm-9"]) == set()

@@ -42,14 +42,11 @@ MAINTENANCE = Reply(503, b'{"code": 2, "type": "MAINTENANCE_ERROR", "message": "
 
 
 @pytest.fixture
-def house_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., House]]:
+def house_for() -> Iterator[Callable[..., House]]:
     made: list[House] = []
 
     def build(**settings: str) -> House:
         made.append(House(**settings))
-        monkeypatch.setattr(
-            batchpush.events.lookup, "firestore", lambda database: made[-1].firestore
-        )
         return made[-1]
 
     yield build

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 
-import batchpush.events.lookup
 from batchpush.batch_api.outcome import Reply
 from batchpush.google.firestore import FirestoreRefused
 from handlers import flights, messages
@@ -44,12 +43,11 @@ class Recording:
         return Reply(201, b'{"token": "t"}')
 
 
-async def told(profile: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> Sent:
+async def told(profile: dict[str, Any] | None) -> Sent:
     """What everybody but Bob is sent in an evening and the next morning, to each app."""
     house = House()
     recording = Recording()
     house.made.client = recording  # type: ignore[assignment]
-    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: house.firestore)
     for user_id, fields in OTHERS.items():
         await house.stores(f"users/{user_id}", fields)
     if profile is not None:
@@ -79,13 +77,13 @@ async def told(profile: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) 
 @given(accepted_profiles("bob") | HOSTILE)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_whatever_a_profile_holds_the_others_are_sent_the_same(
-    monkeypatch: pytest.MonkeyPatch, profile: dict[str, Any]
+    profile: dict[str, Any],
 ) -> None:
     try:
-        found = await told(profile, monkeypatch)
+        found = await told(profile)
     except FirestoreRefused:  # half a surrogate pair, which nobody can write there
         reject()
-    assert found == await told({}, monkeypatch)
+    assert found == await told({})
 
 
 @pytest.mark.parametrize(
@@ -98,16 +96,13 @@ async def test_whatever_a_profile_holds_the_others_are_sent_the_same(
     ],
 )
 async def test_the_known_ways_to_silence_others_do_not(
-    monkeypatch: pytest.MonkeyPatch, profile: dict[str, Any]
+    profile: dict[str, Any],
 ) -> None:
-    assert await told(profile, monkeypatch) == await told({}, monkeypatch)
+    assert await told(profile) == await told({})
 
 
-async def test_many_with_long_ids_and_the_same_quiet_hours_wait_and_are_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_many_with_long_ids_and_the_same_quiet_hours_wait_and_are_told() -> None:
     house = House()
-    monkeypatch.setattr(batchpush.events.lookup, "firestore", lambda database: house.firestore)
     members = [f"u{number}" for number in range(32)]
     for user_id in members:
         ids = [f"{user_id}-{number:0500}" for number in range(60)]

@@ -122,7 +122,7 @@ class World:
         firestore = self.memory.client()
         return Worker(
             settings=SETTINGS,
-            firestore=lambda: firestore,
+            databases=lambda name: firestore,
             client=Line(self.batch, instance),  # type: ignore[arg-type]
             tasks=Queue(SETTINGS),
             clock=Clock(now),

@@ -61,7 +61,7 @@ class World:
 
         client = Client(self, RestKeyCache(read, clock=seconds))
         firestore = self.memory.client()
-        worker = Worker(SETTINGS, lambda: firestore, client, Queue(SETTINGS), clock=Clock(now))
+        worker = Worker(SETTINGS, lambda name: firestore, client, Queue(SETTINGS), clock=Clock(now))
 
         async def deliver(event: int) -> None:
             at = START + timedelta(seconds=event / PER_SECOND)

@@ -1,19 +1,21 @@
 """No source of an event leads to a host that is not Google's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from batchpush.environment import settings
 from batchpush.errors import MalformedEvent
 from batchpush.events.decoding import from_database, from_firestore
-from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp
+from batchpush.events.lookup import DatabaseLookUp, look_up_for
 from batchpush.google.clients import realtime_database
 from batchpush.google.sources import Instance, check_firestore, firestore_database_of, instance_of
 from tests.deliveries import claimed
 from tests.events import (
     DATABASE,
     FIRESTORE,
+    created,
     database_body,
     database_headers,
     firestore_body,
@@ -98,7 +100,12 @@ def test_a_forged_firestore_database_is_refused(source: str) -> None:
 @pytest.mark.parametrize("name", ["", "(other)", "../x", "a/../../b", "A", "a\n", "a" * 64])
 def test_no_other_database_is_opened_for_a_record_s_source(name: str) -> None:
     with pytest.raises(MalformedEvent):
-        FirestoreLookUp(f"//firestore.googleapis.com/projects/p/databases/{name}")
+        look_up_for(
+            replace(
+                created("users/ann", {}),
+                source=f"//firestore.googleapis.com/projects/p/databases/{name}",
+            )
+        )
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ class Eraser:
 
     async def _databases(self) -> list[tuple[str, LookUp]]:
         """Where a profile can be; of the Realtime Databases, those that records came from."""
-        firestore = f"//firestore.googleapis.com/projects/-/databases/{self.settings.database}"
-        found: list[tuple[str, LookUp]] = [("Firestore", FirestoreLookUp(firestore))]
+        firestore = FirestoreLookUp(self.ledger.firestore)
+        found: list[tuple[str, LookUp]] = [("Firestore", firestore)]
         if "database" in self.settings.sources:
             for source in sorted(await self.ledger.sources()):
                 if source.startswith("//firebasedatabase."):

@@ -1,7 +1,7 @@
 """Reading other documents, from the database that the change came from."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from batchpush.documents import Document
@@ -11,6 +11,7 @@ from batchpush.google.clients import firestore, realtime_database
 from batchpush.google.credentials import CredentialsUnavailable
 from batchpush.google.firestore import (
     ARRAY_CONTAINS_ANY,
+    Firestore,
     FirestoreRefused,
     FirestoreUnavailable,
     Query,
@@ -42,19 +43,21 @@ class LookUp(Protocol):
         """
 
 
-def look_up_for(change: Change) -> LookUp:
-    """A look-up in the database, and the instance of it, that holds the changed document."""
+def look_up_for(change: Change, firestore: Callable[[str], Firestore] = firestore) -> LookUp:
+    """A look-up in the database, and the instance of it, that holds the changed document.
+
+    `firestore` gives a Firestore database by its name.
+    """
     if change.database == "firestore":
-        return FirestoreLookUp(change.source)
+        return FirestoreLookUp(firestore(firestore_database_of(change.source)))
     return DatabaseLookUp(change.source)
 
 
 class FirestoreLookUp:
     """One batched read, however many documents."""
 
-    def __init__(self, source: str) -> None:
-        """`source` is `//firestore.googleapis.com/projects/P/databases/D`."""
-        self._database = firestore_database_of(source)
+    def __init__(self, firestore: Firestore) -> None:
+        self._firestore = firestore
 
     async def __call__(self, path: str) -> Document | None:
         (document,) = await self.many(path)
@@ -63,7 +66,7 @@ class FirestoreLookUp:
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
         possible = [path for path in paths if is_document(path)]  # one of others would fail all
         try:
-            found = await firestore(self._database).read(*possible, fields=fields)
+            found = await self._firestore.read(*possible, fields=fields)
         except FirestoreUnavailable as error:
             raise LookUpFailed(f"Firestore: {error}") from None
         except FirestoreRefused as error:
@@ -81,7 +84,7 @@ class FirestoreLookUp:
     async def _listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
         where = (field, ARRAY_CONTAINS_ANY, list(values))
         query = Query(collection, where, fields=(field,), limit=10 * MAX_VALUES)
-        documents: list[Any] = [each.fields for each in await firestore(self._database).find(query)]
+        documents: list[Any] = [each.fields for each in await self._firestore.find(query)]
         for name in field.split("."):
             documents = [each.get(name) or {} for each in documents]
         return {each for listed in documents for each in listed if each in values}

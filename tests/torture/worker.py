@@ -195,9 +195,7 @@ class Worker:
         self.ledger.traps = self.client.traps = traps
         tasks = SaidTasks(settings())
         tasks.lost = spec.lost_tasks
-        self.worker = worker.Worker(
-            settings(), lambda: firestore("(default)"), self.client, tasks, timing
-        )
+        self.worker = worker.Worker(settings(), firestore, self.client, tasks, timing)
         self.worker.ledger = self.ledger
         self.free = asyncio.Semaphore(spec.at_once)
         self.ends_at = time.monotonic() + spec.patience

@@ -1,7 +1,6 @@
 """What the tests of the ledger and of the delivery share: records and deliverers."""
 
 import asyncio
-import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,8 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
+
 from batchpush.batch_api.client import BatchClient
-from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, Record, State
@@ -21,6 +21,7 @@ from batchpush.events.lookup import LookUp
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing.batch import Batch
 from batchpush.timing import Clock, Timing
 from batchpush.worker import Worker
 from tests.events import created
@@ -70,6 +71,12 @@ async def _read_key() -> RestKey:
     return RestKey(REST_KEY)
 
 
+def client_for(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+) -> BatchClient:
+    return BatchClient(settings, TIMING, RestKeyCache(_read_key), transport)
+
+
 def ledger_for(collection: str) -> Ledger:
     firestore = Firestore()
     return Ledger(lambda: firestore, collection)
@@ -86,22 +93,11 @@ def worker_for(url: str, collection: str, time: Time, **environment: str) -> Wor
     return Worker(
         settings=settings,
         databases=lambda name: firestore,
-        client=BatchClient(settings, TIMING, RestKeyCache(_read_key)),
+        client=client_for(settings),
         tasks=Queue(settings),
         timing=TIMING,
         clock=Clock(time.now, lambda: 1.0, time.sleep),
     )
-
-
-class Accepting:
-    """A Batch that takes every call at once, without a line to it."""
-
-    def warm_up(self) -> None:
-        pass
-
-    async def send(self, app: str, body: bytes) -> Reply:
-        json.loads(body)
-        return Reply(201, b'{"token": "t"}')
 
 
 def worker_in(
@@ -119,7 +115,7 @@ def worker_in(
     return Worker(
         settings=settings,
         databases=lambda name: firestore,
-        client=client or Accepting(),
+        client=client or client_for(settings, Batch()),
         tasks=Queue(settings),
         clock=Clock(now, sleep=sleep),
     )

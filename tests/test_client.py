@@ -176,6 +176,7 @@ async def test_a_server_that_is_not_there_was_sent_nothing(keys: Keys) -> None:
     client = client_for("http://127.0.0.1:9", keys)
     reply = await client.send("ios", BODY)
     assert classify(reply).outcome is Outcome.NOT_SENT
+    assert reply.problem == "ClientConnectorError"
     await client.aclose()
 
 

@@ -1,5 +1,7 @@
 """What an event takes, in figures that are the same on every machine; `make bench` has times."""
 
+import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +13,33 @@ import pytest
 
 import main
 from batchpush import worker
+from batchpush.batch_api.outcome import Reply
+from batchpush.environment import settings
+from batchpush.testing.batch import Batch
 from benchmarks.load import event
-from tests.deliveries import worker_in
+from tests.deliveries import client_for, worker_in
 from tests.firestore import Memory
 from tests.garbage import Request
 
-MAX_CALLS = 800  # of Python functions, without those of aiohttp, grpc and the server
+MAX_CALLS = 800  # of Python functions, without those of the line to Batch, grpc and the server
+MAX_CALLS_FOR_A_CALL = 11  # of our own functions, for one call to Batch
+
+
+class Accepting:
+    """A Batch that takes every call at once, without a line to it."""
+
+    def warm_up(self) -> None:
+        pass
+
+    async def send(self, app: str, body: bytes) -> Reply:
+        json.loads(body)
+        return Reply(201, b'{"token": "t"}')
 
 
 async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = worker_in(Memory(), now=lambda: datetime.now(UTC))
+    made = worker_in(Memory(), lambda: datetime.now(UTC), Accepting())
     monkeypatch.setattr(worker, "worker", lambda: made)
     headers, body = event()
     for number in range(3):  # what is imported and kept comes with the first
@@ -32,13 +49,22 @@ async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
     assert calls[0] <= MAX_CALLS
 
 
+async def test_a_call_to_batch_costs_no_more_calls_of_our_functions_than_it_did() -> None:
+    """httpx and aiohttp are left out: a new version of theirs is no fault of ours."""
+    client = client_for(settings(), Batch())
+    for _ in range(3):
+        with counted(f"{os.sep}batchpush{os.sep}") as calls:
+            assert (await client.send("ios", b"{}")).status == 201
+    assert calls[0] <= MAX_CALLS_FOR_A_CALL
+
+
 @contextmanager
-def counted() -> Iterator[list[int]]:
-    """The calls of Python functions that were made inside."""
+def counted(where: str = "") -> Iterator[list[int]]:
+    """The calls of Python functions that were made inside, of those in files with such a path."""
     calls = [0]
 
     def count(frame: FrameType, what: str, _: Any) -> None:
-        calls[0] += what == "call"
+        calls[0] += what == "call" and where in frame.f_code.co_filename
 
     before = sys.getprofile()
     sys.setprofile(count)

@@ -14,6 +14,8 @@ import batchpush.batch_api.requests
 import batchpush.delivery.planning
 import batchpush.delivery.sweep
 from batchpush.batch_api.breaker import FAILURES
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Entry
 from batchpush.delivery.plan import Plan
 from batchpush.delivery.record import CallState, Record, State
@@ -24,7 +26,7 @@ from batchpush.events.lookup import LookUp
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.worker import Worker
 from emulators import batch
-from tests.deliveries import REST_KEY, Queue, Time, change_at, greet, rpcs, worker_for
+from tests.deliveries import REST_KEY, TIMING, Queue, Time, change_at, greet, rpcs, worker_for
 
 pytestmark = pytest.mark.suite
 
@@ -672,14 +674,14 @@ async def test_the_rest_key_is_in_no_record_and_no_line(
 
 
 async def test_without_a_key_nothing_is_sent_and_the_event_comes_again(
-    worker: Worker, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: Time, api: batch.Batch
 ) -> None:
     from batchpush.errors import RestKeyUnavailable
 
-    async def none() -> None:
+    async def none() -> RestKey:
         raise RestKeyUnavailable("secret: NotFound")
 
-    monkeypatch.setattr(worker.client._rest_key, "get", none)
+    worker.client = BatchClient(worker.settings, TIMING, RestKeyCache(none))
     record = await delivered(worker, change_at(clock))
     assert record.state is State.RETRY
     assert record.calls[0].problem == "secret: NotFound"

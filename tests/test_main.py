@@ -244,7 +244,6 @@ def test_the_first_event_imports_none_of_google_s_heavy_clients() -> None:
         "firebase_functions",
         "google.api_core",
         "google.cloud.firestore",
-        "httpx",
         "requests",
     }
 

@@ -1,16 +1,17 @@
 """What one person writes into their profile leaves what everybody else is sent as it was."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 
-from batchpush.batch_api.outcome import Reply
 from batchpush.google.firestore import FirestoreRefused
+from batchpush.testing.batch import Batch
 from handlers import flights, messages
+from tests.deliveries import client_for
 from tests.house import MORNING, NIGHT, House
 from tests.profiles import accepted_profiles
 from tests.pushes import HOSTILE
@@ -26,28 +27,20 @@ FLIGHT = {"number": "BP1", "status": "delayed", "departs_at": MORNING + timedelt
 Sent = list[tuple[str, str, str]]
 
 
-class Recording:
-    """A Batch that keeps every body of every app."""
-
-    def __init__(self) -> None:
-        self.sent: Sent = []
-
-    def warm_up(self) -> None:
-        pass
-
-    async def send(self, app: str, body: bytes) -> Reply:
-        content = json.loads(body)
-        recipients = content.pop("recipients")
-        frame = json.dumps(content, sort_keys=True)
-        self.sent += [(app, each, frame) for listed in recipients.values() for each in listed]
-        return Reply(201, b'{"token": "t"}')
+def sent_to(batch: Batch) -> Iterator[tuple[str, str, str]]:
+    """Every recipient of every call, with the app and what they were sent."""
+    for call in batch.calls:
+        frame = {name: value for name, value in call.body.items() if name != "recipients"}
+        for listed in call.body["recipients"].values():
+            for each in listed:
+                yield call.app, each, json.dumps(frame, sort_keys=True)
 
 
 async def told(profile: dict[str, Any] | None) -> Sent:
     """What everybody but Bob is sent in an evening and the next morning, to each app."""
     house = House()
-    recording = Recording()
-    house.made.client = recording  # type: ignore[assignment]
+    batch = Batch()
+    house.made.client = client_for(house.made.settings, batch)
     for user_id, fields in OTHERS.items():
         await house.stores(f"users/{user_id}", fields)
     if profile is not None:
@@ -71,7 +64,7 @@ async def told(profile: dict[str, Any] | None) -> Sent:
     await house.run_tasks(MORNING)
     house.close()
     of_others = {*OTHERS, "eve-1", "eve-2"}
-    return sorted(each for each in recording.sent if each[1] in of_others)
+    return sorted(each for each in sent_to(batch) if each[1] in of_others)
 
 
 @given(accepted_profiles("bob") | HOSTILE)

@@ -1,8 +1,4 @@
-"""Batch over HTTP, by aiohttp and not httpx, which takes three times the CPU for a call.
-
-It is imported with the first event, whose claim it does not hold up, and not with `main`: it loads
-the certificates of all authorities, which takes a tenth of a cold start.
-"""
+"""Batch over HTTP."""
 
 import asyncio
 import functools
@@ -16,7 +12,7 @@ from batchpush.environment import Settings
 from batchpush.timing import Timing
 
 if TYPE_CHECKING:
-    import aiohttp
+    import httpx
 
 CONNECT_TIMEOUT = 5.0  # seconds, also for a free connection of the pool
 KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
@@ -29,12 +25,17 @@ class BatchClient:
     """One per worker: its connections stay open between events."""
 
     def __init__(
-        self, settings: Settings, timing: Timing, rest_key: RestKeyCache | None = None
+        self,
+        settings: Settings,
+        timing: Timing,
+        rest_key: RestKeyCache | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._apps = settings.batch_apps
         self._url = settings.batch_api_url
         self._seconds = timing.call
         self._rest_key = rest_key or RestKeyCache(key_reader(settings))
+        self._given = transport
         self._connections = settings.concurrency * len(settings.batch_apps)
 
     def warm_up(self) -> None:
@@ -46,20 +47,14 @@ class BatchClient:
         return asyncio.create_task(self._warm())
 
     async def _warm(self) -> None:
-        imported = asyncio.to_thread(importlib.import_module, "aiohttp")
+        imported = asyncio.to_thread(importlib.import_module, "batchpush.http")
         await asyncio.gather(self._rest_key.get(), imported, return_exceptions=True)
 
     @functools.cached_property
-    def _http(self) -> "aiohttp.ClientSession":
-        """Made on the loop."""
-        import aiohttp
+    def _transport(self) -> "httpx.AsyncBaseTransport":
+        from batchpush.http import transport
 
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE),
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-        )
+        return self._given or transport(self._connections, KEEP_ALIVE)
 
     async def send(self, app: str, body: bytes) -> Reply:
         """One call of the Transactional API; see `request`."""
@@ -79,43 +74,40 @@ class BatchClient:
     async def _asked(
         self, app: str, method: str, route: str, body: bytes | None, key: str
     ) -> Reply:
-        import aiohttp
+        from batchpush.http import FAILURES, NEVER_CONNECTED, address, cause, exchange, request
 
-        # These alone prove that nothing was sent.
-        never_connected = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-        headers = {
-            "X-Authorization": key,
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",  # the answer is read as it comes
-        }
-        url = f"{self._url}/1.1/{self._apps[app]}/{route}"
+        asked = request(
+            method,
+            address(f"{self._url}/1.1/{self._apps[app]}/{route}"),
+            [(b"X-Authorization", key.encode()), (b"Content-Type", b"application/json")],
+            {"pool": CONNECT_TIMEOUT},  # by aiohttp's count, with connecting
+            body or b"",
+        )
         most = MAX_LIST if method == "GET" else MAX_REPLY
         try:
-            async with (
-                asyncio.timeout(self._seconds),
-                self._http.request(
-                    method, url, data=body, headers=headers, allow_redirects=False
-                ) as response,
-            ):
-                retry_after = response.headers.get("retry-after")
-                answer = await _beginning(response, most, key)
-                return Reply(response.status, answer, retry_after and masked_text(retry_after, key))
-        except aiohttp.ClientError as error:
-            # Only the name: an exception may hold the request, and so the key.
-            return Reply(sent=not isinstance(error, never_connected), problem=type(error).__name__)
+            async with asyncio.timeout(self._seconds):
+                response, answer = await exchange(self._transport, asked, most + SLACK)
         except TimeoutError:
             return Reply(problem=f"no answer within {self._seconds:g} s")
+        except FAILURES as error:
+            # Only the name: an exception may hold the request, and so the key.
+            failure = cause(error)
+            return Reply(
+                sent=not isinstance(failure, NEVER_CONNECTED), problem=type(failure).__name__
+            )
+        retry_after = response.headers.get("retry-after")
+        return Reply(
+            response.status_code,
+            _beginning(answer, most, key),
+            retry_after and masked_text(retry_after, key),
+        )
 
     async def aclose(self) -> None:
-        await self._http.close()
+        await self._transport.aclose()
 
 
-async def _beginning(response: "aiohttp.ClientResponse", most: int, key: str) -> bytes:
+def _beginning(answer: bytes, most: int, key: str) -> bytes:
     """The first bytes of an answer, masked; where it is cut, its end may hold a part of the key."""
-    body = b""
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) >= most + SLACK:
-            response.close()  # what may still come is not waited for
-            return masked(body[: most + SLACK], key)[:-SLACK]
-    return masked(body, key)[:most]
+    if len(answer) == most + SLACK:
+        return masked(answer, key)[:-SLACK]
+    return masked(answer, key)[:most]

@@ -23,7 +23,7 @@ from batchpush.google.firestore import (
     meaning_of,
     problem_of,
 )
-from batchpush.google.realtime_database import SCOPES, RealtimeDatabase, transport
+from batchpush.google.realtime_database import CONNECTIONS, KEEP_ALIVE, SCOPES, RealtimeDatabase
 from batchpush.google.sources import instance_of
 from batchpush.sealed import leaving
 
@@ -119,12 +119,15 @@ def realtime_database(source: str) -> RealtimeDatabase:
 
     Raises `MalformedEvent` for a source that is none.
     """
+    from batchpush.http import transport
+
     emulator = os.environ.get("FIREBASE_DATABASE_EMULATOR_HOST")
     # A connection belongs to the loop that it was made on.
     key = instance_of(source), emulator, asyncio.get_running_loop()
     if key not in _realtime_databases:
         headers = _owner if emulator else _credentials().headers
-        _realtime_databases[key] = RealtimeDatabase(key[0], transport(), headers, emulator)
+        line = transport(CONNECTIONS, KEEP_ALIVE)
+        _realtime_databases[key] = RealtimeDatabase(key[0], line, headers, emulator)
     return _realtime_databases[key]
 
 

@@ -144,33 +144,37 @@ class RealtimeDatabase:
     ) -> Any:
         import httpx
 
+        from batchpush.http import request
+
         if not is_path(path):
             raise InvalidDocument(path, None, "is not a path in a Realtime Database")
         url = f"{self._address}/{_quoted(path)}.json"
-        if asked := "&".join(filter(None, (query, self._query))):
-            url += f"?{asked}"
+        if parameters := "&".join(filter(None, (query, self._query))):
+            url += f"?{parameters}"
         async with self._turns.turn(event):
             try:
                 async with asyncio.timeout(TIMEOUT):
                     # No redirect is followed: the token is for this host.
-                    headers = {"Accept-Encoding": "identity", **await self._headers()}
-                    request = httpx.Request(method, url, headers=headers, content=content)
-                    request.extensions["timeout"] = {"connect": CONNECT_TIMEOUT}
-                    return await self._attempts(request, path)
+                    headers = [
+                        (name.encode(), value.encode())
+                        for name, value in (await self._headers()).items()
+                    ]
+                    asked = request(
+                        method, httpx.URL(url), headers, {"connect": CONNECT_TIMEOUT}, content
+                    )
+                    return await self._attempts(asked, path)
             except TimeoutError:
                 raise LookUpFailed(f"Realtime Database: no answer within {TIMEOUT:g} s") from None
 
     async def _attempts(self, request: "httpx.Request", path: str) -> Any:
-        import aiohttp
-        import httpx
+        from batchpush.http import FAILURES
 
         pause = MIN_PAUSE
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 status, body = await self._attempt(request, path)
                 trouble = str(status)
-            # The transport lets some of aiohttp's own through.
-            except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+            except FAILURES as error:
                 status, trouble = None, type(error).__name__
             if status is not None and status not in TRANSIENT:
                 return _value(status, body, path)
@@ -180,19 +184,12 @@ class RealtimeDatabase:
         raise LookUpFailed(f"Realtime Database: {trouble}")
 
     async def _attempt(self, request: "httpx.Request", path: str) -> tuple[int, bytes]:
-        import httpx
+        from batchpush.http import exchange
 
-        response = await self._transport.handle_async_request(request)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        body = bytearray()
-        try:
-            async for part in response.stream:
-                body += part
-                if len(body) > MAX_ANSWER:
-                    raise InvalidDocument(path, None, f"is larger than {MAX_ANSWER:,} bytes")
-        finally:
-            await response.aclose()
-        return response.status_code, bytes(body)
+        response, body = await exchange(self._transport, request, MAX_ANSWER + 1)
+        if len(body) > MAX_ANSWER:
+            raise InvalidDocument(path, None, f"is larger than {MAX_ANSWER:,} bytes")
+        return response.status_code, body
 
 
 def _value(status: int, body: bytes, path: str) -> Any:
@@ -226,23 +223,3 @@ def is_key(text: str) -> bool:
 def _quoted(path: str) -> str:
     """Each segment so that the server reads it as it is: a `%76` in it is not a `v`."""
     return "/".join(quote(segment, safe="") for segment in path.split("/"))
-
-
-def transport() -> "httpx.AsyncBaseTransport":
-    """Httpx over aiohttp, with connections that stay open; made on the loop that it is used on."""
-    import ssl
-
-    import aiohttp
-    from httpx_aiohttp import AiohttpTransport
-
-    context = ssl.create_default_context()
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE, ssl=context
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-
-    return AiohttpTransport(verify=context, client=session)

@@ -1,0 +1,1 @@
+"""What tests put in the place of the services outside; it is not uploaded with the functions."""

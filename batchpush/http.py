@@ -1,7 +1,7 @@
 """HTTP: requests of httpx, carried by a transport: in production, over aiohttp's connections.
 
 The transport is the seam where a test, or another client, comes in. It is called as it is, and not
-through `httpx.AsyncClient`, which takes three times the CPU for a call.
+through `httpx.AsyncClient`, which takes near to twice the CPU for a call.
 
 This module is imported with the first event, whose claim it does not hold up, and not with `main`:
 aiohttp loads the certificates of all authorities, which takes a tenth of a cold start.

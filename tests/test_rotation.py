@@ -5,10 +5,10 @@ import itertools
 from dataclasses import replace
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from batchpush.batch_api.client import BatchClient
-from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
 from batchpush.environment import Settings
 from batchpush.timing import Clock, Timing
@@ -29,7 +29,7 @@ ANSWERS = {
 }
 
 
-class World:
+class World(httpx.AsyncBaseTransport):
     """Two instances, of which the second starts just before the key is changed.
 
     Batch takes the key `new` from the change on, and `old` before; Secret Manager gives `wrong`
@@ -42,11 +42,12 @@ class World:
         self.reads: list[list[float]] = []
         self.calls: list[tuple[float, str, int]] = []
 
-    async def asked(self, key: str) -> Reply:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        key = request.headers["X-Authorization"]
         await asyncio.sleep(0.05)
         status = 201 if key == ("old" if seconds() < CHANGED else "new") else 401
         self.calls.append((seconds(), key, status))
-        return Reply(status, ANSWERS[status])
+        return httpx.Response(status, content=ANSWERS[status])
 
     def instance(self) -> Instance:
         reads: list[float] = []
@@ -59,7 +60,8 @@ class World:
                 return RestKey("old")
             return RestKey("wrong" if seconds() < self._right_at else "new")
 
-        client = Client(self, RestKeyCache(read, clock=seconds))
+        keys = RestKeyCache(read, clock=seconds)
+        client = BatchClient(SETTINGS, Timing(), keys, transport=self)
         firestore = self.memory.client()
         worker = Worker(SETTINGS, lambda name: firestore, client, Queue(SETTINGS), clock=Clock(now))
 
@@ -81,17 +83,6 @@ class World:
         async with asyncio.timeout(quiet_after):
             await asyncio.gather(*work)
         return platform
-
-
-class Client(BatchClient):
-    """One whose calls go to the world and not over a line."""
-
-    def __init__(self, world: World, rest_key: RestKeyCache) -> None:
-        super().__init__(SETTINGS, Timing(), rest_key)
-        self._world = world
-
-    async def _asked(self, app: str, method: str, route: str, body: object, key: str) -> Reply:
-        return await self._world.asked(key)
 
 
 @pytest.mark.parametrize("minutes_wrong", [0, 10])

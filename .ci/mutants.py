@@ -27,8 +27,14 @@ SURVIVORS = {
     ("allow_nan=False", "allow_nan=None"): "None is false",
     ('"utf-8"', '"UTF-8"'): "two names of one encoding",
     ("of_chunks <= SETTLED", "of_chunks < SETTLED"): "no chunk is OBSOLETE: none waits",
-    ("STATE_AFTER.get(outcome, self.state)", "STATE_AFTER.get(outcome, None)"): "`doubted` says it",
-    ("STATE_AFTER.get(outcome, self.state)", "STATE_AFTER.get(outcome, )"): "`doubted` says it",
+    (
+        "STATE_AFTER.get(outcome, self.state)",
+        "STATE_AFTER.get(outcome, None)",
+    ): "`unanswered` says it",
+    (
+        "STATE_AFTER.get(outcome, self.state)",
+        "STATE_AFTER.get(outcome, )",
+    ): "`unanswered` says it",
     ('message[group.reads or ""]', 'message[group.reads or "XXXX"]'): (
         "it is there, by `_check_message`; the `or` is for the types"
     ),

@@ -7,7 +7,7 @@
     ├── MalformedEvent        a request that is not the CloudEvent of a database write
     ├── LedgerRefused         Firestore will never store what it was given
     ├── FirestoreRefused      a write or a read that Firestore will never take (in firestore.py)
-    └── TryAgainLater         nothing is wrong with the event; it is to be delivered again
+    └── TryAgainLater         nothing is wrong with the event; it is to be redelivered
         ├── LookUpFailed          another document could not be read
         ├── LedgerUnavailable     the delivery record could not be read or written
         │   └── UnreadableRecord      a newer version wrote it, or nobody who knows its form
@@ -54,7 +54,7 @@ class MalformedEvent(BatchpushError):
 
 
 class TryAgainLater(BatchpushError):
-    """The event could not be handled now; answering with an error makes it come again."""
+    """The event could not be handled now; an error for an answer has it redelivered."""
 
 
 class LedgerRefused(BatchpushError):
@@ -82,7 +82,7 @@ class RestKeyUnavailable(TryAgainLater):
 
 
 class EventTurnedAway(TryAgainLater):
-    """What is left to do is not on record: it is lost unless the event is delivered again."""
+    """What is left to do is not on record: it is lost unless the event is redelivered."""
 
 
 class DeliveryUnfinished(TryAgainLater):

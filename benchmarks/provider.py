@@ -18,6 +18,7 @@ class Provider(asyncio.Protocol):
     seconds = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.received = b""
 

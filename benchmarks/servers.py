@@ -98,7 +98,7 @@ def started(server: Server, provider: str, log: Path) -> Iterator[Running]:
             "ANDROID_KEY": "ANDROIDKEY",
             "REST_KEY": "0123456789abcdef0123456789abcdef",
         }
-        | server.environment
+        | dict(server.environment)
     )
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -88,7 +88,7 @@ class AppCall:
 
     def happen(self, firestore: Client) -> None:
         headers = {"Authorization": f"Bearer {signed_in(self.user)}"}
-        data = self.data | {"request_id": uuid.uuid4().hex}
+        data = {**self.data, "request_id": uuid.uuid4().hex}
         posted("functions", f"/{PROJECT}/us-central1/notify", {"data": data}, headers)
 
 

@@ -8,7 +8,7 @@ from emulators.batch import Batch
 from local.browser import chromium, find_chromium
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "page.png"
-SIZE = {"width": 1440, "height": 1000}
+WIDTH, HEIGHT = 1440, 1000
 STORY = ("Order delivered", "Flight delayed", "Push of another back end", "New message")
 
 
@@ -19,7 +19,9 @@ def main() -> int:
         return 2
     batch = Batch(os.environ["BATCH_EMULATOR_URL"])
     with chromium(program) as browser:
-        page = browser.new_page(viewport=SIZE, reduced_motion="reduce")
+        page = browser.new_page(
+            viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce"
+        )
         page.goto(batch.url)
         rows = page.get_by_role("row")
         for number, example in enumerate(STORY, start=1):

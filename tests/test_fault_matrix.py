@@ -368,7 +368,7 @@ def taken_for_unsent(record: Record, **changes: Any) -> Record:
 TAKEN_UP = Record.reclaimed
 MISTAKES: Sequence[tuple[Any, str, Any]] = (
     (Record, "reclaimed", taken_for_unsent),
-    (CallRecord, "doubted", lambda call, max_resends: call),
+    (CallRecord, "unanswered", lambda call, max_resends: call),
     (Memory, "_check", lambda memory, write: None),
 )
 

@@ -25,7 +25,7 @@ class State(Enum):
 
     WAITING = "WAITING"  # for the end of quiet hours or of a burst; it is looked at again then
     CLAIMED = "CLAIMED"  # somebody is sending, until the lease ends
-    RETRY = "RETRY"  # some call is not accepted, or some task not made; the event comes again
+    RETRY = "RETRY"  # some call is not accepted, or some task not made; it is redelivered
     SENT = "SENT"  # Batch accepted every call (accepted is not delivered)
     REFUSED = "REFUSED"  # Batch or our validation refused it for good; the record says why
     HELD = "HELD"  # a call's outcome stayed unknown, its resends are used up: a person decides
@@ -75,9 +75,9 @@ class CallRecord:
             problem=problem and storable(problem[: MAX_PROBLEM // 4]),
             state=STATE_AFTER.get(outcome, self.state),
         )
-        return tried.doubted(max_resends) if outcome is Outcome.UNKNOWN else tried
+        return tried.unanswered(max_resends) if outcome is Outcome.UNKNOWN else tried
 
-    def doubted(self, max_resends: int) -> "CallRecord":
+    def unanswered(self, max_resends: int) -> "CallRecord":
         """The call after a send of which nobody knows whether Batch took it."""
         unknown = self.unknown + 1
         state = CallState.PENDING if unknown <= max_resends else CallState.HELD
@@ -298,7 +298,7 @@ class Record:
         """
         calls: Iterable[CallRecord] = self.calls
         if self.state is State.CLAIMED:
-            calls = [call.doubted(max_resends) if call.is_pending else call for call in calls]
+            calls = [call.unanswered(max_resends) if call.is_pending else call for call in calls]
         claimed = self._next(calls, now, owner=owner)
         if claimed.is_settled:
             return claimed

@@ -1,6 +1,6 @@
 """What tests find out in figures; `pytest --figures` shows it as a table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 FIGURES: list[tuple[str, str]] = []
 
@@ -9,6 +9,6 @@ def figure(what: str, found: str) -> None:
     FIGURES.append((what, found))
 
 
-def as_table(figures: Iterable[Sequence[str]]) -> str:
+def as_table(figures: Iterable[tuple[str, str]]) -> str:
     rows = [f"| {what} | {found} |" for what, found in sorted(figures)]
     return "\n".join(["| what happened | what came of it |", "|---|---|", *rows])

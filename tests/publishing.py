@@ -64,4 +64,4 @@ def said(campaign: Mapping[str, Any]) -> str:
 
 
 def is_there(campaign: Mapping[str, Any]) -> bool:
-    return campaign["state"] != "deleted"
+    return bool(campaign["state"] != "deleted")

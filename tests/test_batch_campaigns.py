@@ -22,7 +22,7 @@ APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "test": "DEVKEY"}
 HEADERS = {"X-Authorization": "0123456789abcdef"}
 START = datetime(2026, 7, 31, 12, 0, tzinfo=UTC)
 
-VALID = {
+VALID: dict[str, Any] = {
     "name": "Breaking news",
     "live": True,
     "push_time": "now",

@@ -139,7 +139,7 @@ class Issuer:
             "exp": now + 3600,
         }
         signer = crypt.RSASigner.from_string(self.key, "key-1")
-        return jwt.encode(signer, payload | claims, header=dict(header)).decode()
+        return str(jwt.encode(signer, payload | claims, header=dict(header)).decode())
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_a_signed_in_caller_is_served(app: Any, google: Issuer) -> None:
     assert post(app, google.token()) == (200, {"result": {"ok": True}})
 
 
-UNTRUSTED = {
+UNTRUSTED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "signed by somebody": ("somebody", {}, {}),
     "signed by somebody, who names an unknown key": ("somebody", {"kid": MARKER}, {}),
     "not signed": ("google", {"alg": "none"}, {}),

@@ -64,7 +64,11 @@ def deployment(env: str, own: str | None = None, discovery: Discovery | None = N
 
 def folder(**changed: Any) -> Folder:
     firebase = {"functions": {"source": ".", "runtime": "python312"}}
-    fields = {"firebase_json": json.dumps(firebase), "indexes_json": None, "texts": {}}
+    fields: dict[str, Any] = {
+        "firebase_json": json.dumps(firebase),
+        "indexes_json": None,
+        "texts": {},
+    }
     return Folder(**(fields | {"pyvenv": "version = 3.12.4\n"} | changed))
 
 

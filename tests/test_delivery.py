@@ -335,7 +335,7 @@ async def test_a_handlers_mistake_is_recorded_with_its_place_and_without_its_tex
 async def test_a_document_without_a_field_is_recorded_with_its_name(
     worker: Worker, clock: Time
 ) -> None:
-    async def reading(change: Change, look_up: LookUp) -> Push:
+    async def reading(change: Change, look_up: LookUp) -> Push | None:
         return await greet(change, look_up) if change.document.string("name") else None
 
     record = await delivered(worker, change_at(clock), reading)

@@ -68,7 +68,7 @@ def test_what_is_no_document_says_where_and_why(tmp_path: Path, content: Any, sa
     assert "\n" not in str(raised.value)
 
 
-VALUES = {
+VALUES: dict[str, tuple[Any, Any]] = {
     "nullValue": (None, None),
     "booleanValue": (False, False),
     "integerValue": ("9007199254740993", 9007199254740993),

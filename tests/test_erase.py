@@ -76,7 +76,12 @@ def house(capsys: pytest.CaptureFixture[str]) -> House:
 def sent(*recipients: str, id_list: str = "custom_ids", **more: Any) -> Record:
     calls = (CallRecord("ios", 0, CallState.ACCEPTED),)
     body = json.dumps({"group_id": "g", "recipients": {id_list: recipients}})
-    fields = {"state": State.SENT, "document": "orders/o1", "calls": calls, "bodies": (body,)}
+    fields: dict[str, Any] = {
+        "state": State.SENT,
+        "document": "orders/o1",
+        "calls": calls,
+        "bodies": (body,),
+    }
     return claimed(**fields | more)
 
 

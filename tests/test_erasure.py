@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from batchpush.delivery import erasure
 from batchpush.delivery.erasure import Person, body_names, burst_without, names, without
 from batchpush.delivery.record import CallRecord, CallState, Record, State
-from batchpush.delivery.waiting import Burst, Window, name_of
+from batchpush.delivery.waiting import Window, name_of
 from batchpush.pushes.push import ID_LISTS
 from tests.deliveries import claimed
 
@@ -466,13 +466,12 @@ def test_a_burst_comes_out_without_the_person_s_windows_and_documents() -> None:
     window = Window(NOW)
     theirs = [name_of(id_list, each) for id_list in ID_LISTS for each in ("ann", INSTALL, "i-1")]
     bob_s = name_of("custom_ids", "bob")
-    burst = Burst(
-        {**dict.fromkeys(theirs, window), bob_s: window},
-        {"d1": ("conversations/c1/messages/m2", "users/ann/x/y"), "d2": ("friend_requests/b/ann",)},
-    )
     stored = {
-        "windows": {name: vars(each) for name, each in burst.windows.items()},
-        "about": {delivery: list(paths) for delivery, paths in burst.about.items()},
+        "windows": {name: vars(window) for name in (*theirs, bob_s)},
+        "about": {
+            "d1": ["conversations/c1/messages/m2", "users/ann/x/y"],
+            "d2": ["friend_requests/b/ann"],
+        },
         "expire_at": NOW,
     }
     changed = burst_without(ANN, stored)

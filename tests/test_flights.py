@@ -17,7 +17,7 @@ from tests.events import (
 )
 from tests.pushes import bodies, read_by
 
-STORED = {
+STORED: dict[str, Any] = {
     "users/ann": {"language": "en", "time_zone": "America/New_York"},
     "users/bob": {"language": "en"},
     "users/eva": {"language": "de", "time_zone": "Europe/Berlin", "push_muted": True},

@@ -7,7 +7,7 @@ from handlers.game_turns import game_turn
 from tests.events import Stored, changed
 from tests.pushes import only_body
 
-STORED = {
+STORED: dict[str, Any] = {
     "users/ann": {"display_name": "Ann"},
     "users/zoé": {"display_name": "Zoé", "language": "fr"},
     "users/tom": {"push_muted": True},

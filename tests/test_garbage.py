@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ WATCHED = [
     if name.removesuffix("_rtdb") in DELIVERING and name != "abandoned_cart"
 ]
 PEOPLE = ["ann", "bob"]
-LIKELY = {
+LIKELY: dict[str, Mapping[str, Any]] = {
     "message": {"sender_id": "ann", "text": "Hello", "recipient_ids": ["bob"]},
     "friend_request": {"status": "pending"},
     "credit_limit": {"spent": 10, "credit_limit": 5, "currency": "EUR"},
@@ -197,7 +198,7 @@ async def test_a_line_of_the_log_cannot_be_forged(
     # A header is sent in Latin-1.
     event_id = text.encode("latin-1", "replace").decode("latin-1") if where == "event" else "e1"
     headers = headers_for("database", quote(path, errors="replace"), event_id)
-    answer = await main.outbox_rtdb(Request(headers, database_body(None, fields)))
+    answer = await vars(main)["outbox_rtdb"](Request(headers, database_body(None, fields)))
     assert answer == ("done", 200)
     own_place = {"id": "document", "event": "event_id"}.get(where, "data")
     for line in capsys.readouterr().out.splitlines():

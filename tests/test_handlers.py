@@ -66,7 +66,7 @@ LIKELY = {
 }
 WRONG = st.dictionaries(st.sampled_from(sorted(LIKELY)), ANYTHING, max_size=2)
 DOCUMENTS = st.none() | st.builds(lambda a, b: a | b, st.fixed_dictionaries(LIKELY), WRONG)
-STORED = {
+STORED: dict[str, Any] = {
     "users/ann": {"display_name": "Ann", "language": "de", "time_zone": "Asia/Tokyo"},
     "users/zoé": {"display_name": 5, "language": ["fr"], "batch": {"tokens": ["t1", 5]}},
     "users/0": {},

@@ -211,7 +211,8 @@ async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
         state = states[number % 6]
         entry = await ledger.claim(claimed(state=state))
         ids[state].add(entry.record.id)
-    found, after = [], "0"
+    found: list[str] = []
+    after = "0"
     while len(found) < 18 and (page := await ledger.unsettled(after=after, limit=2)):
         assert len(page) <= 2
         found += page
@@ -384,6 +385,7 @@ async def test_the_chunks_of_an_audience_are_records_below_its_own(ledger: Ledge
             entry = await below.read(chunk.id)
             assert entry is not None
             assert entry.record == chunk
+        assert entry is not None
         await below.change(entry, sent(entry.record))
         assert await below.states() == {
             names[0]: State.RETRY,
@@ -628,7 +630,8 @@ async def test_a_claim_counts_in_its_own_commit_and_says_how_much(where: str) ->
         if number == 3:
             names.pop()
         found = counters(limits, ("f", "s"), names, NOW)
-        with rpcs(ledger) if where == "emulator" else contextlib.nullcontext([]) as made:
+        nothing: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([])
+        with rpcs(ledger) if where == "emulator" else nothing as made:
             entry = await ledger.claim(claimed(f"o{number}"), (), None, found)
         assert entry.counted == ([number, *[number] * len(names)],)
         assert made in ([], ["Commit"])

@@ -14,15 +14,15 @@ from handlers.messages import message_unread, new_message
 from tests.events import Stored, changed, created
 from tests.pushes import PATIENT, PROFILES, bodies, only_body, read_by
 
-CONVERSATION = {"member_ids": ["ann", "bob", "zoé"]}
-USERS = {
+CONVERSATION: dict[str, Any] = {"member_ids": ["ann", "bob", "zoé"]}
+USERS: dict[str, Any] = {
     "users/ann": {"display_name": "Ann", "language": "en"},
     "users/bob": {"display_name": "Bob", "language": "en-GB"},
     "users/zoé": {"display_name": "Zoé", "language": "fr-CA"},
     "users/tom": {"display_name": "Tom", "push_muted": True},
     "users/eva": {"push_muted": True, "batch": {"custom_ids": ["crm-7"]}},
 }
-STORED = {"conversations/c1": CONVERSATION, **USERS}
+STORED: dict[str, Any] = {"conversations/c1": CONVERSATION, **USERS}
 ANN, BOB, TEAM = Reference("users/ann"), Reference("users/bob"), Reference("teams/1")
 
 

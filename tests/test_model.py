@@ -96,6 +96,7 @@ class Model:
                 if world.faults and delivery.at != "claim":
                     yield world.with_delivery(index, GONE, faults=world.faults - 1, was_killed=True)
         if world.stored and world.stored.state is State.CLAIMED and self.lease_runs(world):
+            assert world.stored.lease_until is not None
             yield replace(world, now=world.stored.lease_until)
 
     def lease_runs(self, world: World) -> bool:

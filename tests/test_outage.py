@@ -8,11 +8,12 @@ import asyncio
 import math
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate, product
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ class World:
             clock=Clock(now),
         )
 
-    def _instance(self, number: int) -> Callable[[str], Awaitable[None]]:
+    def _instance(self, number: int) -> Callable[[str], Coroutine[Any, Any, None]]:
         worker = self.worker(number)
 
         async def deliver(event: str) -> None:
@@ -167,7 +168,7 @@ def highest_rate() -> float:
     pauses = [min(MIN_BACKOFF * 2**number, MAX_BACKOFF) for number in range(100)]
     rounds = sum(begins * (1 - UNEVEN) <= OUTAGE for begins in accumulate(pauses))
     events = (1 + rounds) * PER_SECOND
-    return len(SETTINGS.batch_apps) * (events + 4 * math.sqrt(events))
+    return float(len(SETTINGS.batch_apps) * (events + 4 * math.sqrt(events)))
 
 
 @pytest.mark.parametrize("down", [in_maintenance, not_there])

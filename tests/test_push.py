@@ -49,9 +49,16 @@ def nested(times: int, value: object = 0) -> dict[str, Any]:
     return {"in": value}
 
 
+A_NUMBER: Any = 7
+
+
 def push(**fields: Any) -> Push:
     title = fields.pop("title", None)
-    defaults = {"group_id": "g", "recipients": ANN, "message": Message("Hello", title)}
+    defaults: dict[str, Any] = {
+        "group_id": "g",
+        "recipients": ANN,
+        "message": Message("Hello", title),
+    }
     return Push(**defaults | fields)
 
 
@@ -106,7 +113,7 @@ def test_every_field_arrives_under_batchs_name() -> None:
 
 
 def test_the_longest_ids_are_as_long_as_batch_takes_them() -> None:
-    longest = {"custom_ids": ["x" * 1023], "tokens": ["x" * 4096]}
+    longest: dict[str, Any] = {"custom_ids": ["x" * 1023], "tokens": ["x" * 4096]}
     (body,) = bodies(push(recipients=Recipients(**longest)))
     assert body["recipients"] == longest
 
@@ -218,7 +225,7 @@ def test_two_bodies_of_a_chunk_fit_into_one_record() -> None:
 
 def test_a_call_is_as_full_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the room: of ids as short as can be, in lists of all names."""
-    lists = {name: [f"{number}" for number in range(30)] for name in ID_LISTS}
+    lists: dict[str, Any] = {name: [f"{number}" for number in range(30)] for name in ID_LISTS}
     for room in range(250, 400):
         monkeypatch.setattr(batchpush.pushes.push, "MAX_BODY", room)
         *full, last = push(recipients=Recipients(**lists)).calls(("android",))
@@ -242,13 +249,13 @@ def test_ten_thousand_and_one_recipients_are_two_calls() -> None:
 
 def test_a_push_that_waited_goes_to_those_who_still_want_it_as_it_was() -> None:
     night = QuietHours(time(22), time(7), UTC)
-    lists = {name: (f"{name}-1", f"{name}-2", f"{name}-3") for name in ID_LISTS}
+    lists: dict[str, Any] = {name: (f"{name}-1", f"{name}-2", f"{name}-3") for name in ID_LISTS}
     groups = [
         Recipients(**lists, reads="en", quiet=night),
         Recipients(custom_ids=["zoé"], reads="fr"),
     ]
     words = {"en": Message("Hello"), "fr": Message("Bonjour")}
-    some = {name: (f"{name}-1", f"{name}-3") for name in ID_LISTS}
+    some: dict[str, Any] = {name: (f"{name}-1", f"{name}-3") for name in ID_LISTS}
     sent = push(recipients=groups, message=words, **EVERYTHING)
     assert sent.only_to({name: [*reversed(ids), "eve"] for name, ids in some.items()}) == replace(
         sent, recipients=[Recipients(**some, reads="en", quiet=night)]
@@ -270,13 +277,13 @@ def test_a_push_that_waited_goes_to_those_who_still_want_it_as_it_was() -> None:
         ({"recipients": Recipients(custom_ids=[""])}, "recipients.custom_ids"),
         ({"recipients": Recipients(custom_ids=["x" * 1024])}, "recipients.custom_ids"),
         ({"recipients": Recipients(custom_ids=["a\nb"])}, "recipients.custom_ids"),
-        ({"recipients": Recipients(install_ids=[7])}, "recipients.install_ids"),
+        ({"recipients": Recipients(install_ids=[A_NUMBER])}, "recipients.install_ids"),
         ({"recipients": Recipients(tokens=["x" * 4097])}, "recipients.tokens"),
         ({"message": Message("x" * 100_000)}, "body"),
         ({"message": None}, "message"),
         ({"message": {"fr": Message("Bonjour")}}, "message"),
         ({"message": Message("")}, "message.body"),
-        ({"message": Message(5)}, "message.body"),
+        ({"message": Message(A_NUMBER)}, "message.body"),
         ({"message": Message("\ud83d")}, "message.body"),
         ({"message": Message("Hello", "")}, "message.title"),
         ({"deeplink": ""}, "deeplink"),

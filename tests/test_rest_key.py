@@ -4,7 +4,7 @@ import json
 import pickle
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -226,7 +226,9 @@ def manager(
         yield manager
 
 
-def reader(manager: secret_manager.SecretManager, **settings: str):
+def reader(
+    manager: secret_manager.SecretManager, **settings: str
+) -> Callable[[], Awaitable[RestKey]]:
     environment = {"BATCH_APPS": "ios=A", "SECRET_MANAGER_URL": manager.url} | settings
     return key_reader(Settings.from_environment(environment))
 

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_a_campaign_is_asked_for_less_and_less_often(
     assert next_pull(now - age, now) == (again and now + again)
 
 
-ROWS = [
+ROWS: list[Mapping[str, Any]] = [
     {"date": "2026-05-04", "open_rate": 0.375, "updated": 1} | ABOUT | BUSY,
     {"date": "2026-05-05", "app": "ios", "campaign": 'a, "b"', "open_rate": None} | BUSY,
 ]

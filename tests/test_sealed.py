@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -55,7 +55,7 @@ def send_a_packet() -> None:
         lambda: leaving("publishes"),
     ],
 )
-def test_what_would_leave_is_stopped_and_remembered(send) -> None:
+def test_what_would_leave_is_stopped_and_remembered(send: Callable[[], object]) -> None:
     for _ in range(2):
         with sealed() as seal, pytest.raises(NothingLeaves):
             send()

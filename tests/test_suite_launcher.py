@@ -16,7 +16,8 @@ import pytest
 
 from emulators import secret_manager
 from local import suite, tools
-from local.suite import CannotStart, DidNotStart, Part
+from local.suite import DidNotStart, Part
+from local.tools import CannotStart
 
 # --- What must be installed ---------------------------------------------------------------------
 

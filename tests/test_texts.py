@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from string import Formatter
 
@@ -17,7 +18,7 @@ from tests.pushes import PATIENT
 DEFAULT = TEXTS[settings().default_language]
 
 
-def placeholders(text: dict[str, str]) -> set[str]:
+def placeholders(text: Mapping[str, str]) -> set[str]:
     return {name for part in text.values() for _, name, _, _ in Formatter().parse(part) if name}
 
 

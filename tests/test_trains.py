@@ -8,7 +8,7 @@ from handlers.trains import train_cancelled
 from tests.events import Stored, changed
 from tests.pushes import bodies, read_by
 
-STORED = {
+STORED: dict[str, Any] = {
     "users/bob": {"language": "en"},
     "users/eva": {"language": "de", "time_zone": "Europe/Berlin", "push_muted": True},
     "users/zoé": {"language": "fr", "time_zone": "Europe/Paris"},

@@ -10,7 +10,7 @@ import pytest
 STALE = timedelta(minutes=3)  # google-auth refreshes from 3:45 before the end on
 
 
-class Tokens(google.auth.credentials.Credentials):  # type: ignore[misc, no-any-unimported]
+class Tokens(google.auth.credentials.Credentials):  # type: ignore[misc]
     """They fetch a token for an hour each time, or do what `fetch` does."""
 
     service_account_email = "default"
@@ -18,7 +18,7 @@ class Tokens(google.auth.credentials.Credentials):  # type: ignore[misc, no-any-
     def __init__(self) -> None:
         super().__init__()
         self.fetched = 0
-        self.fetch: Callable[[], None] = lambda: None
+        self.fetch: Callable[[], object] = lambda: None
 
     def refresh(self, request: object) -> None:
         self.fetched += 1

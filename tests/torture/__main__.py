@@ -58,7 +58,9 @@ def main() -> int:
         print(part.stdout)
     minutes, cpu = (time.monotonic() - began) / 60, os.times()
     cost = f"{minutes:.0f} minutes, {(cpu.children_user + cpu.children_system) / 60:.0f} of CPU"
-    figures = [row for part in parts for row in table(part.stdout, header="what happened")]
+    figures = [
+        (row[0], row[1]) for part in parts for row in table(part.stdout, header="what happened")
+    ]
     found = f"{machine()}, seed {seed}, {cost}:\n\n{as_table(figures)}"
     print(found)
     if any(part.returncode for part in parts):

@@ -3,7 +3,7 @@ BIN := venv/bin
 FIREBASE ?= emulators/node_modules/.bin/firebase
 SUITE := $(BIN)/python -m local.suite
 
-.PHONY: help setup demo dev check unit suite test torture mutants bench audit deploy screenshots lock clean
+.PHONY: help setup demo dev check unit suite test torture mutants bench audit deploy screenshots protocol lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -66,6 +66,10 @@ audit: setup ## Look for known vulnerabilities; fails if it cannot look, unless 
 
 screenshots: setup ## Make the README's picture anew, with Chromium
 	$(SUITE) -- $(BIN)/python -m local.screenshots
+
+protocol: setup ## Compile Firestore's messages anew, once firestore.proto is changed
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. \
+		batchpush/google/protocol/firestore.proto
 
 lock: setup ## Pin the newest versions of what requirements.in and requirements-dev.in name
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

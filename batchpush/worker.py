@@ -33,7 +33,7 @@ from batchpush.errors import MalformedEvent
 from batchpush.events.callables import CallableRequest, CallRefused
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp, look_up_for
-from batchpush.google.clients import firestore, firestore_client
+from batchpush.google.clients import firestore
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.limits import Limit
@@ -110,23 +110,17 @@ class Worker:
 
     @cached_property
     def publisher(self) -> Publisher:
-        publications = Publications(lambda: firestore_client(self.settings.database))
-        return Publisher(publications, self.caller, self.settings, self.timing)
+        return Publisher(Publications(self.firestore), self.caller, self.settings, self.timing)
 
     @cached_property
     def newsroom(self) -> Newsroom:
-        return Newsroom(
-            lambda: firestore_client(self.settings.database), self.settings, self.clock.now
-        )
+        return Newsroom(self.firestore, self.settings, self.clock.now)
 
     def pull(self, since: date | None = None) -> Pull:
         """One look for results; `since` is for a person who wants all from a day on."""
-
-        def database() -> Any:
-            return firestore_client(self.settings.database)
-
-        results = Results(database, self.settings.deliveries_collection)
-        return Pull(results, Publications(database), self.caller, self.settings, since)
+        results = Results(self.firestore, self.settings.deliveries_collection)
+        publications = Publications(self.firestore)
+        return Pull(results, publications, self.caller, self.settings, since)
 
 
 @cache

@@ -15,8 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from google.events.cloud.firestore import DocumentEventData
-
+from batchpush.google.protocol.firestore_pb2 import DocumentEventData
 from tests.events import firestore_body, firestore_headers
 
 NUMBER = "0000000000"
@@ -32,7 +31,7 @@ PUSH = {
 def event() -> tuple[dict[str, str], bytes]:
     """Headers and body; its number stands wherever a document or an event is named."""
     now = datetime.now(UTC)
-    written = DocumentEventData.pb().FromString(firestore_body(PATH, after=PUSH))
+    written = DocumentEventData.FromString(firestore_body(PATH, after=PUSH))
     written.value.create_time.FromDatetime(now)
     written.value.update_time.FromDatetime(now)
     headers = firestore_headers(PATH, event_id=f"event-{NUMBER}", time=now.isoformat())

@@ -19,13 +19,14 @@ from batchpush.errors import TasksUnavailable
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.google.cloud_tasks import Tasks
-from batchpush.google.firestore import Firestore
+from batchpush.google.connection import Connection
+from batchpush.google.firestore import Answer, Asked, Firestore, Method, Transport
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.testing.batch import Batch
+from batchpush.testing.memory import Memory
 from batchpush.timing import Clock, Timing
 from batchpush.worker import Worker
 from tests.events import created
-from tests.firestore import Memory
 
 REST_KEY = "key-1"
 TIMING = Timing(call=1.0)
@@ -77,8 +78,25 @@ def client_for(
     return BatchClient(settings, TIMING, RestKeyCache(_read_key), transport)
 
 
-def ledger_for(collection: str) -> Ledger:
-    firestore = Firestore()
+class Counted:
+    """A way to Firestore that remembers what was asked on it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.requests: list[tuple[str, Any]] = []
+
+    @property
+    def database(self) -> str:
+        return self._transport.database
+
+    async def ask(self, method: Method[Asked, Answer], request: Asked) -> list[Answer]:
+        self.requests.append((method.name, request))
+        return await self._transport.ask(method, request)
+
+
+def ledger_for(collection: str, transport: Transport | None = None) -> Ledger:
+    """A ledger whose requests can be counted: on the emulator, or on this transport."""
+    firestore = Firestore(Counted(transport or Connection()))
     return Ledger(lambda: firestore, collection)
 
 
@@ -89,7 +107,7 @@ def worker_for(url: str, collection: str, time: Time, **environment: str) -> Wor
         | {"DELIVERIES_COLLECTION": collection}
         | environment
     )
-    firestore = Firestore()
+    firestore = Firestore(Counted(Connection()))
     return Worker(
         settings=settings,
         databases=lambda name: firestore,
@@ -107,7 +125,7 @@ def worker_in(
     settings = Settings.from_environment(
         {"BATCH_APPS": "ios=A,android=B", "DELIVERIES_COLLECTION": "d"} | environment
     )
-    firestore = memory.client()
+    firestore = Firestore(memory)
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(0)
@@ -164,20 +182,11 @@ def claimed(owner: str = "first", now: datetime | None = None, **fields: Any) ->
 
 @contextmanager
 def rpcs(ledger: Ledger) -> Iterator[list[str]]:
-    """The names of the calls to Firestore that are made meanwhile."""
-    methods = ledger.firestore._methods
-    before = dict(methods)
-    made: list[str] = []
-
-    def counted(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            made.append(name)
-            return before[name](*args, **kwargs)
-
-        return call
-
-    methods.update({name: counted(name) for name in methods})
+    """The names of the calls to Firestore that are made meanwhile, on a ledger of this module."""
+    counted = ledger.firestore.transport
+    assert isinstance(counted, Counted)
+    before, made = len(counted.requests), list[str]()
     try:
         yield made
     finally:
-        methods.update(before)
+        made += [name for name, _ in counted.requests[before:]]

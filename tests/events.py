@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from google.cloud.firestore_v1._helpers import encode_dict
-from google.events.cloud.firestore import Document, DocumentEventData
 
 from batchpush.documents import Document as Fields
 from batchpush.events.change import Change
+from batchpush.google.protocol.firestore_pb2 import DocumentEventData
 
 TIME = "2026-05-04T10:20:30.123456Z"
 FIRESTORE = "//firestore.googleapis.com/projects/demo-batchpush/databases/(default)"
@@ -21,14 +21,14 @@ def firestore_body(
     path: str, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
 ) -> bytes:
     event = DocumentEventData()
-    for name, fields in (("old_value", before), ("value", after)):
+    for document, fields in ((event.old_value, before), (event.value, after)):
         if fields is not None:
-            document = Document(name=f"{DOCUMENTS}/{path}")
+            document.name = f"{DOCUMENTS}/{path}"
             for key, value in encode_dict(fields).items():
                 raw = type(value).pb(value).SerializeToString()
-                Document.pb(document).fields[key].ParseFromString(raw)
-            setattr(event, name, document)
-    return DocumentEventData.serialize(event)
+                document.fields[key].ParseFromString(raw)
+    body: bytes = event.SerializeToString()
+    return body
 
 
 def firestore_headers(

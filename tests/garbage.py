@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.events.cloud.firestore import Document, DocumentEventData
-
+from batchpush.google.protocol.firestore_pb2 import Document, DocumentEventData, Value
 from tests.events import DATABASE, DOCUMENTS, FIRESTORE, TIME
 
 EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "2000"))
@@ -117,20 +116,19 @@ class Garbage:
     # Firestore's events
 
     def firestore_body(self, path: str, before: Any, after: Any) -> bytes:
-        event = DocumentEventData.pb(DocumentEventData())
+        event = DocumentEventData()
         for name, fields in (("old_value", before), ("value", after)):
             if fields is not None:
                 getattr(event, name).CopyFrom(self.firestore_document(path, fields))
         return bytes(event.SerializeToString())
 
-    def firestore_document(self, path: str, fields: Mapping[str, Any]) -> Any:
-        document = Document.pb(Document())
-        document.name = f"{DOCUMENTS}/{path}"
+    def firestore_document(self, path: str, fields: Mapping[str, Any]) -> Document:
+        document = Document(name=f"{DOCUMENTS}/{path}")
         for name, value in fields.items():
             self._fill(document.fields[name], value)
         return document
 
-    def _fill(self, pb: Any, value: Any) -> None:
+    def _fill(self, pb: Value, value: Any) -> None:
         """The value as Firestore holds it, or now and then another of its kinds."""
         if self.random.random() < 0.03:
             return self._fill_with_another(pb)
@@ -149,7 +147,7 @@ class Garbage:
                     self._fill(pb.map_value.fields[key], each)
         return None
 
-    def _fill_with_another(self, pb: Any) -> None:
+    def _fill_with_another(self, pb: Value) -> None:
         match self.random.randrange(5):
             case 0:
                 pb.bytes_value = b"\xff\x00" * self.random.randrange(5)

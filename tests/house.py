@@ -14,9 +14,9 @@ from batchpush.delivery.record import Record, State
 from batchpush.errors import TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.triggers import WATCHED, Watched
+from batchpush.testing.memory import Memory
 from tests.deliveries import Queue, Time, worker_in
 from tests.events import changed, created
-from tests.firestore import Memory
 
 EVENING = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
@@ -63,7 +63,7 @@ class House:
     async def stores(self, path: str, fields: dict[str, Any] | None) -> None:
         strike, self.memory.strike = self.memory.strike, None
         if fields is None:
-            self.memory.documents.pop(f"{self.firestore._database}/documents/{path}", None)
+            self.memory.documents.pop(self.memory.name_of(path), None)
         else:
             await self.firestore.commit([self.firestore.put(path, fields)])
         self.memory.strike = strike

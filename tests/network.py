@@ -25,8 +25,8 @@ import grpc.aio
 
 from batchpush.cli.discovery import load
 from batchpush.environment import settings
-from batchpush.google.firestore import messages
-from tests.firestore import Memory
+from batchpush.google.firestore import METHODS
+from batchpush.testing.memory import Memory
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {  # all that matter, so that nobody's .env does
@@ -78,17 +78,16 @@ class Network(grpc.GenericRpcHandler):  # type: ignore[misc]
         return [Done(**each) for each in json.loads(ended.stdout)]
 
     def service(self, details: Any) -> Any:
-        method = details.method.rpartition("/")[2]
-        kinds = messages()
+        name = details.method.rpartition("/")[2]
+        method: Any = next(each for each in METHODS if each.name == name)
 
         def answers(body: bytes, _: grpc.ServicerContext) -> Iterator[bytes]:
-            request = kinds[f"{method}Request"].FromString(body)
-            for answer in asyncio.run(self.memory.asked(method, request)):
+            for answer in asyncio.run(self.memory.ask(method, method.request.FromString(body))):
                 yield answer.SerializeToString()
 
-        if method == "Commit":
-            return grpc.unary_unary_rpc_method_handler(lambda *given: next(answers(*given)))
-        return grpc.unary_stream_rpc_method_handler(answers)
+        if method.is_stream:
+            return grpc.unary_stream_rpc_method_handler(answers)
+        return grpc.unary_unary_rpc_method_handler(lambda *given: next(answers(*given)))
 
 
 @contextmanager

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from google.cloud.firestore import AsyncClient
-
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.requests import Caller
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.campaigns.reconcile import Publisher
 from batchpush.campaigns.store import Publications
 from batchpush.environment import Settings
+from batchpush.google.connection import Connection
+from batchpush.google.firestore import Firestore
 from batchpush.timing import Clock
 from emulators.batch import Batch
 from emulators.batch.server import create_app
@@ -39,7 +39,7 @@ def publisher_for(url: str, clock: Time, **environment: str) -> Publisher:
         {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url} | environment
     )
     client = BatchClient(settings, TIMING, RestKeyCache(_read_key))
-    firestore = AsyncClient(project=PROJECT)
+    firestore = Firestore(Connection(project=PROJECT))
     return Publisher(
         Publications(lambda: firestore),
         Caller(client, Clock(clock.now, lambda: 1.0, clock.sleep)),

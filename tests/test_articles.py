@@ -12,6 +12,8 @@ from batchpush.campaigns.articles import Newsroom
 from batchpush.documents import Document
 from batchpush.environment import Settings
 from batchpush.errors import BatchpushError, DeliveryUnfinished
+from batchpush.google.connection import Connection
+from batchpush.google.firestore import Firestore
 from handlers.articles import breaking_news, is_published
 from handlers.campaigns import campaign
 from tests.events import changed
@@ -97,8 +99,9 @@ class Desk:
         self.client = AsyncClient(project=PROJECT)
         environment = {"BATCH_APPS": "ios=KEY", "PUBLISH_ARTICLES": publish_articles}
         self.time = NOW
+        firestore = Firestore(Connection(project=PROJECT))
         self.newsroom = Newsroom(
-            lambda: self.client, Settings.from_environment(environment), lambda: self.time
+            lambda: firestore, Settings.from_environment(environment), lambda: self.time
         )
         self.article_id = uuid.uuid4().hex
         self.path = f"articles/{self.article_id}"

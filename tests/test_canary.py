@@ -25,12 +25,13 @@ from batchpush.errors import TryAgainLater
 from batchpush.events.callables import CallableRequest, CallRefused, answer
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
+from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing.memory import Memory
 from batchpush.timing import Clock
 from batchpush.worker import Worker
 from emulators import secret_manager
 from tests.deliveries import TIMING, Queue, Time, change_at, greet
-from tests.firestore import Memory
 
 CANARY = "C4n4ry/Rest+Key=7f3a%9b&d1"
 APP_KEYS = ("IOSAPPKEY", "ANDROIDAPPKEY")
@@ -182,7 +183,7 @@ def worker_for(url: str, secrets: str, memory: Memory, clock: Time) -> Worker:
             "DELIVERIES_COLLECTION": "d",
         }
     )
-    firestore = memory.client()
+    firestore = Firestore(memory)
     return Worker(
         settings=chosen,
         databases=lambda name: firestore,

@@ -16,6 +16,7 @@ from batchpush.documents import INVISIBLE, Document, Reference, is_blank
 from batchpush.errors import BatchpushError, InvalidDocument, MalformedEvent
 from batchpush.events.change import path_params
 from batchpush.events.decoding import UNESCAPED, apply_delta, from_database, from_firestore
+from batchpush.google.protocol import firestore_pb2 as protocol
 from tests.events import (
     DOCUMENTS,
     database_body,
@@ -88,13 +89,10 @@ def test_a_place_becomes_a_map() -> None:
 def test_a_reference_becomes_a_path_also_one_into_another_project(
     reference: str, shown: str
 ) -> None:
-    from google.events.cloud.firestore import Document as EventDocument
-    from google.events.cloud.firestore import DocumentEventData, Value
-
-    document = EventDocument(
-        name=f"{DOCUMENTS}/{PATH}", fields={"who": Value(reference_value=reference)}
+    document = protocol.Document(
+        name=f"{DOCUMENTS}/{PATH}", fields={"who": protocol.Value(reference_value=reference)}
     )
-    body = DocumentEventData.serialize(DocumentEventData(value=document))
+    body = protocol.DocumentEventData(value=document).SerializeToString()
     change = from_firestore("f", MESSAGES, firestore_headers(PATH), body)
     assert change.after == {"who": shown}
     assert json.dumps(change.after) == json.dumps({"who": shown})

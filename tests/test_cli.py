@@ -25,7 +25,8 @@ from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.environment import settings
 from batchpush.events.triggers import WATCHED
-from batchpush.google.clients import firestore, firestore_client
+from batchpush.google.clients import firestore
+from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, WriteConflict
 from batchpush.worker import worker
 from emulators import batch
@@ -467,7 +468,7 @@ def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: l
     with counted(tmp_path) as network:
         done = network.run(*alone, SOURCES="firestore,database")
         assert network.memory.operations == []
-        firestore = network.memory.client()
+        firestore = Firestore(network.memory)
         asyncio.run(Ledger(lambda: firestore, "batch_deliveries").claim(record))
         network.memory.operations.clear()
         done += network.run(*in_project, SOURCES="firestore,database")
@@ -525,7 +526,7 @@ class Operator:
 
     def asked(self, question: Callable[[Ledger], Awaitable[Any]]) -> Any:
         async def ask() -> Any:
-            firestore = Firestore()
+            firestore = Firestore(Connection())
             return await question(Ledger(lambda: firestore, self.collection))
 
         return asyncio.run(ask())
@@ -533,7 +534,7 @@ class Operator:
 
 def forget_clients() -> None:
     """The package's clients are bound to the event loop that they were made in."""
-    for made in (settings, worker, firestore, firestore_client):
+    for made in (settings, worker, firestore):
         made.cache_clear()
 
 
@@ -890,8 +891,8 @@ def test_a_firestore_that_does_not_answer_is_one_line(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
-    hurried = functools.partial(Firestore, seconds=0.5)
-    environment.setattr(batchpush.google.clients, "Firestore", hurried)
+    hurried = functools.partial(Connection, seconds=0.5)
+    environment.setattr(batchpush.google.clients, "Connection", hurried)
     for command in (["deliveries"], ["show", "a" * 8], ["erase", "--user", "ann"]):
         forget_clients()
         assert cli.main(command) == 2

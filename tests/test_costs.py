@@ -16,9 +16,9 @@ from batchpush import worker
 from batchpush.batch_api.outcome import Reply
 from batchpush.environment import settings
 from batchpush.testing.batch import Batch
+from batchpush.testing.memory import Memory
 from benchmarks.load import event
 from tests.deliveries import client_for, worker_in
-from tests.firestore import Memory
 from tests.garbage import Request
 
 MAX_CALLS = 800  # of Python functions, without those of the line to Batch, grpc and the server

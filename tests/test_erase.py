@@ -19,10 +19,11 @@ from batchpush.environment import Settings
 from batchpush.errors import LookUpFailed
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
+from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing.memory import Memory, Operation
 from tests.deliveries import Time, change_at, claimed, worker_in
 from tests.events import DATABASE
-from tests.firestore import Memory, Operation
 
 INSTALL = "0b9cf1a4-7f7e-4c1e-9d1b-6a6f5c0f3e2d"
 
@@ -42,7 +43,7 @@ class House:
         self.made = replace(self.made, settings=Settings.from_environment(environment | more))
 
     async def stores(self, path: str, document: Mapping[str, Any]) -> None:
-        client = self.memory.client()
+        client = Firestore(self.memory)
         await client.commit([client.put(path, document)])
 
     async def holds(self, *records: Record, below: str | None = None) -> None:

@@ -24,12 +24,12 @@ from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
 from batchpush.events.triggers import WATCHED, Watched
-from batchpush.google.firestore import FirestoreRefused, FirestoreUnavailable
+from batchpush.google.firestore import Firestore, FirestoreRefused, FirestoreUnavailable
+from batchpush.testing.memory import Memory, Operation
 from batchpush.timing import Clock
 from batchpush.worker import Worker
 from tests.deliveries import TIMING, Queue, Time, change_at, greet
 from tests.figures import figure
-from tests.firestore import Memory, Operation
 from tests.house import MORNING, House
 
 REDELIVERY = TIMING.lease + 10  # seconds; whoever was killed has lost its lease by then
@@ -115,7 +115,7 @@ class Cell:
     def __init__(self, answer: Answer, k: int) -> None:
         self.k = k
         self.time, self.memory = Time(), Memory()
-        self.firestore = self.memory.client()
+        self.firestore = Firestore(self.memory)
         self.batch = Batch(answer, self.time)
         self.settings = Settings.from_environment(
             {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "MAX_AMBIGUOUS_RESENDS": str(k)}
@@ -369,7 +369,7 @@ TAKEN_UP = Record.reclaimed
 MISTAKES: Sequence[tuple[Any, str, Any]] = (
     (Record, "reclaimed", taken_for_unsent),
     (CallRecord, "unanswered", lambda call, max_resends: call),
-    (Memory, "_check", lambda memory, write: None),
+    (Memory, "check", lambda memory, write: None),
 )
 
 

@@ -1,7 +1,7 @@
 """Whatever is written, and whatever comes as an event: an answer 200, a record, a line of JSON.
 
-Through the function as it is served, the handler, the delivery and Google's client. `make torture`
-has 100,000 of them.
+Through the function as it is served, the handler, the delivery and the client of Firestore.
+`make torture` has 100,000 of them.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from batchpush import worker
 from batchpush.delivery import report
 from batchpush.events import lookup
 from batchpush.events.triggers import WATCHED as TRIGGERS
-from batchpush.google.firestore import messages
+from batchpush.google.protocol.firestore_pb2 import BatchGetDocumentsResponse
 from batchpush.google.realtime_database import RealtimeDatabase
 from batchpush.google.sources import Instance
+from batchpush.testing.memory import Memory
 from tests.deliveries import worker_in
 from tests.events import database_body
 from tests.figures import figure
-from tests.firestore import Memory
 from tests.garbage import EXAMPLES, Garbage, Request, check_line, headers_for
 from tests.seed import SEED
 
@@ -85,12 +85,12 @@ class Garbled(Memory):
         super().__init__()
         self._garbage = garbage
 
-    def _found(self, name: str) -> Any:
+    def found(self, name: str) -> BatchGetDocumentsResponse:
         path = name.partition("/documents/")[2]
         if not path.startswith(("users/", "conversations/")):
-            return super()._found(name)
+            return super().found(name)
         likely = PROFILE if path.startswith("users/") else {"member_ids": PEOPLE}
-        found = messages()["BatchGetDocumentsResponse"]()
+        found = BatchGetDocumentsResponse()
         document = self._garbage.firestore_document(path, self._garbage.document(likely))
         found.found.ParseFromString(document.SerializeToString())
         found.found.update_time.seconds = 1

@@ -1,23 +1,18 @@
 """Campaigns, articles and results made of garbage: an answer 200, a state, a line of JSON.
 
-As for pushes, through the functions as they are served; Google's own client is below them, on a
-Firestore in which every document is garbage. `make torture` has 10,000 of each.
+As for pushes, through the functions as they are served, on a Firestore in which every document is
+garbage. `make torture` has 10,000 of each.
 """
 
 import asyncio
-import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud.firestore import AsyncClient
-from google.cloud.firestore_v1 import types
-from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
 import main
@@ -26,9 +21,9 @@ from batchpush.batch_api.outcome import Reply
 from batchpush.environment import Settings
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Firestore
+from batchpush.google.protocol.firestore_pb2 import Document
+from batchpush.testing.memory import Memory
 from batchpush.timing import Clock
-from emulators.firestore import to_fields
-from tests.events import DOCUMENTS
 from tests.figures import figure
 from tests.garbage import EXAMPLES, Garbage, Request, check_line, headers_for
 from tests.seed import SEED
@@ -60,66 +55,6 @@ LIKELY = {
 DAY = {"date": "2026-05-03", "sent": 10, "direct_open": 2, "influenced_open": 1, "versions": {}}
 
 
-class Api:
-    """What Google's client speaks to: documents by their names, as they are on the wire."""
-
-    def __init__(self, garbage: Garbage) -> None:
-        self.documents: dict[str, Any] = {}
-        self._garbage = garbage
-        self._times = itertools.count(1)
-
-    def put(self, path: str, fields: dict[str, Any]) -> None:
-        made = types.Document.pb(types.Document())
-        document = self._garbage.firestore_document(path, fields)
-        with suppress(DecodeError):  # deeper than Firestore's documents are
-            made.ParseFromString(document.SerializeToString())
-        self._keep(path, made)
-
-    def put_whole(self, path: str, fields: dict[str, Any]) -> None:
-        """As our own functions write it."""
-        made = types.Document.pb(types.Document())
-        self._keep(path, ParseDict({"fields": to_fields(fields)}, made))
-
-    def _keep(self, path: str, document: Any) -> None:
-        document.name, document.update_time.seconds = f"{DOCUMENTS}/{path}", next(self._times)
-        self.documents[document.name] = document
-
-    def of(self, collection: str) -> list[Any]:
-        return [made for name, made in self.documents.items() if f"/{collection}/" in name]
-
-    async def batch_get_documents(self, request: Any, **_: Any) -> AsyncIterator[Any]:
-        async def answers() -> AsyncIterator[Any]:
-            for name in request["documents"]:
-                if found := self.documents.get(name):
-                    yield types.BatchGetDocumentsResponse(found=found)
-                else:
-                    yield types.BatchGetDocumentsResponse(missing=name)
-
-        return answers()
-
-    async def run_query(self, request: Any, **_: Any) -> AsyncIterator[Any]:
-        asked = request["structured_query"].from_[0].collection_id
-
-        async def answers() -> AsyncIterator[Any]:
-            for found in self.of(asked):
-                yield types.RunQueryResponse(document=found)
-
-        return answers()
-
-    async def commit(self, request: Any, **_: Any) -> Any:
-        response = types.CommitResponse()
-        for write in request["writes"]:
-            pb = types.Write.pb(types.Write(write))
-            document = types.Document.pb(types.Document())
-            document.CopyFrom(self.documents.get(pb.update.name, pb.update))
-            for field in pb.update.fields:
-                document.fields[field].CopyFrom(pb.update.fields[field])
-            document.update_time.seconds = next(self._times)
-            self.documents[document.name] = document
-            response.write_results.append(types.WriteResult(update_time=document.update_time))
-        return response
-
-
 class Batch:
     """Takes every campaign, and has results of all kinds."""
 
@@ -139,18 +74,36 @@ async def at_once(_: float) -> None:
 
 
 class World:
+    """Of documents by their paths, and what watches them."""
+
     def __init__(self) -> None:
         self.garbage = Garbage(SEED)
-        self.api = Api(self.garbage)
-        self.firestore = AsyncClient(project="demo-batchpush", credentials=AnonymousCredentials())
-        self.firestore._firestore_api_internal = self.api
+        self.memory = Memory()
+        self.firestore = Firestore(self.memory)
         self.worker = worker.Worker(
             SETTINGS,
-            databases=Firestore,
+            databases=lambda name: self.firestore,
             client=Batch(self.garbage),  # type: ignore[arg-type]
             tasks=Tasks(SETTINGS),
             clock=Clock(lambda: NOW, lambda: 0.5, at_once),
         )
+
+    def put(self, path: str, fields: dict[str, Any]) -> None:
+        """As somebody may have written it who is not us."""
+        made = Document()
+        document = self.garbage.firestore_document(path, fields)
+        with suppress(DecodeError):  # deeper than Firestore's documents are
+            made.ParseFromString(document.SerializeToString())
+        made.name = self.memory.name_of(path)
+        self.memory.store(made)
+
+    def put_whole(self, path: str, fields: dict[str, Any]) -> None:
+        """As our own functions write it."""
+        self.memory.store(self.firestore.put(path, fields).update)
+
+    def of(self, collection: str) -> list[Document]:
+        documents = self.memory.documents
+        return [made for name, made in documents.items() if f"/{collection}/" in name]
 
     def event(self, collection: str, number: int) -> Request:
         """A document is written, and may be another one by the time that its event comes."""
@@ -159,9 +112,9 @@ class World:
         before = garbage.random.choice((None, garbage.document(likely)))
         after = garbage.huge() if number % 500 == 0 else garbage.document(likely)
         if garbage.random.random() < 0.9:
-            self.api.put(path, after)
+            self.put(path, after)
         if garbage.random.random() < 0.2:
-            self.api.put(f"campaigns/article-{number}", garbage.document({"live": True}))
+            self.put(f"campaigns/article-{number}", garbage.document({"live": True}))
         headers = headers_for("firestore", path, f"e{number}")
         body = garbage.firestore_body(path, before, after)
         if garbage.random.random() < 0.1:
@@ -175,7 +128,6 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(worker, "worker", lambda: world.worker)
-    monkeypatch.setattr(worker, "firestore_client", lambda _: world.firestore)
     return world
 
 
@@ -203,8 +155,8 @@ def test_campaigns_of_garbage_end_with_a_state(
     ends: Counter[str] = Counter()
 
     def event(number: int) -> Request:
-        ends.update(each.fields["state"].string_value for each in world.api.of("batch"))
-        world.api.documents.clear()
+        ends.update(each.fields["state"].string_value for each in world.of("batch"))
+        world.memory.documents.clear()
         return world.event("campaigns", number)
 
     count = feed(main.campaign, event, capsys)
@@ -223,8 +175,8 @@ def test_articles_of_garbage_are_campaigns_or_nothing(
 
     def event(number: int) -> Request:
         nonlocal made
-        made += any("topics" in json.dumps(str(each)) for each in world.api.of("campaigns"))
-        world.api.documents.clear()
+        made += any("topics" in json.dumps(str(each)) for each in world.of("campaigns"))
+        world.memory.documents.clear()
         return world.event("articles", number)
 
     count = feed(main.article, event, capsys)
@@ -239,11 +191,11 @@ def test_results_of_garbage_keep_nobody_from_his_own(
 
     def schedule(number: int) -> Request:
         nonlocal kept
-        kept += len(world.api.of("stats"))
-        world.api.documents.clear()
+        kept += len(world.of("stats"))
+        world.memory.documents.clear()
         token = world.garbage.random.choice(("t", "a/b", "", 7))  # a person may have written it
-        state = {"state": "APPLIED", "campaign_token": token}
-        world.api.put_whole("campaigns/c1/batch/ios", state)
+        state = {"state": "APPLIED", "campaign_token": token, "stats_at": NOW}
+        world.put_whole("campaigns/c1/batch/ios", state)
         return Request({}, world.garbage.body(b"{}"))
 
     count = feed(main.pull_stats, schedule, capsys)

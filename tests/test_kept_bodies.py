@@ -11,9 +11,9 @@ import batchpush.delivery.sweep
 from batchpush.delivery.record import CallState, Record, State
 from batchpush.environment import Settings
 from batchpush.google.firestore import FirestoreUnavailable, WriteConflict
+from batchpush.testing.memory import Memory, Operation
 from batchpush.worker import Worker
 from tests.deliveries import Time, change_at, claimed, greet, ledger_for, worker_in
-from tests.firestore import Memory, Operation
 
 WHERE = ["memory", pytest.param("emulator", marks=pytest.mark.suite)]
 APPS = {"BATCH_APPS": "ios=A,android=B"}

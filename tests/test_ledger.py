@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import json
+import os
 import uuid
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,10 +22,13 @@ from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.delivery.waiting import Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import LedgerUnavailable, UnreadableRecord
+from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, WriteConflict
+from batchpush.google.protocol.firestore_pb2 import CommitRequest
 from batchpush.pushes.limits import Limit, counters
-from tests.deliveries import claimed, ledger_for, rpcs
-from tests.firestore import Memory, Operation
+from batchpush.testing.memory import Memory, Operation
+from tests.deliveries import Counted, claimed, ledger_for, rpcs
+from tests.relay import Relay, relayed
 
 suite = pytest.mark.suite
 
@@ -44,8 +48,7 @@ def ledger_in(where: str) -> Ledger:
 
 
 def ledger_of(memory: Memory) -> Ledger:
-    client = memory.client()
-    return Ledger(lambda: client, "t")
+    return ledger_for("t", memory)
 
 
 @pytest.fixture(params=WHERE)
@@ -60,17 +63,21 @@ def sent(record: Record, outcome: Outcome = Outcome.ACCEPTED) -> Record:
     return record.after(calls, record.created_at)
 
 
-def test_a_record_is_small_beside_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_record_is_small_beside_what_is_sent() -> None:
     """Both writes of a delivery to two apps, in bytes; their sizes differ with nothing but ids."""
-    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
-    firestore, record = Firestore(), claimed()
+    counted, record = Counted(Memory()), claimed()
+    firestore = Firestore(counted)
     ledger = Ledger(lambda: firestore, "batch_deliveries")
     body = sum(map(len, record.bodies))
-    claim = ledger._create(record)
-    ended = sent(record).keeping_bodies(days=7)
-    (outcome,) = ledger._update(Entry(record, claim.update.update_time), ended)
-    assert claim.ByteSize() - body <= MAX_BYTES["claim"]
-    assert outcome.ByteSize() <= MAX_BYTES["outcome"]
+    entry = await ledger.claim(record)
+    await ledger.change(entry, sent(record).keeping_bodies(days=7))
+    (_, claim), (_, outcome) = counted.requests
+    assert size(claim) - body <= MAX_BYTES["claim"]
+    assert size(outcome) <= MAX_BYTES["outcome"]
+
+
+def size(commit: CommitRequest) -> int:
+    return sum(write.ByteSize() for write in commit.writes)
 
 
 def test_only_what_is_searched_is_in_the_indexes() -> None:
@@ -178,30 +185,25 @@ async def test_a_change_that_changes_nothing_fences_all_the_same(ledger: Ledger)
         await ledger.change(entry, replace(record, owner="second", revision=1))
 
 
+@pytest.fixture
+def relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """What the ledgers of a test ask of the emulator from now on goes through it."""
+    with relayed(os.environ["FIRESTORE_EMULATOR_HOST"]) as relay:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", relay.address)
+        yield relay
+
+
 @suite
-async def test_a_write_whose_answer_was_lost_is_known_as_ours(
-    emulated: Ledger,
-) -> None:
+async def test_a_write_whose_answer_was_lost_is_known_as_ours(relay: Relay) -> None:
     """The commit is repeated, and told that it came second."""
-    firestore = emulated.firestore
-    commit = firestore._methods["Commit"]
-
-    async def committed_and_lost(*args: Any, **options: Any) -> None:
-        await commit(*args, **options)
-        firestore._methods["Commit"] = commit
-        raise trouble(grpc.StatusCode.UNAVAILABLE)
-
-    record = claimed()
-    firestore._methods["Commit"] = committed_and_lost
-    entry = await emulated.claim(record)
+    ledger, record = ledger_for(f"t{uuid.uuid4().hex}"), claimed()
+    relay.lose("Commit")
+    entry = await ledger.claim(record)
     assert entry.record == record
-    firestore._methods["Commit"] = committed_and_lost
-    changed = await emulated.change(entry, sent(record))
+    relay.lose("Commit")
+    changed = await ledger.change(entry, sent(record))
     assert changed.record.state is State.SENT
-
-
-def trouble(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+    assert relay.called == ["Commit", "Commit", "BatchGetDocuments"] * 2
 
 
 async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
@@ -495,7 +497,7 @@ async def test_a_firestore_that_is_not_there_is_said_to_be_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
-    firestore = Firestore(seconds=0.3)
+    firestore = Firestore(Connection(seconds=0.3))
     ledger = Ledger(lambda: firestore, "t")
     record = claimed()
     for operation in (ledger.claim(record), ledger.read(record.id), ledger.unsettled("0", 1)):
@@ -504,18 +506,11 @@ async def test_a_firestore_that_is_not_there_is_said_to_be_unavailable(
 
 
 @suite
-async def test_a_trouble_in_passing_is_sat_out(emulated: Ledger) -> None:
-    methods = emulated.firestore._methods
-    commit, troubles = methods["Commit"], [trouble(grpc.StatusCode.UNAVAILABLE)] * 2
-
-    async def troubled(*args: Any, **options: Any) -> Any:
-        if troubles:
-            raise troubles.pop()
-        return await commit(*args, **options)
-
-    methods["Commit"] = troubled
-    assert (await emulated.claim(claimed())).record.owner == "first"
-    assert troubles == []
+async def test_a_trouble_in_passing_is_sat_out(relay: Relay) -> None:
+    relay.refuse("Commit", times=2)
+    entry = await ledger_for(f"t{uuid.uuid4().hex}").claim(claimed())
+    assert entry.record.owner == "first"
+    assert relay.called == ["Commit"] * 3
 
 
 # Random interleavings
@@ -630,11 +625,10 @@ async def test_a_claim_counts_in_its_own_commit_and_says_how_much(where: str) ->
         if number == 3:
             names.pop()
         found = counters(limits, ("f", "s"), names, NOW)
-        nothing: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([])
-        with rpcs(ledger) if where == "emulator" else nothing as made:
+        with rpcs(ledger) as made:
             entry = await ledger.claim(claimed(f"o{number}"), (), None, found)
         assert entry.counted == ([number, *[number] * len(names)],)
-        assert made in ([], ["Commit"])
+        assert made == ["Commit"]
 
 
 @pytest.mark.parametrize("where", WHERE)

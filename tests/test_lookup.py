@@ -11,9 +11,10 @@ import batchpush.google.clients
 from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
 from batchpush.google.clients import close_realtime_databases, firebase_app
+from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, FirestoreRefused
+from batchpush.testing.memory import Memory
 from tests.events import DATABASE, created
-from tests.firestore import Memory
 
 
 def refused(*_: object) -> None:
@@ -27,7 +28,7 @@ async def test_trouble_with_credentials_is_no_reason_to_give_an_event_up(
     monkeypatch.setattr("google.auth.default", lambda **_: refused())
     monkeypatch.delenv("FIREBASE_DATABASE_EMULATOR_HOST", raising=False)
     batchpush.google.clients._credentials.cache_clear()
-    for look_up in (FirestoreLookUp(Firestore()), DatabaseLookUp(DATABASE)):
+    for look_up in (FirestoreLookUp(Firestore(Connection())), DatabaseLookUp(DATABASE)):
         with pytest.raises(LookUpFailed, match="DefaultCredentialsError"):
             await look_up("users/ann")
     await close_realtime_databases()
@@ -70,7 +71,7 @@ def memory() -> Memory:
 async def test_a_reference_into_another_database_does_not_keep_a_document_from_being_read(
     memory: Memory,
 ) -> None:
-    client = memory.client()
+    client = Firestore(memory)
     await client.commit([client.put("users/ann", {"display_name": "Ann", "likes": "x"})])
     (stored,) = memory.documents.values()
     elsewhere = "projects/other/databases/d/documents/a/b"
@@ -87,7 +88,7 @@ async def test_a_reference_into_another_database_does_not_keep_a_document_from_b
 async def test_one_who_can_have_no_profile_has_none_and_the_others_have_theirs(
     memory: Memory, user_id: str
 ) -> None:
-    client = memory.client()
+    client = Firestore(memory)
     await client.commit([client.put("users/ann", {"display_name": "Ann"})])
     look_up = FirestoreLookUp(client)
     assert await look_up.many(f"users/{user_id}", "users/ann") == [None, {"display_name": "Ann"}]
@@ -101,14 +102,14 @@ async def test_a_read_that_firestore_refuses_is_not_retried(memory: Memory) -> N
 
     memory.strike = refuse
     with pytest.raises(InvalidDocument, match="users/ann: cannot be read: INVALID_ARGUMENT: no"):
-        await FirestoreLookUp(memory.client())("users/ann")
+        await FirestoreLookUp(Firestore(memory))("users/ann")
 
 
 @pytest.mark.parametrize("where", ["memory", pytest.param("emulator", marks=pytest.mark.suite)])
 async def test_values_are_found_in_the_lists_of_a_collection(
     where: str,
 ) -> None:
-    client = Firestore() if where == "emulator" else Memory().client()
+    client = Firestore(Connection()) if where == "emulator" else Firestore(Memory())
     users = f"users-{uuid.uuid4().hex}"
     profiles: dict[str, dict[str, Any]] = {
         "ann": {"batch": {"custom_ids": ["crm-1", "crm-2"]}},

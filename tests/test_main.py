@@ -24,6 +24,7 @@ IN_USE = """
 import asyncio, json, sys
 import main
 from batchpush.batch_api.client import BatchClient
+from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, FirestoreUnavailable
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.environment import settings
@@ -34,7 +35,7 @@ async def key():
 
 async def use():
     try:
-        await Firestore(seconds=0.1).read("users/ann")
+        await Firestore(Connection(seconds=0.1)).read("users/ann")
     except FirestoreUnavailable:
         client = BatchClient(settings(), Timing(), RestKeyCache(key))
         await client.send("ios", b"{}")
@@ -182,7 +183,7 @@ def test_no_other_database_is_named_in_the_code() -> None:
         for file in Path("batchpush").rglob("*.py")
         if '"(default)"' in file.read_text(encoding="utf-8")
     ]
-    assert sorted(naming) == ["environment.py", "firestore.py"]
+    assert sorted(naming) == ["connection.py", "environment.py"]
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ from batchpush.google.firestore import (
     FirestoreRefused,
     FirestoreUnavailable,
 )
+from batchpush.testing.memory import Operation
 from handlers import credit_limits, friend_requests, game_turns, messages
 from handlers.people import people, recipients
 from tests.deliveries import remind
 from tests.events import created
-from tests.firestore import Operation
 from tests.house import EVENING, MORNING, NIGHT, House
 
 MESSAGE = "conversations/{conversation_id}/messages/{message_id}"

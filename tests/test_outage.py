@@ -24,13 +24,14 @@ from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
+from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing.memory import Memory, Operation
 from batchpush.timing import Clock
 from batchpush.worker import Worker
 from tests.deliveries import Queue
 from tests.events import created
 from tests.figures import figure
-from tests.firestore import Memory, Operation
 from tests.seed import SEED
 from tests.virtual import (
     MAX_BACKOFF,
@@ -120,7 +121,7 @@ class World:
         return operation()
 
     def worker(self, instance: int) -> Worker:
-        firestore = self.memory.client()
+        firestore = Firestore(self.memory)
         return Worker(
             settings=SETTINGS,
             databases=lambda name: firestore,

@@ -15,9 +15,10 @@ from batchpush.delivery.plan import CALL_BYTES, Context, Plan, plan
 from batchpush.delivery.record import Record, State
 from batchpush.delivery.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import InvalidPush
+from batchpush.google.firestore import Firestore
 from batchpush.pushes.limits import Over
+from batchpush.testing.memory import Memory
 from tests.deliveries import claimed
-from tests.firestore import Memory
 
 NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
@@ -245,7 +246,7 @@ def test_a_push_of_one_record_fits_with_whatever_becomes_of_it() -> None:
     calls = [call.after(Outcome.REFUSED, refused, 1) for call in record.calls]
     ended = record.after(calls, NOW)
     memory = Memory()
-    size = memory.client().create("d/r", _to_document(ended)).ByteSize()
+    size = Firestore(memory).create("d/r", _to_document(ended)).ByteSize()
     assert size < 1_040_000
     assert {call.status for call in ended.calls} == {400}
     assert all(call.problem for call in ended.calls)

@@ -14,7 +14,7 @@ DEPLOY = Path("docs/deploy.md").read_text(encoding="utf-8")
 
 # What a client that the deployed code imports needs leave for.
 ROLES = {
-    "google.cloud.firestore": {"roles/datastore.user"},
+    "batchpush.google.connection": {"roles/datastore.user"},  # Firestore's protocol, spoken by us
     "google.cloud.secretmanager_v1": {"roles/secretmanager.secretAccessor"},
     "batchpush.google.realtime_database": {"roles/firebasedatabase.admin"},  # it is our own
     # The task is made in the account's own name, which is to act as itself.
@@ -22,11 +22,10 @@ ROLES = {
 }
 BY_ITSELF = "the first deployment gives it"
 NO_CLIENTS = ("api_core", "auth", "events", "oauth2", "protobuf")
-PART_OF_ONE = {"google.cloud.firestore_v1": "google.cloud.firestore"}
 
 
 def clients() -> Iterator[str]:
-    """The Google clients that the deployed code imports."""
+    """The clients of Google's services that the deployed code imports."""
     for file in (
         Path("main.py"),
         *Path("batchpush").rglob("*.py"),
@@ -44,9 +43,10 @@ def clients() -> Iterator[str]:
 
 def client(name: str) -> str | None:
     first, _, rest = name.partition(".")
+    if name.startswith("batchpush.google.connection."):
+        return "batchpush.google.connection"
     if first == "google" and not rest.startswith(NO_CLIENTS):
-        module = ".".join(name.split(".")[:3])
-        return PART_OF_ONE.get(module, module)
+        return ".".join(name.split(".")[:3])
     if first == "firebase_admin" and rest and not rest.startswith("exceptions"):
         return ".".join(name.split(".")[:2])
     module = name.rpartition(".")[0]

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.cloud.firestore import AsyncClient
 
 from batchpush.campaigns import store as publications
 from batchpush.campaigns.reconcile import Publisher
@@ -17,7 +18,7 @@ from batchpush.errors import TryAgainLater
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
 from tests.deliveries import Time
-from tests.publishing import batch_at, is_there, publisher_for, said, sale
+from tests.publishing import PROJECT, batch_at, is_there, publisher_for, said, sale
 
 pytestmark = pytest.mark.suite
 
@@ -53,7 +54,7 @@ class Editor:
     def __init__(self, publisher: Publisher, clock: Time) -> None:
         self.publisher, self.clock = publisher, clock
         self.path = f"campaigns/{uuid.uuid4().hex}"
-        self.document = publisher.publications._client().document(self.path)
+        self.document = AsyncClient(project=PROJECT).document(self.path)
 
     async def saves(self, **fields: Any) -> None:
         await self.document.set(sale(self.clock, **fields))
@@ -671,7 +672,7 @@ async def test_what_a_later_version_adds_is_kept_and_does_not_matter(
 async def test_a_collection_of_another_owner_is_not_ours(
     publisher: Publisher, clock: Time, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client, name = publisher.publications._client(), uuid.uuid4().hex
+    client, name = AsyncClient(project=PROJECT), uuid.uuid4().hex
     for path in (f"campaigns_of_{name}/a/batch/ios", f"campaigns/{name}/a/b/batch/ios"):
         await client.document(path).set({"state": "RETRY", "stats_at": clock.now(), "revision": ""})
     found = [known.path async for known in publisher.publications.unfinished()]

@@ -9,9 +9,9 @@ import main
 from batchpush import worker
 from batchpush.delivery.record import State
 from batchpush.delivery.report import report
+from batchpush.testing.memory import Memory
 from tests.deliveries import claimed, worker_in
 from tests.events import DATABASE, database_body, database_headers
-from tests.firestore import Memory
 from tests.garbage import Request
 from tests.realtime_database import Database
 

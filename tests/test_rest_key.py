@@ -23,10 +23,10 @@ from batchpush.batch_api.rest_key import (
 )
 from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
+from batchpush.testing.memory import Memory
 from batchpush.timing import Clock
 from emulators import secret_manager
 from tests.deliveries import Time, change_at, greet, worker_in
-from tests.firestore import Memory
 
 SECRET = "projects/demo-batchpush/secrets/batch-rest-api-key"
 

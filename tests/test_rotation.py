@@ -11,12 +11,13 @@ import pytest
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
 from batchpush.environment import Settings
+from batchpush.google.firestore import Firestore
+from batchpush.testing.memory import Memory
 from batchpush.timing import Clock, Timing
 from batchpush.worker import Worker
 from tests.deliveries import Queue, greet
 from tests.events import created
 from tests.figures import figure
-from tests.firestore import Memory
 from tests.seed import SEED
 from tests.virtual import START, Instance, Platform, now, run, seconds
 
@@ -62,7 +63,7 @@ class World(httpx.AsyncBaseTransport):
 
         keys = RestKeyCache(read, clock=seconds)
         client = BatchClient(SETTINGS, Timing(), keys, transport=self)
-        firestore = self.memory.client()
+        firestore = Firestore(self.memory)
         worker = Worker(SETTINGS, lambda name: firestore, client, Queue(SETTINGS), clock=Clock(now))
 
         async def deliver(event: int) -> None:

@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from google.cloud.firestore import AsyncClient
 
 from batchpush.campaigns import stats
 from batchpush.campaigns.stats import Pull, Results
+from batchpush.google.connection import Connection
+from batchpush.google.firestore import Firestore
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
 from tests.deliveries import Time
-from tests.publishing import batch_at, publisher_for, sale
+from tests.publishing import PROJECT, batch_at, publisher_for, sale
 
 pytestmark = pytest.mark.suite
 
@@ -38,7 +41,8 @@ class Desk:
     def __init__(self, url: str, clock: Time) -> None:
         self.clock = clock
         self.publisher = publisher_for(url, clock, **APPS)
-        self.client: Any = self.publisher.publications._client()
+        self.client: Any = AsyncClient(project=PROJECT)
+        self.firestore = Firestore(Connection(project=PROJECT))
         self.deliveries = f"t{uuid.uuid4().hex}"
         self.path = f"campaigns/{uuid.uuid4().hex}"
 
@@ -55,7 +59,7 @@ class Desk:
 
     async def pull(self, **since: Any) -> Pull:
         publisher = self.publisher
-        results = Results(lambda: self.client, self.deliveries)
+        results = Results(lambda: self.firestore, self.deliveries)
         pull = Pull(results, publisher.publications, publisher.caller, publisher.settings, **since)
         await pull.run()
         return pull
@@ -236,7 +240,7 @@ async def test_where_there_are_more_groups_than_one_run_takes_each_has_its_turn(
     for group in groups:
         record = desk.client.collection(desk.deliveries).document(secrets.token_hex(32))
         await record.set({"group_id": group})
-    results, seen = Results(lambda: desk.client, desk.deliveries), set[str]()
+    results, seen = Results(lambda: desk.firestore, desk.deliveries), set[str]()
     for _ in range(200):
         found = await results.group_ids()
         assert 1 <= len(found) <= 2
@@ -249,7 +253,7 @@ async def test_where_there_are_more_groups_than_one_run_takes_each_has_its_turn(
 async def test_every_group_is_found_wherever_the_search_begins(desk: Desk) -> None:
     groups = ["a", "b", "c"]
     await desk.sends("c", "a", None, "b", "a", "b/../c", "", "x" * 501)
-    results = Results(lambda: desk.client, desk.deliveries)
+    results = Results(lambda: desk.firestore, desk.deliveries)
     for _ in range(10):
         assert sorted(await results.group_ids()) == groups
 

@@ -12,6 +12,7 @@ from batchpush.errors import LookUpFailed
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.events.untouched import Untouched
+from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, Query, Stored
 from batchpush.pushes.push import Push
 from emulators import batch
@@ -48,7 +49,7 @@ class Shop:
         self.worker = worker_for(url, f"t{uuid.uuid4().hex}", clock, BATCH_APPS="ios=IOSKEY")
         self.ledger = self.worker.ledger
         self.client = AsyncClient(project="demo-batchpush")
-        self.firestore = Firestore()
+        self.firestore = Firestore(Connection())
         self.collection = f"c{uuid.uuid4().hex}"
         self.broken = False
 

@@ -13,8 +13,7 @@ from batchpush.documents import Document
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, InvalidDocument
 from batchpush.events.change import Change
-from batchpush.google.clients import asked, read_all
-from batchpush.google.firestore import WriteConflict
+from batchpush.google.firestore import Firestore, Stored, Version, WriteConflict, translated
 from batchpush.logs import log
 
 Condition = Callable[[Document], bool]
@@ -25,7 +24,9 @@ STOPPED = "stopped_by_article"  # a field of the campaign: its article was taken
 
 @dataclass
 class Newsroom:
-    client: Callable[[], Any]
+    """`client` gives the database; it is called on first use, in the worker."""
+
+    client: Callable[[], Firestore]
     settings: Settings
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -35,59 +36,58 @@ class Newsroom:
         becomes = _is(is_published, change.after)
         if becomes == _is(is_published, change.before):
             return
-        article, campaign = await self._read(change.path, _campaign_path(change.path))
+        path = _campaign_path(change.path)
+        article, campaign = await self._read(change.path, path)
         if becomes != _is(is_published, _document(article)):
             return  # it was changed since, and that event says what is to be done
         try:
             if becomes:
-                await self._start(_document(article), campaign, handler)
+                await self._start(path, _document(article), campaign, handler)
             else:
                 await self._stop(campaign)
         except WriteConflict:
             raise DeliveryUnfinished("somebody changed the campaign meanwhile") from None
 
     async def _start(
-        self, article: Document | None, campaign: Any, handler: ArticleHandler
+        self, path: str, article: Document | None, campaign: Stored | None, handler: ArticleHandler
     ) -> None:
         assert article is not None
         live = self.settings.publish_articles == "live"
-        if not campaign.exists:
-            await self._write(campaign, {**handler(article), "live": live})
-        elif campaign.to_dict().get(STOPPED) is True:
-            await self._write(campaign, {"live": live, STOPPED: False})
+        if campaign is None:
+            await self._write(path, {STOPPED: False, **handler(article), "live": live}, None)
+        elif campaign.fields.get(STOPPED) is True:
+            await self._write(path, {"live": live, STOPPED: False}, campaign.version)
 
-    async def _stop(self, campaign: Any) -> None:
+    async def _stop(self, campaign: Stored | None) -> None:
         """A draft has nothing to be stopped, and what is sent cannot be."""
-        fields = campaign.to_dict() or {}
+        if campaign is None:
+            return
+        fields = campaign.fields
         if fields.get("live") is True and not self._is_due(fields.get("push_time")):
-            await self._write(campaign, {"live": False, STOPPED: True})
+            await self._write(campaign.path, {"live": False, STOPPED: True}, campaign.version)
 
     def _is_due(self, push_time: object) -> bool:
         return push_time == "now" or (isinstance(push_time, datetime) and push_time <= self.now())
 
-    async def _read(self, *paths: str) -> list[Any]:
-        found = await read_all(self.client(), paths)
-        return [found[path] for path in paths]
+    async def _read(self, *paths: str) -> list[Stored | None]:
+        with translated():
+            found = await self.client().read(*paths)
+        return [found.get(path) for path in paths]
 
-    async def _write(self, campaign: Any, fields: Mapping[str, Any]) -> None:
+    async def _write(self, path: str, fields: Mapping[str, Any], version: Version | None) -> None:
         """Raises `WriteConflict` if the campaign was changed since it was read."""
         client = self.client()
-        batch = client.batch()
-        if campaign.exists:
-            option = client.write_option(last_update_time=campaign.update_time)
-            batch.update(campaign.reference, dict(fields), option=option)
-        else:
-            batch.create(campaign.reference, {STOPPED: False, **fields})
-        await asked("Commit", lambda options: batch.commit(**options))
-        log("INFO", "article.announced", data={"campaign": campaign.reference.path} | _told(fields))
+        with translated():
+            await client.commit([client.replace(path, fields, version)])
+        log("INFO", "article.announced", data={"campaign": path} | _told(fields))
 
 
 def _campaign_path(article: str) -> str:
     return f"campaigns/article-{article.rpartition('/')[2]}"
 
 
-def _document(snapshot: Any) -> Document | None:
-    return Document(snapshot.reference.path, snapshot.to_dict()) if snapshot.exists else None
+def _document(stored: Stored | None) -> Document | None:
+    return Document(stored.path, stored.fields) if stored else None
 
 
 def _is(condition: Condition, document: Document | None) -> bool:

@@ -22,8 +22,15 @@ from batchpush.batch_api.requests import Caller, Request
 from batchpush.campaigns.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
 from batchpush.campaigns.store import Known, Publications
 from batchpush.environment import Settings
-from batchpush.google.clients import asked, queried, read_all
-from batchpush.google.firestore import WriteConflict
+from batchpush.google.firestore import (
+    GREATER_THAN,
+    GREATER_THAN_OR_EQUAL,
+    Firestore,
+    Query,
+    Stored,
+    WriteConflict,
+    translated,
+)
 from batchpush.logs import log
 from batchpush.sweeping import on_its_own
 
@@ -145,8 +152,8 @@ def _has_detail(reply: Reply) -> bool:
 class Results:
     """The results in Firestore. Raises `LedgerUnavailable` when it does not do what it is asked."""
 
-    def __init__(self, client: Callable[[], Any], deliveries: str) -> None:
-        """`client` gives the `AsyncClient`; `deliveries` is the collection of the records."""
+    def __init__(self, client: Callable[[], Firestore], deliveries: str) -> None:
+        """`client` gives the database, on first use; `deliveries` is the records' collection."""
         self._client = client
         self._deliveries = deliveries
 
@@ -155,16 +162,16 @@ class Results:
 
         A read costs a third of a write, and most rows have not changed.
         """
-        if not rows:
-            return
         client = self._client()
-        known = await read_all(client, rows)
-        batch = client.batch()
-        for path, row in rows.items():
-            if known[path].to_dict() != row:
-                batch.set(client.document(path), dict(row))
-        if len(batch):
-            await asked("Commit", lambda options: batch.commit(**options))
+        with translated():
+            known = await client.read(*rows)
+            changed = [
+                client.put(path, row)
+                for path, row in rows.items()
+                if path not in known or known[path].fields != row
+            ]
+            if changed:
+                await client.commit(changed)
 
     async def group_ids(self) -> list[str]:
         """Groups that have a delivery record, `MAX_PER_RUN` at most.
@@ -178,36 +185,37 @@ class Results:
 
     async def _any_group(self) -> str:
         """That of the record at a random place, for the ids of records are; empty without one."""
-        records = self._client().collection(self._deliveries)
-        place = {"__name__": records.document(secrets.token_hex(32))}
-        query = records.order_by("__name__").start_at(place).select(["group_id"])
-        found = [each.to_dict().get("group_id") for each in await queried(query.limit(1))]
-        return found[0] if found and isinstance(found[0], str) else ""
+        place = secrets.token_hex(32)
+        found = await self._find(
+            Query(self._deliveries, begins_at=place, fields=("group_id",), limit=1)
+        )
+        group_id = found[0].fields.get("group_id") if found else None
+        return group_id if isinstance(group_id, str) else ""
 
     async def _groups_between(self, after: str, until: str | None, limit: int) -> list[str]:
         """Found one by one, by the next one in the index."""
-        from google.cloud.firestore_v1.base_query import FieldFilter
-
-        records = self._client().collection(self._deliveries)
-        if until is not None:
-            records = records.where(filter=FieldFilter("group_id", "<=", until))
         found: list[str] = []
         while len(found) < limit:
-            following = FieldFilter("group_id", ">", found[-1] if found else after)
-            query = records.where(filter=following).order_by("group_id").select(["group_id"])
-            snapshots = await queried(query.limit(1))
-            if not snapshots:
+            where = ("group_id", GREATER_THAN, found[-1] if found else after)
+            query = Query(
+                self._deliveries, where, order_by="group_id", fields=("group_id",), limit=1
+            )
+            following = [each.fields["group_id"] for each in await self._find(query)]
+            if not following or (until is not None and following[0] > until):
                 break
-            found.append(snapshots[0].get("group_id"))
+            found += following
         return found
 
     async def since(self, day: date) -> list[dict[str, Any]]:
         """All that is kept, from a day on, in the order of the days."""
-        from google.cloud.firestore_v1.base_query import FieldFilter
-
-        client = self._client()
-        by_day = FieldFilter("date", ">=", day.isoformat())
-        rows: list[dict[str, Any]] = []
-        for collection in (client.collection_group(STATS), client.collection(GROUP_STATS)):
-            rows += [each.to_dict() for each in await queried(collection.where(filter=by_day))]
+        where = ("date", GREATER_THAN_OR_EQUAL, day.isoformat())
+        found = [
+            *await self._find(Query(STATS, where, order_by="date", fields=(), everywhere=True)),
+            *await self._find(Query(GROUP_STATS, where, order_by="date", fields=())),
+        ]
+        rows = [each.fields for each in found]
         return sorted(rows, key=lambda row: tuple(str(row.get(name)) for name in COLUMNS))
+
+    async def _find(self, query: Query) -> list[Stored]:
+        with translated():
+            return await self._client().find(query)

@@ -4,15 +4,32 @@ As with delivery records there are no transactions: `create()` has one winner, a
 update that names the version it was made from.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from batchpush.campaigns.state import UNFINISHED, Doubt, Publication, State, is_token
 from batchpush.documents import Document
-from batchpush.google.clients import asked, queried, read_all
-from batchpush.google.firestore import WriteConflict
+from batchpush.google.firestore import (
+    IN,
+    LESS_THAN_OR_EQUAL,
+    Firestore,
+    Query,
+    Stored,
+    Version,
+    WriteConflict,
+    translated,
+)
+from batchpush.google.leased import is_own_write
 from batchpush.logs import log
 
 CAMPAIGNS = "campaigns"
@@ -28,7 +45,7 @@ class Known:
 
     path: str
     publication: Publication
-    version: Any = None
+    version: Version | None = None
 
     @property
     def app(self) -> str:
@@ -56,114 +73,105 @@ class Seen:
 class Publications:
     """Raises `LedgerUnavailable` when Firestore does not do what it is asked."""
 
-    def __init__(self, client: Callable[[], Any]) -> None:
-        """`client` gives the `AsyncClient`; it is called on first use, in the worker."""
+    def __init__(self, client: Callable[[], Firestore]) -> None:
+        """`client` gives the database; it is called on first use, in the worker."""
         self._client = client
 
     async def look(self, campaign: str, apps: Collection[str]) -> Seen:
         """Read the campaign at the path, and its state in each app, at once."""
-        paths = [campaign, *(f"{campaign}/{STATES}/{app}" for app in apps)]
-        found = await read_all(self._client(), paths)
-        document = found[campaign]
+        states = [f"{campaign}/{STATES}/{app}" for app in apps]
+        found = await self._read(campaign, *states)
+        document = found.get(campaign)
         return Seen(
-            Document(campaign, document.to_dict()) if document.exists else None,
+            Document(campaign, document.fields) if document else None,
             _version(document),
-            _readable(found[path] for path in paths[1:]),
+            _readable((path, found.get(path)) for path in states),
         )
 
     async def version(self, campaign: str) -> str:
         """That of the document at the path as it is now."""
-        found = await read_all(self._client(), [campaign])
-        return _version(found[campaign])
+        return _version((await self._read(campaign)).get(campaign))
 
     async def write(self, known: Known, publication: Publication) -> Known:
         """Write what replaces `known`; raises `WriteConflict` if somebody else did before."""
         client = self._client()
-        reference = client.document(known.path)
-        batch = client.batch()
-        if known.version is None:
-            batch.create(reference, _to_document(publication))
-        else:
-            option = client.write_option(last_update_time=known.version)
-            batch.update(reference, _to_document(publication), option=option)
         try:
-            results = await asked("Commit", lambda options: batch.commit(**options))
+            with translated():
+                write = client.replace(known.path, _to_document(publication), known.version)
+                (result,) = await client.commit([write])
         except WriteConflict:
-            read = await read_all(client, [known.path])
-            found = _readable(read.values())
-            if not found or not _is_same(found[0].publication, publication):
+            found = _readable((await self._read(known.path)).items())
+            if not found or not is_own_write(found[0].publication, publication):
                 raise
             return found[0]
-        return Known(known.path, publication, results[0].update_time)
+        return Known(known.path, publication, result.update_time)
 
     async def taken(self, tokens: Collection[str]) -> set[str]:
         """Those of the tokens that are known to be some campaign's, also in a state of garbage."""
         ordered = sorted(tokens)
         found: set[str] = set()
         for start in range(0, len(ordered), MAX_VALUES):
-            some = ordered[start : start + MAX_VALUES]
-            query = self._where("campaign_token", "in", some).select(["campaign_token"])
-            found |= {each.get("campaign_token") for each in await _ours(query)}
+            where = ("campaign_token", IN, ordered[start : start + MAX_VALUES])
+            query = Query(STATES, where, fields=("campaign_token",), everywhere=True)
+            ours = _ours(await self._find(query))
+            found |= {stored.fields["campaign_token"] for _, stored in ours}
         return found
 
     async def unfinished(self) -> AsyncIterator[Known]:
         """All that is neither as its document says nor settled otherwise, page by page."""
-        query = self._where("state", "in", [each.value for each in UNFINISHED])
-        query = query.order_by("__name__").limit(PAGE)
-        page: list[Any] = []
+        where = ("state", IN, [each.value for each in UNFINISHED])
+        query = Query(STATES, where, limit=PAGE, fields=(), everywhere=True)
         while True:
-            page = await queried(query.start_after(page[-1]) if page else query)
-            for known in _readable(filter(_is_ours, page)):
+            page = await self._find(query)
+            for known in _readable(_ours(page)):
                 yield known
             if len(page) < PAGE:
                 return
+            query = query.after(page[-1])
 
     async def with_stats_due(self, by: datetime, limit: int) -> list[Known]:
         """Those whose statistics are to be asked for by then, the longest due first."""
-        return _readable(await _ours(self._where("stats_at", "<=", by).limit(limit)))
+        where = ("stats_at", LESS_THAN_OR_EQUAL, by)
+        query = Query(STATES, where, order_by="stats_at", limit=limit, fields=(), everywhere=True)
+        return _readable(_ours(await self._find(query)))
 
-    def _where(self, field: str, operator: str, value: Any) -> Any:
-        from google.cloud.firestore_v1.base_query import FieldFilter
+    async def _read(self, *paths: str) -> dict[str, Stored]:
+        with translated():
+            return await self._client().read(*paths)
 
-        query = self._client().collection_group(STATES)
-        return query.where(filter=FieldFilter(field, operator, value))
-
-
-async def _ours(query: Any) -> list[Any]:
-    return [each for each in await queried(query) if _is_ours(each)]
-
-
-def _is_ours(snapshot: Any) -> bool:
-    """Another collection of that name is somebody else's."""
-    first, *others = snapshot.reference.path.split("/")
-    return first == CAMPAIGNS and len(others) == 3
+    async def _find(self, query: Query) -> list[Stored]:
+        with translated():
+            return await self._client().find(query)
 
 
-def _version(snapshot: Any) -> str:
-    return snapshot.update_time.isoformat() if snapshot.exists else ""
+def _ours(found: Iterable[Stored]) -> Iterator[tuple[str, Stored]]:
+    """By their paths; another collection of that name is somebody else's."""
+    for stored in found:
+        first, *others = stored.path.split("/")
+        if first == CAMPAIGNS and len(others) == 3:
+            yield stored.path, stored
 
 
-def _is_same(found: Publication, written: Publication) -> bool:
-    """Whether what is stored is our own write, of which we lost the answer."""
-    return (found.owner, found.revision) == (written.owner, written.revision)
+def _version(stored: Stored | None) -> str:
+    """As the states have always named it: to the microsecond."""
+    return stored.version.ToDatetime(UTC).isoformat() if stored else ""
 
 
-def _readable(snapshots: Iterable[Any]) -> list[Known]:
+def _readable(found: Iterable[tuple[str, Stored | None]]) -> list[Known]:
     """What is known, without what cannot be read: a person, or a later version, wrote that."""
     readable = []
-    for snapshot in snapshots:
-        path = snapshot.reference.path
+    for path, stored in found:
         try:
-            readable.append(_known(path, snapshot))
+            readable.append(_known(path, stored))
         except ValueError as error:
             log("ERROR", "campaign.unreadable", data={"state": path, "problem": str(error)})
     return readable
 
 
-def _known(path: str, snapshot: Any) -> Known:
-    if not snapshot.exists:
+def _known(path: str, stored: Stored | None) -> Known:
+    if stored is None:
         return Known(path, Publication())
-    return Known(path, _from_document(snapshot.to_dict()), snapshot.update_time)
+    return Known(path, _from_document(stored.fields), stored.version)
 
 
 def _to_document(publication: Publication) -> dict[str, Any]:

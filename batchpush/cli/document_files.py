@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchpush.cli.terminal import CannotDo
+from batchpush.google.protocol import firestore_pb2 as protocol
 from batchpush.google.values import plain
 
 
@@ -78,12 +79,11 @@ KINDS = {
 
 def _unwrapped(where: str, document: dict[str, Any]) -> dict[str, Any]:
     """The fields as a function gets them, of a document that is such an answer; else itself."""
-    from google.events.cloud.firestore import Document as EventDocument
     from google.protobuf.json_format import ParseDict, ParseError
 
     if not _is_answer(document):
         return document
-    message = EventDocument.pb()()
+    message = protocol.Document()
     try:
         ParseDict(document, message)
     except ParseError as error:

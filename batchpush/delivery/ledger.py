@@ -20,9 +20,12 @@ from batchpush.google.firestore import (
     Firestore,
     Query,
     Stored,
+    Version,
     WriteConflict,
     translated,
 )
+from batchpush.google.leased import is_own_write
+from batchpush.google.protocol.firestore_pb2 import Write, WriteResult
 from batchpush.logs import log
 from batchpush.pushes.limits import Counter
 
@@ -44,7 +47,7 @@ class Entry:
     """
 
     record: Record
-    version: Any
+    version: Version
     counted: Sequence[Sequence[int]] = ()
 
 
@@ -71,12 +74,12 @@ class Ledger:
 
     def __init__(self, client: Callable[[], Firestore], collection: str) -> None:
         """`client` gives the database; it is called on first use, in the worker."""
-        self._client = client
+        self.client = client
         self.collection = collection
 
     def chunks_of(self, record_id: str) -> "Ledger":
         """The ledger of a large audience's chunks, which are records like others."""
-        return Ledger(self._client, f"{self.collection}/{record_id}/{CHUNKS}")
+        return Ledger(self.client, f"{self.collection}/{record_id}/{CHUNKS}")
 
     async def claim(
         self,
@@ -142,7 +145,7 @@ class Ledger:
             results = await self._commit(writes)
         except WriteConflict:
             found = await self.read(record.id)
-            if found and _is_same(found.record, record):
+            if found and is_own_write(found.record, record):
                 return found
             is_burst = found and burst and found.version == entry.version
             path = f"{BURSTS}/{burst.id}" if burst and is_burst else self._path(record.id)
@@ -169,36 +172,33 @@ class Ledger:
         deletes = (self.firestore.delete(each) for each in (summary,) if each)
         await self._commit(chain(self._update(entry, record), deletes))
 
-    async def _commit(self, writes: Iterable[Any]) -> Sequence[Any]:
+    async def _commit(self, writes: Iterable[Write]) -> Sequence[WriteResult]:
         """The result of each write; to make one can fail as well."""
         with translated():
             return await self.firestore.commit(list(writes))
 
     # What is written in one commit
 
-    def _create(self, record: Record) -> Any:
+    def _create(self, record: Record) -> Write:
         return self.firestore.create(self._path(record.id), _to_document(record))
 
-    def _put(self, record: Record) -> Any:
+    def _put(self, record: Record) -> Write:
         return self.firestore.put(self._path(record.id), _to_document(record))
 
-    def _update(self, entry: Entry, record: Record) -> Iterator[Any]:
+    def _update(self, entry: Entry, record: Record) -> Iterator[Write]:
         changes = _changes(entry.record, record)
         yield self.firestore.update(self._path(record.id), changes, entry.version)
 
-    def _beside(self, record: Record, burst: StoredBurst | None) -> Iterator[Any]:
+    def _beside(self, record: Record, burst: StoredBurst | None) -> Iterator[Write]:
         """The summary, so that it says what the record says; the burst, if nobody changed it."""
         if record.report_to and record.is_settled and record.is_in_firestore:
             yield self.firestore.put(record.report_to, record.summary())
         if burst is None:
             return
         path, document = f"{BURSTS}/{burst.id}", _from_burst(burst.burst)
-        if burst.version is None:
-            yield self.firestore.create(path, document)
-        else:
-            yield self.firestore.update(path, document, burst.version)
+        yield self.firestore.replace(path, document, burst.version)
 
-    def _count(self, counter: Counter) -> Any:
+    def _count(self, counter: Counter) -> Write:
         return self.firestore.count(counter.path, counter.fields, {"expire_at": counter.end})
 
     # Reads
@@ -273,7 +273,7 @@ class Ledger:
             async for stored in self._all(replace(query, fields=(), limit=PAGE)):
                 folder = stored.path.rpartition("/")[0]
                 if folder.partition("/")[0] == self.collection:
-                    yield Found(Ledger(self._client, folder), stored)
+                    yield Found(Ledger(self.client, folder), stored)
 
     async def sources(self) -> set[str]:
         """Where the events of the records came from."""
@@ -307,7 +307,7 @@ class Ledger:
 
     @property
     def firestore(self) -> Firestore:
-        return self._client()
+        return self.client()
 
     def _path(self, record_id: str) -> str:
         return f"{self.collection}/{record_id}"
@@ -317,14 +317,9 @@ def _conflict(path: str) -> WriteConflict:
     return WriteConflict(f"{path} was written by somebody else", path)
 
 
-def _numbers(result: Any) -> list[int]:
+def _numbers(result: WriteResult) -> list[int]:
     """What the counters of a write count now."""
     return [each.integer_value for each in result.transform_results]
-
-
-def _is_same(found: Record, written: Record) -> bool:
-    """Whether what is stored is our own write, of which we lost the answer."""
-    return (found.owner, found.revision) == (written.owner, written.revision)
 
 
 # As a document, without what is as it is by default: every field costs time and bytes. Only `state`

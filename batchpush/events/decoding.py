@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
-from google.events.cloud.firestore import DocumentEventData
 from google.protobuf.message import DecodeError
 
 from batchpush.documents import INDEX, Document, kind_of
 from batchpush.errors import MalformedEvent
 from batchpush.events.change import Change, path_params
+from batchpush.google.protocol import firestore_pb2 as protocol
 from batchpush.google.realtime_database import is_path
 from batchpush.google.sources import check_database, check_firestore
 from batchpush.google.values import plain
@@ -27,7 +27,7 @@ from batchpush.google.values import plain
 def from_firestore(function: str, pattern: str, headers: Mapping[str, str], body: bytes) -> Change:
     """Decode a `google.cloud.firestore.document.v1.*` CloudEvent in binary mode."""
     try:
-        event = DocumentEventData.pb().FromString(body)
+        event = protocol.DocumentEventData.FromString(body)
     except DecodeError:
         raise MalformedEvent("the body is not a DocumentEventData message") from None
     # The name in the body, not the `ce-document` header: a header cannot hold every id as it is.
@@ -50,7 +50,7 @@ def _document_path(name: str) -> str:
     return name.partition("/documents/")[2]
 
 
-def _document(path: str, document: Any) -> Document | None:
+def _document(path: str, document: protocol.Document) -> Document | None:
     if not document.name:
         return None
     database = document.name.partition("/documents/")[0]

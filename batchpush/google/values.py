@@ -1,13 +1,16 @@
-"""Firestore's values as Python's own."""
+"""Firestore's values as Python's own, and back."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from batchpush.documents import EPOCH, Reference
+from batchpush.google.protocol.firestore_pb2 import Value
+
+SECOND = timedelta(seconds=1)
 
 
-def plain(value: Any, database: str) -> Any:
-    """A `Value` of Firestore as Python's own; `database` is `projects/P/databases/D`."""
+def plain(value: Value, database: str) -> Any:
+    """A value of Firestore as Python's own; `database` is `projects/P/databases/D`."""
     kind = value.WhichOneof("value_type")
     match kind:
         case None | "null_value":
@@ -26,3 +29,36 @@ def plain(value: Any, database: str) -> Any:
             return {"latitude": point.latitude, "longitude": point.longitude}
         case _:
             return getattr(value, kind)
+
+
+SCALARS = (
+    (str, "string_value"),
+    (bool, "boolean_value"),  # before int, of which it is a kind
+    (int, "integer_value"),
+    (float, "double_value"),
+    (bytes, "bytes_value"),
+)
+
+
+def encode(value: Any, into: Value) -> None:
+    """Fill a message with a value; raises `TypeError` and the like for what has no form there."""
+    for kind, field in SCALARS:
+        if isinstance(value, kind):
+            setattr(into, field, value)
+            return
+    if value is None:
+        into.null_value = 0
+    elif isinstance(value, datetime):
+        since = value - EPOCH
+        into.timestamp_value.seconds = since // SECOND
+        into.timestamp_value.nanos = since.microseconds * 1000
+    elif isinstance(value, dict):
+        into.map_value.SetInParent()
+        for key, item in value.items():
+            encode(item, into.map_value.fields[key])
+    elif isinstance(value, list | tuple):
+        into.array_value.SetInParent()
+        for item in value:
+            encode(item, into.array_value.values.add())
+    else:
+        raise TypeError(f"it has no form for {type(value).__name__}")

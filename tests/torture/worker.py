@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import batchpush.batch_api.requests
-import batchpush.delivery.ledger
 import batchpush.delivery.sweep
 from batchpush import worker
 from batchpush.batch_api.client import BatchClient
@@ -35,8 +34,9 @@ from batchpush.environment import settings
 from batchpush.errors import TasksUnavailable, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
-from batchpush.google.clients import firestore
 from batchpush.google.cloud_tasks import Tasks
+from batchpush.google.connection import TIMEOUT, Connection
+from batchpush.google.firestore import Firestore
 from batchpush.pushes.limits import Limit
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.pushes.quiet_hours import QuietHours
@@ -84,7 +84,7 @@ class Spec:
     seed: str = ""
     timing: dict[str, float] = field(default_factory=dict)
     most_tries: int | None = None
-    ledger_timeout: float | None = None
+    ledger_timeout: float | None = None  # seconds for one operation of Firestore
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -142,7 +142,7 @@ class TrappedLedger(Ledger):
     traps: Traps
 
     def chunks_of(self, record_id: str) -> "TrappedLedger":
-        chunks = TrappedLedger(self._client, super().chunks_of(record_id).collection)
+        chunks = TrappedLedger(self.client, super().chunks_of(record_id).collection)
         chunks.traps = self.traps
         return chunks
 
@@ -188,14 +188,13 @@ class Worker:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         timing, traps = Timing(**spec.timing), Traps(spec.trap)
-        self.ledger = TrappedLedger(
-            lambda: firestore("(default)"), settings().deliveries_collection
-        )
+        firestore = Firestore(Connection(seconds=spec.ledger_timeout or TIMEOUT))
+        self.ledger = TrappedLedger(lambda: firestore, settings().deliveries_collection)
         self.client = TrappedClient(settings(), timing, RestKeyCache(constant_key))
         self.ledger.traps = self.client.traps = traps
         tasks = SaidTasks(settings())
         tasks.lost = spec.lost_tasks
-        self.worker = worker.Worker(settings(), firestore, self.client, tasks, timing)
+        self.worker = worker.Worker(settings(), lambda name: firestore, self.client, tasks, timing)
         self.worker.ledger = self.ledger
         self.free = asyncio.Semaphore(spec.at_once)
         self.ends_at = time.monotonic() + spec.patience
@@ -295,8 +294,6 @@ _said = sys.stdout
 async def main(spec: Spec) -> None:
     if spec.most_tries is not None:
         batchpush.batch_api.requests.MAX_ATTEMPTS = spec.most_tries
-    if spec.ledger_timeout is not None:
-        batchpush.delivery.ledger.TIMEOUT = spec.ledger_timeout
     chance.seed(spec.seed)
     await Worker(spec).run()
 

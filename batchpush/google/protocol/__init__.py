@@ -1,0 +1,1 @@
+"""Firestore's messages, compiled from `firestore.proto` by `make protocol`."""

@@ -188,10 +188,12 @@ class Firestore:
     def put(self, path: str, fields: Mapping[str, Any]) -> Write:
         """A document, whatever was there."""
         write = Write()
-        with _storable:
+        try:
             write.update.name = self._name(path)
             for field, value in fields.items():
                 encode(value, write.update.fields[field])
+        except UNSTORABLE as error:
+            raise _refused(error) from None
         return write
 
     def update(self, path: str, fields: Mapping[str, Any], version: Version) -> Write:
@@ -223,8 +225,10 @@ class Firestore:
     async def commit(self, writes: Iterable[Write]) -> Sequence[WriteResult]:
         """All of them or none; each result has `update_time`, the document's version."""
         leaving("writes to Firestore")
-        with _storable:
+        try:
             request = CommitRequest(database=self._database, writes=writes)
+        except UNSTORABLE as error:
+            raise _refused(error) from None
         (answer,) = await self.transport.ask(COMMIT, request)
         results: Sequence[WriteResult] = answer.write_results
         return results
@@ -235,20 +239,24 @@ class Firestore:
         """Those of the documents that are there, by their paths; only these fields, if any."""
         if not paths:
             return {}
-        with _storable:
+        try:
             request = BatchGetDocumentsRequest(
                 database=self._database,
                 documents=map(self._name, paths),
                 mask=DocumentMask(field_paths=fields) if fields else None,
             )
+        except UNSTORABLE as error:
+            raise _refused(error) from None
         answers = await self.transport.ask(READ, request)
         found = [self._stored(each.found) for each in answers if each.HasField("found")]
         return {document.path: document for document in found}
 
     async def find(self, query: Query) -> list[Stored]:
         """The documents of a query."""
-        with _storable:
+        try:
             request = self._request(query)
+        except UNSTORABLE as error:
+            raise _refused(error) from None
         answers = await self.transport.ask(QUERY, request)
         return [self._stored(each.document) for each in answers if each.HasField("document")]
 
@@ -292,24 +300,15 @@ class Firestore:
         return Stored(path, fields, document.update_time)
 
 
-class _Storable:
-    """What our own encoder cannot put into a request is refused, as Firestore would."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, TypeError | ValueError | OverflowError | RecursionError):
-            raise FirestoreRefused(f"Firestore cannot store a value: {_brief(error)}") from None
-        if isinstance(error, DecodeError | EncodeError):  # as protobuf says it
-            raise FirestoreRefused("Firestore cannot store a value: it is nested too deeply")
+# What our own encoder cannot put into a request; Firestore would refuse it.
+UNSTORABLE = (TypeError, ValueError, OverflowError, RecursionError, DecodeError, EncodeError)
 
 
-_storable = _Storable()
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:MAX_WORDS]
+def _refused(error: Exception) -> FirestoreRefused:
+    problem = f"{type(error).__name__}: {error}"[:MAX_WORDS]
+    if isinstance(error, DecodeError | EncodeError):  # as protobuf says it
+        problem = "it is nested too deeply"
+    return FirestoreRefused(f"Firestore cannot store a value: {problem}")
 
 
 @contextmanager

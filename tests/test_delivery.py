@@ -377,7 +377,11 @@ async def test_the_outcome_is_mirrored_only_when_asked_for(worker: Worker, clock
     path = f"rooms/{uuid.uuid4().hex}"
     firestore = worker.ledger.firestore
     for mirrored in ("false", "true"):
-        environment = {"BATCH_APPS": "ios=IOSKEY", "MIRROR_DELIVERIES": mirrored}
+        environment = {
+            "BATCH_APPS": "ios=IOSKEY",
+            "DELIVERIES_COLLECTION": worker.settings.deliveries_collection,
+            "MIRROR_DELIVERIES": mirrored,
+        }
         one = replace(worker, settings=Settings.from_environment(environment))
         change = change_at(clock, path)
         await one.deliverer.deliver(change, greet)

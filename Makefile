@@ -54,8 +54,8 @@ benchmarks/peers/node_modules/.installed: benchmarks/peers/package.json benchmar
 	@touch $@
 
 bench: setup benchmarks/peers/node_modules/.installed ## Ours beside its peers, and large audiences
-	$(SUITE) -- $(BIN)/python -m benchmarks $(if $(WRITE),--write)
-	$(SUITE) -- $(BIN)/python -m benchmarks.audience $(if $(WRITE),--write)
+	$(SUITE) -- $(BIN)/python -m benchmarks $(if $(WRITE),--write) $(if $(BESIDE),--beside $(BESIDE))
+	$(if $(BESIDE),,$(SUITE) -- $(BIN)/python -m benchmarks.audience $(if $(WRITE),--write))
 
 deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an alias
 	$(BIN)/python -m batchpush check $(if $(PROJECT),--project $(PROJECT))

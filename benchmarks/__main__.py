@@ -2,6 +2,7 @@
 
     make bench               prints the table, in less than 10 minutes
     make bench WRITE=1       and puts it into README.md
+    make bench BESIDE=DIR    our function beside the one of another checkout, and of nothing else
 
 Every function does the same: a Firestore event comes in, is claimed in Firestore, goes to Batch
 for two apps, and what came of it is recorded, and told to whoever wrote the document. Ours is
@@ -30,6 +31,7 @@ from benchmarks.servers import (
     PEER_SERVERS,
     Running,
     Server,
+    checkout,
     first_answer,
     free_port,
     started,
@@ -191,14 +193,18 @@ def say(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument(
+        "--beside", metavar="DIR", type=Path, help="measure ours beside the one of that checkout"
+    )
     options = parser.parse_args()
+    peers = (checkout(options.beside),) if options.beside else PEER_SERVERS
     with tempfile.TemporaryDirectory() as directory, provider() as batch, ExitStack() as stack:
         log = Path(directory, "functions.log")
         floor = load(batch.port, 2.0, 80)
         print(f"Load and provider alone: {floor['events'] / floor['seconds']:,.0f} requests/s\n")
-        cold = cold_starts((OURS, *PEER_SERVERS, EMPTY), batch, log)
+        cold = cold_starts((OURS, *peers, EMPTY), batch, log)
         running = []
-        for server in (OURS, *PEER_SERVERS):
+        for server in (OURS, *peers):
             one = stack.enter_context(started(server, batch.url, log))
             first_answer(one, 0)
             load(one.port, 2.0, 80)  # not measured: it is warm afterwards

@@ -52,6 +52,11 @@ PEER_SERVERS = (
 EMPTY = Server("Python, Firebase SDK, empty", _python(PEERS / "empty.py"), CLOUD_EVENT)
 
 
+def checkout(folder: Path) -> Server:
+    """Our function as another checkout has it, on the packages of this one."""
+    return Server(f"batchpush in {folder}", _python(folder.resolve() / "main.py"))
+
+
 @dataclass
 class Running:
     """A function that is up."""

@@ -33,6 +33,7 @@ from batchpush.errors import MalformedEvent
 from batchpush.events.callables import CallableRequest, CallRefused
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp, look_up_for
+from batchpush.events.triggers import WATCHED, Watched
 from batchpush.google.clients import firestore
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Firestore
@@ -49,7 +50,8 @@ CallableHandler = Callable[[CallableRequest, LookUp], Awaitable[Push | None]]
 class Worker:
     """The objects of one process, each made on first use.
 
-    `databases` gives a Firestore database by its name.
+    `databases` gives a Firestore database by its name. `functions` are those of `main.py` that
+    writes call, by their names.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class Worker:
     tasks: Tasks
     timing: Timing = field(default_factory=Timing)
     clock: Clock = field(default_factory=Clock)
+    functions: Mapping[str, Watched] = field(default_factory=lambda: WATCHED)
 
     def firestore(self) -> Firestore:
         """The database of the settings."""
@@ -90,7 +93,7 @@ class Worker:
 
     @cached_property
     def resumption(self) -> Resumption:
-        return Resumption(self.sender, self.clock, self.look_up_for)
+        return Resumption(self.sender, self.clock, self.look_up_for, self.functions)
 
     @cached_property
     def replay(self) -> Replay:
@@ -123,9 +126,27 @@ class Worker:
         return Pull(results, publications, self.caller, self.settings, since)
 
 
-@cache
 def worker() -> Worker:
-    """The one of this process."""
+    """The one of this process, or the one that a test works with."""
+    return _current.get() or process_worker()
+
+
+_current: ContextVar[Worker | None] = ContextVar("current", default=None)
+
+
+@contextmanager
+def working_with(worker: Worker) -> Iterator[None]:
+    """Inside, the functions of `main.py` work with these objects."""
+    token = _current.set(worker)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@cache
+def process_worker() -> Worker:
+    """The one of this process, made on first use."""
     leaving("sends pushes")
     chosen, timing = settings(), Timing()
     return Worker(

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,57 +15,19 @@ from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, Record, State
 from batchpush.environment import Settings
-from batchpush.errors import TasksUnavailable
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
-from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Answer, Asked, Firestore, Method, Transport
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing import ManualClock, Memory, Queue
 from batchpush.testing.batch import Batch
-from batchpush.testing.memory import Memory
 from batchpush.timing import Clock, Timing
 from batchpush.worker import Worker
 from tests.events import created
 
 REST_KEY = "key-1"
 TIMING = Timing(call=1.0)
-
-
-class Queue(Tasks):
-    """Keeps the tasks, unless it is down; a test hands them out itself."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.tasks: list[tuple[str, dict[str, Any]]] = []
-        self.times: list[datetime | None] = []
-        self.is_down = False
-
-    async def enqueue(
-        self, function: str, data: Mapping[str, Any], at: datetime | None = None
-    ) -> None:
-        if self.is_down:
-            raise TasksUnavailable("Cloud Tasks: down")
-        self.tasks.append((function, dict(data)))
-        self.times.append(at)
-
-
-class Time:
-    """A clock of the test's own; whoever sleeps moves it on."""
-
-    def __init__(self) -> None:
-        self.value = datetime.now(UTC).replace(microsecond=0)
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return self.value
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.forward(seconds)
-
-    def forward(self, seconds: float) -> None:
-        self.value += timedelta(seconds=seconds)
 
 
 async def _read_key() -> RestKey:
@@ -100,7 +62,7 @@ def ledger_for(collection: str, transport: Transport | None = None) -> Ledger:
     return Ledger(lambda: firestore, collection)
 
 
-def worker_for(url: str, collection: str, time: Time, **environment: str) -> Worker:
+def worker_for(url: str, collection: str, time: ManualClock, **environment: str) -> Worker:
     """A worker against a Batch emulator and the Firestore emulator."""
     settings = Settings.from_environment(
         {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url}
@@ -139,7 +101,7 @@ def worker_in(
     )
 
 
-def change_at(time: Time, path: str = "users/ann", **fields: Any) -> Change:
+def change_at(time: ManualClock, path: str = "users/ann", **fields: Any) -> Change:
     return replace(created(path, fields), id=uuid.uuid4().hex, time=time.now())
 
 

@@ -13,18 +13,19 @@ from batchpush.campaigns.store import Publications
 from batchpush.environment import Settings
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore
+from batchpush.testing import ManualClock
 from batchpush.timing import Clock
 from emulators.batch import Batch
 from emulators.batch.server import create_app
 from emulators.serving import in_background
-from tests.deliveries import REST_KEY, TIMING, Time
+from tests.deliveries import REST_KEY, TIMING
 
 # Not the suite's project, whose functions would publish what the tests write.
 PROJECT = "demo-campaigns"
 
 
 @contextmanager
-def batch_at(clock: Time, **apps: str) -> Iterator[Batch]:
+def batch_at(clock: ManualClock, **apps: str) -> Iterator[Batch]:
     """A stand-in that lives in the test's time."""
     with in_background(create_app(apps, [REST_KEY], now=clock.now)) as url:
         yield Batch(url)
@@ -34,7 +35,7 @@ async def _read_key() -> RestKey:
     return RestKey(REST_KEY)
 
 
-def publisher_for(url: str, clock: Time, **environment: str) -> Publisher:
+def publisher_for(url: str, clock: ManualClock, **environment: str) -> Publisher:
     settings = Settings.from_environment(
         {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url} | environment
     )
@@ -48,7 +49,7 @@ def publisher_for(url: str, clock: Time, **environment: str) -> Publisher:
     )
 
 
-def sale(clock: Time, **fields: Any) -> dict[str, Any]:
+def sale(clock: ManualClock, **fields: Any) -> dict[str, Any]:
     """A campaign that is due tomorrow."""
     return {
         "name": "Summer sale",

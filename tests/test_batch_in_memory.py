@@ -17,8 +17,8 @@ async def test_every_call_is_accepted_and_remembered() -> None:
     assert [classify(each).outcome for each in (first, second)] == [Outcome.ACCEPTED] * 2
     assert first.json() != second.json()
     assert batch.calls == [
-        Call("IOSKEY", "POST", "transactional/send", {"group_id": "g"}),
-        Call("ANDROIDKEY", "GET", "campaigns/list"),
+        Call("IOSKEY", "POST", "transactional/send", {"group_id": "g"}, 201),
+        Call("ANDROIDKEY", "GET", "campaigns/list", None, 201),
     ]
     await client.aclose()
 

@@ -27,11 +27,12 @@ from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing import ManualClock, Queue
 from batchpush.testing.memory import Memory
 from batchpush.timing import Clock
 from batchpush.worker import Worker
 from emulators import secret_manager
-from tests.deliveries import TIMING, Queue, Time, change_at, greet
+from tests.deliveries import TIMING, change_at, greet
 
 CANARY = "C4n4ry/Rest+Key=7f3a%9b&d1"
 APP_KEYS = ("IOSAPPKEY", "ANDROIDAPPKEY")
@@ -174,7 +175,7 @@ def secrets(service_account: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
         yield secrets.url
 
 
-def worker_for(url: str, secrets: str, memory: Memory, clock: Time) -> Worker:
+def worker_for(url: str, secrets: str, memory: Memory, clock: ManualClock) -> Worker:
     chosen = Settings.from_environment(
         {
             "BATCH_APPS": f"ios={APP_KEYS[0]},android={APP_KEYS[1]}",
@@ -201,7 +202,7 @@ async def test_the_rest_key_is_never_seen(
     secrets: str,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    memory, clock = Memory(), Time()
+    memory, clock = Memory(), ManualClock()
     async with telltale(says) as url:
         worker = worker_for(url, secrets, memory, clock)
         await deliveries(worker, witness, clock)
@@ -221,7 +222,7 @@ async def test_the_rest_key_is_never_seen(
     assert not [key for key in APP_KEYS if key in logged]
 
 
-async def deliveries(worker: Worker, witness: Witness, clock: Time) -> None:
+async def deliveries(worker: Worker, witness: Witness, clock: ManualClock) -> None:
     """An event for everything that may be delivered, each of them twice."""
     changes = [change_at(clock) for _ in range(3)]
     for _ in range(2):

@@ -28,7 +28,7 @@ from batchpush.events.triggers import WATCHED
 from batchpush.google.clients import firestore
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, WriteConflict
-from batchpush.worker import worker
+from batchpush.worker import process_worker
 from emulators import batch
 from tests.deliveries import claimed
 from tests.network import counted
@@ -534,7 +534,7 @@ class Operator:
 
 def forget_clients() -> None:
     """The package's clients are bound to the event loop that they were made in."""
-    for made in (settings, worker, firestore):
+    for made in (settings, process_worker, firestore):
         made.cache_clear()
 
 

@@ -24,9 +24,10 @@ from batchpush.errors import DeliveryUnfinished, EventTurnedAway, LookUpFailed, 
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing import ManualClock, Queue
 from batchpush.worker import Worker
 from emulators import batch
-from tests.deliveries import REST_KEY, TIMING, Queue, Time, change_at, greet, rpcs, worker_for
+from tests.deliveries import REST_KEY, TIMING, change_at, greet, rpcs, worker_for
 
 pytestmark = pytest.mark.suite
 
@@ -47,8 +48,8 @@ def api(server: batch.Batch) -> batch.Batch:
 
 
 @pytest.fixture
-def clock() -> Time:
-    return Time()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ async def resends() -> int:
 
 
 @pytest.fixture
-async def worker(api: batch.Batch, clock: Time, resends: int) -> AsyncIterator[Worker]:
+async def worker(api: batch.Batch, clock: ManualClock, resends: int) -> AsyncIterator[Worker]:
     worker = worker_for(api.url, f"t{uuid.uuid4().hex}", clock, MAX_AMBIGUOUS_RESENDS=str(resends))
     yield worker
     await worker.client.aclose()
@@ -99,7 +100,7 @@ def calls_per_app(api: batch.Batch) -> dict[str, int]:
 
 
 async def test_a_good_delivery_is_two_writes_and_no_read(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     with rpcs(worker.ledger) as made:
@@ -112,7 +113,7 @@ async def test_a_good_delivery_is_two_writes_and_no_read(
 
 
 async def test_the_log_says_how_long_it_took_since_the_write(
-    worker: Worker, clock: Time, capsys: pytest.CaptureFixture[str]
+    worker: Worker, clock: ManualClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change = change_at(clock)
     clock.forward(1.5)
@@ -123,7 +124,7 @@ async def test_the_log_says_how_long_it_took_since_the_write(
 
 
 async def test_an_event_that_comes_again_is_not_sent_again(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     for _ in range(3):
@@ -132,7 +133,7 @@ async def test_an_event_that_comes_again_is_not_sent_again(
 
 
 async def test_two_functions_of_one_event_each_send_theirs(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     for function in ("first", "second"):
@@ -140,7 +141,7 @@ async def test_two_functions_of_one_event_each_send_theirs(
     assert calls_per_app(api) == {"ios": 2, "android": 2}
 
 
-async def test_no_push_is_no_write(worker: Worker, clock: Time) -> None:
+async def test_no_push_is_no_write(worker: Worker, clock: ManualClock) -> None:
     async def silent(change: Change, look_up: LookUp) -> None:
         return None
 
@@ -150,7 +151,7 @@ async def test_no_push_is_no_write(worker: Worker, clock: Time) -> None:
 
 
 async def test_an_accepted_call_is_not_repeated_because_another_failed(
-    worker: Worker, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: ManualClock, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batchpush.batch_api.requests, "MAX_ATTEMPTS", 1)
     api.fault(app="android", status=503, times=2)
@@ -162,7 +163,7 @@ async def test_an_accepted_call_is_not_repeated_because_another_failed(
 
 
 async def test_what_was_claimed_is_what_is_sent(
-    worker: Worker, clock: Time, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: ManualClock, api: batch.Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def other(change: Change, look_up: LookUp) -> Push:
         recipients = Recipients(custom_ids=["eve"])
@@ -199,7 +200,7 @@ async def test_what_was_claimed_is_what_is_sent(
 )
 async def test_what_becomes_of_a_call(
     worker: Worker,
-    clock: Time,
+    clock: ManualClock,
     api: batch.Batch,
     fault: dict[str, Any],
     state: State,
@@ -214,7 +215,7 @@ async def test_what_becomes_of_a_call(
 
 
 async def test_a_retry_after_is_waited_for_and_never_less(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=429, headers={"Retry-After": "7"})
     await delivered(worker, change_at(clock))
@@ -224,7 +225,7 @@ async def test_a_retry_after_is_waited_for_and_never_less(
 @pytest.mark.parametrize("resends", [0, 1, 2])
 @pytest.mark.parametrize("lost", [{"reset": True, "accept": True}, {"cut": True}, {"hang": True}])
 async def test_an_unknown_call_is_sent_again_so_often_and_then_held(
-    worker: Worker, api: batch.Batch, clock: Time, resends: int, lost: dict[str, Any]
+    worker: Worker, api: batch.Batch, clock: ManualClock, resends: int, lost: dict[str, Any]
 ) -> None:
     api.fault(app="android", times=None, **lost)
     change = change_at(clock)
@@ -238,7 +239,7 @@ async def test_an_unknown_call_is_sent_again_so_often_and_then_held(
 
 
 async def test_while_somebody_sends_the_event_is_to_come_again(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(delay=0.3, times=2)
     change = change_at(clock)
@@ -252,7 +253,7 @@ async def test_while_somebody_sends_the_event_is_to_come_again(
 
 
 async def test_an_owner_whose_lease_ended_does_not_send_and_is_fenced_off(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     claimed = await planned(worker, change)
@@ -270,14 +271,16 @@ async def test_an_owner_whose_lease_ended_does_not_send_and_is_fenced_off(
     ("age", "state"), [(timedelta(minutes=59), State.SENT), (timedelta(hours=1), State.EXPIRED)]
 )
 async def test_what_is_too_old_is_recorded_and_not_sent(
-    worker: Worker, clock: Time, api: batch.Batch, age: timedelta, state: State
+    worker: Worker, clock: ManualClock, api: batch.Batch, age: timedelta, state: State
 ) -> None:
     change = replace(change_at(clock), time=clock.now() - age)
     assert (await delivered(worker, change)).state is state
     assert len(api.calls()) == (2 if state is State.SENT else 0)
 
 
-async def test_a_push_says_itself_how_long_it_is_worth_sending(worker: Worker, clock: Time) -> None:
+async def test_a_push_says_itself_how_long_it_is_worth_sending(
+    worker: Worker, clock: ManualClock
+) -> None:
     async def lasting(change: Change, look_up: LookUp) -> Push:
         return replace(await greet(change, look_up), fresh_for=timedelta(hours=6))
 
@@ -286,7 +289,7 @@ async def test_a_push_says_itself_how_long_it_is_worth_sending(worker: Worker, c
 
 
 async def test_no_try_begins_once_it_is_too_old(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(status=503, headers={"Retry-After": "20"}, times=None)
     change = replace(change_at(clock), time=clock.now() - timedelta(minutes=59, seconds=50))
@@ -310,7 +313,7 @@ class Mistake(Exception):
     ],
 )
 async def test_a_push_that_batch_would_refuse_is_recorded_with_its_field(
-    worker: Worker, clock: Time, api: batch.Batch, push: dict[str, Any], reason: str
+    worker: Worker, clock: ManualClock, api: batch.Batch, push: dict[str, Any], reason: str
 ) -> None:
     async def wrong(change: Change, look_up: LookUp) -> Push:
         return replace(await greet(change, look_up), **push)
@@ -321,7 +324,7 @@ async def test_a_push_that_batch_would_refuse_is_recorded_with_its_field(
 
 
 async def test_a_handlers_mistake_is_recorded_with_its_place_and_without_its_text(
-    worker: Worker, clock: Time
+    worker: Worker, clock: ManualClock
 ) -> None:
     async def mistaken(change: Change, look_up: LookUp) -> Push:
         raise Mistake("something private")
@@ -333,7 +336,7 @@ async def test_a_handlers_mistake_is_recorded_with_its_place_and_without_its_tex
 
 
 async def test_a_document_without_a_field_is_recorded_with_its_name(
-    worker: Worker, clock: Time
+    worker: Worker, clock: ManualClock
 ) -> None:
     async def reading(change: Change, look_up: LookUp) -> Push | None:
         return await greet(change, look_up) if change.document.string("name") else None
@@ -343,7 +346,7 @@ async def test_a_document_without_a_field_is_recorded_with_its_name(
 
 
 async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
-    worker: Worker, clock: Time
+    worker: Worker, clock: ManualClock
 ) -> None:
     async def unread(change: Change, look_up: LookUp) -> Push:
         raise LookUpFailed("Firestore: ServiceUnavailable")
@@ -357,7 +360,7 @@ async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
 
 
 async def test_a_mistake_of_ours_is_not_recorded_as_the_handler_s(
-    worker: Worker, clock: Time, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event is redelivered: a fixed version sends what this one could not."""
 
@@ -373,7 +376,9 @@ async def test_a_mistake_of_ours_is_not_recorded_as_the_handler_s(
     assert (await delivered(worker, change)).state is State.SENT
 
 
-async def test_the_outcome_is_mirrored_only_when_asked_for(worker: Worker, clock: Time) -> None:
+async def test_the_outcome_is_mirrored_only_when_asked_for(
+    worker: Worker, clock: ManualClock
+) -> None:
     path = f"rooms/{uuid.uuid4().hex}"
     firestore = worker.ledger.firestore
     for mirrored in ("false", "true"):
@@ -424,7 +429,7 @@ def told(api: batch.Batch, app: str) -> list[str]:
     [(10_000, 12, 0), (10_001, 12, 2), (25_003, 12, 3), (4_000, 1_000, 5)],
 )
 async def test_a_large_audience_is_sent_in_chunks_by_tasks(
-    worker: Worker, clock: Time, api: batch.Batch, count: int, length: int, chunks: int
+    worker: Worker, clock: ManualClock, api: batch.Batch, count: int, length: int, chunks: int
 ) -> None:
     change = change_at(clock)
     await worker.deliverer.deliver(change, audience(count, length))
@@ -440,7 +445,7 @@ async def test_a_large_audience_is_sent_in_chunks_by_tasks(
 
 
 async def test_a_large_audience_that_comes_again_and_tasks_that_come_twice_send_once(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     for _ in range(2):
@@ -453,7 +458,7 @@ async def test_a_large_audience_that_comes_again_and_tasks_that_come_twice_send_
 
 
 async def test_two_claims_of_a_large_audience_at_once_send_it_once(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     claims = (worker.deliverer.deliver(change, audience(10_001)) for _ in range(3))
@@ -464,7 +469,7 @@ async def test_two_claims_of_a_large_audience_at_once_send_it_once(
 
 
 async def test_a_chunk_that_fails_is_sent_again_without_the_others(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     api.fault(app="android", status=504)
@@ -479,7 +484,7 @@ async def test_a_chunk_that_fails_is_sent_again_without_the_others(
 
 
 async def test_a_large_audience_whose_tasks_were_never_enqueued_is_swept_up(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     assert isinstance(worker.tasks, Queue)
     change = change_at(clock)
@@ -494,7 +499,7 @@ async def test_a_large_audience_whose_tasks_were_never_enqueued_is_swept_up(
 
 
 async def test_a_refused_chunk_can_be_replayed(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     api.fault(app="android", status=403)
@@ -508,7 +513,7 @@ async def test_a_refused_chunk_can_be_replayed(
 
 
 async def test_an_audience_in_several_languages_is_one_record(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     async def many(change: Change, look_up: LookUp) -> Push:
         groups = [
@@ -530,7 +535,7 @@ async def test_an_audience_in_several_languages_is_one_record(
 
 
 async def test_the_sweep_takes_up_a_lease_that_ended(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     claimed = await planned(worker, change)
@@ -544,7 +549,7 @@ async def test_the_sweep_takes_up_a_lease_that_ended(
 
 
 async def test_the_sweep_leaves_a_retry_to_the_platform_for_a_while(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=504)
     change = change_at(clock)
@@ -558,7 +563,7 @@ async def test_the_sweep_leaves_a_retry_to_the_platform_for_a_while(
 
 
 async def test_the_sweep_records_what_became_too_old(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(status=504, times=2)
     change = change_at(clock)
@@ -570,7 +575,7 @@ async def test_the_sweep_records_what_became_too_old(
 
 
 async def test_a_sweep_is_bounded_and_the_next_goes_on(
-    worker: Worker, clock: Time, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batchpush.delivery.sweep, "MAX_SWEPT", 3)
     for _ in range(7):
@@ -585,7 +590,7 @@ async def test_a_sweep_is_bounded_and_the_next_goes_on(
 
 
 async def test_an_app_that_is_no_longer_deployed_is_refused_by_name(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     change = change_at(clock)
     claimed = await planned(worker, change)
@@ -600,7 +605,7 @@ async def test_an_app_that_is_no_longer_deployed_is_refused_by_name(
 
 
 async def test_one_record_does_not_keep_the_sweep_from_the_others(
-    worker: Worker, clock: Time, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = [change_at(clock) for _ in range(3)]
     for change in changes:
@@ -621,7 +626,7 @@ async def test_one_record_does_not_keep_the_sweep_from_the_others(
 
 
 async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=403)
     change = change_at(clock)
@@ -637,7 +642,7 @@ async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
 
 
 async def test_an_outage_does_not_burn_the_instance(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(status=503, times=None)
     while calls_per_app(api)["ios"] < FAILURES:
@@ -655,7 +660,7 @@ async def test_an_outage_does_not_burn_the_instance(
 
 
 async def test_an_outage_of_one_app_leaves_the_others_alone(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     api.fault(app="android", status=503, times=None)
     for _ in range(5):
@@ -667,7 +672,7 @@ async def test_an_outage_of_one_app_leaves_the_others_alone(
 
 
 async def test_the_rest_key_is_in_no_record_and_no_line(
-    worker: Worker, clock: Time, api: batch.Batch, capsys: pytest.CaptureFixture[str]
+    worker: Worker, clock: ManualClock, api: batch.Batch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for fault in ({"status": 400}, {"status": 401}, {"reset": True}, {"hang": True}):
         api.fault(app="android", **fault)
@@ -678,7 +683,7 @@ async def test_the_rest_key_is_in_no_record_and_no_line(
 
 
 async def test_without_a_key_nothing_is_sent_and_the_event_comes_again(
-    worker: Worker, clock: Time, api: batch.Batch
+    worker: Worker, clock: ManualClock, api: batch.Batch
 ) -> None:
     from batchpush.errors import RestKeyUnavailable
 

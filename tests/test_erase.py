@@ -21,8 +21,9 @@ from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing import ManualClock
 from batchpush.testing.memory import Memory, Operation
-from tests.deliveries import Time, change_at, claimed, worker_in
+from tests.deliveries import change_at, claimed, worker_in
 from tests.events import DATABASE
 
 INSTALL = "0b9cf1a4-7f7e-4c1e-9d1b-6a6f5c0f3e2d"
@@ -32,7 +33,7 @@ class House:
     """A project's databases in memory, and its operator."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.clock = Time()
+        self.clock = ManualClock()
         self.memory = Memory()
         self.capsys = capsys
         self.made = worker_in(self.memory, self.clock.now)

@@ -23,12 +23,13 @@ from batchpush.batch_api.requests import MAX_ATTEMPTS
 from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
-from batchpush.events.triggers import WATCHED, Watched
+from batchpush.events.triggers import Watched
 from batchpush.google.firestore import Firestore, FirestoreRefused, FirestoreUnavailable
+from batchpush.testing import ManualClock, Queue
 from batchpush.testing.memory import Memory, Operation
 from batchpush.timing import Clock
 from batchpush.worker import Worker
-from tests.deliveries import TIMING, Queue, Time, change_at, greet
+from tests.deliveries import TIMING, change_at, greet
 from tests.figures import figure
 from tests.house import MORNING, House
 
@@ -88,7 +89,7 @@ class Killed(BaseException):
 class Batch:
     """What the app `ios` is answered in the first delivery is the cell's; all else is accepted."""
 
-    def __init__(self, answer: Answer, time: Time) -> None:
+    def __init__(self, answer: Answer, time: ManualClock) -> None:
         self._answer, self._time = answer, time
         self.is_first = True
         self.accepted: Counter[str] = Counter()
@@ -114,7 +115,7 @@ class Cell:
 
     def __init__(self, answer: Answer, k: int) -> None:
         self.k = k
-        self.time, self.memory = Time(), Memory()
+        self.time, self.memory = ManualClock(), Memory()
         self.firestore = Firestore(self.memory)
         self.batch = Batch(answer, self.time)
         self.settings = Settings.from_environment(
@@ -391,7 +392,7 @@ class Night:
 
     def __init__(self, k: int) -> None:
         self.house = House(MAX_AMBIGUOUS_RESENDS=str(k))
-        self.time, self.memory, self.made = self.house.clock, self.house.memory, self.house.made
+        self.time, self.memory, self.made = self.house.clock, self.house.memory, self.house.worker
         self.change = change_at(self.time)
         self.deliveries = 0
 
@@ -402,7 +403,7 @@ class Night:
         except (TryAgainLater, Killed):
             return False
         finally:
-            self.house.tasks.is_down = False
+            self.house.queue.is_down = False
             self.time.forward(self.made.timing.lease + 10)
         return True
 
@@ -414,14 +415,13 @@ class Night:
 
     async def morning(self) -> None:
         """What was not done by the evening's redeliveries is the sweep's, and the tasks'."""
-        WATCHED[self.change.function] = Watched("users/{user_id}", self._served)
+        self.house.watches[self.change.function] = Watched("users/{user_id}", self._served)
         self.time.forward(self.made.timing.redelivery)
         await self.made.sweep.run()
         await self.house.run_tasks(max(MORNING, self.time.now()))
         self.time.forward(self.made.timing.redelivery + 1)
         await self.made.sweep.run()
         await self.house.run_tasks(self.time.now())
-        self.house.close()
 
     async def _served(self, change: Change) -> None:
         await self.made.deliverer.deliver(change, greet_both)
@@ -448,7 +448,7 @@ async def test_the_promise_holds_for_those_who_wait(fault: Any, is_task_lost: bo
     for step in ("claim", "record", "take up"):
         night = Night(k)
         await night.house.stores("users/ann", {})
-        night.house.tasks.is_down = is_task_lost
+        night.house.queue.is_down = is_task_lost
         struck: list[str] = []
 
         async def strike(
@@ -470,7 +470,7 @@ async def test_the_promise_holds_for_those_who_wait(fault: Any, is_task_lost: bo
         night.memory.strike = None
         await night.morning()
         where = f"k={k}, {fault.__name__} at {step}"
-        told = Counter(who for who, _ in night.house.told())
+        told = Counter(who for who, _ in night.house.all_told())
         states = Counter([record.state for record in await night.house.records()])
         assert set(states) <= {State.SENT, State.HELD, State.REFUSED}, where
         assert told["bob"] <= 1 + k, where

@@ -11,33 +11,34 @@ import batchpush.delivery.sweep
 from batchpush.delivery.record import CallState, Record, State
 from batchpush.environment import Settings
 from batchpush.google.firestore import FirestoreUnavailable, WriteConflict
+from batchpush.testing import ManualClock
 from batchpush.testing.memory import Memory, Operation
 from batchpush.worker import Worker
-from tests.deliveries import Time, change_at, claimed, greet, ledger_for, worker_in
+from tests.deliveries import change_at, claimed, greet, ledger_for, worker_in
 
 WHERE = ["memory", pytest.param("emulator", marks=pytest.mark.suite)]
 APPS = {"BATCH_APPS": "ios=A,android=B"}
 
 
 @pytest.fixture
-def clock() -> Time:
-    return Time()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
-def made_in(memory: Memory, clock: Time, **environment: str) -> Worker:
+def made_in(memory: Memory, clock: ManualClock, **environment: str) -> Worker:
     made = worker_in(memory, clock.now)
     return replace(made, settings=Settings.from_environment(APPS | environment))
 
 
 @pytest.fixture(params=WHERE)
-async def made(request: pytest.FixtureRequest, clock: Time) -> Worker:
+async def made(request: pytest.FixtureRequest, clock: ManualClock) -> Worker:
     made = made_in(Memory(), clock)
     if request.param == "emulator":
         made.ledger = ledger_for(f"t{uuid.uuid4().hex}")
     return made
 
 
-async def delivered(made: Worker, clock: Time) -> Record:
+async def delivered(made: Worker, clock: ManualClock) -> Record:
     await made.deliverer.deliver(change_at(clock), greet)
     return await the_only(made, State.SENT)
 
@@ -48,7 +49,7 @@ async def the_only(made: Worker, *states: State) -> Record:
 
 
 async def test_what_batch_accepted_is_forgotten_after_seven_days_and_that_it_did_is_not(
-    made: Worker, clock: Time
+    made: Worker, clock: ManualClock
 ) -> None:
     record = await delivered(made, clock)
     clock.forward(timedelta(days=7).total_seconds())
@@ -62,7 +63,7 @@ async def test_what_batch_accepted_is_forgotten_after_seven_days_and_that_it_did
 
 @pytest.mark.parametrize("state", [State.REFUSED, State.HELD, State.EXPIRED])
 async def test_what_a_person_may_replay_is_kept_as_long_as_its_record(
-    made: Worker, clock: Time, state: State
+    made: Worker, clock: ManualClock, state: State
 ) -> None:
     entry = await made.ledger.claim(claimed(bodies=('{"recipients":{"custom_ids":["bob"]}}',)))
     ends = {State.REFUSED: "refused", State.HELD: "held", State.EXPIRED: "expired"}
@@ -73,7 +74,9 @@ async def test_what_a_person_may_replay_is_kept_as_long_as_its_record(
     assert (await the_only(made, state)).bodies == entry.record.bodies
 
 
-async def test_the_chunks_of_a_large_audience_go_the_same_way(made: Worker, clock: Time) -> None:
+async def test_the_chunks_of_a_large_audience_go_the_same_way(
+    made: Worker, clock: ManualClock
+) -> None:
     large = claimed(calls=(), bodies=(), chunks=("first-00000",))
     of_chunks = replace(made)
     of_chunks.ledger = made.ledger.chunks_of(large.id)
@@ -91,7 +94,7 @@ async def test_the_chunks_of_a_large_audience_go_the_same_way(made: Worker, cloc
     ("days", "operations"), [("0", ["claim", "record"]), ("30", ["claim", "record"])]
 )
 async def test_an_event_takes_no_further_write_where_bodies_go_at_once_or_with_the_record(
-    clock: Time, days: str, operations: list[str]
+    clock: ManualClock, days: str, operations: list[str]
 ) -> None:
     memory = Memory()
     made = made_in(memory, clock, KEEP_BODIES_DAYS=days)
@@ -105,7 +108,7 @@ async def test_an_event_takes_no_further_write_where_bodies_go_at_once_or_with_t
 
 
 async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
-    clock: Time, monkeypatch: pytest.MonkeyPatch
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batchpush.delivery.sweep, "DROPPED_AT_ONCE", 3)
     memory = Memory()
@@ -131,7 +134,7 @@ async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
 @pytest.mark.parametrize("error", [WriteConflict(), FirestoreUnavailable("NOT_FOUND")])
 @pytest.mark.parametrize("step", ["query", "record"])
 async def test_what_stands_in_the_way_is_said_and_the_next_sweep_tries_again(
-    clock: Time, capsys: pytest.CaptureFixture[str], error: Exception, step: str
+    clock: ManualClock, capsys: pytest.CaptureFixture[str], error: Exception, step: str
 ) -> None:
     memory = Memory()
     made = made_in(memory, clock)

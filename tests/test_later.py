@@ -18,10 +18,11 @@ from batchpush.delivery.resume import SHORT_WAIT
 from batchpush.errors import DeliveryUnfinished, LookUpFailed, MalformedEvent
 from batchpush.events.lookup import LookUp
 from batchpush.events.triggers import WATCHED, Watched
+from batchpush.testing import ManualClock, Queue
 from batchpush.worker import Worker, send_waiting_delivery
 from emulators import batch
 from handlers import credit_limits, friend_requests, game_turns, messages
-from tests.deliveries import REST_KEY, Queue, Time, worker_for
+from tests.deliveries import REST_KEY, worker_for
 from tests.events import created
 
 pytestmark = pytest.mark.suite
@@ -41,7 +42,7 @@ def server() -> Iterator[batch.Batch]:
 class House:
     """A worker, the documents that its handlers read, and a clock that stands at EVENING."""
 
-    def __init__(self, made: Worker, clock: Time, api: batch.Batch) -> None:
+    def __init__(self, made: Worker, clock: ManualClock, api: batch.Batch) -> None:
         self.made, self.clock, self.api = made, clock, api
         self.id = uuid.uuid4().hex[:12]
 
@@ -134,7 +135,7 @@ async def house_for(
     made: list[Worker] = []
 
     def build(**environment: str) -> House:
-        clock = Time()
+        clock = ManualClock()
         clock.value = EVENING
         made.append(worker_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
         return House(made[0], clock, server)

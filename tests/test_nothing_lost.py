@@ -5,16 +5,15 @@ In memory; `tests/test_delivery.py` and `tests/test_later.py` have the same on t
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 import batchpush.events.lookup
 from batchpush import Change, LookUp, Message, Push, QuietHours, Recipients
-from batchpush.batch_api.outcome import Reply
 from batchpush.delivery.record import Record, State
 from batchpush.errors import (
     DeliveryUnfinished,
@@ -38,25 +37,12 @@ from tests.events import created
 from tests.house import EVENING, MORNING, NIGHT, House
 
 MESSAGE = "conversations/{conversation_id}/messages/{message_id}"
-MAINTENANCE = Reply(503, b'{"code": 2, "type": "MAINTENANCE_ERROR", "message": "m"}')
+MAINTENANCE = httpx.Response(503, json={"code": 2, "type": "MAINTENANCE_ERROR", "message": "m"})
 
 
 @pytest.fixture
-def house_for() -> Iterator[Callable[..., House]]:
-    made: list[House] = []
-
-    def build(**settings: str) -> House:
-        made.append(House(**settings))
-        return made[-1]
-
-    yield build
-    for house in made:
-        house.close()
-
-
-@pytest.fixture
-def house(house_for: Callable[..., House]) -> House:
-    return house_for()
+def house() -> House:
+    return House()
 
 
 async def message(house: House, name: str, sender: str = "ann", **fields: Any) -> Change:
@@ -90,7 +76,7 @@ async def test_carts_that_are_due_while_batch_is_down_are_all_told_later(house: 
         await house.stores(f"carts/u{number}", {"items": ["hat"], "updated_at": touched})
 
     async def reminded(cart: Change) -> None:
-        await house.made.deliverer.deliver(cart, remind)
+        await house.worker.deliverer.deliver(cart, remind)
 
     look = Untouched(lambda: house.firestore, house.clock.now)
     house.batch.answer = MAINTENANCE
@@ -100,8 +86,8 @@ async def test_carts_that_are_due_while_batch_is_down_are_all_told_later(house: 
     for _ in range(4):
         house.clock.forward(1000)
         await look.call(reminded, pattern, day)
-        await house.made.sweep.run()
-    assert Counter(who for who, _ in house.told()) == {f"u{number}": 1 for number in range(60)}
+        await house.worker.sweep.run()
+    assert Counter(who for who, _ in house.all_told()) == {f"u{number}": 1 for number in range(60)}
 
 
 async def test_a_cart_that_fails_each_time_keeps_nobody_else_from_being_told(
@@ -119,12 +105,12 @@ async def test_a_cart_that_fails_each_time_keeps_nobody_else_from_being_told(
         return Push(group_id="cart", recipients=people, message=Message("Still there"))
 
     async def reminded(cart: Change) -> None:
-        await house.made.deliverer.deliver(cart, remind)
+        await house.worker.deliverer.deliver(cart, remind)
 
     look = Untouched(lambda: house.firestore, house.clock.now)
     for _ in range(2):
         await look.call(reminded, pattern, day)
-    told = Counter(who for who, _ in house.told())
+    told = Counter(who for who, _ in house.all_told())
     assert told == {f"u{number}": 1 for number in range(1, 60)}
 
 
@@ -163,11 +149,11 @@ async def test_what_firestore_never_stores_ends_in_a_small_record_that_says_why(
     await conversation(house, "bob")
     refusing(house, "claim")
     change = await message(house, "m1")
-    record = await house.record(change)
+    record = await house.record_of(change)
     assert (record.state, record.bodies, record.calls) == (State.REFUSED, (), ())
     assert record.reason == "Firestore: INVALID_ARGUMENT: the document is too large"
-    await house.made.deliverer.deliver(change, messages.new_message)
-    assert house.told() == [], "and it does not come again"
+    await house.worker.deliverer.deliver(change, messages.new_message)
+    assert house.all_told() == [], "and it does not come again"
 
 
 async def test_a_push_that_waited_and_cannot_be_stored_ends_so_too(house: House) -> None:
@@ -175,7 +161,7 @@ async def test_a_push_that_waited_and_cannot_be_stored_ends_so_too(house: House)
     change = await message(house, "m1")
     refusing(house, "take up")
     await house.run_tasks(MORNING)
-    record = await house.record(change)
+    record = await house.record_of(change)
     assert record.state is State.REFUSED
     assert "too large" in (record.reason or "")
 
@@ -186,10 +172,10 @@ async def test_an_outcome_that_cannot_be_stored_is_stored_in_fewer_words(
     await conversation(house, "bob")
     refusing(house, "record")
     change = await message(house, "m1")
-    assert (await house.record(change)).state is State.SENT
+    assert (await house.record_of(change)).state is State.SENT
     house.clock.forward(1000)
-    await house.made.sweep.run()
-    assert len(house.told()) == 1, "what Batch accepted is not sent again"
+    await house.worker.sweep.run()
+    assert len(house.all_told()) == 1, "what Batch accepted is not sent again"
     assert len(logged(capsys, "record.reduced")) == 1
 
 
@@ -215,7 +201,7 @@ async def test_what_may_pass_or_can_be_fixed_comes_again_and_says_how(
         await message(house, "m1", event_id="e1")
     house.memory.strike = None
     await message(house, "m1", event_id="e1")
-    assert len(house.told()) == 1
+    assert len(house.all_told()) == 1
 
 
 # Tasks that are not made
@@ -223,22 +209,22 @@ async def test_what_may_pass_or_can_be_fixed_comes_again_and_says_how(
 
 @pytest.mark.parametrize("k", ["0", "1"])
 async def test_without_cloud_tasks_those_who_are_awake_are_told_and_the_others_later(
-    house_for: Callable[..., House], k: str
+    k: str,
 ) -> None:
-    house = house_for(MAX_AMBIGUOUS_RESENDS=k)
+    house = House(MAX_AMBIGUOUS_RESENDS=k)
     await conversation(house, "bob", "zoe", zoe={"quiet_hours": NIGHT})
-    house.tasks.is_down = True
+    house.queue.is_down = True
     with pytest.raises(DeliveryUnfinished):
         await message(house, "m1", event_id="e1")
-    assert house.told() == [("bob", "Hello m1")]
+    assert house.all_told() == [("bob", "Hello m1")]
     (record,) = [each for each in await house.records() if each.calls]
     assert record.state is State.RETRY
     assert {call.unknown for call in record.calls} == {0}, "nothing is in doubt"
-    house.tasks.is_down = False
-    await house.made.deliverer.deliver(await _same(house, record), messages.new_message)
+    house.queue.is_down = False
+    await house.worker.deliverer.deliver(await _same(house, record), messages.new_message)
     assert {each.state for each in await house.records()} == {State.SENT, State.WAITING}
     await house.run_tasks(MORNING)
-    assert house.told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
+    assert house.all_told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
 
 
 async def _same(house: House, record: Record) -> Change:
@@ -254,15 +240,15 @@ async def _same(house: House, record: Record) -> Change:
 
 async def test_the_sweep_makes_the_tasks_that_nobody_else_made(house: House) -> None:
     await conversation(house, "bob", "zoe", zoe={"quiet_hours": NIGHT})
-    house.tasks.is_down = True
+    house.queue.is_down = True
     with pytest.raises(DeliveryUnfinished):
         await message(house, "m1")
-    house.tasks.is_down = False
-    house.clock.forward(house.made.timing.redelivery)
-    await house.made.sweep.run()
-    assert len(house.tasks.tasks) == 1
+    house.queue.is_down = False
+    house.clock.forward(house.worker.timing.redelivery)
+    await house.worker.sweep.run()
+    assert len(house.queue.tasks) == 1
     await house.run_tasks(MORNING)
-    assert house.told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
+    assert house.all_told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
     assert {each.state for each in await house.records()} == {State.SENT}
 
 
@@ -270,14 +256,14 @@ async def test_where_all_sleep_and_no_task_is_made_the_sweep_finds_them_in_the_m
     house: House,
 ) -> None:
     await conversation(house, "bob", bob={"quiet_hours": NIGHT})
-    house.tasks.is_down = True
+    house.queue.is_down = True
     with pytest.raises(DeliveryUnfinished):
         await message(house, "m1")
-    house.tasks.is_down = False
-    house.clock.value = MORNING + timedelta(seconds=house.made.timing.redelivery + 1)
-    await house.made.sweep.run()
+    house.queue.is_down = False
+    house.clock.value = MORNING + timedelta(seconds=house.worker.timing.redelivery + 1)
+    await house.worker.sweep.run()
     await house.run_tasks(house.clock.now())
-    assert house.told() == [("bob", "Hello m1")]
+    assert house.all_told() == [("bob", "Hello m1")]
 
 
 async def crowd(change: Change, look_up: LookUp) -> Push:
@@ -291,25 +277,25 @@ async def crowd(change: Change, look_up: LookUp) -> Push:
 async def test_a_large_audience_without_cloud_tasks_is_resumed_and_no_chunk_makes_its_tasks(
     house: House,
 ) -> None:
-    house.tasks.is_down = True
+    house.queue.is_down = True
     with pytest.raises(DeliveryUnfinished):
         await house.happens(crowd, "crowds/{crowd_id}", {}, crowd_id="x", event_id="e1")
-    house.tasks.is_down = False
-    house.clock.forward(house.made.timing.redelivery)
-    await house.made.sweep.run()
-    made = Counter(function for function, _ in house.tasks.tasks)
+    house.queue.is_down = False
+    house.clock.forward(house.worker.timing.redelivery)
+    await house.worker.sweep.run()
+    made = Counter(function for function, _ in house.queue.tasks)
     assert made == {"sendchunk": 2, "sendlater": 1}
-    chunks = [task for task in house.tasks.tasks if task[0] == "sendchunk"]
-    later = [task for task in house.tasks.tasks if task[0] == "sendlater"]
-    house.tasks.tasks = chunks
+    chunks = [task for task in house.queue.tasks if task[0] == "sendchunk"]
+    later = [task for task in house.queue.tasks if task[0] == "sendlater"]
+    house.queue.tasks = chunks
     await house.run_tasks(house.clock.now())
-    assert not house.tasks.tasks
-    house.tasks.tasks = later
+    assert not house.queue.tasks
+    house.queue.tasks = later
     await house.run_tasks(MORNING)
-    told = Counter(who for who, _ in house.told())
+    told = Counter(who for who, _ in house.all_told())
     assert len(told) == 10_002
     assert set(told.values()) == {1}
-    assert not house.tasks.tasks
+    assert not house.queue.tasks
 
 
 # Documents that grow with what people write
@@ -325,8 +311,8 @@ async def test_however_much_is_written_in_a_night_one_push_tells_of_it(house: Ho
     ]
     assert burst.ByteSize() < 3_000
     await house.run_tasks(MORNING)
-    assert [text for who, text in house.told() if who == "zoe"] == ["21+ new messages"]
-    assert len([text for who, text in house.told() if who == "bob"]) == 200
+    assert [text for who, text in house.all_told() if who == "zoe"] == ["21+ new messages"]
+    assert len([text for who, text in house.all_told() if who == "bob"]) == 200
 
 
 # Waiting again
@@ -339,7 +325,7 @@ async def test_who_has_to_wait_as_long_as_another_is_told_with_nobody_lost(house
     await conversation(house, "bob", "zoe", bob={"quiet_hours": until}, zoe={"quiet_hours": until})
     await house.run_tasks(MORNING)
     await house.run_tasks(MORNING + timedelta(hours=2))
-    assert sorted(house.told()) == [("bob", "Hello m1"), ("zoe", "Hello m1")]
+    assert sorted(house.all_told()) == [("bob", "Hello m1"), ("zoe", "Hello m1")]
     assert {record.state for record in await house.records()} == {State.SENT}
 
 
@@ -351,7 +337,7 @@ async def test_who_stores_another_id_while_they_sleep_is_told_in_the_morning(
     new = {"quiet_hours": NIGHT, "batch": {"install_ids": ["i1"]}}
     await house.stores("users/bob", new)
     await house.run_tasks(MORNING)
-    assert sorted(house.told()) == [("i1", "Hello m1"), ("zoe", "Hello m1")]
+    assert sorted(house.all_told()) == [("i1", "Hello m1"), ("zoe", "Hello m1")]
 
 
 async def test_what_an_earlier_version_waits_for_is_found_by_the_ids_of_then(house: House) -> None:
@@ -359,12 +345,12 @@ async def test_what_an_earlier_version_waits_for_is_found_by_the_ids_of_then(hou
     installed = {"quiet_hours": NIGHT, "batch": {"install_ids": ["i1"]}}
     await conversation(house, "bob", bob=installed)
     change = await message(house, "m1")
-    entry = await house.made.ledger.read((await house.record(change)).id)
+    entry = await house.worker.ledger.read((await house.record_of(change)).id)
     assert entry is not None
     old = entry.record.waiting(MORNING, {"install_ids": ["i1"]}, timedelta(hours=1))
-    await house.made.ledger.change(entry, replace(old, revision=entry.record.revision + 1))
+    await house.worker.ledger.change(entry, replace(old, revision=entry.record.revision + 1))
     await house.run_tasks(MORNING)
-    assert house.told() == [("i1", "Hello m1")]
+    assert house.all_told() == [("i1", "Hello m1")]
 
 
 # What became invalid, or too old
@@ -377,10 +363,10 @@ async def test_a_document_that_became_invalid_is_dropped_and_the_others_are_told
     changes = [await message(house, f"m{number}") for number in range(3)]
     await house.stores(changes[1].path, {"sender_id": "ann", "text": 5})
     await house.run_tasks(MORNING)
-    assert house.told() == [("bob", "2 new messages")]
+    assert house.all_told() == [("bob", "2 new messages")]
     (line,) = logged(capsys, "document.dropped")
     assert changes[1].path in line["data"]["error"]
-    assert (await house.record(changes[0])).state is State.SENT
+    assert (await house.record_of(changes[0])).state is State.SENT
 
 
 async def test_an_only_document_that_became_invalid_is_refused(house: House) -> None:
@@ -388,24 +374,24 @@ async def test_an_only_document_that_became_invalid_is_refused(house: House) -> 
     change = await message(house, "m1")
     await house.stores(change.path, {"sender_id": "ann", "text": 5})
     await house.run_tasks(MORNING)
-    assert (await house.record(change)).state is State.REFUSED
+    assert (await house.record_of(change)).state is State.REFUSED
 
 
 async def test_what_waits_for_a_database_that_is_none_ends_with_a_reason(house: House) -> None:
     """And no sweep makes a task for it for ever."""
     await conversation(house, "bob", bob={"quiet_hours": NIGHT})
-    record = await house.record(await message(house, "m1"))
+    record = await house.record_of(await message(house, "m1"))
     strange = replace(record, id="f" * 64, source="//elsewhere.example.com/databases/x y", later=())
-    await house.made.ledger.claim(strange)
-    house.clock.value = MORNING + timedelta(seconds=house.made.timing.redelivery + 1)
+    await house.worker.ledger.claim(strange)
+    house.clock.value = MORNING + timedelta(seconds=house.worker.timing.redelivery + 1)
     for _ in range(2):
-        await house.made.sweep.run()
+        await house.worker.sweep.run()
         await house.run_tasks(house.clock.now())
-    entry = await house.made.ledger.read(strange.id)
+    entry = await house.worker.ledger.read(strange.id)
     assert entry is not None
     assert entry.record.state is State.REFUSED
     assert entry.record.reason
-    assert [each async for each in house.made.ledger.overdue(house.clock.now())] == []
+    assert [each async for each in house.worker.ledger.overdue(house.clock.now())] == []
 
 
 @pytest.mark.parametrize("unreadable", [0, 1])
@@ -424,7 +410,7 @@ async def test_a_document_that_cannot_be_read_any_more_is_dropped(
 
     monkeypatch.setattr(batchpush.events.lookup.FirestoreLookUp, "many", refusing)
     await house.run_tasks(MORNING)
-    assert house.told() == [("bob", "2 new messages")]
+    assert house.all_told() == [("bob", "2 new messages")]
 
 
 @pytest.mark.parametrize("end", [State.EXPIRED, State.REFUSED, State.OBSOLETE])
@@ -438,13 +424,13 @@ async def test_a_delivery_that_is_not_sent_after_all_leaves_its_burst(
     if end is State.OBSOLETE:
         await house.stores(change.path, None)
     await house.run_tasks(MORNING + timedelta(hours=3 if end is State.EXPIRED else 0))
-    assert (await house.record(change)).state is end
+    assert (await house.record_of(change)).state is end
     (burst,) = [
         document for name, document in house.memory.documents.items() if "/batch_bursts/" in name
     ]
     assert not burst.fields["windows"].map_value.fields
     await message(house, "m2")
-    assert house.told()[-1] == ("bob", "Hello m2")
+    assert house.all_told()[-1] == ("bob", "Hello m2")
 
 
 # A state is told once
@@ -458,7 +444,7 @@ async def test_your_turn_is_said_once_in_the_morning(house: House, turns: int) -
         await house.happens(game_turns.game_turn, "games/{game_id}", game, game_id="g1")
         house.clock.forward(3600)
     await house.run_tasks(MORNING)
-    assert house.told() == [("bob", "It’s your turn")]
+    assert house.all_told() == [("bob", "It’s your turn")]
 
 
 async def test_two_games_are_told_of_one_by_one(house: House) -> None:
@@ -467,7 +453,7 @@ async def test_two_games_are_told_of_one_by_one(house: House) -> None:
         game = {"current_player_id": "bob"}
         await house.happens(game_turns.game_turn, "games/{game_id}", game, game_id=game_id)
     await house.run_tasks(MORNING)
-    assert len(house.told()) == 2
+    assert len(house.all_told()) == 2
 
 
 async def test_by_day_every_turn_is_told(house: House) -> None:
@@ -476,7 +462,7 @@ async def test_by_day_every_turn_is_told(house: House) -> None:
     for _ in range(3):
         game = {"current_player_id": "bob"}
         await house.happens(game_turns.game_turn, "games/{game_id}", game, game_id="g1")
-    assert len(house.told()) == 3
+    assert len(house.all_told()) == 3
 
 
 async def test_a_limit_that_is_reached_thrice_in_a_night_is_told_once(house: House) -> None:
@@ -487,7 +473,7 @@ async def test_a_limit_that_is_reached_thrice_in_a_night_is_told_once(house: Hou
             credit_limits.credit_limit, "accounts/{user_id}", account, user_id="bob"
         )
     await house.run_tasks(MORNING)
-    assert house.told() == [("bob", "You’ve spent 30, and your limit is 10")]
+    assert house.all_told() == [("bob", "You’ve spent 30, and your limit is 10")]
 
 
 async def test_a_friend_request_that_is_made_again_and_again_is_told_once(house: House) -> None:
@@ -501,7 +487,7 @@ async def test_a_friend_request_that_is_made_again_and_again_is_told_once(house:
             sender_id="ann",
         )
     await house.run_tasks(MORNING)
-    assert len(house.told()) == 1
+    assert len(house.all_told()) == 1
 
 
 # The sweep
@@ -532,9 +518,9 @@ async def test_a_record_that_cannot_be_read_keeps_the_sweep_from_no_other(
     house.batch.answer = None
     for number in range(3):
         await garbage_in_ledger(house, f"{number:064}", **fields)
-    house.clock.forward(house.made.timing.redelivery)
-    await house.made.sweep.run()
-    assert house.told() == [("bob", "Hello m1")]
+    house.clock.forward(house.worker.timing.redelivery)
+    await house.worker.sweep.run()
+    assert house.all_told() == [("bob", "Hello m1")]
     assert [record.state for record in await house.records()] == [State.SENT]
     assert len(logged(capsys, "record.unreadable")) >= 3
 
@@ -548,7 +534,7 @@ async def test_firestore_that_fails_once_keeps_the_sweep_from_no_other_record(
         with pytest.raises(DeliveryUnfinished):
             await message(house, f"m{number}")
     house.batch.answer = None
-    house.clock.forward(house.made.timing.redelivery)
+    house.clock.forward(house.worker.timing.redelivery)
     struck: list[str] = []
 
     async def strike(name: str, operation: Operation) -> Any:
@@ -558,23 +544,23 @@ async def test_firestore_that_fails_once_keeps_the_sweep_from_no_other_record(
         return operation()
 
     house.memory.strike = strike
-    await house.made.sweep.run()
-    assert len(house.told()) == 1
-    await house.made.sweep.run()
-    assert len(house.told()) == 2
+    await house.worker.sweep.run()
+    assert len(house.all_told()) == 1
+    await house.worker.sweep.run()
+    assert len(house.all_told()) == 2
 
 
 async def test_whatever_is_overdue_gets_a_task_however_much_it_is(house: House) -> None:
     await conversation(house, "bob", bob={"quiet_hours": NIGHT})
     change = await message(house, "m1")
-    record = await house.record(change)
+    record = await house.record_of(change)
     for number in range(120):
         waiting = replace(record, id=f"{number:064}", later=())
-        await house.made.ledger.claim(waiting)
-    house.tasks.tasks.clear()
-    house.clock.value = MORNING + timedelta(seconds=house.made.timing.redelivery + 1)
-    await house.made.sweep.run()
-    made = [data["delivery"] for _, data in house.tasks.tasks]
+        await house.worker.ledger.claim(waiting)
+    house.queue.tasks.clear()
+    house.clock.value = MORNING + timedelta(seconds=house.worker.timing.redelivery + 1)
+    await house.worker.sweep.run()
+    made = [data["delivery"] for _, data in house.queue.tasks]
     assert len(made) == len(set(made)) == 121
 
 
@@ -584,7 +570,7 @@ async def test_people_and_recipients_of_a_late_push_are_those_who_waited(house: 
     await message(house, "m1")
     await conversation(house, "bob", "eve", bob={"quiet_hours": NIGHT})
     await house.run_tasks(MORNING)
-    assert house.told() == [("bob", "Hello m1")]
+    assert house.all_told() == [("bob", "Hello m1")]
 
 
 async def test_an_awake_person_with_ids_of_their_own_is_told_by_them(house: House) -> None:
@@ -594,4 +580,4 @@ async def test_an_awake_person_with_ids_of_their_own_is_told_by_them(house: Hous
 
     await house.stores("users/bob", {"batch": {"install_ids": ["i1"], "custom_ids": ["crm-1"]}})
     await house.happens(greet, "greetings/{id}", {}, id="x")
-    assert sorted(who for who, _ in house.told()) == ["crm-1", "i1"]
+    assert sorted(who for who, _ in house.all_told()) == ["crm-1", "i1"]

@@ -40,7 +40,7 @@ async def told(profile: dict[str, Any] | None) -> Sent:
     """What everybody but Bob is sent in an evening and the next morning, to each app."""
     house = House()
     batch = Batch()
-    house.made.client = client_for(house.made.settings, batch)
+    house.worker.client = client_for(house.worker.settings, batch)
     for user_id, fields in OTHERS.items():
         await house.stores(f"users/{user_id}", fields)
     if profile is not None:
@@ -62,7 +62,6 @@ async def told(profile: dict[str, Any] | None) -> Sent:
         flight_id="f1",
     )
     await house.run_tasks(MORNING)
-    house.close()
     of_others = {*OTHERS, "eve-1", "eve-2"}
     return sorted(each for each in sent_to(batch) if each[1] in of_others)
 
@@ -111,7 +110,6 @@ async def test_many_with_long_ids_and_the_same_quiet_hours_wait_and_are_told() -
         conversation_id="c1",
         message_id="m1",
     )
-    assert [who for who, _ in house.told()] == ["zoe"]
+    assert [who for who, _ in house.all_told()] == ["zoe"]
     await house.run_tasks(MORNING)
-    house.close()
-    assert {who.partition("-")[0] for who, _ in house.told()} == {*members, "zoe"}
+    assert {who.partition("-")[0] for who, _ in house.all_told()} == {*members, "zoe"}

@@ -26,10 +26,10 @@ from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
+from batchpush.testing import Queue
 from batchpush.testing.memory import Memory, Operation
 from batchpush.timing import Clock
 from batchpush.worker import Worker
-from tests.deliveries import Queue
 from tests.events import created
 from tests.figures import figure
 from tests.seed import SEED

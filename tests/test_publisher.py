@@ -15,21 +15,21 @@ from batchpush.campaigns import store as publications
 from batchpush.campaigns.reconcile import Publisher
 from batchpush.documents import Document
 from batchpush.errors import TryAgainLater
+from batchpush.testing import ManualClock
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
-from tests.deliveries import Time
 from tests.publishing import PROJECT, batch_at, is_there, publisher_for, said, sale
 
 pytestmark = pytest.mark.suite
 
 
 @pytest.fixture
-def clock() -> Time:
-    return Time()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def api(clock: Time) -> Iterator[Batch]:
+def api(clock: ManualClock) -> Iterator[Batch]:
     with batch_at(clock, ios="IOSKEY", android="ANDROIDKEY", dev="DEVKEY") as api:
         yield api
 
@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 async def publisher(
-    api: Batch, clock: Time, environment: dict[str, str]
+    api: Batch, clock: ManualClock, environment: dict[str, str]
 ) -> AsyncIterator[Publisher]:
     publisher = publisher_for(api.url, clock, **environment)
     yield publisher
@@ -51,7 +51,7 @@ async def publisher(
 class Editor:
     """Writes a campaign's document, and has it published as an event would."""
 
-    def __init__(self, publisher: Publisher, clock: Time) -> None:
+    def __init__(self, publisher: Publisher, clock: ManualClock) -> None:
         self.publisher, self.clock = publisher, clock
         self.path = f"campaigns/{uuid.uuid4().hex}"
         self.document = AsyncClient(project=PROJECT).document(self.path)
@@ -90,7 +90,7 @@ class Editor:
 
 
 @pytest.fixture
-async def editor(publisher: Publisher, clock: Time) -> Editor:
+async def editor(publisher: Publisher, clock: ManualClock) -> Editor:
     return Editor(publisher, clock)
 
 
@@ -108,7 +108,7 @@ def of_app(api: Batch, app: str = "ios") -> list[dict[str, Any]]:
 
 
 async def test_a_document_is_created_once_in_every_app(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     assert await editor.publishes()
     assert await editor.event()
@@ -241,7 +241,7 @@ async def test_what_batch_refuses_is_in_the_state_until_the_document_is_saved_ag
 
 
 async def test_an_edit_of_a_completed_campaign_is_an_error_that_says_so(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     push_time = clock.now() + timedelta(minutes=1)
     await editor.publishes(push_time=push_time)
@@ -261,7 +261,7 @@ async def test_an_edit_of_a_completed_campaign_is_an_error_that_says_so(
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 504}])
 async def test_one_app_fails_and_is_tried_again_while_the_other_stands(
-    editor: Editor, api: Batch, clock: Time, fault: dict[str, Any]
+    editor: Editor, api: Batch, clock: ManualClock, fault: dict[str, Any]
 ) -> None:
     api.fault(app="ios", times=5, **fault)
     assert not await editor.publishes()
@@ -276,7 +276,7 @@ async def test_one_app_fails_and_is_tried_again_while_the_other_stands(
 
 
 async def test_an_update_without_an_answer_is_done_again(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     await editor.publishes()
     api.fault(app="ios", status=504)
@@ -290,7 +290,7 @@ async def test_an_update_without_an_answer_is_done_again(
 
 
 async def test_a_create_whose_answer_was_lost_is_found_and_not_made_again(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", reset=True, accept=True)
     assert not await editor.publishes()
@@ -302,7 +302,7 @@ async def test_a_create_whose_answer_was_lost_is_found_and_not_made_again(
 
 
 async def test_it_is_not_looked_for_while_batch_may_still_be_at_it(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", status=504)
     assert not await editor.publishes()
@@ -311,7 +311,7 @@ async def test_it_is_not_looked_for_while_batch_may_still_be_at_it(
 
 
 async def test_what_was_edited_meanwhile_is_updated_once_it_is_found(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", reset=True, accept=True)
     await editor.publishes()
@@ -324,7 +324,7 @@ async def test_what_was_edited_meanwhile_is_updated_once_it_is_found(
 
 
 async def test_what_was_deleted_meanwhile_is_deleted_once_it_is_found(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", reset=True, accept=True)
     await editor.publishes()
@@ -336,7 +336,7 @@ async def test_what_was_deleted_meanwhile_is_deleted_once_it_is_found(
 
 
 async def test_what_is_not_in_the_list_is_created_again_but_not_for_ever(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", times=None, route="campaigns/create", status=504)
     await editor.publishes()
@@ -349,7 +349,7 @@ async def test_what_is_not_in_the_list_is_created_again_but_not_for_ever(
 
 
 async def test_another_campaign_of_that_name_is_not_taken_for_it(
-    editor: Editor, publisher: Publisher, api: Batch, clock: Time
+    editor: Editor, publisher: Publisher, api: Batch, clock: ManualClock
 ) -> None:
     await Editor(publisher, clock).publishes()
     api.fault(app="ios", status=504)
@@ -362,7 +362,7 @@ async def test_another_campaign_of_that_name_is_not_taken_for_it(
 
 
 async def test_when_it_may_be_any_of_several_a_person_decides(
-    editor: Editor, publisher: Publisher, api: Batch, clock: Time
+    editor: Editor, publisher: Publisher, api: Batch, clock: ManualClock
 ) -> None:
     another = Editor(publisher, clock)
     api.fault(app="ios", times=2, reset=True, accept=True)
@@ -385,7 +385,7 @@ async def test_when_it_may_be_any_of_several_a_person_decides(
 
 @pytest.mark.parametrize("environment", [{"BATCH_APPS": "dev=DEVKEY"}])
 async def test_a_dev_key_has_no_list_so_the_create_stays_unknown(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="dev", times=2, route="campaigns/create", status=504)
     await editor.publishes()
@@ -398,7 +398,7 @@ async def test_a_dev_key_has_no_list_so_the_create_stays_unknown(
 
 @pytest.mark.parametrize("environment", [{"MAX_AMBIGUOUS_RESENDS": "0"}])
 async def test_without_resends_nothing_is_ever_created_twice(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", status=504)
     await editor.publishes()
@@ -409,7 +409,7 @@ async def test_without_resends_nothing_is_ever_created_twice(
 
 
 async def test_a_list_that_cannot_be_had_now_is_asked_for_again(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", reset=True, accept=True)
     await editor.publishes()
@@ -422,7 +422,7 @@ async def test_a_list_that_cannot_be_had_now_is_asked_for_again(
 
 
 async def test_a_create_is_found_behind_a_hundred_others(
-    editor: Editor, publisher: Publisher, api: Batch, clock: Time
+    editor: Editor, publisher: Publisher, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", reset=True, accept=True)
     await editor.publishes()
@@ -456,7 +456,7 @@ class Killed(BaseException):
 async def test_a_kill_between_any_two_steps_ends_with_what_the_document_says(
     editor: Editor,
     api: Batch,
-    clock: Time,
+    clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     killed_at: int,
@@ -512,7 +512,7 @@ async def test_nobody_takes_a_campaign_from_an_owner_whose_lease_runs(
 
 
 async def test_a_frozen_owner_calls_nobody_once_its_lease_is_over(
-    editor: Editor, api: Batch, clock: Time, monkeypatch: pytest.MonkeyPatch
+    editor: Editor, api: Batch, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await editor.publishes()
     await editor.saves(name="Old")
@@ -571,7 +571,7 @@ async def test_an_event_that_comes_late_does_not_bring_back_what_it_says(
 
 
 async def test_the_sweep_finishes_what_the_platform_gave_up_on(
-    editor: Editor, api: Batch, clock: Time
+    editor: Editor, api: Batch, clock: ManualClock
 ) -> None:
     api.fault(app="ios", status=503, times=5)
     assert not await editor.publishes()
@@ -592,7 +592,7 @@ async def abandoned(editor: Editor, api: Batch) -> None:
 
 
 async def test_the_sweep_takes_every_campaign_however_many_there_are(
-    publisher: Publisher, api: Batch, clock: Time, monkeypatch: pytest.MonkeyPatch
+    publisher: Publisher, api: Batch, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publications, "PAGE", 3)
     editors = [Editor(publisher, clock) for _ in range(4)]
@@ -622,7 +622,7 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-async def broken(publisher: Publisher, clock: Time) -> AsyncIterator[Editor]:
+async def broken(publisher: Publisher, clock: ManualClock) -> AsyncIterator[Editor]:
     """Of a campaign whose state in one app is not there for the tests that follow."""
     editor = Editor(publisher, clock)
     yield editor
@@ -635,7 +635,7 @@ async def test_what_cannot_be_read_is_left_as_it_is_and_stops_nothing_else(
     broken: Editor,
     publisher: Publisher,
     api: Batch,
-    clock: Time,
+    clock: ManualClock,
     capsys: pytest.CaptureFixture[str],
     stored: dict[str, Any],
 ) -> None:
@@ -670,7 +670,7 @@ async def test_what_a_later_version_adds_is_kept_and_does_not_matter(
 
 
 async def test_a_collection_of_another_owner_is_not_ours(
-    publisher: Publisher, clock: Time, capsys: pytest.CaptureFixture[str]
+    publisher: Publisher, clock: ManualClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client, name = AsyncClient(project=PROJECT), uuid.uuid4().hex
     for path in (f"campaigns_of_{name}/a/batch/ios", f"campaigns/{name}/a/b/batch/ios"):

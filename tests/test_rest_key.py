@@ -23,10 +23,11 @@ from batchpush.batch_api.rest_key import (
 )
 from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
+from batchpush.testing import ManualClock
 from batchpush.testing.memory import Memory
 from batchpush.timing import Clock
 from emulators import secret_manager
-from tests.deliveries import Time, change_at, greet, worker_in
+from tests.deliveries import change_at, greet, worker_in
 
 SECRET = "projects/demo-batchpush/secrets/batch-rest-api-key"
 
@@ -258,7 +259,7 @@ async def test_what_is_wrong_with_a_secret_is_in_the_record_and_in_the_log(
     manager: secret_manager.SecretManager, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manager.add_version("demo-batchpush", "batch-rest-api-key", f'{{"key": "{HEX}"}}')
-    memory, clock = Memory(), Time()
+    memory, clock = Memory(), ManualClock()
     made = replace(worker_in(memory, clock.now), clock=Clock(clock.now, lambda: 1.0, clock.sleep))
     made.client = BatchClient(made.settings, made.timing, RestKeyCache(reader(manager)))
     change = change_at(clock)

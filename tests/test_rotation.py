@@ -12,10 +12,11 @@ from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
 from batchpush.environment import Settings
 from batchpush.google.firestore import Firestore
+from batchpush.testing import Queue
 from batchpush.testing.memory import Memory
 from batchpush.timing import Clock, Timing
 from batchpush.worker import Worker
-from tests.deliveries import Queue, greet
+from tests.deliveries import greet
 from tests.events import created
 from tests.figures import figure
 from tests.seed import SEED

@@ -14,9 +14,9 @@ from batchpush.campaigns import stats
 from batchpush.campaigns.stats import Pull, Results
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore
+from batchpush.testing import ManualClock
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
-from tests.deliveries import Time
 from tests.publishing import PROJECT, batch_at, publisher_for, sale
 
 pytestmark = pytest.mark.suite
@@ -25,12 +25,12 @@ APPS = {"BATCH_APPS": "ios=IOSKEY,dev=DEVKEY"}
 
 
 @pytest.fixture
-def clock() -> Time:
-    return Time()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def api(clock: Time) -> Iterator[Batch]:
+def api(clock: ManualClock) -> Iterator[Batch]:
     with batch_at(clock, ios="IOSKEY", dev="DEVKEY") as api:
         yield api
 
@@ -38,7 +38,7 @@ def api(clock: Time) -> Iterator[Batch]:
 class Desk:
     """One who publishes campaigns and asks for results."""
 
-    def __init__(self, url: str, clock: Time) -> None:
+    def __init__(self, url: str, clock: ManualClock) -> None:
         self.clock = clock
         self.publisher = publisher_for(url, clock, **APPS)
         self.client: Any = AsyncClient(project=PROJECT)
@@ -74,7 +74,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(api: Batch, clock: Time) -> AsyncIterator[Desk]:
+async def desk(api: Batch, clock: ManualClock) -> AsyncIterator[Desk]:
     desk = Desk(api.url, clock)
     await forget_what_others_have_due(desk)
     yield desk
@@ -93,7 +93,7 @@ def asked(api: Batch) -> list[str]:
 
 
 async def test_the_results_of_a_campaign_come_to_its_document(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     token = await desk.publish(push_time="now")
     today = clock.now().date().isoformat()
@@ -105,7 +105,7 @@ async def test_the_results_of_a_campaign_come_to_its_document(
 
 
 async def test_a_campaign_is_asked_for_once_it_is_sent_and_while_it_can_change(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     token = await desk.publish(push_time=clock.now() + timedelta(hours=2))
     await desk.pull()
@@ -125,7 +125,7 @@ async def test_a_campaign_is_asked_for_once_it_is_sent_and_while_it_can_change(
 
 
 async def test_a_draft_and_a_deleted_campaign_are_not_asked_for(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     await desk.publish(live=False)
     clock.forward(3 * 24 * 3600)
@@ -138,7 +138,7 @@ async def test_a_draft_and_a_deleted_campaign_are_not_asked_for(
 
 
 async def test_the_results_of_each_group_come_into_a_collection(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     group = f"g{uuid.uuid4().hex}"
     await desk.sends(group, group, None, f"{group}2", group)
@@ -159,7 +159,7 @@ async def test_the_results_of_each_group_come_into_a_collection(
 
 
 async def test_a_row_that_did_not_change_is_not_written_again(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     group = f"g{uuid.uuid4().hex}"
     await desk.sends(group)
@@ -174,7 +174,7 @@ async def test_a_row_that_did_not_change_is_not_written_again(
 
 
 async def test_dev_keys_are_skipped_with_one_line(
-    desk: Desk, api: Batch, clock: Time, capsys: pytest.CaptureFixture[str]
+    desk: Desk, api: Batch, clock: ManualClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await desk.sends("g1", "g2")
     await desk.publish(push_time="now")
@@ -188,7 +188,7 @@ async def test_dev_keys_are_skipped_with_one_line(
 
 
 async def test_at_most_sixty_calls_go_in_a_minute_and_batch_may_ask_for_more_time(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     await desk.sends(*(f"g{number:02}" for number in range(5)))
     api.fault(status=429, times=1)
@@ -200,7 +200,7 @@ async def test_at_most_sixty_calls_go_in_a_minute_and_batch_may_ask_for_more_tim
 
 
 async def test_what_fails_now_is_counted_and_asked_for_the_next_time(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     token = await desk.publish(push_time="now")
     today = clock.now().date().isoformat()
@@ -213,7 +213,9 @@ async def test_what_fails_now_is_counted_and_asked_for_the_next_time(
     assert list(await desk.results_of_campaign()) == [today]
 
 
-async def test_a_run_ends_before_the_platform_ends_it(desk: Desk, api: Batch, clock: Time) -> None:
+async def test_a_run_ends_before_the_platform_ends_it(
+    desk: Desk, api: Batch, clock: ManualClock
+) -> None:
     await desk.sends(*(f"g{number:03}" for number in range(8)))
     api.fault(status=429, times=None, headers={"Retry-After": "200"})
     begun = clock.now()
@@ -222,7 +224,7 @@ async def test_a_run_ends_before_the_platform_ends_it(desk: Desk, api: Batch, cl
 
 
 async def test_a_person_may_ask_for_all_that_can_change_from_a_day_on(
-    desk: Desk, api: Batch, clock: Time
+    desk: Desk, api: Batch, clock: ManualClock
 ) -> None:
     await desk.publish(push_time="now")
     await desk.pull()
@@ -259,7 +261,7 @@ async def test_every_group_is_found_wherever_the_search_begins(desk: Desk) -> No
 
 
 async def test_one_campaign_in_trouble_does_not_keep_the_others_from_their_results(
-    desk: Desk, api: Batch, clock: Time, capsys: pytest.CaptureFixture[str]
+    desk: Desk, api: Batch, clock: ManualClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token, today = await desk.publish(push_time="now"), clock.now().date().isoformat()
     api.script_stats(token, [{"date": today, "sent": 1}])

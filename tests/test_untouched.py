@@ -15,8 +15,9 @@ from batchpush.events.untouched import Untouched
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, Query, Stored
 from batchpush.pushes.push import Push
+from batchpush.testing import ManualClock
 from emulators import batch
-from tests.deliveries import REST_KEY, Time, remind, worker_for
+from tests.deliveries import REST_KEY, remind, worker_for
 
 pytestmark = pytest.mark.suite
 
@@ -37,14 +38,14 @@ def api(server: batch.Batch) -> batch.Batch:
 
 
 @pytest.fixture
-def clock() -> Time:
-    return Time()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 class Shop:
     """Its carts, in a collection of its own, and what looks for those that are left alone."""
 
-    def __init__(self, url: str, clock: Time) -> None:
+    def __init__(self, url: str, clock: ManualClock) -> None:
         self.clock = clock
         self.worker = worker_for(url, f"t{uuid.uuid4().hex}", clock, BATCH_APPS="ios=IOSKEY")
         self.ledger = self.worker.ledger
@@ -74,7 +75,7 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(api: batch.Batch, clock: Time) -> AsyncIterator[Shop]:
+async def shop(api: batch.Batch, clock: ManualClock) -> AsyncIterator[Shop]:
     shop = Shop(api.url, clock)
     yield shop
     await shop.worker.client.aclose()

@@ -1,6 +1,6 @@
 """What waited: the function that deferred it is called again, with the documents as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from batchpush.delivery.ledger import Entry
@@ -12,7 +12,7 @@ from batchpush.documents import Document
 from batchpush.errors import BatchpushError, DeliveryUnfinished, InvalidDocument, TryAgainLater
 from batchpush.events.change import Change, Late, path_params
 from batchpush.events.lookup import LookUp
-from batchpush.events.triggers import WATCHED
+from batchpush.events.triggers import Watched
 from batchpush.google.firestore import WriteConflict
 from batchpush.logs import about, log
 from batchpush.timing import Clock
@@ -26,6 +26,7 @@ class Resumption:
     sender: Sender
     clock: Clock
     look_up_for: Callable[[Change], LookUp]
+    functions: Mapping[str, Watched]
 
     async def resume(self, delivery: str) -> None:
         """Resume a delivery that waits; raises `TryAgainLater`."""
@@ -57,7 +58,7 @@ class Resumption:
 
     async def _call_again(self, entry: Entry) -> None:
         record = entry.record
-        watched = WATCHED.get(record.function)
+        watched = self.functions.get(record.function)
         burst = await self.sender.ledger.read_burst(record.burst) if record.burst else None
         woken = record.woken(record.owner, self.clock.now())
         if watched is None:

@@ -11,10 +11,11 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import functions_framework.aio
 
+from batchpush.documents import Document
 from batchpush.environment import settings, watched_instance
 from batchpush.errors import BatchpushError, MalformedEvent, TryAgainLater
 from batchpush.events.change import Change, Database
@@ -28,15 +29,35 @@ GARBAGE = 20_000  # new objects, some megabytes, until the collector looks; Pyth
 
 Answer = tuple[str, int]
 Function = Callable[[Change], Awaitable[None]]
+Kind = Literal["created", "updated", "written", "untouched"]
 Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A function of `main.py`, and the path with `{...}` in it that it watches."""
+    """A function of `main.py`, and the path with `{...}` in it that it watches.
+
+    A write calls it when the document was `created`, `updated` or in any way `written`; one that
+    watches what is left `untouched` is called by a schedule.
+    """
 
     path: str
     function: Function
+    kind: Kind = "written"
+    database: Database = "firestore"
+
+    def is_called_for(self, before: Document | None, after: Document | None) -> bool:
+        """Whether a write to a Firestore document from one to the other calls it."""
+        match self.kind:
+            case "created":
+                is_of_kind = before is None and after is not None
+            case "updated":
+                is_of_kind = before is not None and after is not None
+            case "written":
+                is_of_kind = before is not None or after is not None
+            case "untouched":
+                is_of_kind = False
+        return is_of_kind and self.database == "firestore"
 
 
 WATCHED: dict[str, Watched] = {}  # by the function's name
@@ -106,7 +127,7 @@ def _task_data(body: bytes) -> Mapping[str, Any]:
     return data
 
 
-def _on_write(kind: str, firestore: str | None, database: str | None) -> Callable[[Function], Any]:
+def _on_write(kind: Kind, firestore: str | None, database: str | None) -> Callable[[Function], Any]:
     def decorate(function: Function) -> Any:
         if firestore and database:
             twin = _renamed(function, function.__name__ + TWIN)
@@ -129,10 +150,10 @@ def _renamed(function: Function, name: str) -> Function:
     return renamed
 
 
-def _watching(database: Database, kind: str, path: str, function: Function) -> Any:
+def _watching(database: Database, kind: Kind, path: str, function: Function) -> Any:
     """The function as it is served and deployed for the writes to one path."""
     decode = from_firestore if database == "firestore" else from_database
-    WATCHED[function.__name__] = Watched(path, function)
+    WATCHED[function.__name__] = Watched(path, function, kind, database)
 
     async def serve(request: Any) -> Answer:
         return await handle(function, path, decode, request.headers, await request.body())

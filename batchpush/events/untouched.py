@@ -37,7 +37,7 @@ def on_document_untouched(
     """
 
     def decorate(function: Function) -> Any:
-        WATCHED[function.__name__] = Watched(path, function)
+        WATCHED[function.__name__] = Watched(path, function, "untouched")
 
         @functools.wraps(function)
         async def looked() -> None:

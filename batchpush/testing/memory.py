@@ -66,6 +66,10 @@ class Memory:
         answers: list[Answer] = await self.strike(name, operation) if self.strike else operation()
         return answers
 
+    def remove(self, path: str) -> None:
+        """Have no document at the path."""
+        self.documents.pop(self.name_of(path), None)
+
     def store(self, document: Document) -> None:
         """Have a document by its name, in a new version, whatever was there."""
         document.update_time.seconds = next(self._versions)

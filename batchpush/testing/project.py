@@ -1,0 +1,204 @@
+"""A Firebase project in memory, to test handlers with.
+
+    import main  # the functions
+    from batchpush.testing import Project
+
+    async def test_the_buyer_is_told() -> None:
+        project = Project({"users/ann": {"language": "fr"}})
+        await project.write("orders/o1", {"customer_id": "ann", "status": "delivered"})
+        assert project.told("ann") == ["Votre commande est arrivée"]
+
+Firestore, Cloud Tasks and Batch are in memory, and the clock stands still. All between them is what
+is deployed: decoding aside, a write goes the way that an event goes.
+"""
+
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.rest_key import RestKey, RestKeyCache
+from batchpush.delivery.record import Record
+from batchpush.documents import Document
+from batchpush.environment import Settings
+from batchpush.errors import TasksUnavailable
+from batchpush.events.change import Change, path_params
+from batchpush.events.triggers import WATCHED, Watched
+from batchpush.google.cloud_tasks import Tasks
+from batchpush.google.firestore import Firestore
+from batchpush.testing.batch import Batch, Call
+from batchpush.testing.memory import Memory
+from batchpush.timing import Clock, Timing
+from batchpush.worker import Worker, working_with
+
+
+class ManualClock:
+    """A clock that stands still; whoever sleeps moves it on."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self.value = now or datetime.now(UTC).replace(microsecond=0)
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return self.value
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.forward(seconds)
+
+    def forward(self, seconds: float) -> None:
+        self.value += timedelta(seconds=seconds)
+
+
+class Queue(Tasks):
+    """Keeps the tasks instead of handing them to Cloud Tasks, unless it `is_down`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.tasks: list[tuple[str, dict[str, Any]]] = []
+        self.times: list[datetime | None] = []
+        self.is_down = False
+
+    async def enqueue(
+        self, function: str, data: Mapping[str, Any], at: datetime | None = None
+    ) -> None:
+        if self.is_down:
+            raise TasksUnavailable("Cloud Tasks: down")
+        self.tasks.append((function, dict(data)))
+        self.times.append(at)
+
+    def take_due(self, now: datetime) -> list[tuple[str, dict[str, Any]]]:
+        """The tasks whose time has come; they are no longer kept."""
+        kept = list(zip(self.tasks, self.times, strict=True))
+        left = [(task, at) for task, at in kept if at and at > now]
+        self.tasks, self.times = [task for task, _ in left], [at for _, at in left]
+        return [task for task, at in kept if not at or at <= now]
+
+
+class Project:
+    """Calls the functions of `main.py` that watch Firestore, as the platform would.
+
+    `documents` are there from the start, by their paths: nobody is told of them. `settings` are
+    environment variables, beside those of the process. Quiet hours and windows end with
+    `wait_until`. Why nothing was sent, the `record` says.
+    """
+
+    def __init__(
+        self,
+        documents: Mapping[str, Mapping[str, Any]] | None = None,
+        now: datetime | None = None,
+        functions: Mapping[str, Watched] | None = None,
+        **settings: str,
+    ) -> None:
+        self.clock, self.memory, self.batch = ManualClock(now), Memory(), Batch()
+        self.firestore = Firestore(self.memory)
+        self.functions = WATCHED if functions is None else functions
+        chosen = Settings.from_environment(APPS | dict(os.environ) | settings)
+        timing = Timing()
+        self.queue = Queue(chosen)
+        self.worker = Worker(
+            chosen,
+            databases=lambda name: self.firestore,
+            client=BatchClient(chosen, timing, RestKeyCache(_read_key), self.batch),
+            tasks=self.queue,
+            timing=timing,
+            clock=Clock(self.clock.now, lambda: 1.0, self.clock.sleep),
+            functions=self.functions,
+        )
+        self._events: dict[tuple[str, str], str] = {}
+        for path, fields in (documents or {}).items():
+            self.hold(path, fields)
+
+    def hold(self, path: str, fields: Mapping[str, Any]) -> None:
+        """Have a document as if it had always been there: nobody is told of it."""
+        self.memory.store(self.firestore.put(path, fields).update)
+
+    async def write(self, path: str, fields: Mapping[str, Any]) -> list[Call]:
+        """Create the document, or replace it; returns the calls that Batch got of it.
+
+        Raises `TryAgainLater` where the platform would have to redeliver the event.
+        """
+        before = await self._read(path)
+        self.hold(path, fields)
+        return await self._written(path, before, await self._read(path))
+
+    async def delete(self, path: str) -> list[Call]:
+        """Delete the document; returns the calls that Batch got of it."""
+        before = await self._read(path)
+        self.memory.remove(path)
+        return await self._written(path, before, None)
+
+    async def wait_until(self, time: datetime) -> list[Call]:
+        """Let the time come, and all that waits for it; returns the calls that Batch got of it."""
+        self.clock.value = time
+        seen = len(self.batch.calls)
+        await self._run_tasks()
+        return self.batch.calls[seen:]
+
+    def told(self, user_id: str) -> list[str]:
+        """The texts that the person got, one for each push, however many apps there are."""
+        (app, *_) = self.worker.settings.batch_apps.values()
+        return [
+            call.body["message"]["body"]
+            for call in self.batch.calls
+            if call.is_accepted
+            and call.app == app
+            and user_id in call.body["recipients"].get("custom_ids", ())
+        ]
+
+    async def record(self, function: str, path: str) -> Record:
+        """The record of what the function did with the newest write of the document."""
+        entry = await self.worker.ledger.read(self._events[function, path])
+        assert entry is not None, f"{function} sent nothing for {path}"
+        return entry.record
+
+    async def _read(self, path: str) -> Document | None:
+        found = (await self.firestore.read(path)).get(path)
+        return Document(path, found.fields) if found else None
+
+    async def _written(
+        self, path: str, before: Document | None, after: Document | None
+    ) -> list[Call]:
+        seen = len(self.batch.calls)
+        for name, watched in self.functions.items():
+            params = path_params(watched.path, path)
+            if params is not None and watched.is_called_for(before, after):
+                change = Change(
+                    id=uuid.uuid4().hex,
+                    source=f"//firestore.googleapis.com/projects/{PROJECT}/databases/(default)",
+                    path=path,
+                    params=params,
+                    before=before,
+                    after=after,
+                    time=self.clock.now(),
+                    database="firestore",
+                    function=name,
+                )
+                self._events[name, path] = change.delivery_id
+                with working_with(self.worker):
+                    await watched.function(change)
+        await self._run_tasks()
+        return self.batch.calls[seen:]
+
+    async def _run_tasks(self) -> None:
+        while due := self.queue.take_due(self.clock.now()):
+            for function, data in due:
+                await self.run_task(function, data)
+
+    async def run_task(self, function: str, data: Mapping[str, str]) -> None:
+        """Call the function of a queue; raises `TryAgainLater` for a task to be redelivered."""
+        with working_with(self.worker):
+            if function == "sendlater":
+                await self.worker.resumption.resume(data["delivery"])
+            else:
+                await self.worker.chunks.send(data["delivery"], data["chunk"])
+
+
+PROJECT = "demo-batchpush"
+APPS = {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY"}
+
+
+async def _read_key() -> RestKey:
+    return RestKey("0123456789abcdef0123456789abcdef")

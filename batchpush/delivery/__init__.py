@@ -1,1 +1,1 @@
-"""From a change to a push that is sent once, with a record that says so."""
+"""Turns a change into a push, sends it once and keeps a record of it."""

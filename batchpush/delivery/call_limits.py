@@ -1,4 +1,4 @@
-"""How often a user may call a function, counted in Firestore before anything else is done."""
+"""Limits how often a user may call a function; Firestore keeps the count."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from batchpush.pushes.limits import COUNT, LIMITS, MAX_KNOWN, Limit
 
 @dataclass
 class CallLimits:
-    """`client` gives the database; it is called on first use, in the worker."""
+    """`client` returns the database; it is called on first use, in the worker."""
 
     client: Callable[[], Firestore]
-    _over: set[str] = field(default_factory=set)  # a flood need not write these counters too
+    _over: set[str] = field(default_factory=set)  # so that a flood stops writing these counters
 
     async def count(self, limits: Sequence[Limit], now: datetime) -> None:
-        """Count a call, in one write and without a read; raises `CallRefused` if it is too many."""
+        """Count a call, with one write and no read; raises `CallRefused` above a limit."""
         windows = [limit.window(now) for limit in limits]
         if not self._over.isdisjoint(name for name, _ in windows):
             raise _too_many()
@@ -31,7 +31,7 @@ class CallLimits:
                 raise _too_many()
 
     async def _counted(self, windows: Sequence[tuple[str, datetime]]) -> list[int]:
-        """How often each was counted, this time included; the write itself says so."""
+        """The new count of each window, as the write returned it."""
         try:
             database = self.client()
             results = await database.commit(

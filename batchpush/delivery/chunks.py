@@ -1,4 +1,4 @@
-"""A large audience: its chunks are records of their own, below its record, sent by tasks."""
+"""Large audiences: each chunk has its own record below the delivery's; tasks send the chunks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,7 +16,7 @@ from batchpush.pushes.push import Push
 async def prepare(
     ledger: Ledger, record: Record, push: Push, apps: Sequence[str]
 ) -> tuple[str, ...]:
-    """Write the chunks, before anybody can know of them; the names are this claimant's."""
+    """Write the chunks before the claim that refers to them; ids begin with the owner's nonce."""
 
     def chunks() -> Iterator[Record]:
         for number, calls in groupby(push.calls(apps), key=lambda call: call.chunk):
@@ -30,12 +30,12 @@ async def prepare(
 
 @dataclass
 class Chunks:
-    """Sends one chunk of a large audience, and settles the delivery after its last one."""
+    """Sends one chunk at a time, and settles the delivery after the last one."""
 
     sender: Sender
 
     async def send(self, delivery: str, chunk: str) -> None:
-        """Raises `TryAgainLater` when the task is to be redelivered."""
+        """Raises `TryAgainLater` to have the task redelivered."""
         of_chunks = self.sender.of_chunks(delivery)
         entry = await of_chunks.ledger.read(chunk)
         if entry is None:
@@ -48,7 +48,7 @@ class Chunks:
             await self._conclude(delivery)
 
     async def _conclude(self, delivery: str) -> None:
-        """Settle a large audience whose chunks are settled; whoever sees it first does it."""
+        """Settle the delivery once all its chunks are; the first worker to notice does it."""
         ledger = self.sender.ledger
         entry = await ledger.read(delivery)
         if entry is None or entry.record.is_settled:

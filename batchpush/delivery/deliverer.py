@@ -1,8 +1,8 @@
-"""The delivery of a push, on one screen.
+"""How a push is delivered, on one screen.
 
 change ──> plan ──> claim ──> send: calls, all at once ──> record
              ^        │
-             └─ wait <┘  for the end of quiet hours, or of a burst
+             └─ wait <┘  for the end of quiet hours, or of a coalescing window
 """
 
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ from batchpush.events.change import Change
 from batchpush.google.firestore import WriteConflict
 from batchpush.timing import Clock
 
-MAX_CLAIMS = 10  # of a push to whose burst others add at the same time
+MAX_CLAIMS = 10  # of one push, while others join its burst at the same time
 
 
 @dataclass
 class Deliverer:
-    """Delivers the push of a change, once; whatever happens to it is in its record."""
+    """Delivers the push of a change once; the delivery record says what happened."""
 
     planner: Planner
     ledger: Ledger
@@ -34,9 +34,9 @@ class Deliverer:
     async def deliver(
         self, change: Change, handler: PushHandler, report_to: str | None = None
     ) -> None:
-        """Raises `TryAgainLater` when the event is to be redelivered.
+        """Raises `TryAgainLater` to have the event redelivered.
 
-        Raises `WriteConflict` for what waited, where somebody else resumed it or added to it.
+        Raises `WriteConflict` if the change waited and another worker resumed or extended it.
         """
         for _ in range(MAX_CLAIMS):
             planned = await self.planner.plan(change, handler, report_to)
@@ -55,12 +55,12 @@ class Deliverer:
             else:
                 await self.sender.resume(entry)
             return
-        raise EventTurnedAway("others add to its burst all the time")
+        raise EventTurnedAway("other pushes keep joining its burst")
 
     def _turn_away(self, record: Record) -> None:
-        """Have an event redelivered, at no cost, while Batch seems to be down for all its apps.
+        """Have the event redelivered, at no cost, while Batch seems down for all of its apps.
 
-        For some hours only: the platform gives up after a day, and by then there is a record.
+        Only for some hours: the platform gives up after a day, and a record must exist by then.
         """
         now = self.clock.now()
         apps = {call.app for call in record.calls if call.is_pending}
@@ -68,7 +68,7 @@ class Deliverer:
             raise EventTurnedAway("Batch does not answer")
 
     async def _claim(self, planned: Plan, change: Change) -> Entry:
-        """Claim what is planned; what Firestore will never store becomes a record that says so."""
+        """Claim the plan; if Firestore will never store it, claim a record that says so."""
         try:
             return await self._claimed(planned, change)
         except LedgerRefused as error:

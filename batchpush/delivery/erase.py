@@ -1,6 +1,6 @@
-"""Who a person is to Batch, and everything that names them, with and without them.
+"""Finds the ids that Batch has for a person, and removes them from everything stored.
 
-What is done to each record is decided in `erasure`.
+`erasure` decides what happens to each record.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -26,14 +26,14 @@ from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, LookUp
 from batchpush.google.firestore import Stored, WriteConflict
 from batchpush.timing import Clock
 
-MEANWHILE = "somebody else changed it meanwhile: run this again"
-NEWER = "a newer version wrote it, which has to erase it"
-WHICH_HAS_IDS = "which says what else Batch knows them by: name that with --batch-id"
+MEANWHILE = "it changed in the meantime: run this again"
+NEWER = "a newer version wrote it and must erase it"
+WHICH_HAS_IDS = "which lists their other ids at Batch: pass those with --batch-id"
 
 
 @dataclass(frozen=True)
 class Erased:
-    """A record, or the path of a document: what was done to it, and what has to wait."""
+    """What was done to a record or to the document at a path, and what has to wait."""
 
     what: Record | str
     done: Sequence[str] = ()
@@ -46,14 +46,14 @@ class Eraser:
     settings: Settings
     clock: Clock
 
-    # Who they are
+    # Finding the person
 
     async def person_of(
         self, user_id: str, batch_ids: Collection[str], tell: Callable[[str], None]
     ) -> Person:
-        """The person by every id that their profiles and `batch_ids` have.
+        """The person, with every id in their profiles and in `batch_ids`.
 
-        `tell` is told what the operator may have to add. Raises `LookUpFailed`.
+        `tell` receives hints about ids that the operator may have to add. Raises `LookUpFailed`.
         """
         of_profiles: set[str] = set()
         is_found = False
@@ -73,13 +73,13 @@ class Eraser:
             of_profiles |= ids - taken.keys()
             for each in taken:
                 whose = f"users/{user_id} names {each}, who is another user"
-                tell(f"{whose}: if not, --batch-id {each}")
+                tell(f"{whose}; if they are the same person, add --batch-id {each}")
         if not is_found and not batch_ids:
             tell(f"there is no users/{user_id}, {WHICH_HAS_IDS}")
         return Person.of(user_id, *batch_ids, profile=of_profiles)
 
     async def _databases(self) -> list[tuple[str, LookUp]]:
-        """Where a profile can be; of the Realtime Databases, those that records came from."""
+        """The databases that may hold a profile: Firestore, and those that records came from."""
         firestore = FirestoreLookUp(self.ledger.firestore)
         found: list[tuple[str, LookUp]] = [("Firestore", firestore)]
         if "database" in self.settings.sources:
@@ -88,12 +88,11 @@ class Eraser:
                     found.append((source.rpartition("/")[2], DatabaseLookUp(source)))
         return found
 
-    # What names them
+    # Erasing
 
     async def erase(self, person: Person, dry_run: bool) -> AsyncIterator[Erased]:
-        """Everything that names the person, without them; a dry run only says what that takes."""
-        # All are found before the first is changed: a stream must not wait for what is done
-        # with it.
+        """Remove the person from everything that names them; a dry run only reports."""
+        # Find everything before changing anything: a stream must not wait for its consumer.
         found = [
             (each.ledger, each.stored.path, each.record is not None)
             async for each in self.ledger.everything()
@@ -134,10 +133,10 @@ class Eraser:
 
 
 async def _profiles(look_up: LookUp, ids: Collection[str]) -> dict[str, Document]:
-    """The profiles of those ids that are user ids; anybody can write any id into their own."""
+    """The profiles of the ids that belong to users: anyone can write any id into their profile."""
     found: dict[str, Document] = {}
     for each in sorted(ids):
-        with suppress(InvalidDocument):  # what can be no key in a Realtime Database
+        with suppress(InvalidDocument):  # the id cannot be a key in a Realtime Database
             if is_document_id(each):
                 profile = await look_up(f"users/{each}")
                 found |= {each: profile} if profile is not None else {}

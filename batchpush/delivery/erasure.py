@@ -1,4 +1,4 @@
-"""A person's ids in what is stored, and the same without them. Pure."""
+"""Finds a person's ids in stored data, and removes them. Pure."""
 
 import json
 import re
@@ -15,24 +15,24 @@ from batchpush.delivery.record import ERASED, Record, State, state_of
 from batchpush.delivery.waiting import name_of
 from batchpush.pushes.push import ID_LISTS
 
-NOBODY = "(erased)"  # in the place of a person's id
+NOBODY = "(erased)"  # replaces a person's id
 
-# Hashes, nonces, days, and names from the code and the settings: no id of a person gets there.
+# Hashes, nonces, days, and names from the code and the settings: these never hold a person's id.
 OURS = frozenset(
     {"id", "function", "owner", "burst", "chunks", "later", "bodies_until"}  # of a record
     | {"app"}  # of a call
 )
 
-LONG = 16  # characters of an id that stands for nothing else, as Firebase's and Batch's own do
-CALLABLE = "//firebase.callable/"  # how the source of a call begins; then function and caller
+LONG = 16  # characters; an id this long means nothing else, like Firebase's and Batch's own
+CALLABLE = "//firebase.callable/"  # starts the source of a callable request: then function, caller
 
 
 @dataclass(frozen=True)
 class Person:
-    """Everything that one person is called: the user id, and the ids that Batch has of them.
+    """Every id of one person: the user id, and the ids that Batch has for them.
 
-    Their profile is theirs to write, and what it holds may be anything's name. So of its words,
-    such as `messages`, no more is looked for than recipients, ids in paths, and what sentences say.
+    People write their own profile, so its ids may be ordinary words such as `messages`. Those words
+    are searched for only among recipients, among ids in paths, and in sentences.
     """
 
     named: frozenset[str]  # by the operator
@@ -48,7 +48,7 @@ class Person:
 
     @cached_property
     def distinct(self) -> frozenset[str]:
-        """Without the words of the profile, which have no digit and are no mail address."""
+        """The ids without the profile's ordinary words: those with no digit and no @."""
         return self.named | {each for each in self.profile if re.search(r"[\d@]", each)}
 
     @cached_property
@@ -56,35 +56,35 @@ class Person:
         return Person(self.distinct)
 
     def out_of(self, text: str) -> str:
-        """A text without the ids: an address that holds one in percent-encoding is decoded."""
+        """The text without the ids; it is decoded if an id is percent-encoded in it."""
         scrubbed = self._in_texts.sub(NOBODY, text)
         decoded = _decoded(scrubbed)
         return self._in_texts.sub(NOBODY, decoded) if self._in_texts.search(decoded) else scrubbed
 
     def out_of_path(self, path: str) -> str:
-        """The path without the ids of documents that are the person's; collections stay."""
+        """The path with the person's ids replaced; names of collections stay."""
         segments = path.split("/")
-        # In Firestore every second segment is an id, and there is an even number of them.
+        # A Firestore path has an even number of segments, and every second one is an id.
         step = 1 if len(segments) % 2 else 2
         segments[1::step] = map(self.out_of_id, segments[1::step])
         return "/".join(segments)
 
     def out_of_id(self, text: str) -> str:
-        """`ann` is not in `ann-marie`, but an id that is long is in one that is made with it."""
+        """`ann` is not part of `ann-marie`, but a long id is found inside a composed one."""
         return NOBODY if {text, _decoded(text)} & self.ids else self._long.sub(NOBODY, text)
 
     def is_in_path(self, path: str | None) -> bool:
         return path is not None and self.out_of_path(path) != path
 
     def is_in_words(self, text: str) -> bool:
-        """`ann` is in `friend-request-ann`, and too often rather than not in `ann-marie`."""
+        """Whether the text has an id as a word: better one match too many, `ann` in `ann-marie`."""
         return bool(self._in_words.search(text) or self._in_words.search(_decoded(text)))
 
     @cached_property
     def _in_texts(self) -> re.Pattern[str]:
-        """Where an id stands for itself: between the marks of paths, links, quotes and JSON.
+        """Matches an id that stands alone: between delimiters of paths, links, quotes and JSON.
 
-        Also between blanks, unless sentences have such words and numbers of their own.
+        Also between spaces, unless it looks like an ordinary word or number.
         """
         return _any_of(chain.from_iterable(map(_standing_alone, self.ids)))
 
@@ -92,7 +92,7 @@ class Person:
         return self._in_words.sub(NOBODY, text)
 
     def is_unmistakably_in(self, text: str) -> bool:
-        """Only of ids that are so long that nothing else is called so."""
+        """Considers only ids so long that they cannot mean anything else."""
         return bool(self._long.search(text) or self._long.search(_decoded(text)))
 
     @cached_property
@@ -108,7 +108,7 @@ def _any_of(patterns: Iterator[str]) -> re.Pattern[str]:
     return re.compile("|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)")
 
 
-# What may follow an id that stands alone; last, the time in the event of a cart.
+# What may follow an id that stands alone; the last alternative is the time in a cart's event id.
 AFTER = r"""(?=\Z|[\s/'"`\\:,;?&#)\]}>|]|\.(?:\s|\Z)|@\d{4}-\d\d-\d\dT)"""
 
 
@@ -128,20 +128,20 @@ def _as_word(identifier: str) -> str:
 
 
 def _forms(identifier: str) -> str:
-    """An id as it is, and as JSON texts have it."""
+    """A pattern for the id, raw or escaped as in JSON."""
     in_json = (json.dumps(identifier, ensure_ascii=each)[1:-1] for each in (False, True))
     return "(?:" + "|".join(map(re.escape, dict.fromkeys((identifier, *in_json)))) + ")"
 
 
 def _decoded(text: str) -> str:
-    """Without percent-encoding, also where an address was encoded into another."""
+    """Remove percent-encoding, including that of an address encoded inside another."""
     for _ in range(3):
         text = unquote(text)
     return text
 
 
 def profile_ids(profile: Mapping[str, Any]) -> set[str]:
-    """The ids that a profile has for Batch, in whatever form it has them."""
+    """The ids for Batch in a profile, whatever shape they are stored in."""
     return {each for each in strings(profile.get("batch")) if each.strip()}
 
 
@@ -155,9 +155,9 @@ def _person(person: Person | str) -> Person:
 
 @dataclass(frozen=True)
 class Erasure:
-    """A record without a person's ids: what that takes, and what has to wait.
+    """A record without a person's ids, what was done to it, and what has to wait.
 
-    `summary` is the path of a summary in Firestore that names them, to be deleted with it.
+    `summary` is the path of a summary in Firestore that names the person and must be deleted.
     """
 
     record: Record
@@ -167,14 +167,14 @@ class Erasure:
 
 
 def without(person: Person | str, record: Record, now: datetime) -> Erasure:
-    """The record as it may be without the person, or without a user id.
+    """Erase the person, or a user id, from the record as far as possible now.
 
-    What is still to be sent keeps all that makes the push, but does not go to them; what they
-    wrote themselves is not sent any more.
+    A push still to be sent keeps its content but no longer goes to them. A push that they caused is
+    no longer sent.
     """
     person = _person(person)
     if record.state is State.CLAIMED and not record.is_free(now):
-        return Erasure(record, left="somebody is sending it: run this again in a minute")
+        return Erasure(record, left="it is being sent: run this again in a minute")
     changed = record
     done: list[str] = []
     if _is_only_theirs(person, record):
@@ -188,20 +188,20 @@ def without(person: Person | str, record: Record, now: datetime) -> Erasure:
         done += more
     left = None
     if names(changed, person):
-        left = "the id is in what is still to be sent: run this again once it is settled"
+        left = "the id is in a push still to be sent: run this again once it is settled"
     if not done:
         return Erasure(record, left=left)
-    # A new owner: whoever held the record must not take this write for their own.
+    # A new owner: the previous one must not mistake this write for its own.
     owner = secrets.token_hex(8)
     fresh = replace(changed, owner=owner, revision=record.revision + 1, updated_at=now)
     return Erasure(fresh, done, left, _summary_of(record, changed))
 
 
 def _is_only_theirs(person: Person, record: Record) -> bool:
-    """Whether it is still to be sent, and tells of nothing but what the person wrote.
+    """Whether it is still to be sent, and is only about what the person wrote.
 
-    A push that has waited may tell what others wrote too. It is made when the wait is over, and
-    not of documents that are deleted by then.
+    A push that waited may also be about what others wrote. It is composed when the wait is over,
+    without documents deleted by then.
     """
     if record.is_settled or not _is_sender(person, record):
         return False
@@ -211,26 +211,26 @@ def _is_only_theirs(person: Person, record: Record) -> bool:
 
 
 def _is_sender(person: Person, record: Record) -> bool:
-    """A sender is a user, and no profile makes one of somebody else."""
+    """Compare only ids the operator named: a profile must not claim to be another sender."""
     return not person.named.isdisjoint({_caller(record.source), record.sender})
 
 
 def _caller(source: str) -> str | None:
-    """Who called a callable function; None for any other source."""
+    """The caller of a callable function; None for any other source."""
     function_and_caller = source.removeprefix(CALLABLE).rpartition("/databases/")[0]
     return function_and_caller.partition("/")[2] if source.startswith(CALLABLE) else None
 
 
 def _refused(record: Record) -> tuple[Record, list[str]]:
-    """An unsettled record whose sender is no more."""
+    """An unsettled record after its sender was erased."""
     calls = tuple(call.refused(ERASED) if call.is_pending else call for call in record.calls)
     state = state_of(calls) if calls else State.REFUSED
     changed = replace(record, state=state, calls=calls, not_before=None, lease_until=None)
-    return replace(changed, reason=ERASED), ["refused, since they are its sender"]
+    return replace(changed, reason=ERASED), ["refused: they are its sender"]
 
 
 def _unaddressed(person: Person, record: Record) -> tuple[Record, list[str]]:
-    """An unsettled record whose pushes do not go to the person."""
+    """An unsettled record without the person among its recipients."""
     bodies = [_without_recipient(person, body) for body in record.bodies]
     calls = [
         call.refused(ERASED) if call.is_pending and not _has_recipients(bodies[call.body]) else call
@@ -242,7 +242,7 @@ def _unaddressed(person: Person, record: Record) -> tuple[Record, list[str]]:
         for number, body in enumerate(record.bodies)
         if number not in needed and body_names(body, person)
     }
-    done = ["taken out of the recipients"] if tuple(bodies) != record.bodies else []
+    done = ["removed from the recipients"] if tuple(bodies) != record.bodies else []
     done += [f"body {number} dropped" for number in sorted(dropped)]
     bodies = ["" if number in dropped else body for number, body in enumerate(bodies)]
     done += [
@@ -257,11 +257,11 @@ def _unaddressed(person: Person, record: Record) -> tuple[Record, list[str]]:
 
 
 def _not_waited_for(person: Person, record: Record) -> tuple[Record, list[str]]:
-    """A record that waits, but not to tell the person, nor of their documents."""
+    """A waiting record without the person among its recipients, and without their documents."""
     (body,) = record.bodies
     content = _pruned(json.loads(body), person.ids.__contains__)
     about = tuple(path for path in record.about if not person.is_in_path(path))
-    done = ["taken out of the recipients"] if content != json.loads(body) else []
+    done = ["removed from the recipients"] if content != json.loads(body) else []
     done += ["documents dropped"] if about != record.about else []
     if not done:
         return record, done
@@ -272,7 +272,7 @@ def _not_waited_for(person: Person, record: Record) -> tuple[Record, list[str]]:
 
 
 def _emptied(person: Person, record: Record) -> tuple[Record, list[str]]:
-    """A settled record which names the person no more; what was about them cannot be replayed."""
+    """A settled record that no longer names the person; without bodies if it was about them."""
     nameless = _nameless(person, record)
     done = []
     if _is_about(person, record) and any(record.bodies):
@@ -284,13 +284,13 @@ def _emptied(person: Person, record: Record) -> tuple[Record, list[str]]:
 
 
 def names(record: Record, person: Person | str) -> bool:
-    """Whether one of the person's ids stands in the record."""
+    """Whether the record holds one of the person's ids."""
     person = _person(person)
     return _is_about(person, record) or _nameless(person, record) != record
 
 
 def _is_about(person: Person, record: Record) -> bool:
-    """Whether it is theirs, or names them by more than a sentence of what went wrong."""
+    """Whether the record is theirs, or names them anywhere but in an error text."""
     is_waiting = record.state is State.WAITING
     return (
         _is_sender(person, record)
@@ -304,7 +304,7 @@ def _is_about(person: Person, record: Record) -> bool:
 
 
 def _is_reported_to(person: Person, record: Record) -> bool:
-    """Whether they are in the path of the summary, of which we add the end to the document's."""
+    """Whether the summary's path names them; not if it only extends the document's path."""
     path = record.report_to
     return bool(path) and not _is_below(path, record.document) and person.is_in_path(path)
 
@@ -314,7 +314,7 @@ def _is_below(path: str | None, document: str) -> bool:
 
 
 def _nameless(person: Person, record: Record) -> Record:
-    """The record without the ids, wherever a text can hold one; its bodies are another matter."""
+    """The record without the ids in any of its texts; the bodies are handled elsewhere."""
     changes = {
         each.name: _mapped(getattr(record, each.name), person.out_of)
         for each in fields(record)
@@ -341,12 +341,12 @@ def _nameless(person: Person, record: Record) -> Record:
 
 
 def _group_without(person: Person, group_id: str | None) -> str | None:
-    """None in the place of a name, since results are asked for by it."""
+    """The group id, or None if it names the person: a changed one would request other results."""
     return None if group_id and person.without_words.out_of(group_id) != group_id else group_id
 
 
 def _out_of_source(person: Person, source: str) -> str:
-    """Only the caller of a callable function is in a source."""
+    """The source without the person, who can only be the caller of a callable function."""
     caller = _caller(source)
     if caller is None:
         return source
@@ -355,7 +355,7 @@ def _out_of_source(person: Person, source: str) -> str:
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """A value with all of its texts changed, but for those of ours."""
+    """The value with every text changed, except in the fields of `OURS`."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, tuple | list):
@@ -369,7 +369,7 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _summary_of(record: Record, changed: Record) -> str | None:
-    """Where Firestore has a summary that names the person; one below a document outlives it."""
+    """The path of a summary in Firestore that names the person; it outlives its document."""
     is_other = changed.report_to is None or changed.summary() != record.summary()
     return record.report_to if record.is_in_firestore and changed.is_settled and is_other else None
 
@@ -378,10 +378,10 @@ def _summary_of(record: Record, changed: Record) -> str | None:
 
 
 def body_names(body: str, person: Person | str) -> bool:
-    """Whether the person is a recipient, or is named by anything but the words of the message.
+    """Whether the person is a recipient, or is named anywhere but in the words of the message.
 
-    `ann` is found in `myapp://users/ann` and in `friend-request-ann`, also percent-encoded, and
-    too often rather than not: in `friend-request-ann-marie` as well.
+    `ann` is found in `myapp://users/ann` and in `friend-request-ann`, percent-encoded or not. It
+    errs on the side of a match: `friend-request-ann-marie` has one, too.
     """
     person = _person(person)
     content = json.loads(body or "{}")
@@ -389,13 +389,13 @@ def body_names(body: str, person: Person | str) -> bool:
         return True
     if any(map(person.is_unmistakably_in, strings(content, keys=True))):
         return True
-    content.pop("group_id", None)  # the handler's own word
+    content.pop("group_id", None)  # the handler chose it
     message = strings(content.pop("message", None))
     return not person.distinct.isdisjoint(message) or any(map(person.is_in_words, strings(content)))
 
 
 def strings(value: Any, keys: bool = False) -> Iterator[str]:
-    """Every string in a JSON value, also in the JSON of a string; the names in maps on request."""
+    """Every string in a JSON value and in JSON nested in its strings; `keys` includes map keys."""
     if isinstance(value, str):
         yield value
         yield from strings(_of_json(value), keys)
@@ -407,7 +407,7 @@ def strings(value: Any, keys: bool = False) -> Iterator[str]:
 
 
 def _of_json(text: str) -> Any:
-    """What a text holds that is JSON itself, such as a custom payload."""
+    """The value of a text that is JSON itself, such as a custom payload."""
     try:
         return json.loads(text) if text.startswith(("{", "[")) else None
     except (ValueError, RecursionError):
@@ -433,7 +433,7 @@ def _is_waited_for(person: Person, body: str) -> bool:
 
 
 def _pruned(value: Any, is_out: Callable[[str], bool]) -> Any:
-    """A JSON value without some strings in its lists; a list that they leave empty goes too."""
+    """The JSON value without some strings in its lists, and without lists that become empty."""
     if isinstance(value, list):
         return [
             _pruned(each, is_out) for each in value if not isinstance(each, str) or not is_out(each)
@@ -452,7 +452,7 @@ def _json(content: Any) -> str:
 
 
 def burst_without(person: Person, burst: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a burst that change: the person's windows and their documents are not in it."""
+    """The fields of a burst that change when the person's windows and documents are removed."""
     hidden = {name_of(id_list, each) for id_list in ID_LISTS for each in person.ids}
     changed = {name: _pruned(value, person.is_in_path) for name, value in burst.items()}
     windows = burst.get("windows", {})

@@ -1,7 +1,7 @@
-"""The delivery record in Firestore: claimed by a create, changed under a fence.
+"""The delivery record in Firestore: created to claim, updated with a precondition.
 
-Two writes and no read when all goes well, and no transactions: `create()` has one winner, and so
-has an update that names the version it was made from.
+The normal case takes two writes, no read and no transaction: only one `create()` succeeds, and so
+does only one update that names the version it started from.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,21 +29,21 @@ from batchpush.google.protocol.firestore_pb2 import Write, WriteResult
 from batchpush.logs import log
 from batchpush.pushes.limits import Counter
 
-INLINE = 920_000  # bytes of bodies in one record; Firestore takes 1 MiB per document
-COMMIT = 3_000_000  # bytes of records in one commit; the emulator takes 4 MiB, Firestore 10
-PAGE = 50  # records in one answer, with their bodies; the largest are almost 1 MiB
-SOURCES_PAGE = 1000  # records in one answer that holds nothing else of them
-CHUNKS = "batch_delivery_chunks"  # the subcollection of a large audience's records
-BURSTS = "batch_bursts"  # the collection of the bursts
-KEEP_BURST = timedelta(days=1)  # after its last window has ended
-BODIES_UNTIL = "bodies_until"  # the field that says how long the bodies are kept
+INLINE = 920_000  # bytes of bodies in one record; Firestore allows 1 MiB per document
+COMMIT = 3_000_000  # bytes of records in one commit; the emulator allows 4 MiB, Firestore 10
+PAGE = 50  # records per response, with their bodies; the largest are almost 1 MiB
+SOURCES_PAGE = 1000  # records per response that holds only their source
+CHUNKS = "batch_delivery_chunks"  # the subcollection with the chunks of a large audience
+BURSTS = "batch_bursts"  # the collection of bursts
+KEEP_BURST = timedelta(days=1)  # after its last window ends
+BODIES_UNTIL = "bodies_until"  # the field with the day until which the bodies are kept
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A record as it is stored; `version` is Firestore's update time of it.
+    """A record as stored; `version` is its update time in Firestore.
 
-    `counted` are the numbers of each counter, with the push that was claimed.
+    `counted` holds the numbers of each counter, including the claimed push.
     """
 
     record: Record
@@ -53,14 +53,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Found:
-    """A record or a chunk as it was found, and the ledger that it is in."""
+    """A stored record or chunk, and the ledger that holds it."""
 
     ledger: "Ledger"
     stored: Stored
 
     @property
     def record(self) -> Record | None:
-        """None for one that this version cannot read."""
+        """None if this version cannot read it."""
         try:
             return _from_document(self.stored.id, self.stored.fields)
         except UnreadableRecord:
@@ -68,9 +68,7 @@ class Found:
 
 
 class Ledger:
-    """Raises `LedgerUnavailable` when Firestore does not do what it is asked, and
-    `LedgerRefused` when it never will.
-    """
+    """Raises `LedgerUnavailable` when Firestore fails, `LedgerRefused` when it always would."""
 
     def __init__(self, client: Callable[[], Firestore], collection: str) -> None:
         """`client` gives the database; it is called on first use, in the worker."""
@@ -88,11 +86,11 @@ class Ledger:
         burst: StoredBurst | None = None,
         counters: Sequence[Counter] = (),
     ) -> Entry:
-        """Create the record, or return the one that is there already.
+        """Create the record, or return the existing one.
 
-        The entry is ours if its owner is: also when the client repeated a create whose answer
-        it had lost. Records that wait are created with it, the push is counted, and the burst
-        becomes what it is given as; raises `WriteConflict` where that was changed since.
+        The claim is ours if the returned record has our owner, even if the client repeated a create
+        after losing its response. The same commit creates the waiting records, counts the push and
+        writes the burst; raises `WriteConflict` if the burst has changed since it was read.
         """
         writes = chain(
             map(self._create, (record, *later)),
@@ -106,13 +104,13 @@ class Ledger:
             if found is None and burst:
                 raise _conflict(f"{BURSTS}/{burst.id}") from None
             if found is None:
-                raise LedgerUnavailable("the record was there and is gone") from None
+                raise LedgerUnavailable("the record existed and disappeared") from None
             return found
         counted = results[len(results) - len(counters) :]
         return Entry(record, results[0].update_time, tuple(map(_numbers, counted)))
 
     async def prepare(self, records: Iterable[Record]) -> list[str]:
-        """Write records that nobody knows of yet, in a few commits; returns their ids."""
+        """Write records that nothing refers to yet, in a few commits; returns their ids."""
         ids: list[str] = []
         pending: list[Record] = []
         size = 0
@@ -134,9 +132,9 @@ class Ledger:
         later: Iterable[Record] = (),
         burst: StoredBurst | None = None,
     ) -> Entry:
-        """Write a later revision of the entry's record; `WriteConflict` if it was changed since.
+        """Write a new revision of the record; raises `WriteConflict` if it has changed since.
 
-        `later` and `burst` are as in `claim`; the error names the document that was in the way.
+        `later` and `burst` are as in `claim`; the error names the document that conflicted.
         """
         writes = chain(
             self._update(entry, record), map(self._create, later), self._beside(record, burst)
@@ -153,9 +151,9 @@ class Ledger:
         return Entry(record, results[0].update_time)
 
     async def settle(self, entry: Entry, record: Record) -> Entry:
-        """Write what became of a delivery, in fewer words if Firestore does not store them all.
+        """Write the outcome of a delivery, without problem texts if Firestore refuses those.
 
-        What Batch accepted has to be on record, or it is sent again. Raises as `change`.
+        What Batch accepted must be recorded, or it would be sent again. Raises like `change`.
         """
         try:
             return await self.change(entry, record)
@@ -164,10 +162,9 @@ class Ledger:
             return await self.change(entry, record.without_problems())
 
     async def erase(self, entry: Entry, record: Record, summary: str | None = None) -> None:
-        """Write a later revision with fewer bodies; raises `WriteConflict` if it was changed since.
+        """Write an erased revision; raises `WriteConflict` if the record has changed since.
 
-        Nothing is reported: the path of the document may be what was erased. A `summary` at this
-        path is deleted.
+        Writes no summary: the document's path may be what was erased. Deletes the one at `summary`.
         """
         deletes = (self.firestore.delete(each) for each in (summary,) if each)
         await self._commit(chain(self._update(entry, record), deletes))
@@ -177,7 +174,7 @@ class Ledger:
         with translated():
             return await self.firestore.commit(list(writes))
 
-    # What is written in one commit
+    # The writes of one commit
 
     def _create(self, record: Record) -> Write:
         return self.firestore.create(self._path(record.id), _to_document(record))
@@ -204,12 +201,12 @@ class Ledger:
     # Reads
 
     async def read(self, record_id: str) -> Entry | None:
-        """The record with its bodies."""
+        """The record with its bodies; None if there is no such record."""
         stored = await self._read(self._path(record_id))
         return Entry(_from_document(stored.id, stored.fields), stored.version) if stored else None
 
     async def read_burst(self, burst_id: str) -> StoredBurst:
-        """The burst; an empty one where there is none yet."""
+        """The burst; an empty one if none is stored yet."""
         stored = await self._read(f"{BURSTS}/{burst_id}")
         if stored is None:
             return StoredBurst(burst_id, Burst(), None)
@@ -221,13 +218,13 @@ class Ledger:
         return {stored.id: _state_in(stored.id, stored.fields) for stored in found}
 
     async def unsettled(self, after: str, limit: int) -> list[str]:
-        """Ids of records in CLAIMED or RETRY, in the order of their ids, from `after` on."""
+        """Ids of records in CLAIMED or RETRY that sort after `after`, in order."""
         where = ("state", IN, [State.CLAIMED.value, State.RETRY.value])
         query = Query(self.collection, where, begins_at=after, itself=False, limit=limit)
         return [stored.id for stored in await self._find(query)]
 
     async def overdue(self, before: datetime) -> AsyncIterator[str]:
-        """Ids of records whose wait was to end before this time; the first ones first."""
+        """Ids of records whose wait should have ended before this time, the oldest first."""
         where = ("not_before", LESS_THAN, before)
         query = Query(
             self.collection, where, order_by="not_before", fields=("not_before",), limit=PAGE
@@ -236,13 +233,13 @@ class Ledger:
             yield stored.id
 
     async def beginning_with(self, beginning: str, limit: int) -> list[str]:
-        """Ids that begin so."""
+        """Ids with this prefix."""
         query = Query(self.collection, begins_at=beginning, limit=limit)
         found = [stored.id for stored in await self._find(query)]
         return [each for each in found if each.startswith(beginning)]
 
     async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
-        """Every record in one of the states that can be read, in the order of their ids."""
+        """Every readable record in one of the states, sorted by id."""
         where = ("state", IN, [state.value for state in states])
         async for stored in self._all(Query(self.collection, where, limit=PAGE, fields=())):
             try:
@@ -251,11 +248,11 @@ class Ledger:
                 log("ERROR", "record.unreadable", error=error)
 
     async def with_old_bodies(self, today: date, limit: int) -> list[Stored]:
-        """Records whose bodies were to be kept until before today."""
+        """Records whose bodies should no longer be kept."""
         return await self._with_old_bodies(Query(self.collection), today, limit)
 
     async def chunks_with_old_bodies(self, today: date, limit: int) -> list[Stored]:
-        """The same of the chunks of large audiences, whichever record they are below."""
+        """The same for chunks, below any record."""
         return await self._with_old_bodies(Query(CHUNKS, everywhere=True), today, limit)
 
     async def _with_old_bodies(self, query: Query, today: date, limit: int) -> list[Stored]:
@@ -263,12 +260,12 @@ class Ledger:
         return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
 
     async def drop_bodies(self, found: Iterable[Stored]) -> None:
-        """Delete the bodies of these records; raises `WriteConflict` if one was changed since."""
+        """Delete the bodies of these records; raises `WriteConflict` if one has changed since."""
         gone = {"bodies": DELETE_FIELD, BODIES_UNTIL: DELETE_FIELD}
         await self._commit([self.firestore.update(each.path, gone, each.version) for each in found])
 
     async def everything(self) -> AsyncIterator[Found]:
-        """Every record, and every chunk of a large audience, also of one that nobody claimed."""
+        """Every record and every chunk, including chunks whose delivery was never claimed."""
         for query in (Query(self.collection), Query(CHUNKS, everywhere=True)):
             async for stored in self._all(replace(query, fields=(), limit=PAGE)):
                 folder = stored.path.rpartition("/")[0]
@@ -276,7 +273,7 @@ class Ledger:
                     yield Found(Ledger(self.client, folder), stored)
 
     async def sources(self) -> set[str]:
-        """Where the events of the records came from."""
+        """The distinct event sources of all records."""
         query = Query(self.collection, fields=("source",), limit=SOURCES_PAGE)
         return {stored.fields.get("source", "") async for stored in self._all(query)}
 
@@ -284,11 +281,11 @@ class Ledger:
         return self._all(Query(BURSTS, fields=(), limit=PAGE))
 
     async def rewrite(self, stored: Stored, changes: Mapping[str, Any]) -> None:
-        """Write some fields of what was found; raises `WriteConflict` if it was changed since."""
+        """Write some fields; raises `WriteConflict` if the document has changed since."""
         await self._commit([self.firestore.update(stored.path, changes, stored.version)])
 
     async def _all(self, query: Query) -> AsyncIterator[Stored]:
-        """All that a query finds, page by page; it has a limit."""
+        """Everything that the query finds, page by page; its limit is the page size."""
         while True:
             page = await self._find(query)
             for stored in page:
@@ -314,7 +311,7 @@ class Ledger:
 
 
 def _conflict(path: str) -> WriteConflict:
-    return WriteConflict(f"{path} was written by somebody else", path)
+    return WriteConflict(f"{path} was changed by another writer", path)
 
 
 def _numbers(result: WriteResult) -> list[int]:
@@ -338,7 +335,7 @@ def _to_document(record: Record) -> dict[str, Any]:
 
 
 def _changes(before: Record, after: Record) -> dict[str, Any]:
-    """The fields that a later revision has to write."""
+    """The fields that differ between two revisions, as an update."""
     return {
         name: DELETE_FIELD
         if value == default
@@ -359,7 +356,7 @@ def _from_call(call: CallRecord) -> dict[str, Any]:
     return kept | {"state": call.state.value}
 
 
-# How the fields are stored that are not stored as they are.
+# How to convert the fields that are not stored as they are.
 STORED_AS: Mapping[str, Callable[[Any], Any]] = {
     "calls": lambda calls: [_from_call(call) for call in calls],
     "state": lambda state: state.value,
@@ -368,7 +365,7 @@ STORED_AS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _from_document(record_id: str, document: dict[str, Any]) -> Record:
-    """Raises `UnreadableRecord` for what a newer version wrote, and for what is no record."""
+    """Raises `UnreadableRecord` if a newer version wrote it, or if it is not a record."""
     if (found := document.get("format", FORMAT)) != FORMAT:
         raise UnreadableRecord(f"record {record_id} has the format {found}, not {FORMAT}")
     try:
@@ -387,7 +384,7 @@ def _state_in(record_id: str, document: Mapping[str, Any]) -> State:
     try:
         return State(document.get("state"))
     except ValueError:
-        raise UnreadableRecord(f"record {record_id} has a state that is not known") from None
+        raise UnreadableRecord(f"record {record_id} has an unknown state") from None
 
 
 def _to_call(call: Mapping[str, Any]) -> CallRecord:
@@ -417,7 +414,7 @@ def _to_burst(document: dict[str, Any]) -> Burst:
 
 
 def _to_joined(stored: Any) -> Joined:
-    """The first version stored a list of paths, all of them."""
+    """The first version stored a list of all paths."""
     if isinstance(stored, list):
         return Joined(len(stored), tuple(stored)).with_newest(MAX_ABOUT)
     return Joined(stored["count"], tuple(stored["newest"]))

@@ -1,7 +1,7 @@
-"""What a delivery claims. Pure.
+"""Decides what a delivery claims. Pure.
 
-A push becomes one record with the calls of those who are told now, and a record for each part of
-its recipients that has to wait.
+A push becomes one record with the calls to send now, and one record for each part of its
+recipients that has to wait.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,16 +22,16 @@ from batchpush.delivery.waiting import (
 from batchpush.pushes.limits import Counter, Over
 from batchpush.pushes.push import MAX_RECIPIENTS, Call, Push
 
-CALL_BYTES = 100  # of a call in a record, without its app and its problem
-LATER_BYTES = 80  # of the id and the time of a record that waits
+CALL_BYTES = 100  # of a call in a record, without its app and problem
+LATER_BYTES = 80  # of the id and the time of a waiting record
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A record to claim, and what is written with it.
+    """A record to claim, and what the same commit writes.
 
-    `push` is what is sent now. `later` are records that wait; `burst` is the burst as it is then;
-    `counters` count the push.
+    `push` is what to send now. `later` are the waiting records, `burst` is the burst's new content,
+    and `counters` count the push.
     """
 
     record: Record
@@ -43,13 +43,13 @@ class Plan:
 
     @property
     def large(self) -> Push | None:
-        """The push whose calls one record cannot hold."""
+        """The push if its calls do not fit in one record."""
         return self.push if self.is_large else None
 
     def limited(self, overs: Sequence[Over], apps: Sequence[str]) -> "Plan":
-        """The plan without what is over a limit: some of those who are told now, or all of them.
+        """The plan without those over a limit, among the recipients to notify now.
 
-        Those who wait stay: however much they are sent, they are told once.
+        Waiting recipients stay: however many pushes they get, they are notified once.
         """
         problem = next((over.problem for over in overs if over.is_all), None)
         names = frozenset[str]().union(*(over.names for over in overs))
@@ -65,7 +65,7 @@ class Plan:
 
 
 def _to_others(push: Push, names: Collection[str]) -> Push | None:
-    """The push to its recipients of other names."""
+    """The push without the recipients of these names; None if nobody is left."""
     groups = [some for group in push.groups for name, some in units(group) if name not in names]
     return replace(push, recipients=groups) if groups else None
 
@@ -77,12 +77,12 @@ def names_of(push: Push) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a plan depends on, beside the push.
+    """What a plan depends on besides the push.
 
-    A push is fresh `since` its event, or since its wait was over. `apps` are those of `BATCH_APPS`.
-    `about` are the documents that the push is about beside the record's own, and `omitted` is how
-    many more there are. Without a `burst`, nothing is told together; `window` is how long each
-    push of a burst holds up the next one.
+    The freshness of a push counts from `since`: its event, or the end of its wait. `apps` are those
+    of `BATCH_APPS`. `about` are the documents behind the push besides the record's own, and
+    `omitted` counts those not listed. Without a `burst`, nothing is combined; `window` is how long
+    each push of a burst delays the next one.
     """
 
     since: datetime
@@ -96,7 +96,7 @@ class Context:
 
 
 def plan(record: Record, push: Push, context: Context) -> Plan:
-    """What to claim for a push that was checked; raises `InvalidPush` for what only calls show."""
+    """What to claim for a checked push; raises `InvalidPush` for problems found in its calls."""
     burst = context.burst
     record = replace(
         record,
@@ -139,7 +139,7 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
 def _later(
     record: Record, push: Push, arranged: Arrangement, context: Context
 ) -> dict[str, Record]:
-    """The records of those who wait, by their ids; the record itself may be one of them."""
+    """The waiting records by id; the record itself may be one of them."""
     kept = tuple(context.about[-MAX_ABOUT:])
     omitted = context.omitted + len(context.about) - len(kept)
     waiting = replace(record, about=kept, omitted=omitted)
@@ -150,16 +150,16 @@ def _later(
 
 
 def _claimed(record: Record, push: Push, apps: Sequence[str]) -> tuple[Record, bool]:
-    """The record with the calls of the push; or without them, where it cannot hold them."""
+    """The record with the push's calls, and False; without them, and True, if they do not fit."""
     room = INLINE - LATER_BYTES * len(record.later) - _bytes(*record.about)
     calls = calls_of_one_record(push, apps, room)
     return (record, True) if calls is None else (record.with_calls(calls), False)
 
 
 def calls_of_one_record(push: Push, apps: Sequence[str], room: int = INLINE) -> list[Call] | None:
-    """The calls of a push; None when they are too many for one record."""
+    """The calls of a push; None if they do not fit in one record."""
     if push.size > MAX_RECIPIENTS:
-        next(push.calls(apps))  # raises what is wrong with it while that can be told
+        next(push.calls(apps))  # raises an error of the push now, while it can be reported
         return None
     calls = list(push.calls(apps))
     size = sum(map(len, {call.body for call in calls}))

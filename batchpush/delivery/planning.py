@@ -1,4 +1,4 @@
-"""From a change to a plan: the handler is asked for a push, which becomes what is to be claimed."""
+"""Turns a change into a plan: asks the handler for a push and decides what to claim."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -21,12 +21,12 @@ from batchpush.timing import Clock, Timing
 
 PushHandler = Callable[[Change, LookUp], Awaitable[Push | None]]
 
-UNRECORDED_FOR = timedelta(hours=6)  # an event may fail before its claim
+UNRECORDED_FOR = timedelta(hours=6)  # how long an event may keep failing before its claim
 
 
 @dataclass
 class Planner:
-    """Asks handlers, and decides what to claim; `known` are the limits that were reached."""
+    """Asks handlers and decides what to claim; `known` are limits already reached."""
 
     ledger: Ledger
     settings: Settings
@@ -42,7 +42,7 @@ class Planner:
     async def plan(
         self, change: Change, handler: PushHandler, report_to: str | None
     ) -> Plan | None:
-        """What to claim: the handler's push, or why there can be none; None if it wants none."""
+        """A plan for the handler's push, or for the reason it failed; None if there is no push."""
         record, since = self._begun(change, report_to)
         try:
             push = await self._push(change, handler)
@@ -50,9 +50,9 @@ class Planner:
             if self.clock.now() < since + UNRECORDED_FOR:
                 raise
             return Plan(record.ended(State.EXPIRED, str(error)))
-        except Exception as error:  # noqa: BLE001 - a handler raises what it likes
-            # Also a mistake in a handler: it fails the same way each time, and the platform
-            # would bring the event back for a day.
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            # A bug in a handler fails the same way each time, and the platform would redeliver the
+            # event for a day.
             return Plan(record.ended(State.REFUSED, reason_of(error)))
         if push is None:
             is_resumed = isinstance(change, ResumedChange)
@@ -66,7 +66,7 @@ class Planner:
     # The record
 
     def _begun(self, change: Change, report_to: str | None) -> tuple[Record, datetime]:
-        """A new record, or the one that waited; and since when its push is fresh."""
+        """A new record or the one that waited, and the time from which its push counts as fresh."""
         if not isinstance(change, ResumedChange):
             return self._new_record(change, report_to), change.time
         waited = change.entry.record
@@ -96,7 +96,7 @@ class Planner:
     # The push
 
     async def _push(self, change: Change, handler: PushHandler) -> Push | None:
-        """What the handler says, checked; of what waited, only to those who wait for it."""
+        """The handler's push, checked; after a wait, only for those who waited."""
         if not isinstance(change, ResumedChange):
             push = await handler(change, self.look_up_for(change))
         elif change.documents:
@@ -109,7 +109,7 @@ class Planner:
         return push
 
     async def _of_valid_documents(self, change: ResumedChange, handler: PushHandler) -> Push | None:
-        """The push of what waited, without the documents that became invalid meanwhile."""
+        """The push after a wait, without documents that have become invalid."""
         while True:
             try:
                 return await handler(change, self.look_up_for(change))
@@ -144,7 +144,7 @@ class Planner:
     # Limits
 
     def _limited(self, planned: Plan, push: Push) -> Plan:
-        """The plan with what counts it, and without what is known to be over a limit."""
+        """The plan with its counters, and without recipients already known to be over a limit."""
         if planned.push is None or not push.limits or planned.record.waited_until:
             return planned
         scope = (planned.record.function, planned.record.source)
@@ -154,10 +154,10 @@ class Planner:
         return replace(limited, counters=found) if limited.push else limited
 
     def within_limits(self, planned: Plan, entry: Entry) -> Record:
-        """What is to be done of a claim, once it is known how much was counted."""
+        """The part of a claim that its counters allow."""
         if not planned.counters:
             return entry.record
-        # Nothing is known where the claim's answer was lost; its push is one, and no flood.
+        # If the claim's response was lost, its counts are unknown; one push is no flood.
         counted = zip(planned.counters, entry.counted, strict=False)
         overs = [(counter, counter.over(numbers)) for counter, numbers in counted]
         for counter, over in overs:

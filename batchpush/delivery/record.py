@@ -1,10 +1,10 @@
-"""What the delivery record says, and how it may change. Pure.
+"""The delivery record and its state machine. Pure.
 
 create ──> CLAIMED ──> SENT | REFUSED | HELD | EXPIRED      settled, never changes again
         │    ^ ^ │                                          (unless a person replays it)
         │    │ │ └────> RETRY ──┐
-        │    │ └────────────────┘  resumed by a redelivery or the sweep; so is a CLAIMED
-        │    │                     whose lease ended
+        │    │ └────────────────┘  resumed by a redelivery or the sweep, like a CLAIMED
+        │    │                     whose lease expired
         └> WAITING ──> OBSOLETE                             settled
 """
 
@@ -23,14 +23,14 @@ from batchpush.pushes.push import Call
 class State(Enum):
     """What is true of a delivery."""
 
-    WAITING = "WAITING"  # for the end of quiet hours or of a burst; it is looked at again then
-    CLAIMED = "CLAIMED"  # somebody is sending, until the lease ends
-    RETRY = "RETRY"  # some call is not accepted, or some task not made; it is redelivered
+    WAITING = "WAITING"  # until quiet hours or a coalescing window end; then it is planned again
+    CLAIMED = "CLAIMED"  # a worker is sending it, until the lease expires
+    RETRY = "RETRY"  # a call is not accepted yet, or a task not created; to be resumed
     SENT = "SENT"  # Batch accepted every call (accepted is not delivered)
     REFUSED = "REFUSED"  # Batch or our validation refused it for good; the record says why
-    HELD = "HELD"  # a call's outcome stayed unknown, its resends are used up: a person decides
+    HELD = "HELD"  # a call's outcome is unknown and its resends are used up: a person decides
     EXPIRED = "EXPIRED"  # it became too old to send
-    OBSOLETE = "OBSOLETE"  # nobody is to be told any more: it was read, deleted or told otherwise
+    OBSOLETE = "OBSOLETE"  # nobody needs it any more: read, deleted, or part of another push
 
 
 SETTLED = frozenset(State) - {State.WAITING, State.CLAIMED, State.RETRY}
@@ -42,15 +42,15 @@ class CallState(Enum):
     PENDING = "pending"  # not accepted yet, may be sent
     ACCEPTED = "accepted"  # never sent again
     REFUSED = "refused"
-    HELD = "held"  # may have been accepted more often than allowed if it were sent again
+    HELD = "held"  # its outcome is unknown, and another resend is not allowed
     EXPIRED = "expired"
 
 
-FORMAT = 1  # a record of a later one is left to the version that wrote it
-MAX_PROBLEMS = 60_000  # bytes of what Batch said, in all calls of a record
-MAX_PROBLEM = 2_000  # bytes of what it said of one
+FORMAT = 1  # records of a later format are left to the version that wrote them
+MAX_PROBLEMS = 60_000  # bytes of problem texts in all calls of a record
+MAX_PROBLEM = 2_000  # bytes of one problem text
 
-ERASED = "erased"  # the problem of a call whose only recipient asked to be forgotten
+ERASED = "erased"  # the problem of a call whose only recipient was erased
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class CallRecord:
     """One call: one body for one app."""
 
     app: str  # a name of BATCH_APPS
-    body: int  # its place among the record's bodies
+    body: int  # its index in the record's bodies
     state: CallState = CallState.PENDING
     tries: int = 0  # attempts so far
-    unknown: int = 0  # attempts whose outcome nobody knows
-    status: int | None = None  # of Batch's last answer
-    problem: str | None = None  # what went wrong in the last attempt, or what Batch said of it
+    unknown: int = 0  # attempts whose outcome is unknown
+    status: int | None = None  # of Batch's last response
+    problem: str | None = None  # why the last attempt failed, or Batch's own error text
 
     def after(self, outcome: Outcome, reply: Reply, max_resends: int) -> "CallRecord":
-        """The call after one more try."""
+        """The call after one more attempt."""
         problem = reply.problem or reply.said()
         tried = replace(
             self,
@@ -78,7 +78,7 @@ class CallRecord:
         return tried.unanswered(max_resends) if outcome is Outcome.UNKNOWN else tried
 
     def unanswered(self, max_resends: int) -> "CallRecord":
-        """The call after a send of which nobody knows whether Batch took it."""
+        """The call after an attempt whose outcome is unknown."""
         unknown = self.unknown + 1
         state = CallState.PENDING if unknown <= max_resends else CallState.HELD
         return replace(self, unknown=unknown, state=state)
@@ -92,7 +92,7 @@ class CallRecord:
         return self.state is CallState.PENDING
 
     def is_replayable(self, resend_unknown: bool) -> bool:
-        """Whether a person may have it sent again."""
+        """Whether an operator may replay it."""
         is_done = self.state in (CallState.ACCEPTED, CallState.PENDING) or self.problem == ERASED
         return not is_done and (resend_unknown or not self.unknown)
 
@@ -102,7 +102,7 @@ STATE_AFTER = {
     Outcome.REFUSED: CallState.REFUSED,
     Outcome.NOT_SENT: CallState.PENDING,
 }
-# The first of these that a call is in is the state of the delivery.
+# The first row that matches any call gives the state of the delivery.
 STATE_OF_CALLS = (
     (CallState.PENDING, State.RETRY),
     (CallState.HELD, State.HELD),
@@ -116,42 +116,42 @@ STATE_OF_CALLS = (
 class Record:
     """One delivery: one event of one function. Times are UTC."""
 
-    id: str  # hash of the function, the source and the event's id; of a chunk, its owner and number
-    function: str  # the deployed one that was called
-    source: str  # where the event came from, as its CloudEvent says
-    event_id: str  # the CloudEvent's; of a callable request, what the app called it
+    id: str  # hash of the function, the source and the event id; for a chunk, owner and number
+    function: str  # the deployed function that was called
+    source: str  # the source of the CloudEvent
+    event_id: str  # the id of the CloudEvent, or the request_id of a callable request
     event_time: datetime
-    document: str  # the path of what was written
+    document: str  # the path of the document that was written
     state: State
     created_at: datetime
     updated_at: datetime
-    best_before: datetime  # no call begins after this
+    best_before: datetime  # no attempt begins after this
     expire_at: datetime  # Firestore deletes the record some time after this
-    owner: str  # the nonce of whoever claimed it last
-    lease_until: datetime | None = None  # while it is CLAIMED: nobody else resumes it before
-    revision: int = 0  # one more with every write
+    owner: str  # the nonce of the last claim
+    lease_until: datetime | None = None  # while CLAIMED: nobody else may resume it earlier
+    revision: int = 0  # incremented by every write
     group_id: str | None = None  # the push's
     reason: str | None = None  # why nothing was sent, in one sentence
-    report_to: str | None = None  # the path at which a summary is written once it is settled
-    not_before: datetime | None = None  # while it is WAITING: until when
-    waited_until: datetime | None = None  # until when it waited
-    about: tuple[str, ...] = ()  # while it is WAITING: further documents that it tells of
-    omitted: int = 0  # how many more of them there are
-    ignored: tuple[str, ...] = ()  # fields of the document that are neither Batch's nor ours
-    burst: str | None = None  # the id of the coalescing window that it belongs to
+    report_to: str | None = None  # the path of the summary to write once it is settled
+    not_before: datetime | None = None  # while WAITING: the end of the wait
+    waited_until: datetime | None = None  # the end of a wait that is over
+    about: tuple[str, ...] = ()  # while WAITING: further documents behind the push
+    omitted: int = 0  # how many more there are
+    ignored: tuple[str, ...] = ()  # fields of the document that neither Batch nor we know
+    burst: str | None = None  # the id of the burst that it belongs to
     sender: str | None = None  # the user of the app who caused the push
-    # Ids and times of what waits and was claimed with this one, which may be among them, as long as
-    # their tasks are still to be made.
+    # Ids and times of waiting records claimed with this one, until their tasks exist. It may be
+    # one of them itself.
     later: tuple[tuple[str, datetime], ...] = ()
-    chunks: tuple[str, ...] = ()  # of a large audience: ids of the records below, which have calls
+    chunks: tuple[str, ...] = ()  # of a large audience: ids of the records that hold the calls
     calls: tuple[CallRecord, ...] = ()
-    # JSON texts of the calls, frozen as claimed; while it is WAITING, one that says who waits.
+    # JSON bodies of the calls, frozen by the claim; while WAITING, one that lists who waits.
     bodies: tuple[str, ...] = field(default=(), repr=False)
     bodies_until: str | None = None  # the day, such as 2026-12-02, after which a sweep drops them
-    format: int = FORMAT  # the newest form of a record that its writer knew
+    format: int = FORMAT  # the record format of the version that wrote it
 
     def with_calls(self, calls: Collection[Call]) -> "Record":
-        """The record with the calls of a push frozen in it; equal bodies are kept once."""
+        """The record with the push's calls frozen in it; equal bodies are stored once."""
         bodies = {body: i for i, body in enumerate(dict.fromkeys(call.body for call in calls))}
         return replace(
             self,
@@ -162,7 +162,7 @@ class Record:
     def waiting(
         self, until: datetime, recipients: Mapping[str, Sequence[str]], fresh_for: timedelta
     ) -> "Record":
-        """The record as one that waits, to be sent then to these lists of ids."""
+        """The record waiting to be sent to these lists of ids."""
         body = json.dumps({"recipients": recipients}, ensure_ascii=False, separators=(",", ":"))
         return replace(
             self,
@@ -176,12 +176,12 @@ class Record:
 
     @property
     def waits_for(self) -> dict[str, list[str]]:
-        """To whom a record that waits is to be sent: lists of ids."""
+        """The recipients of a waiting record: lists of ids."""
         lists: dict[str, list[str]] = json.loads(self.bodies[0])["recipients"]
         return lists
 
     def woken(self, owner: str, now: datetime) -> "Record":
-        """The record once its wait is over, with nothing in it that is to be sent yet."""
+        """The record when its wait is over, claimed, and without calls yet."""
         return replace(
             self,
             state=State.CLAIMED,
@@ -198,11 +198,11 @@ class Record:
         )
 
     def ended(self, state: State, reason: str) -> "Record":
-        """The record of a push of which there is nothing to send."""
+        """The record of a delivery that sends nothing."""
         return replace(self, state=state, reason=storable(reason[:1000]), lease_until=None)
 
     def refused(self, reason: str, now: datetime) -> "Record":
-        """The record of a push that Firestore does not store, without all that may be why."""
+        """The record of a push that Firestore refused, without any field that may be the cause."""
         return replace(
             self.ended(State.REFUSED, reason),
             report_to=None,
@@ -219,7 +219,7 @@ class Record:
         )
 
     def without_problems(self) -> "Record":
-        """The record at its smallest: what became of each call, but not what Batch said."""
+        """The record at its smallest: the outcome of each call without its problem text."""
         calls = tuple(replace(call, problem=None) for call in self.calls)
         return replace(self, calls=calls, report_to=None)
 
@@ -229,9 +229,9 @@ class Record:
         now: datetime,
         later: Sequence[tuple[str, datetime]] = (),
     ) -> "Record":
-        """The record of a large audience, in the state of its least finished chunk.
+        """The record of a large audience, in the state that its chunks imply.
 
-        `later` are the tasks still to make of what waits.
+        `later` are the waiting records that still need a task.
         """
         of_chunks = {states.get(chunk) for chunk in self.chunks}
         ends = (State.HELD, State.EXPIRED, State.REFUSED, State.SENT)
@@ -240,7 +240,7 @@ class Record:
         return replace(self, later=tuple(later))._ended(end, now)
 
     def too_old(self, now: datetime) -> "Record":
-        """The record as one that nobody began to send in time."""
+        """The record of a delivery that was not sent in time."""
         return self.after(self.calls, now) if self.calls else self._ended(State.EXPIRED, now)
 
     def _ended(self, state: State, now: datetime) -> "Record":
@@ -249,7 +249,7 @@ class Record:
 
     @property
     def is_in_firestore(self) -> bool:
-        """Whether the document is where the record is: in the Firestore database of `DATABASE`."""
+        """Whether the document is in the record's own Firestore database, that of `DATABASE`."""
         return self.source.startswith("//firestore.") and self.source.endswith(
             f"/{settings().database}"
         )
@@ -264,7 +264,7 @@ class Record:
         return self.state in SETTLED
 
     def summary(self) -> dict[str, Any]:
-        """What the app that wrote the document may know."""
+        """What the app that wrote the document may see."""
         apps: dict[str, list[str]] = {}
         for call in self.calls:
             apps.setdefault(call.app, []).append(call.state.value)
@@ -284,7 +284,7 @@ class Record:
         return next((call.problem for call in self.calls if call.problem), None)
 
     def is_free(self, now: datetime) -> bool:
-        """Whether somebody else may take it up."""
+        """Whether another worker may reclaim it."""
         if self.state is State.CLAIMED:
             return self.lease_until is None or now >= self.lease_until
         return self.state is State.RETRY
@@ -292,9 +292,9 @@ class Record:
     def reclaimed(
         self, *, owner: str, now: datetime, lease_until: datetime, max_resends: int
     ) -> "Record":
-        """The record as a new owner claims it, to send what is left.
+        """The record as a new owner claims it, to send the rest.
 
-        An owner whose lease ended may have sent each pending call once without telling.
+        If the lease expired, each pending call may have been sent once without being recorded.
         """
         calls: Iterable[CallRecord] = self.calls
         if self.state is State.CLAIMED:
@@ -310,14 +310,14 @@ class Record:
         now: datetime,
         later: Sequence[tuple[str, datetime]] = (),
     ) -> "Record":
-        """The record once its owner has done what it could; `later` are the tasks still to make."""
+        """The record after its owner's attempts; `later` are the waits that still need a task."""
         return self._next(calls, now, later=tuple(later))
 
     def keeping_bodies(self, days: int) -> "Record":
-        """The record with its bodies kept for so many days, if Batch accepted every call.
+        """The record with a limit on how long to keep its bodies, if Batch accepted every call.
 
-        What else is settled keeps them as long as the record is kept: a person may replay it. A day
-        and not a time: values that follow one another limit an index to 500 writes a second.
+        Other settled records keep them as long as the record exists: an operator may replay it. The
+        limit is a day, not a time: sequential values limit an index to 500 writes a second.
         """
         if self.state is not State.SENT or not self.bodies:
             return self
@@ -328,9 +328,9 @@ class Record:
         return replace(self, bodies_until=until.date().isoformat()) if is_sooner else self
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
-        """The record as a person has it sent again: what Batch has not accepted is pending.
+        """The record for an operator's replay: calls that Batch has not accepted become pending.
 
-        Calls of which nobody knows stay as they are, unless they are wanted too.
+        Calls with an unknown outcome become pending only with `resend_unknown`.
         """
         calls = [
             replace(call, state=CallState.PENDING, unknown=0)
@@ -357,12 +357,12 @@ class Record:
             updated_at=now,
             **changes,
         )
-        # Until the tasks are made, a redelivery or the sweep has something to do.
+        # Until those tasks exist, a redelivery or the sweep must come back to the record.
         return replace(following, state=State.RETRY) if following.later else following
 
 
 def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
-    """The calls with problems that fit in a record, each cut to an equal share if need be."""
+    """The calls with problem texts that fit in a record, each cut to an equal share if needed."""
     if len(calls) * MAX_PROBLEM <= MAX_PROBLEMS:
         return tuple(calls)
     problems = [call.problem.encode() for call in calls if call.problem]
@@ -378,7 +378,7 @@ def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
 
 
 def state_of(calls: Iterable[CallRecord]) -> State:
-    """The state of a delivery that nobody is sending."""
+    """The state of a delivery with these calls while no worker is sending it."""
     states = {call.state for call in calls}
     return next(
         (state for call_state, state in STATE_OF_CALLS if call_state in states),
@@ -387,5 +387,5 @@ def state_of(calls: Iterable[CallRecord]) -> State:
 
 
 def storable(text: str) -> str:
-    """The text without halves of surrogate pairs, which JSON can carry and Firestore cannot."""
+    """The text without lone surrogates, which JSON can carry and Firestore cannot."""
     return text.encode("utf-8", "replace").decode()

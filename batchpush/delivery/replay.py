@@ -1,4 +1,4 @@
-"""What a person wants sent again."""
+"""Replays a delivery when an operator asks for it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,14 +17,14 @@ class Replay:
     sender: Sender
 
     async def replay(self, entry: Entry, resend_unknown: bool) -> Record:
-        """Send again what Batch has not accepted; returns the record with what came of it.
+        """Send what Batch has not accepted; returns the record with the outcome.
 
-        Raises `DeliveryUnfinished` while somebody is sending, or where the sweep has to find out.
+        Raises `DeliveryUnfinished` for a delivery that waits, or that a worker has claimed.
         """
         if entry.record.state is State.CLAIMED:
-            raise DeliveryUnfinished("somebody is sending it, or the sweep will resume it")
+            raise DeliveryUnfinished("it is being sent, or the sweep will resume it")
         if entry.record.state is State.WAITING:
-            raise DeliveryUnfinished("it waits")
+            raise DeliveryUnfinished("it is still waiting")
         if entry.record.chunks:
             return await self._replay_chunks(entry, resend_unknown)
         now = self.sender.clock.now()

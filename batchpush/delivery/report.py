@@ -1,6 +1,6 @@
-"""The outcome, for the app that wrote the document, where it is in the Realtime Database.
+"""Reports the outcome to the app that wrote the document, in the Realtime Database.
 
-In Firestore, the ledger writes it in the record's own commit.
+In Firestore, the ledger writes the summary in the same commit as the record.
 """
 
 from datetime import datetime
@@ -11,10 +11,10 @@ from batchpush.logs import log
 
 
 async def report(record: Record) -> None:
-    """Write the summary of a settled delivery; a failure is logged and not tried again.
+    """Write the summary of a settled delivery; a failure is logged and not retried.
 
-    A document that was deleted meanwhile is not made again: the platform would take it for a new
-    one. No write there has a condition on what is above it, so it is looked for first.
+    A document deleted in the meantime must not be recreated: the platform would treat it as a new
+    one. A write there cannot depend on its parent, so this checks first that it still exists.
     """
     if not (record.report_to and record.is_settled and record.is_in_database):
         return

@@ -1,4 +1,4 @@
-"""What waited: the function that deferred it is called again, with the documents as they are."""
+"""Resumes a delivery that waited: calls its function again, with the documents as they are now."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ from batchpush.google.firestore import WriteConflict
 from batchpush.logs import about, log
 from batchpush.timing import Clock
 
-MAX_READS = 10  # at a burst to which others add at the same time
-SHORT_WAIT = 15.0  # seconds for which a task that comes early is kept rather than sent back
+MAX_READS = 10  # of one delivery, while others join its burst at the same time
+SHORT_WAIT = 15.0  # seconds; a task that is early by less waits here instead of being redelivered
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Resumption:
     functions: Mapping[str, Watched]
 
     async def resume(self, delivery: str) -> None:
-        """Resume a delivery that waits; raises `TryAgainLater`."""
+        """Resume a waiting delivery; raises `TryAgainLater`."""
         for _ in range(MAX_READS):
             entry = await self.sender.ledger.read(delivery)
             if entry is None:
@@ -46,13 +46,13 @@ class Resumption:
                     return
                 except WriteConflict:
                     await self.clock.sleep(self.clock.jitter())
-        raise DeliveryUnfinished("others add to its burst all the time")
+        raise DeliveryUnfinished("other pushes keep joining its burst")
 
     async def _until_its_time(self, record: Record) -> None:
         assert record.not_before is not None
         seconds = (record.not_before - self.clock.now()).total_seconds()
         if seconds > SHORT_WAIT:
-            raise DeliveryUnfinished("it has to wait still")
+            raise DeliveryUnfinished("it still has to wait")
         if seconds > 0:
             await self.clock.sleep(seconds)
 
@@ -74,7 +74,7 @@ class Resumption:
             documents = await self._read(change, record.document, *record.about, *joined.newest)
         except TryAgainLater:
             raise
-        except BatchpushError as error:  # of a database that cannot be asked, such as none of ours
+        except BatchpushError as error:  # the database cannot be read, such as one that is not ours
             await self.end(entry, woken.ended(State.REFUSED, str(error)), burst)
             return
         late = Late(documents, record.omitted + joined.omitted)
@@ -82,13 +82,13 @@ class Resumption:
         await watched.function(replace(change, after=newest, late=late))
 
     async def end(self, entry: Entry, record: Record, burst: StoredBurst | None) -> None:
-        """Settle a delivery of which nothing is sent; raises `WriteConflict`."""
+        """Settle a delivery without sending anything; raises `WriteConflict`."""
         rest = burst and burst.without(record.id)
         ended = await self.sender.ledger.change(entry, record, burst=rest)
         await self.sender.finish(ended, ended.record)
 
     async def _read(self, change: Change, *paths: str) -> tuple[Document, ...]:
-        """Those of the documents that are there still, and can be read."""
+        """The documents that still exist and can be read."""
         look_up, left = self.look_up_for(change), dict.fromkeys(paths)
         while True:
             try:

@@ -1,4 +1,4 @@
-"""`ResumedChange`: what waited, as it comes back."""
+"""`ResumedChange`: a change whose delivery resumes after a wait."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,7 @@ from batchpush.events.change import Change
 
 @dataclass(frozen=True, kw_only=True)
 class ResumedChange(Change):
-    """A change whose push waited, with what the ledger holds of it.
-
-    `entry` is the record that waits; `burst` is the burst that it belongs to, if it does.
-    """
+    """A change whose push waited, with its record, and the burst that it belongs to, if any."""
 
     entry: Entry
     burst: StoredBurst | None

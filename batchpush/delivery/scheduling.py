@@ -1,4 +1,4 @@
-"""Tasks of Cloud Tasks: for each chunk of a large audience, and for what waits."""
+"""Schedules tasks in Cloud Tasks: for each chunk of a large audience, and for each wait."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from batchpush.timing import Clock, Timing
 
 @dataclass(frozen=True)
 class Task:
-    """A call of a task function with some data, not before a time."""
+    """A call of a task function with some data, not before `at`."""
 
     function: str
     data: Mapping[str, str]
@@ -36,9 +36,9 @@ class Scheduler:
     clock: Clock
 
     async def wake(self, record: Record) -> Sequence[tuple[str, datetime]]:
-        """Have what waits resumed when its time has come; returns what Cloud Tasks did not accept.
+        """Schedule the waiting records; returns those whose task Cloud Tasks did not accept.
 
-        What should have been resumed long ago is the sweep's.
+        Those long overdue are left to the sweep.
         """
         if not record.later:
             return ()
@@ -48,13 +48,13 @@ class Scheduler:
         return [each for each, is_made in zip(later, are_made, strict=True) if not is_made]
 
     async def enqueue(self, tasks: Iterable[Task]) -> Sequence[bool]:
-        """Whether Cloud Tasks accepted each of the tasks; one that it did not keeps no other."""
+        """Whether Cloud Tasks accepted each of the tasks; a failure does not stop the others."""
         return await asyncio.gather(*map(self._enqueued, tasks))
 
     async def _enqueued(self, task: Task) -> bool:
         try:
             await self.tasks.enqueue(task.function, task.data, task.at)
-        except Exception as error:  # noqa: BLE001 - the sends under way are to be recorded
+        except Exception as error:  # noqa: BLE001 - concurrent sends must still be recorded
             severity = "WARNING" if isinstance(error, TasksUnavailable) else "ERROR"
             log(severity, "task.refused", error=error, data=task.data)
             return False

@@ -1,4 +1,4 @@
-"""From a record to Batch: what is pending is sent, and what came of it is written down."""
+"""Sends a record's pending calls to Batch and records the outcome."""
 
 import asyncio
 import functools
@@ -23,7 +23,7 @@ from batchpush.timing import Clock, Timing
 
 @dataclass
 class Sender:
-    """Carries out what a record that is ours still asks for, and writes down what came of it."""
+    """Sends what is left of a record that we claimed, and records the outcome."""
 
     ledger: Ledger
     caller: Caller
@@ -33,16 +33,16 @@ class Sender:
     clock: Clock
 
     def of_chunks(self, delivery: str) -> "Sender":
-        """The sender of a large audience's chunks, which are records like others."""
+        """The sender of a large audience's chunks, which are ordinary records."""
         return replace(self, ledger=self.ledger.chunks_of(delivery))
 
     def is_down(self, apps: Collection[str]) -> bool:
-        """Whether Batch seems to be down for all of the apps; there is at least one."""
+        """Whether Batch seems down for all of the apps; False for no apps."""
         now = self.clock.now()
         return bool(apps) and all(self.caller.breakers[app].is_open(now) for app in apps)
 
     async def resume(self, entry: Entry) -> None:
-        """Carry on with a delivery that somebody else began; raises `TryAgainLater`."""
+        """Resume a delivery that another worker began; raises `TryAgainLater`."""
         record = entry.record
         if record.is_settled:
             return
@@ -50,15 +50,15 @@ class Sender:
             await self.finish(entry, record)
             return
         if not record.is_free(self.clock.now()):
-            raise DeliveryUnfinished("somebody else is sending it")
+            raise DeliveryUnfinished("another worker is sending it")
         try:
-            taken = await self.ledger.settle(entry, self.reclaimed(record))
+            reclaimed = await self.ledger.settle(entry, self.reclaimed(record))
         except WriteConflict:
-            raise DeliveryUnfinished("somebody else resumed it") from None
-        await self.finish(taken, taken.record)
+            raise DeliveryUnfinished("another worker resumed it") from None
+        await self.finish(reclaimed, reclaimed.record)
 
     async def finish(self, entry: Entry, record: Record) -> None:
-        """Do what is left to do for a record that is ours; `entry` is what is stored of it."""
+        """Do what is left for a record that we claimed; `entry` is its stored form."""
         if record.state is State.CLAIMED:
             entry = await (self._hand_out if record.chunks else self.send)(entry, record)
         else:
@@ -66,10 +66,10 @@ class Sender:
             if record != entry.record:
                 entry = await self.write(entry, replace(record, later=()))
             elif left:
-                raise DeliveryUnfinished("Cloud Tasks did not accept the tasks of what waits")
+                raise DeliveryUnfinished("Cloud Tasks did not accept every task for a later send")
         await conclude(entry.record)
         if entry.record.state is State.RETRY and (entry.record.later or not entry.record.chunks):
-            raise DeliveryUnfinished("not every call is accepted, or not every task")
+            raise DeliveryUnfinished("a call or a task is not accepted yet")
 
     def reclaimed(self, record: Record) -> Record:
         """The record as we claim it now."""
@@ -82,17 +82,17 @@ class Sender:
         )
 
     async def send(self, entry: Entry, record: Record) -> Entry:
-        """Send what is pending in a record that is ours, and write down what came of it."""
+        """Send the pending calls of a record that we claimed, and record the outcome."""
         sent = asyncio.gather(*(self._call(record, call) for call in record.calls))
         left = await self.scheduler.wake(record)  # while the calls are under way
         return await self.write(entry, record.after(await sent, self.clock.now(), left))
 
     async def _call(self, record: Record, call: CallRecord) -> CallRecord:
-        """Try one call until it is settled, or its time is up."""
+        """Attempt one call until it is settled or its time is up."""
         if not call.is_pending:
             return call
         if call.app not in self.settings.batch_apps:
-            return call.refused(f"BATCH_APPS has no {call.app} any more")
+            return call.refused(f"BATCH_APPS no longer has {call.app}")
         body = record.bodies[call.body].encode()
         send = functools.partial(self.caller.client.send, call.app, body)
         async for rule, reply in self.caller.attempts(call.app, send, self._stop(record)):
@@ -101,12 +101,12 @@ class Sender:
         return call
 
     def _stop(self, record: Record) -> datetime:
-        """When no call may begin any more."""
+        """The time from which no attempt may begin."""
         assert record.lease_until is not None
         return min(self.timing.last_start(record.lease_until), record.best_before)
 
     async def _hand_out(self, entry: Entry, record: Record) -> Entry:
-        """Enqueue a task for every chunk that is not settled, and for what waits."""
+        """Enqueue a task for every unsettled chunk and for every waiting record."""
         states = await self.ledger.chunks_of(record.id).states()
         tasks = [
             chunk_task(record.id, chunk)
@@ -118,16 +118,16 @@ class Sender:
         )
         entry = await self.write(entry, record.with_chunks(states, self.clock.now(), left))
         if not all(are_made):
-            raise DeliveryUnfinished("Cloud Tasks did not accept the tasks of every chunk")
+            raise DeliveryUnfinished("Cloud Tasks did not accept the task of every chunk")
         return entry
 
     async def write(self, entry: Entry, record: Record) -> Entry:
-        """Write what became of a record that is ours, as long as nobody else resumed it."""
+        """Record the outcome, unless another worker has resumed the delivery."""
         kept = record.keeping_bodies(self.settings.keep_bodies_days)
         try:
             return await self.ledger.settle(entry, kept)
         except WriteConflict:
-            raise DeliveryUnfinished("the lease ended, and somebody else resumed it") from None
+            raise DeliveryUnfinished("the lease expired and another worker resumed it") from None
 
 
 def _log_attempt(call: CallRecord, outcome: Outcome) -> None:
@@ -137,12 +137,12 @@ def _log_attempt(call: CallRecord, outcome: Outcome) -> None:
 
 
 async def conclude(record: Record) -> None:
-    """Say what became of a delivery: in the log, and to the app that wrote the document."""
+    """Log the outcome of a delivery, and report it to the app that wrote the document."""
     is_well = record.state in (State.SENT, State.RETRY, State.WAITING, State.OBSOLETE)
     took = record.updated_at - (record.waited_until or record.event_time)
     milliseconds = round(took / timedelta(milliseconds=1))
     data = {"delivery": record.id, "reason": record.reason, "milliseconds": milliseconds}
-    # A flood has its line once per window, as `limit.reached`.
+    # A flood is logged once per window, as `limit.reached`.
     is_over = bool(record.reason and record.reason.startswith(OVER))
     severity = "DEBUG" if is_over else "INFO" if is_well else "ERROR"
     log(severity, f"delivery.{record.state.name.lower()}", data=data)

@@ -1,4 +1,4 @@
-"""What the platform gave up on is finished, and what is not needed any more is deleted."""
+"""Finishes what the platform gave up on, and deletes bodies that are no longer needed."""
 
 import asyncio
 import secrets
@@ -25,14 +25,14 @@ class Sweep:
     sender: Sender
 
     async def run(self) -> None:
-        """Resume deliveries whose lease ended, or whose redelivery or task never came."""
+        """Resume deliveries whose lease expired, or whose redelivery or task never came."""
         stop = self._now() + SWEEP_FOR
         await self._sweep_unfinished(stop)
         await self._sweep_waiting(stop)
         await self.drop_old_bodies()
 
     async def _sweep_unfinished(self, stop: datetime) -> None:
-        """Bounded per run; it begins at a random place, so that every record has its turn."""
+        """Bounded per run, and starts at a random id, so that every record gets its turn."""
         ledger = self.sender.ledger
         ids = await ledger.unsettled(after=secrets.token_hex(32), limit=MAX_SWEPT)
         if len(ids) < MAX_SWEPT:
@@ -40,7 +40,7 @@ class Sweep:
         ids = list(dict.fromkeys(ids))
         for start in range(0, len(ids), AT_ONCE):
             if self._now() >= stop:
-                break  # what is under way must end before the platform ends the function
+                break  # running work must end before the platform stops the function
             some = ids[start : start + AT_ONCE]
             await asyncio.gather(
                 *(on_its_own(self._sweep_one(each), function="sweep") for each in some)
@@ -64,7 +64,7 @@ class Sweep:
         return record.is_free(now)
 
     async def _sweep_waiting(self, stop: datetime) -> None:
-        """Make a task again for what should have been resumed long ago."""
+        """Schedule again what should have been resumed long ago."""
         before = self.sender.timing.redelivered_since(self._now())
         async for delivery in self.sender.ledger.overdue(before):
             if self._now() >= stop:
@@ -72,7 +72,7 @@ class Sweep:
             await self.sender.scheduler.enqueue([wake_task(delivery)])
 
     async def drop_old_bodies(self) -> None:
-        """Delete the bodies of what was sent long enough ago; the rest is for the next sweep."""
+        """Delete the bodies of what was sent long enough ago, as far as the time allows."""
         stop, ledger = self._now() + DROP_FOR, self.sender.ledger
         for look in (ledger.with_old_bodies, ledger.chunks_with_old_bodies):
             try:

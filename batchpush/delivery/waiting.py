@@ -1,13 +1,13 @@
-"""Who has to wait: for the end of quiet hours, or of a burst. Pure.
+"""Decides who has to wait for the end of quiet hours or of a coalescing window. Pure.
 
-A burst is what is pushed under one key, such as a conversation: the first push of it goes at
-once, and opens a window for each of its recipients. What comes before the window ends waits for
-its end, together, and is told then in one push.
+A burst is the pushes under one key, such as a conversation. The first one is sent at once and opens
+a window for each of its recipients. Pushes that follow within the window wait for its end and are
+combined into one.
 
     push ── window ──────────────┐ one push, which says how many
              push  push   push ──┘
 
-What waits for the end of quiet hours opens a window until then, so that it is one push, too.
+A push that waits for the end of quiet hours opens a window until then, so that it becomes one, too.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ from typing import Any
 from batchpush.events.change import Change
 from batchpush.pushes.push import ID_LISTS, Recipients
 
-MAX_ABOUT = 20  # documents, the newest, that a delivery names beside its own
-# A burst grows with what people write, and Firestore takes 1 MiB for a document.
+MAX_ABOUT = 20  # documents that a delivery names besides its own: the newest
+# A burst grows with what people write, and Firestore allows 1 MiB per document.
 MAX_WINDOWS = 2_000
 MAX_ABOUT_BYTES = 400_000
-MAX_PART = 800_000  # bytes of ids in one delivery that waits
+MAX_PART = 800_000  # bytes of ids in one waiting delivery
 
 
 @dataclass(frozen=True)
 class Window:
-    """Until when more of the same has to wait, and the delivery in which it does already."""
+    """Until when further pushes have to wait, and the delivery that they join, if there is one."""
 
     until: datetime
     delivery: str | None = None
@@ -38,7 +38,7 @@ class Window:
 class Joined:
     """The documents that joined a delivery while it waits: how many, and the paths of the newest.
 
-    A document that joins again, changed once more, counts once.
+    A document that changes and joins again counts once.
     """
 
     count: int = 0
@@ -54,16 +54,16 @@ class Joined:
 
     @property
     def omitted(self) -> int:
-        """How many there are whose paths are not kept."""
+        """The number of documents whose paths are not kept."""
         return self.count - len(self.newest)
 
 
 @dataclass(frozen=True)
 class Burst:
-    """What was pushed under one key lately.
+    """The recent pushes under one key.
 
-    `windows` are those of its recipients, by `name_of` them; `about` are the documents that wait
-    in a delivery, beside the one that it is of.
+    `windows` holds the recipients' windows by `name_of`; `about` holds, by delivery, the documents
+    that joined it.
     """
 
     windows: Mapping[str, Window] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Burst:
     def after(
         self, now: datetime, begun: Mapping[str, Window], about: Mapping[str, str]
     ) -> "Burst":
-        """The burst with windows that open now, and a document more in some deliveries."""
+        """The burst with new windows, and with another document in some deliveries."""
         windows = {name: each for name, each in self.windows.items() if now < each.until}
         joined = {
             delivery: self.about.get(delivery, Joined()).with_path(path)
@@ -85,17 +85,16 @@ class Burst:
         return Burst({**windows, **begun}, {**self.about, **joined}).bounded()
 
     def without(self, delivery: str) -> "Burst":
-        """The burst once a delivery waits no more: what comes now is not told in it."""
+        """The burst when a delivery stops waiting: nothing can join it any more."""
         return Burst(
             {name: each for name, each in self.windows.items() if each.delivery != delivery},
             {name: joined for name, joined in self.about.items() if name != delivery},
         )
 
     def bounded(self) -> "Burst":
-        """The burst as one document can hold it, however many people write and wait.
+        """The burst cut to fit in one document, however many people write and wait.
 
-        A window that is dropped costs its recipient a push of its own; a path that is dropped
-        is counted still.
+        Dropping a window costs its recipient a separate push; a dropped path still counts.
         """
         windows, about = self.windows, self.about
         if len(windows) > MAX_WINDOWS:
@@ -117,7 +116,7 @@ def _bytes_of_paths(about: Mapping[str, Joined]) -> int:
 
 @dataclass(frozen=True)
 class StoredBurst:
-    """A burst and what it was read as: `version` is None where it is a new one."""
+    """A burst as stored; `version` is None for a new one."""
 
     id: str
     burst: Burst
@@ -128,16 +127,15 @@ class StoredBurst:
 
 
 def burst_id(change: Change, key: str) -> str:
-    """Each function of each database has its own bursts."""
+    """Each function has its own bursts in each database."""
     return hashlib.sha256("\n".join((change.function, change.source, key)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Who is told now, who later in which delivery, and what becomes of the burst.
+    """Who is notified now, who later and in which delivery, and the burst's new content.
 
-    Who is in neither is told in another push of the burst, for which they wait already: in the
-    deliveries `joined`.
+    Everyone else already waits for another push of the burst, in the `joined` deliveries.
     """
 
     now: Sequence[Recipients]
@@ -148,7 +146,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class Part:
-    """Those who are told at the same later time, in a delivery of their own."""
+    """Recipients who are notified at the same later time, in a delivery of their own."""
 
     until: datetime
     recipients: Sequence[Recipients]
@@ -164,11 +162,10 @@ def arrange(
     burst: Burst | None = None,
     window: timedelta = timedelta(0),
 ) -> Arrangement:
-    """Who of the recipients waits, and in which delivery.
+    """Decide which recipients wait, and in which delivery.
 
-    The first part of a push is the `delivery` itself, if nobody is told now; the other parts get
-    ids of their own. A delivery that waits can have to wait again: its parts are then those of
-    another `claimant`, and no id comes twice.
+    If nobody is notified now, the first part keeps the id of `delivery`; other parts get new ids.
+    A delivery may have to wait more than once: each `claimant` derives different ids.
     """
     at_once: list[tuple[str, Recipients]] = []
     waits = Waits()
@@ -196,9 +193,9 @@ def arrange(
 def _each(
     groups: Sequence[Recipients], now: datetime, is_burst: bool
 ) -> Iterator[tuple[str, Recipients, datetime | None]]:
-    """Those who may wait by themselves, with their names in a burst and the end of their quiet.
+    """Recipients who may wait separately: name in the burst, ids, and the end of quiet hours.
 
-    Who can neither wait nor open a window stays in one group, without a name.
+    Those who neither wait nor open a window stay in one group without a name.
     """
     for group in groups:
         quiet_until = group.quiet.end_after(now) if group.quiet else None
@@ -208,7 +205,7 @@ def _each(
 
 @dataclass
 class Waits:
-    """Those who wait, in parts: each has one end, and at most `MAX_PART` bytes of ids."""
+    """The waiting recipients in parts: each has one end and about `MAX_PART` bytes of ids."""
 
     parts: dict[tuple[datetime, int], list[Recipients]] = field(default_factory=dict)
     part_of: dict[str, tuple[datetime, int]] = field(default_factory=dict)
@@ -221,22 +218,22 @@ class Waits:
         self.parts.setdefault(part, []).append(some)
 
     def ids(self, delivery: str, claimant: str, begins: bool) -> dict[tuple[datetime, int], str]:
-        """The ids of the parts; where it `begins` with them, the first is the delivery itself."""
+        """The id of each part; if `begins`, the first part keeps the delivery's own id."""
         return {
             part: delivery if number == 0 and begins else _part_id(delivery, claimant, part)
             for number, part in enumerate(sorted(self.parts))
         }
 
     def windows(self, ids: Mapping[tuple[datetime, int], str]) -> dict[str, Window]:
-        """A window for each of them, until the end of their wait."""
+        """A window for each waiting recipient, until the end of the wait."""
         return {name: Window(part[0], ids[part]) for name, part in self.part_of.items()}
 
 
 def units(group: Recipients) -> Iterator[tuple[str, Recipients]]:
-    """Those of a group who are told or wait by themselves, with their names in a burst.
+    """Splits a group into recipients who are notified separately, with their names in a burst.
 
-    A person is one, however many ids they have; so is each id of which no person is known. The
-    name of a person is that of the custom id that their user id would be.
+    A person is one unit, however many ids they have; so is each id without a known person. A
+    person's name is that of their user id as a custom id.
     """
     if group.person is not None:
         yield name_of("custom_ids", group.person), group
@@ -247,9 +244,9 @@ def units(group: Recipients) -> Iterator[tuple[str, Recipients]]:
 
 
 def waiting_lists(groups: Sequence[Recipients]) -> Mapping[str, Sequence[str]]:
-    """Whom a delivery waits for, each once: a person by the user id, whatever their ids are.
+    """The recipients of a waiting delivery, each once, and people by user id.
 
-    Their ids may be others when the time has come.
+    A person's other ids may change during the wait.
     """
     lists: dict[str, dict[str, None]] = {name: {} for name in ID_LISTS}
     for group in groups:
@@ -266,12 +263,12 @@ def _waits_as(group: Recipients, name: str) -> Sequence[str]:
 
 
 def _size(group: Recipients) -> int:
-    """Bytes of what a record keeps of a group that waits."""
+    """The bytes that a record needs for a waiting group."""
     return sum(len(each.encode()) + 4 for name in ID_LISTS for each in _waits_as(group, name))
 
 
 def name_of(id_list: str, identifier: str) -> str:
-    """A recipient's name in a burst: short, and not to be read as the id."""
+    """A recipient's name in a burst: short, and not readable as the id."""
     return hashlib.sha256(f"{id_list} {identifier}".encode()).hexdigest()[:20]
 
 
@@ -282,5 +279,5 @@ def _part_id(delivery: str, claimant: str, part: tuple[datetime, int]) -> str:
 
 
 def is_anyone_quiet(groups: Sequence[Recipients], now: datetime) -> bool:
-    """Whether some of the recipients have quiet hours now."""
+    """Whether any of the recipients has quiet hours now."""
     return any(group.quiet and group.quiet.end_after(now) for group in groups)

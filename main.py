@@ -1,8 +1,8 @@
 """When: one function per event, each naming its handler.
 
-Where an event has a path in the Realtime Database too (`database`), a second function is deployed
-for it: `new_message_rtdb` beside `new_message`. The Firebase CLI reads this file to learn which
-functions there are; importing it opens no connection and reads no secret.
+If an event also has a path in the Realtime Database (`database`), a second function is deployed for
+it: `new_message_rtdb` next to `new_message`. The Firebase CLI imports this file to discover the
+functions, so the import opens no connection and reads no secret.
 """
 
 from collections.abc import Mapping
@@ -120,7 +120,7 @@ async def notify(call: CallableRequest) -> None:
     await deliver_call(call, app_to_app.notify, limits=app_to_app.limits(call))
 
 
-# A queue of Cloud Tasks has its function's name, in which it takes no underscore.
+# A Cloud Tasks queue is named after its function, and its name cannot have an underscore.
 
 
 @on_task_dispatched

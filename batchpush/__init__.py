@@ -1,6 +1,6 @@
-"""Database writes become push notifications, through Batch's Transactional and Campaigns APIs."""
+"""Turns database writes into push notifications, with Batch's Transactional and Campaigns APIs."""
 
-# First: it keeps the collector of garbage out of the other imports.
+# First: it keeps the garbage collector out of the other imports.
 from batchpush.events.triggers import (
     on_document_created,
     on_document_updated,

@@ -1,8 +1,8 @@
-"""Addresses in a push: what a phone, or Batch in its place, may be sent to.
+"""Checks the addresses in a push that a phone, or Batch on its behalf, may open.
 
-A user of the app may have written them, so none leads into somebody's private network, shows
-another host than it goes to, or runs as code. Whoever has a domain of their own can still have it
-resolve to any address: only a list of hosts, `MEDIA_HOSTS`, rules that out.
+A user of the app may have written them, so none may lead into a private network, show a different
+host from the one it opens, or run as code. Anyone can still make their own domain resolve to any
+address: only a list of hosts, `MEDIA_HOSTS`, rules that out.
 """
 
 import re
@@ -12,15 +12,14 @@ from urllib.parse import urlsplit
 
 MAX_ADDRESS = 2048  # characters
 
-# The last label of names that mean something only inside a network: those set aside for it, see
-# https://www.iana.org/assignments/special-use-domain-names, and those that networks just use.
+# The last label of names that only have a meaning inside a network: those reserved for it, see
+# https://www.iana.org/assignments/special-use-domain-names, and those in common use.
 SPECIAL_USE = {"alt", "arpa", "invalid", "local", "localhost", "onion", "test"}
 OF_NETWORKS = {"corp", "home", "internal", "intranet", "lan", "localdomain", "private", "workgroup"}
 OF_CLUSTERS = {"cluster", "consul", "default", "docker", "i2p", "kubernetes", "svc"}
 PRIVATE = frozenset(SPECIAL_USE | OF_NETWORKS | OF_CLUSTERS)
 
-# Public domains under which names resolve to addresses of a private network, or of the machine
-# that asks.
+# Public domains whose names resolve to addresses of a private network, or of the local machine.
 WILDCARDS = {"backname.io", "local-ip.co", "local-ip.sh", "nip.io", "plex.direct", "sslip.io"}
 MORE_WILDCARDS = {"1u.ms", "ip6.name", "ipq.co", "rbndr.us", "traefik.me", "xip.io", "xip.name"}
 LOOPBACKS = {"ddev.site", "docksal.site", "fuf.me", "lacolhost.com", "lndo.site", "local.gd"}
@@ -28,10 +27,10 @@ MORE_LOOPBACKS = {"localh.st", "localho.st", "localtest.me", "lvh.me", "vcap.me"
 OF_ROUTERS = {"fritz.box", "mshome.net", "routerlogin.net", "tplinkwifi.net", "ts.net"}
 OF_CLOUDS = {"internal.cloudapp.net", "metadata.tencentyun.com", "metadata.platformequinix.com"}
 INSIDE = frozenset(WILDCARDS | MORE_WILDCARDS | LOOPBACKS | MORE_LOOPBACKS | OF_ROUTERS | OF_CLOUDS)
-# An IPv4 address within a name, as such services spell it: `10.0.0.1.`, `app-192-168-0-1.`
+# An IPv4 address within a name, as such services write it: `10.0.0.1.`, `app-192-168-0-1.`
 EMBEDDED = re.compile(r"(?<![^.-])(?=(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?![^.-]))")
 
-# Schemes that the phone takes itself: as code, as a file, as a part of any app.
+# Schemes that the phone handles itself: as code, as a file, or as part of another app.
 OF_THE_WEB = {"about", "blob", "data", "ftp", "http", "javascript", "vbscript", "ws", "wss"}
 OF_THE_PHONE = {"android-app", "content", "file", "intent", "mailto", "resource", "sms", "tel"}
 OF_BROWSERS = {"chrome", "filesystem", "jar", "view-source"}
@@ -40,10 +39,10 @@ SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*"
 
 
 def is_media_address(text: str, hosts: Collection[str] = ()) -> bool:
-    """`https://`, on one of the hosts, or on any with a public name if there are none.
+    """Whether it is `https://` on one of the hosts, or on any public host name if none are given.
 
-    No IP address, no user and password, no port but that of https. `.example.com` among the hosts
-    stands for all names that end so.
+    No IP address, no credentials, and no port but 443. `.example.com` among the hosts allows all
+    names that end in it.
     """
     if not (_is_plain(text) and text.startswith("https://")):
         return False
@@ -52,29 +51,29 @@ def is_media_address(text: str, hosts: Collection[str] = ()) -> bool:
 
 
 def is_deep_link(text: str, schemes: Collection[str]) -> bool:
-    """`https://`, or one of the apps' schemes, in small letters, such as `myapp`."""
+    """Whether it is `https://` or has one of the apps' lower-case schemes, such as `myapp`."""
     scheme, is_link, _ = text.partition("://")
     if not (is_link and _is_plain(text) and re.fullmatch(SCHEME, scheme)):
         return False
     if scheme.lower() == "https":
-        # Letters that look like others are written as they are sent: xn--...
+        # ASCII only, so that no letter passes for another; international names are xn--...
         return bool(re.fullmatch(r"[a-z0-9._:-]+", _host_and_port(text)[0]))
     return scheme.lower() in schemes and is_scheme_of_an_app(scheme)
 
 
 def is_scheme_of_an_app(text: str) -> bool:
-    """Whether it may be some app's own scheme."""
+    """Whether it may be the scheme of some app."""
     return bool(re.fullmatch(SCHEME, text)) and text.lower() not in NO_APPS | {"https"}
 
 
 def is_public(host: str) -> bool:
-    """A name that is one everywhere, and does not say that it leads into a network."""
+    """Whether the host name is valid everywhere and not known to lead into a private network."""
     name = host.removesuffix(".")
     labels = name.split(".")
     return (
         len(labels) > 1
         and all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", label) for label in labels)
-        and not labels[-1][0].isdigit()  # as it is in all ways to write an IP address
+        and not labels[-1][0].isdigit()  # every way to write an IP address has one there
         and labels[-1] not in PRIVATE
         and not any(name == domain or name.endswith(f".{domain}") for domain in INSIDE)
         and all(map(_is_of_the_internet, EMBEDDED.findall(name)))
@@ -82,13 +81,13 @@ def is_public(host: str) -> bool:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether every reader takes it for the same address: nothing invisible, no blanks."""
+    """Whether every parser reads the same address: nothing invisible, no spaces or backslashes."""
     is_short = len(text) <= MAX_ADDRESS
     return is_short and text.isprintable() and not re.search(r"[ \\]", text)
 
 
 def _host_and_port(address: str) -> tuple[str, int | None]:
-    """An empty host where there is none, or a user and password before it."""
+    """The host is empty if there is none, or if the address has credentials."""
     try:
         parts = urlsplit(address)
         port = parts.port

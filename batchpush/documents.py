@@ -1,4 +1,4 @@
-"""What databases hold: documents, whose readers name the field that is wrong."""
+"""Documents of both databases, with readers that name an invalid field."""
 
 import functools
 import re
@@ -16,15 +16,15 @@ MAX_ID_BYTES = 1_500  # of one segment of a path, in Firestore
 
 
 class Reference(str):
-    """A Firestore reference: the path of a document, which is not to be taken for a text."""
+    """A Firestore reference: the path of a document, which must not pass for a text."""
 
     __slots__ = ()
 
 
 class Document(dict[str, Any]):
-    """A document's fields, and its path; the readers below name the field that is wrong.
+    """A document's fields and its path. The readers raise `InvalidDocument`, naming the field.
 
-    An absent field and a null one are the same: the Realtime Database does not store nulls.
+    An absent field and a null one mean the same: the Realtime Database does not store nulls.
     """
 
     def __init__(self, path: str, fields: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ class Document(dict[str, Any]):
         return InvalidDocument(self.path, field, problem)
 
     def string(self, field: str, default: str | None = None) -> str:
-        """A text; required and not blank unless there is a default."""
+        """A text; required and not blank, unless a default is given."""
         value = self.get(field)
         if value is None:
             if default is None:
@@ -50,18 +50,18 @@ class Document(dict[str, Any]):
         return value
 
     def id(self, field: str) -> str:
-        """The id of another document: a string that can stand in a path.
+        """The id of another document: a string that is valid in a path.
 
-        A reference to a profile is the id of its person.
+        A reference to a profile counts as the user's id.
         """
         value = self.get(field)
         is_reference = isinstance(value, Reference)
         return self._checked_id(field, value if is_reference else self.string(field))
 
     def ids(self, field: str) -> tuple[str, ...] | None:
-        """A list of ids, each once and in order; None where the field is absent.
+        """A list of ids, in order and without duplicates; None if the field is absent.
 
-        What holds nothing, such as an empty string, is left out.
+        Empty items, such as blank strings, are left out.
         """
         items = self._items(field)
         if items is None:
@@ -69,9 +69,9 @@ class Document(dict[str, Any]):
         return tuple(dict.fromkeys(self._checked_id(field, item) for item in items))
 
     def valid_ids(self, field: str) -> tuple[str, ...] | None:
-        """The ids of a list, without the items that are none: these do not hold up the others.
+        """Like `ids`, but without invalid items, so that they do not block the others.
 
-        Such a field is named in a warning; raises `InvalidDocument` only where no item is an id.
+        Logs a warning that names the field; raises `InvalidDocument` only if no item is valid.
         """
         items = self._items(field)
         if items is None:
@@ -89,14 +89,14 @@ class Document(dict[str, Any]):
         return tuple(dict.fromkeys(ids))
 
     def _items(self, field: str) -> list[Any] | None:
-        """The items of a list that hold something."""
+        """The items of a list that are not empty."""
         value = self.get(field)
         if value is None:
             return None
         items = as_list(value)
         if items is None:
             raise self.invalid(field, f"must be a list of strings, not {kind_of(value)}")
-        # A Realtime Database list keeps the holes of removed items as nulls.
+        # A list in the Realtime Database has nulls in place of removed items.
         return [
             item
             for item in items
@@ -116,9 +116,9 @@ class Document(dict[str, Any]):
 
 
 def as_list(value: object) -> list[Any] | None:
-    """A list, also where it comes as a map of its indices; None for anything else.
+    """A list, or a map of list indices as one; None for anything else.
 
-    That is what the Realtime Database makes of a list that lost more than half of its items.
+    The Realtime Database returns such a map for a list that lost at least half of its items.
     """
     if isinstance(value, dict) and value and all(map(INDEX.fullmatch, value)):
         return [value[key] for key in sorted(value, key=int)]
@@ -127,8 +127,8 @@ def as_list(value: object) -> list[Any] | None:
 
 INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
-# White space, controls, and what Unicode has a display ignore: zero-width characters, directions
-# of writing, fillers and variation selectors. So is the blank of Braille, which shows nothing.
+# White space, control characters, and what a display ignores according to Unicode: zero-width
+# characters, directional marks, fillers and variation selectors. Also the blank Braille pattern.
 INVISIBLE = (
     r"\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
@@ -138,12 +138,12 @@ VISIBLE = re.compile(f"[^{INVISIBLE}]")
 
 
 def is_blank(text: str) -> bool:
-    """Whether a reader would see nothing of the text."""
+    """Whether the text has no visible character."""
     return VISIBLE.search(text) is None
 
 
 def is_unicode(text: str) -> bool:
-    """False for a text with half of a surrogate pair, which JSON can carry and UTF-8 cannot."""
+    """False for a text with a lone surrogate, which JSON can carry and UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -152,7 +152,7 @@ def is_unicode(text: str) -> bool:
 
 
 def is_document_id(text: str) -> bool:
-    """Whether the text can be one segment of a path, in both databases."""
+    """Whether the text is valid as one segment of a path, in both databases."""
     return (
         0 < len(text) <= 768
         and bool(text.strip())
@@ -163,7 +163,7 @@ def is_document_id(text: str) -> bool:
 
 
 def is_segment(text: str) -> bool:
-    """Whether a database can be asked for it: not too long, and not a step up in an address."""
+    """Whether it is safe in a request to a database: not too long, and not `.` or `..`."""
     return (
         is_unicode(text)
         and len(text.encode()) <= MAX_ID_BYTES
@@ -173,7 +173,7 @@ def is_segment(text: str) -> bool:
 
 @functools.cache
 def warn_of_field(field: str) -> None:
-    """Name a field whose value is not understood, once per process, and not the value."""
+    """Log the name of a field with an invalid value, once per process, without the value."""
     log("WARNING", "field.invalid", data={"field": field})
 
 

@@ -1,4 +1,4 @@
-"""The settings: environment variables, which the Firebase CLI fills from `.env`."""
+"""The settings: environment variables, which the Firebase CLI sets from `.env`."""
 
 import functools
 import json
@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 from batchpush.addresses import is_deep_link, is_public, is_scheme_of_an_app
 from batchpush.errors import ConfigurationError
 
-# Strict, as the libraries that connect disagree about what else an address may hold: where one
-# reads `http://evil.com\@localhost` as this machine, another connects to evil.com.
+# Strict, because libraries disagree on other forms: where one reads `http://evil.com\@localhost` as
+# this machine, another connects to evil.com.
 LOOPBACK = re.compile(
     r"https?://(localhost|127\.0\.0\.1|\[::1\])(:(?P<port>[1-9][0-9]{0,4}))?(/[\w.~/-]*)?",
     re.ASCII | re.IGNORECASE,
@@ -26,13 +26,13 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this very machine, to whomever it is given."""
+    """Whether an address is on this machine, whichever library parses it."""
     found = LOOPBACK.fullmatch(url)
     return found is not None and int(found["port"] or 80) <= 65_535
 
 
-# Each parser turns the text of a variable into its value, or raises ValueError saying what
-# was expected. It does not repeat the text: some of it may be a pasted key.
+# Each parser turns the text of a variable into its value, or raises ValueError with what it
+# expected. It does not repeat the text, which may contain a pasted key.
 
 
 def _apps(text: str) -> Mapping[str, str]:
@@ -42,7 +42,7 @@ def _apps(text: str) -> Mapping[str, str]:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not re.fullmatch(r"[A-Za-z0-9_-]+", key):
             raise ValueError(
                 f"entry {number} is not NAME=KEY: expected ios=KEY,android=KEY,web=KEY, a name "
-                "in small letters, digits and _, and a Batch app key"
+                "of lower-case letters, digits and _, and a Batch app key"
             )
         if name in apps:
             raise ValueError(f"entry {number} names the app {name} a second time")
@@ -53,13 +53,13 @@ def _apps(text: str) -> Mapping[str, str]:
 def _secret(text: str) -> str:
     if not re.fullmatch(r"(projects/[a-z0-9:.-]+/secrets/)?[A-Za-z0-9_-]{1,255}", text):
         raise ValueError("expected a Secret Manager secret id, or projects/PROJECT/secrets/ID")
-    if re.fullmatch(r"[0-9a-fA-F]{32}", text):  # the name of a secret is logged
+    if re.fullmatch(r"[0-9a-fA-F]{32}", text):  # a secret's name is logged
         raise ValueError("looks like a key; expected the id of the secret that holds it")
     return text
 
 
 def _address(official: str) -> Callable[[str], str]:
-    """The official address over https, or anything on this very machine."""
+    """A parser that accepts the official address, or any address on this machine."""
 
     def parse(text: str) -> str:
         if text.rstrip("/") != official and not is_loopback(text):
@@ -78,7 +78,7 @@ def _region(text: str) -> str:
 def _sources(text: str) -> frozenset[str]:
     sources = frozenset(part.strip() for part in text.split(","))
     if not sources <= set(SOURCES):
-        raise ValueError("expected firestore, database, or both with a comma between them")
+        raise ValueError("expected firestore, database, or both separated by a comma")
     return sources
 
 
@@ -90,7 +90,7 @@ def _language(text: str) -> str:
 
 def _instance(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]*", text):
-        raise ValueError("expected the name of a Realtime Database: small letters, digits and -")
+        raise ValueError("expected a Realtime Database's name: lower-case letters, digits and -")
     return text
 
 
@@ -122,8 +122,8 @@ def _schemes(text: str) -> frozenset[str]:
     schemes = frozenset(part.removesuffix("://").lower() for part in _parts(text))
     if not all(map(is_scheme_of_an_app, schemes)):
         raise ValueError(
-            "expected schemes of apps with commas between them, such as myapp,partnerapp; "
-            "https is one already, and those that phones open themselves cannot be"
+            "expected comma-separated schemes of apps, such as myapp,partnerapp; https is always "
+            "allowed, and schemes that phones open themselves never are"
         )
     return schemes
 
@@ -132,8 +132,8 @@ def _hosts(text: str) -> frozenset[str]:
     hosts = frozenset(part.lower() for part in _parts(text))
     if not all(is_public(host.removeprefix(".")) for host in hosts):
         raise ValueError(
-            "expected public host names with commas between them, such as "
-            "cdn.example.com,.example.org, the second of which stands for all names that end so"
+            "expected comma-separated public host names, such as cdn.example.com,.example.org; "
+            "the second one allows all names that end in it"
         )
     return hosts
 
@@ -148,10 +148,10 @@ def _collection(text: str) -> str:
     return text
 
 
-def _whole_number(least: int, most: int) -> Callable[[str], int]:
+def _whole_number(min_: int, max_: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise ValueError(f"expected a whole number from {least} to {most}")
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not min_ <= int(text) <= max_:
+            raise ValueError(f"expected a whole number from {min_} to {max_}")
         return int(text)
 
     return parse
@@ -179,7 +179,7 @@ def _setting(parse: Callable[[str], Any], default: str | None) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One attribute per environment variable, of the same name in small letters."""
+    """One attribute per environment variable, with the same name in lower case."""
 
     batch_apps: Mapping[str, str] = _setting(_apps, None)
     batch_rest_key_secret: str = _setting(_secret, "batch-rest-api-key")
@@ -221,7 +221,7 @@ class Settings:
 
     @functools.cached_property
     def link_schemes(self) -> frozenset[str]:
-        """The schemes, in small letters, of the links that a push may have."""
+        """The lower-case schemes that links in a push may have."""
         of_base = {_scheme(self.deeplink_base)} if self.deeplink_base else set()
         return frozenset({"https"} | of_base | self.deeplink_schemes)
 
@@ -230,19 +230,19 @@ VARIABLES = tuple(setting.name.upper() for setting in fields(Settings))
 
 
 def problems_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with each variable that has to be with_defaults."""
+    """The problem of each variable that has to be fixed, by its name."""
     return _read(environment)[1]
 
 
 def with_defaults(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with a default for what is wrong in it, to look at the rest with."""
+    """The environment with defaults for its invalid variables, so that the rest can be used."""
     defaults = {each.name.upper(): each.metadata["default"] for each in fields(Settings)}
     defaults["BATCH_APPS"] = EXAMPLE_APPS
     return dict(environment) | {name: defaults[name] for name in problems_in(environment)}
 
 
 def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The value of each field, and the problem of each variable."""
+    """The value of each valid field, and the problem of each invalid variable."""
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for setting in fields(Settings):
@@ -260,17 +260,17 @@ def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str
 
 @functools.cache
 def settings() -> Settings:
-    """The settings of this process."""
+    """The settings of this process; raises `ConfigurationError`."""
     return Settings.from_environment(os.environ)
 
 
 def in_emulator() -> bool:
-    """Whether the Functions emulator runs this process."""
+    """Whether this process runs in the Functions emulator."""
     return os.environ.get("FUNCTIONS_EMULATOR") == "true"
 
 
 def project_id() -> str | None:
-    """The Google Cloud project, which the CLI and the platform put into the environment."""
+    """The Google Cloud project, from the environment that the CLI or the platform sets."""
     return os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT")
 
 
@@ -280,16 +280,16 @@ def watched_instance() -> str:
 
 
 def known_instance() -> str | None:
-    """The one that events must come from; None where it is not certain which one that is.
+    """The instance that events must come from; None if that is not certain.
 
-    The emulator names the default instance otherwise than Google does.
+    The emulator names the default instance differently from Google.
     """
     chosen: str = settings().database_instance
     return chosen or (None if in_emulator() else _default_instance())
 
 
 def _default_instance() -> str | None:
-    """The project's default one, whose URL the CLI and the platform put into the environment."""
+    """The project's default instance, whose URL the CLI and the platform put in the environment."""
     try:
         address: str = json.loads(os.environ.get("FIREBASE_CONFIG", ""))["databaseURL"]
         url = urlsplit(address)
@@ -303,5 +303,5 @@ def _default_instance() -> str | None:
 
 
 def _usual_instance() -> str:
-    """How Firebase names the default instance; that of an old project has the project's name."""
+    """Firebase's name for the default instance; in an old project, it is the project's own name."""
     return f"{project_id() or 'PROJECT'}-default-rtdb"

@@ -1,39 +1,38 @@
-"""What can go wrong, as one tree.
+"""The errors, as one tree.
 
     ConfigurationError        the deployer's mistake; raised at import, never retried
     BatchpushError
-    ├── InvalidDocument       a document that no push can be made from
-    ├── InvalidPush           a push or a campaign that Batch would refuse
-    ├── MalformedEvent        a request that is not the CloudEvent of a database write
-    ├── LedgerRefused         Firestore will never store what it was given
-    ├── FirestoreRefused      a write or a read that Firestore will never take (in firestore.py)
-    └── TryAgainLater         nothing is wrong with the event; it is to be redelivered
+    ├── InvalidDocument       no push can be made from a document
+    ├── InvalidPush           Batch would refuse a push or a campaign
+    ├── MalformedEvent        a request is not the CloudEvent of a database write
+    ├── LedgerRefused         Firestore will never store a record
+    ├── FirestoreRefused      Firestore will never accept a read or a write (in firestore.py)
+    └── TryAgainLater         the event is valid and must be redelivered
         ├── LookUpFailed          another document could not be read
         ├── LedgerUnavailable     the delivery record could not be read or written
-        │   └── UnreadableRecord      a newer version wrote it, or nobody who knows its form
+        │   └── UnreadableRecord      its format is newer or unknown
         ├── TasksUnavailable      Cloud Tasks did not accept a task
         ├── RestKeyUnavailable    there is no key to call Batch with
         ├── EventTurnedAway       nothing is recorded: only a redelivery can send the push
-        └── DeliveryUnfinished    it is on record: a redelivery or the sweep finishes it
+        └── DeliveryUnfinished    it is recorded: a redelivery or the sweep finishes it
 
-Everything but `TryAgainLater` is final: the same event would fail in the same way again.
+Everything but `TryAgainLater` is final: the same event would fail the same way again.
 None of these ever holds the REST key.
 """
 
 
 class ConfigurationError(Exception):
-    """A setting is missing or wrong; the message is one line that names it."""
+    """A setting is missing or invalid; the message is one line that names it."""
 
 
 class BatchpushError(Exception):
-    """Base of all that can go wrong with one event."""
+    """Base of the errors of one event."""
 
 
 class InvalidDocument(BatchpushError):
-    """A document's field is not what a push needs.
+    """A document, or one of its fields, cannot be used for a push.
 
-    `document` is the path of the document, `field` the name of the field (None where the
-    whole document is meant).
+    `document` is its path; `field` is None if the problem is the whole document.
     """
 
     def __init__(self, document: str, field: str | None, problem: str) -> None:
@@ -42,7 +41,7 @@ class InvalidDocument(BatchpushError):
 
 
 class InvalidPush(BatchpushError):
-    """A field of a push or a campaign is not what Batch accepts; `field` is Batch's name for it."""
+    """Batch would not accept a field of a push or a campaign; `field` is Batch's name for it."""
 
     def __init__(self, field: str, problem: str) -> None:
         self.field, self.problem = field, problem
@@ -54,11 +53,11 @@ class MalformedEvent(BatchpushError):
 
 
 class TryAgainLater(BatchpushError):
-    """The event could not be handled now; an error for an answer has it redelivered."""
+    """The event cannot be handled now; answering with an error makes the platform redeliver it."""
 
 
 class LedgerRefused(BatchpushError):
-    """Firestore will never store what it was given: it is too large, or no valid document."""
+    """Firestore will never store the record: it is too large or not a valid document."""
 
 
 class LookUpFailed(TryAgainLater):
@@ -70,7 +69,7 @@ class LedgerUnavailable(TryAgainLater):
 
 
 class UnreadableRecord(LedgerUnavailable):
-    """A stored record has a form that this version does not know."""
+    """A stored record has a format that this version cannot read."""
 
 
 class TasksUnavailable(TryAgainLater):
@@ -78,12 +77,12 @@ class TasksUnavailable(TryAgainLater):
 
 
 class RestKeyUnavailable(TryAgainLater):
-    """Secret Manager did not give the REST key, and none is in the cache."""
+    """Secret Manager did not return the REST key, and none is cached."""
 
 
 class EventTurnedAway(TryAgainLater):
-    """What is left to do is not on record: it is lost unless the event is redelivered."""
+    """Nothing is recorded yet: without a redelivery, the push is lost."""
 
 
 class DeliveryUnfinished(TryAgainLater):
-    """The delivery is on record and not settled: a redelivery or the sweep finishes it."""
+    """The delivery is recorded but not settled: a redelivery or the sweep finishes it."""

@@ -1,10 +1,10 @@
-"""HTTP: requests of httpx, carried by a transport: in production, over aiohttp's connections.
+"""HTTP: sends httpx requests through a transport, which in production uses aiohttp's connections.
 
-The transport is the seam where a test, or another client, comes in. It is called as it is, and not
-through `httpx.AsyncClient`, which takes near to twice the CPU for a call.
+The transport is the seam for tests and other clients. It is called directly, because
+`httpx.AsyncClient` takes almost twice the CPU for a request.
 
-This module is imported with the first event, whose claim it does not hold up, and not with `main`:
-aiohttp loads the certificates of all authorities, which takes a tenth of a cold start.
+This module is imported in the background of the first event instead of with `main`: aiohttp loads
+the certificates of all authorities, which takes a tenth of a cold start.
 """
 
 import functools
@@ -19,7 +19,7 @@ FAILURES = (
     httpx.TransportError,
     aiohttp.ClientError,
     OSError,
-)  # some of aiohttp's come as they are
+)  # some errors of aiohttp arrive untranslated
 NEVER_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -27,11 +27,11 @@ NEVER_CONNECTED = (
     httpx.ConnectTimeout,
 )
 
-address = functools.lru_cache(maxsize=100)(httpx.URL)  # of what is called again and again
+address = functools.lru_cache(maxsize=100)(httpx.URL)  # the same few addresses repeat
 
 
 def transport(connections: int, keep_alive: float) -> httpx.AsyncBaseTransport:
-    """At most so many connections, open for so many seconds; it belongs to the loop of its use."""
+    """`connections` is the maximum, `keep_alive` is in seconds; bound to the loop that uses it."""
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -39,8 +39,8 @@ def transport(connections: int, keep_alive: float) -> httpx.AsyncBaseTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    # aiohttp verifies with the certificates that it has loaded. This context is never used:
-    # without it, httpx would load them all once more.
+    # aiohttp verifies with the certificates it has already loaded. This context is never used, but
+    # without it, httpx would load them all again.
     unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return AiohttpTransport(verify=unused, client=session)
 
@@ -52,9 +52,9 @@ def request(
     timeout: Mapping[str, float],
     body: bytes = b"",
 ) -> httpx.Request:
-    """What `httpx.Request(..., content=body)` makes, for a third of the CPU.
+    """The same as `httpx.Request(..., content=body)`, for a third of the CPU.
 
-    The answer is to come as it is: it is read to a limit, which counts no compressed bytes.
+    Asks for an uncompressed response, since the limit on its size counts plain bytes.
     """
     complete = [(b"Host", url.netloc), (b"Accept-Encoding", b"identity"), *headers]
     if body or method != "GET":
@@ -66,16 +66,16 @@ def request(
         stream=httpx.ByteStream(body),
         extensions={"timeout": timeout},
     )
-    made.read()  # or it would be sent in chunks
+    made.read()  # otherwise it is sent in chunks
     return made
 
 
 async def exchange(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request, most: int
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int
 ) -> tuple[httpx.Response, bytes]:
-    """The answer and its first bytes; what may still come is not waited for.
+    """The response and its first bytes; the rest is not read.
 
-    Raises one of `FAILURES`, which may hold the request with all that is secret in it.
+    Raises one of `FAILURES`, which may hold the request and the secrets in it.
     """
     response = await transport.handle_async_request(request)
     assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -83,14 +83,14 @@ async def exchange(
     try:
         async for part in response.stream:
             body += part
-            if len(body) >= most:
+            if len(body) >= max_bytes:
                 break
     finally:
-        await response.stream.aclose()  # before its end, this closes the connection
-    del body[most:]
+        await response.stream.aclose()  # closes the connection if the body is not read to its end
+    del body[max_bytes:]
     return response, bytes(body)
 
 
 def cause(error: Exception) -> BaseException:
-    """What aiohttp said: the transport calls a connection that was cut a `ConnectTimeout`, too."""
+    """aiohttp's own error: the transport also reports a lost connection as `ConnectTimeout`."""
     return error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error

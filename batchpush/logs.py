@@ -1,8 +1,8 @@
 """Logs: one event, one line of JSON, one write.
 
-Cloud Logging reads `severity` and `message`; the other names are fixed and can be queried.
-What users wrote stands only under `data`, so that it cannot pass for a field of ours, and in the
-path of the `document`, of which apps may choose the ids.
+Cloud Logging reads `severity` and `message`; the other field names are fixed and can be queried.
+Text from users appears only under `data`, so that it cannot pass for one of our fields, and in the
+path of the `document`, whose ids an app may choose.
 """
 
 import json
@@ -26,7 +26,7 @@ _about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=Mappi
 
 @contextmanager
 def about(*, function: str, event_id: str | None, document: str | None) -> Iterator[None]:
-    """Name the event in every line that is logged inside, in other tasks too."""
+    """Add the event to every line logged inside the block, including lines of other tasks."""
     names = {"function": function, "event_id": event_id, "document": document}
     token = _about.set({name: text and text[:MAX_ABOUT] for name, text in names.items()})
     try:
@@ -45,7 +45,7 @@ def log(
 ) -> None:
     """Write one line; `event` is a fixed name such as `push.accepted`.
 
-    Of an error, its type, its text and where it was raised are written, never local variables.
+    For an error, writes its type, text and origin, never its local variables.
     """
     if LOG_LEVELS.index(severity) < LOG_LEVELS.index(settings().log_level):
         return
@@ -65,15 +65,15 @@ def log(
 
 
 def _bounded(data: Mapping[str, Any]) -> str:
-    """The data as JSON, or how it begins: a longer line would be split, and no JSON any more."""
+    """The data as JSON, cut if too long: Cloud Logging would split the line and break the JSON."""
     text = json.dumps(data, default=_plain)
     return text if len(text) <= MAX_DATA else json.dumps({"cut": text[:MAX_DATA]})
 
 
 def reason_of(error: Exception) -> str:
-    """What may be recorded of an error: of somebody else's only its kind and place.
+    """What may be recorded about an error; for a foreign one, only its type and origin.
 
-    Its text may hold anything.
+    The text of a foreign error may hold anything.
     """
     if isinstance(error, BatchpushError):
         return str(error)
@@ -81,7 +81,7 @@ def reason_of(error: Exception) -> str:
 
 
 def raised_at(error: BaseException) -> str | None:
-    """The file and line of an error that was raised."""
+    """The file and line that raised the error."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
 

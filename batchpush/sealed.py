@@ -1,8 +1,8 @@
-"""A process that sends and writes nothing: a preview runs the functions of `main.py` inside it.
+"""Seals the process so that nothing leaves it: a preview runs the functions of `main.py` inside.
 
-Two nets, since a function may call anything. What this package would send or write asks
-`leaving` first. All else is stopped where Python opens a connection or starts a program, and where
-gRPC, which connects without Python, makes a channel.
+There are two safety nets, since a function may call anything. This package calls `leaving` before
+it sends or writes. Everything else is stopped when Python opens a connection or starts a program,
+and when gRPC, which connects without Python, creates a channel.
 """
 
 import functools
@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-# http.client.send: also on a connection that a look-up left open
+# http.client.send also covers a connection that a look-up left open
 SENDS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "http.client.send"})
 STARTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"})
 
@@ -25,7 +25,7 @@ class NothingLeaves(Exception):
 
 @dataclass
 class Seal:
-    """`attempts` says what was stopped, also where the code that tried it caught the error."""
+    """`attempts` lists what was stopped, even if the code that tried it caught the error."""
 
     attempts: list[str] = field(default_factory=list)
 
@@ -36,7 +36,7 @@ _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 @contextmanager
 def sealed() -> Iterator[Seal]:
-    """Nothing leaves the process inside, but for what `reading` allows."""
+    """Inside the block, nothing leaves the process except what `reading` allows."""
     global _seal
     _install()
     threads = set(threading.enumerate())
@@ -44,13 +44,13 @@ def sealed() -> Iterator[Seal]:
     try:
         yield _seal
     finally:
-        if threads >= set(threading.enumerate()):  # a thread that goes on stays sealed in
+        if threads >= set(threading.enumerate()):  # a thread that is still running stays sealed
             _seal = None
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Inside, this task may connect to read; what writes is stopped all the same."""
+    """Inside the block, this task may connect in order to read; writes are still stopped."""
     token = _reading.set(True)
     try:
         yield
@@ -59,9 +59,9 @@ def reading() -> Iterator[None]:
 
 
 def leaving(what: str) -> None:
-    """Called by what sends or writes, before it does; raises `NothingLeaves` in a sealed process.
+    """Call this before sending or writing; raises `NothingLeaves` in a sealed process.
 
-    `what` goes on from the name of a function: "publishes a campaign".
+    `what` continues a sentence that starts with a function's name: "publishes a campaign".
     """
     if _seal is not None:
         _seal.attempts.append(what)
@@ -70,7 +70,7 @@ def leaving(what: str) -> None:
 
 @functools.cache
 def _install() -> None:
-    """For good: Python keeps an audit hook until it ends."""
+    """Permanent: Python cannot remove an audit hook."""
     import grpc
     import grpc.aio
 

@@ -1,4 +1,4 @@
-"""What sweeps share: the failure of one piece of work keeps no other from its turn."""
+"""Shared by the sweeps: one failing item does not stop the others."""
 
 from collections.abc import Awaitable
 
@@ -13,7 +13,7 @@ async def on_its_own(
     event_id: str | None = None,
     document: str | None = None,
 ) -> None:
-    """Do the work; what goes wrong is logged, with the names of the event."""
+    """Do the work and log any error, with the names of the event."""
     with about(function=function, event_id=event_id, document=document):
         try:
             await work
@@ -21,5 +21,5 @@ async def on_its_own(
             log("ERROR", "record.unreadable", error=error)
         except TryAgainLater as error:
             log("WARNING", "event.unfinished", error=error)
-        except Exception as error:  # noqa: BLE001 - one must not keep the others from theirs
+        except Exception as error:  # noqa: BLE001 - one failure must not stop the others
             log("ERROR", "event.crashed", error=error)

@@ -1,11 +1,11 @@
-"""How long things may take, in seconds, and the clock that says so.
+"""Time limits in seconds, and the clock.
 
-    claim ──────── budget ──────┐ the last send has begun, and ends within `call`
-      └─────────── lease ───────────────┐ somebody else may take over
-      └─────────── function ───────────────────────────────┐ the platform gives up waiting
+    claim ──────── budget ──────┐ the last attempt has begun, and ends within `call`
+      └─────────── lease ───────────────┐ another worker may reclaim it
+      └─────────── function ───────────────────────────────┐ the platform stops waiting
 
-The lease follows from our own budget and not from the platform's timeout: a request that the
-platform gave up on keeps running.
+The lease follows from our own budget, not from the platform's timeout: a request keeps running
+after the platform gives up on it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ FUNCTION_TIMEOUT = 120
 
 @dataclass(frozen=True)
 class Timing:
-    """Raises `ConfigurationError` when a call could still be under way as the lease ends."""
+    """Raises `ConfigurationError` if an attempt could outlast the lease."""
 
     call: float = 10.0
     budget: float = 45.0
@@ -33,21 +33,21 @@ class Timing:
             raise ConfigurationError("timing: the budget and a call must end before the lease")
 
     def lease_until(self, now: datetime) -> datetime:
-        """When a lease ends that begins now."""
+        """When a lease that begins now expires."""
         return now + timedelta(seconds=self.lease)
 
     def last_start(self, lease_until: datetime) -> datetime:
-        """When no call may begin any more: one that has begun ends before the lease does."""
+        """The time from which no attempt may begin: a running one must end before the lease."""
         return lease_until - timedelta(seconds=self.lease - self.budget)
 
     def redelivered_since(self, now: datetime) -> datetime:
-        """What was to be redelivered before this time will not be: the platform has given up."""
+        """What was last written before this time is no longer redelivered by the platform."""
         return now - timedelta(seconds=self.redelivery)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, chance and sleep; `jitter` gives a number from 0 to 1, `sleep` takes seconds."""
+    """Time, randomness and sleep; `jitter` returns a number from 0 to 1, `sleep` takes seconds."""
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     jitter: Callable[[], float] = random.random

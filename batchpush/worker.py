@@ -1,6 +1,6 @@
-"""The objects of one worker, made on first use, and what `main.py` asks of them.
+"""The objects of one worker, created on first use, and the functions that `main.py` calls.
 
-Nothing is made at import: a gRPC channel made before the server forks its worker can hang for ever.
+Importing creates nothing: a gRPC channel from before the server forks its worker can hang forever.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ CallableHandler = Callable[[CallableRequest, LookUp], Awaitable[Push | None]]
 
 @dataclass
 class Worker:
-    """The objects of one process, each made on first use.
+    """The objects of one process, each created on first use.
 
     `databases` gives a Firestore database by its name. `functions` are those of `main.py` that
     writes call, by their names.
@@ -63,7 +63,7 @@ class Worker:
     functions: Mapping[str, Watched] = field(default_factory=lambda: WATCHED)
 
     def firestore(self) -> Firestore:
-        """The database of the settings."""
+        """The database of the `DATABASE` setting."""
         return self.databases(self.settings.database)
 
     def look_up_for(self, change: Change) -> LookUp:
@@ -164,9 +164,8 @@ def process_worker() -> Worker:
 async def deliver(change: Change, handler: PushHandler, report_to: str | None = None) -> None:
     """Ask the handler for a push, and send it once.
 
-    The outcome is written to `report_to`, a path below the document's, if there is one. Raises
-    `TryAgainLater` when the event is to be redelivered. Whatever else happens is in the delivery
-    record.
+    Writes the outcome to `report_to`, a path below the document, if given. Raises `TryAgainLater`
+    to have the event redelivered; the delivery record says whatever else happened.
     """
     if instead := _instead.get():
         await instead(change, handler, report_to)
@@ -181,7 +180,7 @@ _instead: ContextVar[Deliver | None] = ContextVar("instead", default=None)
 
 @contextmanager
 def delivering_by(instead: Deliver) -> Iterator[None]:
-    """Inside, `deliver` does this instead: a preview sends nothing."""
+    """Inside the block, `deliver` calls `instead`: a preview sends nothing."""
     token = _instead.set(instead)
     try:
         yield
@@ -194,8 +193,8 @@ async def deliver_call(
 ) -> None:
     """Ask the handler for a push, and send it once per `request_id`.
 
-    What is on record is not judged again: the app gets the answer that it may have lost, and
-    what is unfinished is finished. Raises `CallRefused` or `TryAgainLater`.
+    A request that is already recorded is not checked again: the app gets the answer that it may
+    have lost, and an unfinished delivery is resumed. Raises `CallRefused` or `TryAgainLater`.
     """
     try:
         await worker().call_limits.count(limits, request.time)
@@ -214,12 +213,12 @@ async def _at_once(push: Push | None) -> Push | None:
 
 
 async def sweep_deliveries() -> None:
-    """Finish what the platform gave up on."""
+    """Finish deliveries that the platform gave up on, and delete old bodies."""
     await worker().sweep.run()
 
 
 async def send_delivery_chunk(data: Mapping[str, Any]) -> None:
-    """One chunk of a large audience: `{"delivery": ID, "chunk": ID}`."""
+    """Send one chunk of a large audience: `{"delivery": ID, "chunk": ID}`."""
     delivery, chunk = data.get("delivery"), data.get("chunk")
     if not isinstance(delivery, str) or not isinstance(chunk, str):
         raise MalformedEvent("the task names no chunk")
@@ -227,7 +226,7 @@ async def send_delivery_chunk(data: Mapping[str, Any]) -> None:
 
 
 async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
-    """One delivery that waits: `{"delivery": ID}`. Raises `TryAgainLater`."""
+    """Resume a waiting delivery: `{"delivery": ID}`. Raises `TryAgainLater`."""
     delivery = data.get("delivery")
     if not isinstance(delivery, str):
         raise MalformedEvent("the task names no delivery")
@@ -238,25 +237,25 @@ async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
 
 
 async def publish(change: Change, handler: CampaignHandler) -> None:
-    """Have the campaign in every app as its document says now.
+    """Reconcile the campaign in every app with its document.
 
-    Raises `TryAgainLater` when the event is to be redelivered. Whatever else happens is in the
-    state document of each app.
+    Raises `TryAgainLater` to have the event redelivered; the state document of each app says
+    whatever else happened.
     """
     leaving("publishes a campaign")
     await worker().publisher.publish(change.path, handler)
 
 
 async def sweep_campaigns(handler: CampaignHandler) -> None:
-    """Finish what the platform gave up on."""
+    """Finish campaigns that the platform gave up on."""
     await worker().publisher.sweep(handler)
 
 
 async def announce(change: Change, is_published: Condition, handler: ArticleHandler) -> None:
-    """Make a campaign of an article that becomes published; stop it when that is taken back.
+    """Create a campaign when an article is published; stop it when the article is withdrawn.
 
-    `handler` gives the fields of the campaign's document. Raises `TryAgainLater` when the event
-    is to be redelivered.
+    `handler` returns the fields of the campaign's document. Raises `TryAgainLater` to have the
+    event redelivered.
     """
     leaving("makes a campaign of an article")
     await worker().newsroom.announce(change, is_published, handler)

@@ -1,1 +1,1 @@
-"""Requests to Batch: the key, the client, retries, and what a reply means."""
+"""Requests to Batch: the key, the client, retries, and the outcome of a reply."""

@@ -1,18 +1,18 @@
-"""A pause per app, so that an outage of Batch does not burn the instance."""
+"""A circuit breaker per app, so that an outage of Batch does not waste the instance's time."""
 
 from datetime import UTC, datetime, timedelta
 
 from batchpush.batch_api.outcome import MAX_RETRY_AFTER
 
-FAILURES = 10  # in a row, over all events of the instance
+FAILURES = 10  # in a row, across all events of the instance
 OPEN = timedelta(seconds=5)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Breaker:
-    """After some failures in a row, calls of the app are turned away; now and then one may try.
+    """Rejects an app's requests after several failures in a row, except for an occasional probe.
 
-    A `Retry-After` is for all calls of the app: none goes before its end.
+    A `Retry-After` applies to all requests of the app: none is sent before it ends.
     """
 
     def __init__(self) -> None:
@@ -21,18 +21,18 @@ class Breaker:
         self._not_before = LONG_AGO
 
     def allow_request(self, now: datetime) -> bool:
-        """Whether a call may go, as far as the failures before it are concerned."""
+        """Whether earlier failures permit a request."""
         if self.is_open(now):
             return False
-        self._open_until = now + OPEN  # this one tries; the others wait for what comes of it
+        self._open_until = now + OPEN  # this request probes; the others wait for its outcome
         return True
 
     def is_open(self, now: datetime) -> bool:
-        """Whether calls are turned away; unlike `allow_request`, asking changes nothing."""
+        """Whether requests are rejected; unlike `allow_request`, this changes nothing."""
         return self._failures >= FAILURES and now < self._open_until
 
     def pause(self, now: datetime) -> float:
-        """Seconds that the server has asked to wait still."""
+        """Seconds left of the wait that the server asked for."""
         return max(0.0, (self._not_before - now).total_seconds())
 
     def record_success(self) -> None:

@@ -14,15 +14,15 @@ from batchpush.timing import Timing
 if TYPE_CHECKING:
     import httpx
 
-CONNECT_TIMEOUT = 5.0  # seconds, also for a free connection of the pool
-KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
-MAX_REPLY = 16_384  # bytes of an answer that are read
-MAX_LIST = 1_000_000  # bytes of a list, or of statistics
-SLACK = 1_000  # bytes more, in which a key may be cut off
+CONNECT_TIMEOUT = 5.0  # seconds, including the wait for a free connection in the pool
+KEEP_ALIVE = 4.0  # seconds; Batch may have closed an older connection
+MAX_REPLY = 16_384  # bytes to read of a reply
+MAX_LIST = 1_000_000  # bytes to read of a list or of statistics
+SLACK = 1_000  # extra bytes, so that the cut does not hide part of a key from masking
 
 
 class BatchClient:
-    """One per worker: its connections stay open between events."""
+    """One per worker; connections stay open between events."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class BatchClient:
         self._connections = settings.concurrency * len(settings.batch_apps)
 
     def warm_up(self) -> None:
-        """Begin what the first call will wait for; nothing fails here that it will not tell."""
+        """Start what the first request needs; any failure here surfaces in that request."""
         _ = self._warming
 
     @functools.cached_property
@@ -57,13 +57,13 @@ class BatchClient:
         return self._given or transport(self._connections, KEEP_ALIVE)
 
     async def send(self, app: str, body: bytes) -> Reply:
-        """One call of the Transactional API; see `request`."""
+        """One request to the Transactional API; see `request`."""
         return await self.request(app, "POST", "transactional/send", body)
 
     async def request(self, app: str, method: str, route: str, body: bytes | None = None) -> Reply:
-        """One call for an app; a second try if the key was rotated meanwhile.
+        """One request for an app; a second one if the key has been rotated.
 
-        Raises `RestKeyUnavailable`, and nothing else: whatever happens on the line is a `Reply`.
+        Raises only `RestKeyUnavailable`: any failure on the network is a `Reply`.
         """
         key = await self._rest_key.get()
         reply = await self._asked(app, method, route, body, key.reveal())
@@ -80,17 +80,17 @@ class BatchClient:
             method,
             address(f"{self._url}/1.1/{self._apps[app]}/{route}"),
             [(b"X-Authorization", key.encode()), (b"Content-Type", b"application/json")],
-            {"pool": CONNECT_TIMEOUT},  # by aiohttp's count, with connecting
+            {"pool": CONNECT_TIMEOUT},  # aiohttp includes connecting in it
             body or b"",
         )
-        most = MAX_LIST if method == "GET" else MAX_REPLY
+        max_bytes = MAX_LIST if method == "GET" else MAX_REPLY
         try:
             async with asyncio.timeout(self._seconds):
-                response, answer = await exchange(self._transport, asked, most + SLACK)
+                response, answer = await exchange(self._transport, asked, max_bytes + SLACK)
         except TimeoutError:
             return Reply(problem=f"no answer within {self._seconds:g} s")
         except FAILURES as error:
-            # Only the name: an exception may hold the request, and so the key.
+            # Only the type's name: an exception may hold the request, and with it the key.
             failure = cause(error)
             return Reply(
                 sent=not isinstance(failure, NEVER_CONNECTED), problem=type(failure).__name__
@@ -98,7 +98,7 @@ class BatchClient:
         retry_after = response.headers.get("retry-after")
         return Reply(
             response.status_code,
-            _beginning(answer, most, key),
+            _beginning(answer, max_bytes, key),
             retry_after and masked_text(retry_after, key),
         )
 
@@ -106,8 +106,8 @@ class BatchClient:
         await self._transport.aclose()
 
 
-def _beginning(answer: bytes, most: int, key: str) -> bytes:
-    """The first bytes of an answer, masked; where it is cut, its end may hold a part of the key."""
-    if len(answer) == most + SLACK:
+def _beginning(answer: bytes, max_bytes: int, key: str) -> bytes:
+    """The first bytes of a reply, masked; the end of a cut reply may hold part of the key."""
+    if len(answer) == max_bytes + SLACK:
         return masked(answer, key)[:-SLACK]
-    return masked(answer, key)[:most]
+    return masked(answer, key)[:max_bytes]

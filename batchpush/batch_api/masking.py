@@ -1,7 +1,7 @@
-"""Batch's answers without the REST key, which an error may quote.
+"""Masks the REST key in Batch's replies, where an error may quote it.
 
-The key may be spelled as `\\u0061` in JSON, as `%61` in an address, as `&#97;` in HTML, or as one
-inside another. What counts is what a reader would make of an answer, not how it is written.
+The key may be escaped: as `\\u0061` in JSON, as `%61` in an address, as `&#97;` in HTML, or as one
+inside another. What counts is what a reader could decode.
 """
 
 import html
@@ -12,11 +12,11 @@ from typing import Any
 
 MASK = "****"
 ESCAPES = re.compile(rb"[\\%&\0]")  # NUL: the answer is in UTF-16
-MAX_READINGS = 100  # of one text; what has more is masked as a whole
+MAX_READINGS = 100  # ways to decode one text; a text with more is masked as a whole
 
 
 def masked(answer: bytes, key: str) -> bytes:
-    """The answer without the key, however it is spelled."""
+    """The reply without the key, however it is escaped."""
     if not ESCAPES.search(answer):
         return answer.replace(key.encode(), MASK.encode())
     if not _shows(answer.decode("utf-8", "replace"), key):
@@ -24,19 +24,19 @@ def masked(answer: bytes, key: str) -> bytes:
     try:
         value = _each_text(json.loads(answer), lambda text: masked_text(text, key))
         text = json.dumps(value)
-    except (ValueError, RecursionError):  # no JSON, or cut off
+    except (ValueError, RecursionError):  # not JSON, or cut off
         return MASK.encode()
     return (MASK if _shows(text, key) else text).encode()
 
 
 def masked_text(text: str, key: str) -> str:
-    """The text without the key; nothing of it where the key is spelled in another way."""
+    """The text without the key; only a mask if the key is escaped in it."""
     text = text.replace(key, MASK)
     return MASK if _shows(text, key) else text
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """A JSON value with each of its texts changed, the names of fields too."""
+    """The JSON value with every text changed, including names of fields."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
@@ -47,7 +47,7 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _shows(text: str, key: str) -> bool:
-    """Whether the key comes to light when escapes are removed, layer by layer, in any order."""
+    """Whether removing escapes, layer by layer and in any order, reveals the key."""
     plain = text.replace("\0", "")
     seen, waiting = {plain}, [plain]
     while waiting:

@@ -1,4 +1,4 @@
-"""What a reply means, and what to do next. Pure: one table decides."""
+"""Classifies a reply and decides what to do next. Pure: one table decides."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Outcome(Enum):
-    """What is known of a call after one try."""
+    """What is known about a call after one attempt."""
 
     ACCEPTED = "accepted"  # Batch took it; it is never sent again
     REFUSED = "refused"  # Batch said no, and would say so again
@@ -29,10 +29,10 @@ class Then(Enum):
 
 @dataclass(frozen=True)
 class Reply:
-    """Batch's answer, or the reason why there is none.
+    """Batch's response, or the reason why there is none.
 
-    `status` is None without an answer; then `sent` says whether the request may have reached
-    Batch. `body` is at most the first few kilobytes. `retry_after` is the header as it came.
+    `status` is None without a response; then `sent` says whether the request may have reached
+    Batch. `body` is cut after some kilobytes. `retry_after` is the raw header.
     """
 
     status: int | None = None
@@ -42,7 +42,7 @@ class Reply:
     problem: str | None = None
 
     def json(self) -> dict[str, Any]:
-        """The body, if it is a JSON object; else an empty one."""
+        """The body if it is a JSON object; otherwise an empty one."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -50,7 +50,7 @@ class Reply:
         return value if isinstance(value, dict) else {}
 
     def rows(self) -> list[dict[str, Any]] | None:
-        """The body, if it is a JSON list of objects."""
+        """The body if it is a JSON list of objects; otherwise None."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ class Reply:
         return self.status is not None and 200 <= self.status < 300
 
     def said(self) -> str | None:
-        """Batch's own words about an error: `{"code", "type", "message"}`."""
+        """Batch's own error text, from `{"code", "type", "message"}`."""
         error = self.json()
         if "code" not in error:
             return None
@@ -81,7 +81,7 @@ class Rule:
 
 
 def has_token(reply: Reply) -> bool:
-    """What proves that Batch took a push."""
+    """Whether the reply proves that Batch accepted a push."""
     return reply.is_success and "token" in reply.json()
 
 
@@ -123,25 +123,25 @@ RULES = (
 
 
 def classify(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rule:
-    """The first rule that applies; other routes than that of pushes have another proof."""
-    taken, *others = RULES
+    """The first rule that applies; `is_proof` recognises acceptance, which differs by route."""
+    accepted, *others = RULES
     if is_proof(reply):
-        return taken
+        return accepted
     return next(rule for rule in others if rule.applies(reply))
 
 
 # Backoff
 
-MIN_WAIT_429 = 5.0  # seconds; Batch asks for it where it documents the status
-MAX_RETRY_AFTER = 600.0  # seconds; a header that asks for more is a mistake, or an attack
+MIN_WAIT_429 = 5.0  # seconds; Batch's documentation of the status asks for it
+MAX_RETRY_AFTER = 600.0  # seconds; a header that asks for more is a mistake or an attack
 MIN_WAIT = 0.5
 MAX_WAIT = 8.0
 
 
 def wait_before(attempt: int, reply: Reply, now: datetime, jitter: Callable[[], float]) -> float:
-    """Seconds to wait before the next try: what the server says, else full jitter.
+    """Seconds to wait before the next attempt: the server's hint, or else full jitter.
 
-    `attempt` is 1 after the first try; `jitter` gives a number from 0 to 1.
+    `attempt` is 1 after the first attempt; `jitter` returns a number from 0 to 1.
     """
     asked = retry_after(reply, now)
     if asked is not None:
@@ -151,19 +151,19 @@ def wait_before(attempt: int, reply: Reply, now: datetime, jitter: Callable[[], 
 
 
 def retry_after(reply: Reply, now: datetime) -> float | None:
-    """The header in seconds from now, at most `MAX_RETRY_AFTER`; it may be a number or a date."""
+    """Seconds from now, at most `MAX_RETRY_AFTER`, from a header with a number or a date."""
     text = (reply.retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER)
     try:
         date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, LookupError, OverflowError):  # of a year of twenty digits
+    except (ValueError, TypeError, LookupError, OverflowError):  # such as a year of twenty digits
         return None
     seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
     return min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
 def outcome_table() -> str:
-    """The table in Markdown, as the README shows it."""
+    """The table in Markdown, as in the README."""
     rows = [f"| {rule.reply} | {rule.outcome.value} | {rule.then.value} |" for rule in RULES]
     return "\n".join(["| Batch's reply | the call is | what follows |", "|---|---|---|", *rows])

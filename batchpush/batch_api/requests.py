@@ -1,4 +1,4 @@
-"""One call to Batch, attempted until it is settled or its time is up."""
+"""Attempts a request to Batch until it is settled or its time is up."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Request:
-    """What Batch is asked, and how its answer proves that it did it."""
+    """A request to Batch, and how a reply proves that Batch accepted it."""
 
     method: str
     route: str
@@ -43,12 +43,12 @@ class Caller:
     breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
 
     def from_anywhere(self, items: Sequence[Item]) -> list[Item]:
-        """The items, begun with any of them: each is among the first, where time is short."""
+        """The items from a random one on: if time runs out, each gets its turn to be first."""
         first = int(self.clock.jitter() * len(items))
         return [*items[first:], *items[:first]]
 
     async def call(self, app: str, request: Request, stop: datetime) -> tuple[Outcome, Reply]:
-        """What came of the last attempt; none begins at `stop` or later."""
+        """The outcome of the last attempt; none begins at `stop` or later."""
         last = Outcome.NOT_SENT, Reply(sent=False, problem="Batch does not answer at present")
 
         def ask() -> Awaitable[Reply]:
@@ -65,7 +65,7 @@ class Caller:
         stop: datetime,
         is_proof: Callable[[Reply], bool] = has_token,
     ) -> AsyncIterator[tuple[Rule, Reply]]:
-        """Every answer and what it means, until one settles it, or its time is up."""
+        """Yield each reply with its rule, until one settles the request or its time is up."""
         breaker, pause = self.breakers[app], 0.0
         for attempt in range(1, MAX_ATTEMPTS + 1):
             if not await self._turn_comes(breaker, pause, stop):
@@ -82,13 +82,13 @@ class Caller:
             pause = wait_before(attempt, reply, self.clock.now(), self.clock.jitter)
 
     async def _turn_comes(self, breaker: Breaker, pause: float, stop: datetime) -> bool:
-        """Wait until a call may go; False when its time is up first, or Batch seems to be down."""
+        """Wait for permission to send; False if time runs out first or Batch seems down."""
         while wait := max(pause, breaker.pause(self.clock.now())):
             if self.clock.now() + timedelta(seconds=wait) >= stop:
                 return False
             await self.clock.sleep(wait)
             pause = 0.0
-        # Looked at last: a process that was frozen wakes up here, long after its lease.
+        # Check the time last: a frozen process may wake up here, long after its lease.
         return breaker.allow_request(self.clock.now()) and self.clock.now() < stop
 
 

@@ -1,7 +1,7 @@
-"""The REST key, from Secret Manager, when a function runs.
+"""Reads the REST key from Secret Manager at run time.
 
-The key opens every app of the company, so it is never in the deployment's environment, and it
-travels through this package inside a `RestKey`, which does not show it.
+The key gives access to every app of the company. So it is never in the deployment's environment,
+and inside this package it is wrapped in a `RestKey`, which does not show it.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from batchpush.environment import Settings, in_emulator, is_loopback, project_id
 from batchpush.errors import RestKeyUnavailable
 from batchpush.logs import log
 
-FRESH_FOR = 300.0  # seconds that a key is used before it is read again
-REFRESH_AT_MOST_EVERY = 30.0  # seconds between reads, however many calls are refused
-TIMEOUT = 10.0  # seconds for one read, the client's own retries included
+FRESH_FOR = 300.0  # seconds to use a key before reading it again
+REFRESH_AT_MOST_EVERY = 30.0  # seconds between reads, however many requests are refused
+TIMEOUT = 10.0  # seconds for one read, including the client's own retries
 
 
 class RestKey:
-    """The key; only `reveal` gives it away, and only the HTTP client calls that."""
+    """The key; only `reveal` returns it, and only the HTTP client calls that."""
 
     __slots__ = ("_value",)
 
@@ -46,11 +46,11 @@ class RestKey:
         return "RestKey(****)"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a RestKey is not to be stored")
+        raise TypeError("a RestKey must not be stored")
 
 
-# What people store instead of a key; the first that matches counts. The words are logged and
-# recorded, so they repeat nothing of it.
+# What people store by mistake instead of a key; the first match counts. These texts are logged and
+# recorded, so they do not repeat the value.
 MISTAKES = {
     re.compile(pattern, re.DOTALL | re.IGNORECASE): mistake
     for pattern, mistake in {
@@ -69,14 +69,14 @@ MISTAKES = {
         r".*\s.*": "has spaces in it",
     }.items()
 }
-KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what a header can hold as a credential, by RFC 7235
-USUAL = re.compile(rb"[0-9a-fA-F]{32}\s*")  # so are the keys that Batch shows in its examples
+KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # a credential in a header, by RFC 7235 (token68)
+USUAL = re.compile(rb"[0-9a-fA-F]{32}\s*")  # the form of the keys in Batch's examples
 
 
 def key_in(payload: bytes) -> str:
-    """The key that a secret holds; raises ValueError that names the mistake and repeats nothing.
+    """The key in a secret; raises ValueError that names the mistake without repeating the value.
 
-    Shells and editors put a line end after a key, and some a byte order mark before it.
+    Tolerates the newline and the byte order mark that shells and editors add.
     """
     if b"\0" in payload or payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("is in UTF-16")
@@ -95,7 +95,7 @@ def key_in(payload: bytes) -> str:
 
 
 def _is_encoded(text: str) -> bool:
-    """Whether it is a key of the usual form in base64, as other stores of secrets want it."""
+    """Whether it is a key of the usual form in base64, as other secret stores require it."""
     try:
         return bool(USUAL.fullmatch(base64.b64decode(text, validate=True)))
     except (binascii.Error, ValueError):
@@ -103,10 +103,10 @@ def _is_encoded(text: str) -> bool:
 
 
 class RestKeyCache:
-    """Keeps the key for five minutes and has it read once, however many calls want it.
+    """Caches the key for five minutes; concurrent requests share one read.
 
-    When it cannot be read again, the one at hand stays in use: Batch says soon enough whether
-    it is still good.
+    If a later read fails, the cached key stays in use: Batch will refuse it if it is no longer
+    valid.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class RestKeyCache:
         self._lock = asyncio.Lock()
 
     async def get(self) -> RestKey:
-        """Raises `RestKeyUnavailable` when there is none to be had."""
+        """Raises `RestKeyUnavailable` if no key can be read and none is cached."""
         if self._key is not None and self._age() < FRESH_FOR:
             return self._key
         async with self._lock:
@@ -131,7 +131,7 @@ class RestKeyCache:
         return self._key
 
     async def replaced(self, refused: RestKey) -> RestKey | None:
-        """The key that took the place of one that Batch refused; None if there is no other."""
+        """The key that replaced one that Batch refused; None if there is no other."""
         async with self._lock:
             if self._key == refused and self._age() >= REFRESH_AT_MOST_EVERY:
                 await self._renew()
@@ -151,9 +151,9 @@ class RestKeyCache:
 
 
 def key_reader(settings: Settings) -> Callable[[], Awaitable[RestKey]]:
-    """How this process reads the key: from Secret Manager, through one client made when needed.
+    """A reader of the key from Secret Manager, through one client created on first use.
 
-    Under the Functions emulator, `BATCH_REST_API_KEY` in the environment goes first.
+    In the Functions emulator, `BATCH_REST_API_KEY` in the environment takes precedence.
     """
 
     @functools.cache
@@ -186,9 +186,9 @@ def _secret_manager(url: str) -> Any:
     from google.oauth2.credentials import Credentials
 
     address = urlsplit(url)
-    # What listens on this machine is not Google: nobody's real token goes there.
+    # A server on this machine is not Google: never send it a real token.
     credentials = Credentials("local") if is_loopback(url) else None
-    # REST and not gRPC: one request every five minutes does not earn a channel and its threads.
+    # REST, not gRPC: one request every five minutes does not justify a channel and its threads.
     return SecretManagerServiceClient(
         transport=SecretManagerServiceRestTransport(
             host=address.netloc, url_scheme=address.scheme, credentials=credentials
@@ -197,7 +197,7 @@ def _secret_manager(url: str) -> Any:
 
 
 def _no_app_key(key: str, settings: Settings) -> str:
-    """Of the keys in Batch's dashboard, the REST key and those of the apps are easily mixed up."""
+    """The key, unless it is an app's: in Batch's dashboard, they are easily confused."""
     for app, app_key in settings.batch_apps.items():
         if key == app_key:
             raise ValueError(f"is the app key of {app}")
@@ -205,7 +205,7 @@ def _no_app_key(key: str, settings: Settings) -> str:
 
 
 def _latest_version(client: Callable[[], Any], name: str) -> bytes:
-    """What the newest version of a secret holds; raises `RestKeyUnavailable`."""
+    """The content of the latest version of a secret; raises `RestKeyUnavailable`."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.api_core.retry import Retry
     from google.auth.exceptions import GoogleAuthError

@@ -1,1 +1,1 @@
-"""The events of the platform: what calls a function of `main.py`, and the `Change` it gets."""
+"""Events of the platform: what calls a function of `main.py`, and the `Change` it receives."""

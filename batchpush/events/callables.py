@@ -1,10 +1,10 @@
-"""Functions that an app calls by itself, as its signed-in user: Firebase's callable functions.
+"""Firebase's callable functions, which an app calls directly as its signed-in user.
 
     app ──> size and shape ──> Firebase SDK: tokens, CORS ──> limits ──> handler ──> one delivery
             └──────── a thread for each call ───────────┘     └── one event loop for all ──┘
 
-Whoever calls may mean harm. An answer is one of a few fixed texts, and nothing that was sent
-stands in it, nor in a log.
+Callers may be hostile. A response is one of a few fixed texts; nothing the caller sent appears in
+it or in a log.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from batchpush.google.clients import firebase_app
 from batchpush.logs import about, log, raised_at
 
 MAX_BODY = 10_000  # bytes of a request
-ANSWER_WITHIN = 60.0  # seconds; Firebase's clients wait for 70
+ANSWER_WITHIN = 60.0  # seconds; Firebase's clients wait 70
 
 Code = Literal[
     "unauthenticated",
@@ -47,7 +47,7 @@ OK: Answer = {"ok": True}
 
 
 class CallRefused(BatchpushError):
-    """What the app is told: one of Firebase's codes, and a text in which nothing of it stands."""
+    """The response to the app: one of Firebase's codes, and a text without anything it sent."""
 
     def __init__(self, code: Code, text: str) -> None:
         self.code = code
@@ -58,8 +58,8 @@ class CallRefused(BatchpushError):
 class CallableRequest:
     """One call of a function by a signed-in user.
 
-    `caller` is their user id. `request_id` is the app's name for what it wants done once, however
-    often it asks. `data` is the rest of what it sent, not checked.
+    `caller` is their user id. `request_id` comes from the app and makes its retries idempotent.
+    `data` is the rest of what it sent, unchecked.
     """
 
     function: str
@@ -70,7 +70,7 @@ class CallableRequest:
 
     @property
     def change(self) -> Change:
-        """The call as the event of a delivery: another caller's request is another event."""
+        """The call as an event; the same `request_id` of another caller is another event."""
         path = f"{self.function}/{self.caller}/{self.request_id}"
         return Change(
             id=self.request_id,
@@ -91,13 +91,13 @@ Function = Callable[[CallableRequest], Awaitable[None]]
 def on_call(function: Function) -> Any:
     """Let apps call the function with Firebase's client libraries.
 
-    The Firebase SDK serves it and checks the tokens. The other functions do without its import.
+    The Firebase SDK serves it and checks the tokens. Other functions do not import the SDK.
     """
     target = os.environ.get("FUNCTION_TARGET", function.__name__)
     if target != function.__name__ or "firestore" not in settings().sources:
         return function
     if "FUNCTION_TARGET" in os.environ:
-        # The framework's server would take four calls at a time, whatever `concurrency` says.
+        # The framework's server would handle only four calls at a time, despite `concurrency`.
         os.environ.setdefault("THREADS", str(settings().concurrency))
     return _guarded(_by_sdk(function))
 
@@ -106,7 +106,7 @@ def on_call(function: Function) -> Any:
 
 
 async def answer(function: Function, caller: str | None, data: Any) -> Answer:
-    """What the app gets; raises `CallRefused`, and nothing else."""
+    """The response to the app; raises only `CallRefused`."""
     call = read_call(function.__name__, caller, data, datetime.now(UTC))
     with about(function=call.function, event_id=call.change.delivery_id, document=None):
         try:
@@ -116,17 +116,17 @@ async def answer(function: Function, caller: str | None, data: Any) -> Answer:
         except TryAgainLater as error:
             log("WARNING", "call.unfinished", error=error)
             raise _unfinished() from None
-        except Exception as error:  # noqa: BLE001 - its text may quote what is not for apps
+        except Exception as error:  # noqa: BLE001 - its text may quote what apps must not see
             _log_crash(error)
             raise CallRefused("internal", "this could not be done") from None
     return OK
 
 
 def read_call(function: str, caller: str | None, data: Any, now: datetime) -> CallableRequest:
-    """Raises `CallRefused` for what no function could use."""
+    """Raises `CallRefused` for a request that no function could use."""
     if caller is None:
         raise CallRefused("unauthenticated", "sign in first")
-    if not is_document_id(caller):  # ids that an identity provider of one's own gives may be so
+    if not is_document_id(caller):  # a custom identity provider may issue such ids
         raise CallRefused("permission-denied", "this user id cannot be used")
     if not isinstance(data, dict):
         raise CallRefused(
@@ -146,7 +146,7 @@ def _unfinished() -> CallRefused:
 
 
 def _log_crash(error: Exception) -> None:
-    """Its kind and its place only: its text may hold what the caller sent."""
+    """Log only the error's type and origin: its text may hold what the caller sent."""
     data = {"kind": type(error).__name__, "raised_at": raised_at(error)}
     log("ERROR", "call.crashed", data=data)
 
@@ -155,7 +155,7 @@ def _log_crash(error: Exception) -> None:
 
 
 def _by_sdk(function: Function) -> Any:
-    """The function as the Firebase SDK serves it, and describes it to the CLI."""
+    """The function as the Firebase SDK serves it and describes it to the CLI."""
     from firebase_functions import https_fn
 
     def serve(request: Any) -> Answer:
@@ -171,14 +171,14 @@ def _by_sdk(function: Function) -> Any:
 
 
 def _guarded(by_sdk: Any) -> Any:
-    """The SDK's function, without what it would say of a call in its answers and its logs."""
+    """Wrap the SDK's function so that its responses and logs reveal nothing about a call."""
 
     def serve(request: Any) -> Any:
         with about(function=by_sdk.__name__, event_id=None, document=None):
             try:
                 _prepare()
                 response = by_sdk(_tamed(request))
-            except Exception as error:  # noqa: BLE001 - the framework would answer its text
+            except Exception as error:  # noqa: BLE001 - the framework would send its text
                 _log_crash(error)
                 return {"error": {"status": "INTERNAL", "message": "this could not be done"}}, 500
             if response.status_code >= 400:
@@ -190,16 +190,16 @@ def _guarded(by_sdk: Any) -> Any:
 
 
 def _tamed(request: Any) -> Any:
-    """The request with a body that the SDK takes; in the place of any other, `{"data": null}`.
+    """The request with a body that the SDK accepts: `{"data": null}` replaces any other.
 
-    Of those it would log the keys and values, or answer that something broke.
+    For other bodies, the SDK would log keys and values, or respond with an internal error.
     """
     body = _read(request.stream)
     if request.method == "POST" and not _has_only_data(body):
         body = b'{"data": null}'
     environ = {name: value for name, value in request.environ.items() if name not in ABOUT_THE_BODY}
     if not settings().enforce_app_check:
-        # The SDK would fetch keys to check it all the same.
+        # The SDK would still fetch keys to check the token.
         environ.pop("HTTP_X_FIREBASE_APPCHECK", None)
     return type(request)(
         environ | {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
@@ -210,7 +210,7 @@ ABOUT_THE_BODY = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "wsgi.input
 
 
 def _read(stream: Any) -> bytes:
-    """The body; empty where it is too large. All of it is read: who still sends hears no answer."""
+    """The body; empty if too large. Reads all of it: a client that still sends sees no response."""
     body = b""
     while part := stream.read(65_536):
         body = body + part if len(body) <= MAX_BODY else body
@@ -226,7 +226,7 @@ def _has_only_data(body: bytes) -> bool:
 
 
 def _is_not_of_the_sdk(line: logging.LogRecord) -> bool:
-    """Say in our words what went wrong in the SDK: its lines quote tokens, bodies and errors."""
+    """Replace the SDK's log lines, which quote tokens, bodies and errors, with our own."""
     if "firebase_functions" not in line.pathname:
         return True
     if error := sys.exc_info()[1]:
@@ -241,7 +241,7 @@ _starting = threading.Lock()
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Do it on the event loop; raises `CallRefused` if it takes too long, and lets it go on."""
+    """Run it on the event loop; if it takes too long, raises `CallRefused` and lets it continue."""
     future = asyncio.run_coroutine_threadsafe(work, _prepare())
     try:
         return future.result(ANSWER_WITHIN)
@@ -250,7 +250,7 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def _prepare() -> asyncio.AbstractEventLoop:
-    """What calls need, made by the first of them: the server forks its worker before."""
+    """The event loop and Firebase app, created by the first call: the server forks before that."""
     with _starting:
         firebase_app()
         return _loop()
@@ -258,7 +258,7 @@ def _prepare() -> asyncio.AbstractEventLoop:
 
 @functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """One for the process, since connections belong to the loop that they were made on."""
+    """One loop for the process, since connections belong to the loop that created them."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="batchpush", daemon=True).start()
     return loop

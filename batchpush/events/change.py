@@ -1,4 +1,4 @@
-"""`Change`: one shape for a Firestore and a Realtime Database write."""
+"""`Change`: one shape for writes to Firestore and to the Realtime Database."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,11 +14,10 @@ Database = Literal["firestore", "database"]
 
 @dataclass(frozen=True)
 class Late:
-    """What a push waited for is over: quiet hours, or a burst.
+    """Marks a change whose wait for quiet hours or a coalescing window is over.
 
-    `documents` are those that it is about, as they are now, the newest last; what was deleted
-    meanwhile is left out, and so are as many older ones as `omitted` says, where they are too many
-    to be read.
+    `documents` are the documents that the push is about, as they are now, the newest last. Deleted
+    ones are left out. `omitted` counts older ones left out because there are too many to read.
     """
 
     documents: tuple[Document, ...]
@@ -29,14 +28,14 @@ class Late:
 class Change:
     """One write to one document.
 
-    `id` and `source` are the CloudEvent's: together they name the event, also when it is
-    delivered twice. `function` is the one that was called. `path` is the document's, without
-    the database's name; `params` are the values of the `{...}` in the watched path. `before` is
-    None for a create, `after` for a delete. Firestore timestamps are aware datetimes, references
-    are paths (`Reference`), a reference into another database keeps its full name.
+    `id` and `source` are the CloudEvent's: together they identify the event across redeliveries.
+    `function` is the deployed function that was called. `path` is the document's, without the
+    database's name; `params` are the values of the `{...}` in the watched path. `before` is None
+    for a create, `after` for a delete. Firestore timestamps are aware datetimes and references are
+    paths (`Reference`); a reference into another database keeps its full name.
 
-    A change whose push had to wait comes once more, `late`: `before` is None then, and `after` is
-    the newest of the documents as they are now.
+    A change whose push had to wait is handled again with `late` set: then `before` is None, and
+    `after` is the newest of the documents as they are now.
     """
 
     id: str
@@ -58,11 +57,11 @@ class Change:
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """What the push is about: one document, or all of those that waited for it together."""
+        """What the push is about: one document, or all that waited together."""
         return self.late.documents if self.late else (self.document,)
 
     def without(self, path: str) -> Self | None:
-        """A late change that is not about the document at the path; None if nothing is left."""
+        """A late change without the document at the path; None if no document is left."""
         if self.late is None:
             return None
         rest = tuple(each for each in self.late.documents if each.path != path)
@@ -72,11 +71,10 @@ class Change:
 
     @property
     def document(self) -> Document:
-        """The document as the write left it, or as it was before it was deleted.
+        """The document after the write, or before it if it was deleted.
 
-        Raises `InvalidDocument` for a Realtime Database value that is no map of fields; `before`
-        and `after` are None then. So it does where an id of its path is one that no database can
-        be asked for.
+        Raises `InvalidDocument` for a Realtime Database value that is not a map of fields, in which
+        case `before` and `after` are None, and for a path with an id that cannot be requested.
         """
         document = self.after if self.after is not None else self.before
         if self.misshapen or document is None:
@@ -88,10 +86,10 @@ class Change:
         return document
 
     def became(self, is_so: Callable[[Document], bool]) -> bool:
-        """Whether something is so after the write and was not before it; a create counts.
+        """Whether `is_so` holds after the write and did not hold before it; a create counts.
 
-        A document in which it could not be read before was not so. Of a late change, whether it
-        is so still.
+        If `is_so` cannot read the document as it was before, it did not hold. For a late change,
+        whether it still holds.
         """
         if self.document is not self.after or not is_so(self.after):
             return False
@@ -102,12 +100,12 @@ class Change:
 
 
 def delivery_id(function: str, source: str, event_id: str) -> str:
-    """Two functions that watch one document see the same event; each has its own record."""
+    """The id of the record. Two functions that watch one document get separate records."""
     return hashlib.sha256("\n".join((function, source, event_id)).encode()).hexdigest()
 
 
 def path_params(pattern: str, path: str) -> dict[str, str] | None:
-    """The values of the pattern's `{...}` in a path; None where the path does not fit."""
+    """The values of the pattern's `{...}` in a path; None if the path does not match."""
     names, values = pattern.split("/"), path.split("/")
     if len(names) != len(values):
         return None

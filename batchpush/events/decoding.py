@@ -1,8 +1,8 @@
-"""From the CloudEvent of a database write to a `Change`.
+"""Decodes the CloudEvent of a database write into a `Change`.
 
-The events are decoded here and not by the Firebase SDK, which makes a client and looks up
-credentials for every event, and which raises on values that the databases allow: a reference to
-another project, a list or a plain value at a Realtime Database path.
+The Firebase SDK is not used for this: it creates a client and looks up credentials for every event,
+and it raises on values that the databases allow, such as a reference to another project, or a list
+or a plain value at a Realtime Database path.
 """
 
 import json
@@ -30,7 +30,7 @@ def from_firestore(function: str, pattern: str, headers: Mapping[str, str], body
         event = protocol.DocumentEventData.FromString(body)
     except DecodeError:
         raise MalformedEvent("the body is not a DocumentEventData message") from None
-    # The name in the body, not the `ce-document` header: a header cannot hold every id as it is.
+    # The name in the body, not the `ce-document` header: a header cannot hold every id verbatim.
     path = _document_path(event.value.name or event.old_value.name)
     attributes = _attributes(headers)
     check_firestore(attributes["source"])
@@ -91,12 +91,12 @@ def from_database(function: str, pattern: str, headers: Mapping[str, str], body:
 
 
 def _reference(header: str) -> str:
-    """The path of a value, from the `ce-ref` header; raises `MalformedEvent` for one with a `%`.
+    """The path of a value, from the `ce-ref` header; raises `MalformedEvent` for a `%` in an id.
 
-    A header has letters beyond ASCII, spaces and `"` as percent escapes (CloudEvents, HTTP binding,
-    3.1.3.2), or as bytes in UTF-8, which a server takes for Latin-1. Nothing says which. So an
-    escape counts only where there must be one, and an id with a `%` of its own, which could pass
-    for another id, is refused.
+    A header holds non-ASCII letters, spaces and `"` either as percent escapes (CloudEvents, HTTP
+    binding, 3.1.3.2) or as UTF-8 bytes, which servers read as Latin-1. Nothing says which. So only
+    necessary escapes are decoded, and an id with its own `%`, which could pass for another id, is
+    refused.
     """
     text = _in_utf8(header).strip("/")
     try:
@@ -123,16 +123,16 @@ def _in_utf8(header: str) -> str:
 
 
 def apply_delta(before: Any, delta: Any) -> Any:
-    """The value after a write, from the value before and what the write changed.
+    """The value after a write, from the value before it and the delta.
 
-    Nulls in the delta delete. A list is an object with whole numbers for keys, and an object
-    whose keys are mostly whole numbers is shown as a list, as the Realtime Database does it.
+    Nulls in the delta delete. As in the Realtime Database, a list is an object with integer keys,
+    and an object whose keys are integers with few gaps is returned as a list.
     """
     return _shown(_merged(_tree(before), _tree(delta)))
 
 
 def _tree(value: Any) -> Any:
-    """A list as the object that it is in the database."""
+    """Lists as objects, the way the database stores them."""
     if isinstance(value, list):
         value = {str(index): item for index, item in enumerate(value)}
     if isinstance(value, dict):
@@ -175,7 +175,7 @@ def _params(pattern: str, path: str) -> dict[str, str]:
 
 
 def _attributes(headers: Mapping[str, str]) -> dict[str, Any]:
-    """What names the event, in the headers of binary mode."""
+    """The attributes that identify the event, from the headers of binary mode."""
     try:
         return {
             "id": headers["ce-id"],

@@ -1,4 +1,4 @@
-"""Reading other documents, from the database that the change came from."""
+"""Reads other documents from the database that the change came from."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,34 +19,34 @@ from batchpush.google.firestore import (
 )
 from batchpush.google.sources import firestore_database_of
 
-MAX_VALUES = 30  # that one query of Firestore looks for
-READ_WITHIN = 30.0  # seconds for all that an event looks up in the Realtime Database
+MAX_VALUES = 30  # that one Firestore query can look for
+READ_WITHIN = 30.0  # seconds for all look-ups of an event in the Realtime Database
 
 
 class LookUp(Protocol):
     """Reads documents by their paths.
 
-    Documents that do not exist come back as None. Raises `LookUpFailed` when the database does
-    not answer; the event is then delivered again.
+    A document that does not exist is None. Raises `LookUpFailed` if the database does not respond;
+    the event is then redelivered.
     """
 
     async def __call__(self, path: str) -> Document | None:
         """Read one document."""
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
-        """Read several at once, in the order of their paths; only these fields, where given."""
+        """Read several at once, in the order of the paths; only these fields, if given."""
 
     async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
-        """Those of the values that are in a list field of some document of the collection.
+        """The values that appear in a list field of any document of the collection.
 
-        The Realtime Database cannot search lists: there, none are.
+        The Realtime Database cannot search lists; the result is always empty there.
         """
 
 
 def look_up_for(change: Change, firestore: Callable[[str], Firestore] = firestore) -> LookUp:
-    """A look-up in the database, and the instance of it, that holds the changed document.
+    """A look-up in the database or instance that holds the changed document.
 
-    `firestore` gives a Firestore database by its name.
+    `firestore` returns a Firestore database by name.
     """
     if change.database == "firestore":
         return FirestoreLookUp(firestore(firestore_database_of(change.source)))
@@ -54,7 +54,7 @@ def look_up_for(change: Change, firestore: Callable[[str], Firestore] = firestor
 
 
 class FirestoreLookUp:
-    """One batched read, however many documents."""
+    """Reads any number of documents in one batch."""
 
     def __init__(self, firestore: Firestore) -> None:
         self._firestore = firestore
@@ -64,7 +64,7 @@ class FirestoreLookUp:
         return document
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
-        possible = [path for path in paths if is_document(path)]  # one of others would fail all
+        possible = [path for path in paths if is_document(path)]  # another would fail them all
         try:
             found = await self._firestore.read(*possible, fields=fields)
         except FirestoreUnavailable as error:
@@ -91,7 +91,7 @@ class FirestoreLookUp:
 
 
 class DatabaseLookUp:
-    """One request per path, many at once: the Realtime Database has no batched read."""
+    """Sends one request per path, concurrently: the Realtime Database has no batched read."""
 
     def __init__(self, source: str) -> None:
         """`source` is `//firebasedatabase.googleapis.com/projects/_/locations/L/instances/I`."""
@@ -110,7 +110,7 @@ class DatabaseLookUp:
             raise LookUpFailed(f"Realtime Database: not read within {READ_WITHIN:g} s") from None
         except CredentialsUnavailable as error:
             raise LookUpFailed(f"Realtime Database: {error}") from None
-        # A value that is no map of fields is no document.
+        # A value that is not a map of fields is not a document.
         return [
             only(Document(path, value), fields) if isinstance(value, dict) else None
             for path, value in zip(paths, values, strict=True)
@@ -120,7 +120,7 @@ class DatabaseLookUp:
         return set()
 
     def _seconds_left(self) -> float:
-        """For all look-ups of an event together; raises TimeoutError when none are."""
+        """The time left for all look-ups of an event; raises TimeoutError if there is none."""
         now = asyncio.get_running_loop().time()
         if self._end is None:
             self._end = now + READ_WITHIN
@@ -130,7 +130,7 @@ class DatabaseLookUp:
 
 
 def only(document: Document, fields: Sequence[str]) -> Document:
-    """The document with only these fields; as it is, where none are given."""
+    """The document with only these fields; unchanged if none are given."""
     if not fields:
         return document
     kept = {name: value for name, value in document.items() if name in fields}

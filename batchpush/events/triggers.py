@@ -1,8 +1,8 @@
-"""The decorators of `main.py`: what calls a function.
+"""The decorators of `main.py`, which say what calls a function.
 
-They describe the function to the Firebase CLI by way of the Firebase SDK, and serve it
-themselves: the event is decoded here, on one event loop for all of an instance's events, and
-answered with an error only when it is to be delivered again.
+They use the Firebase SDK to describe the function to the Firebase CLI, but serve it themselves. One
+event loop handles all events of an instance. An event is answered with an error only to have it
+redelivered.
 """
 
 import functools
@@ -25,7 +25,7 @@ from batchpush.timing import FUNCTION_TIMEOUT
 
 MEMORY_MB = 512
 SCHEDULED_TIMEOUT = 540  # seconds
-GARBAGE = 20_000  # new objects, some megabytes, until the collector looks; Python has 700
+GARBAGE = 20_000  # new objects, some megabytes, before a collection; Python's default is 700
 
 Answer = tuple[str, int]
 Function = Callable[[Change], Awaitable[None]]
@@ -61,16 +61,16 @@ class Watched:
 
 
 WATCHED: dict[str, Watched] = {}  # by the function's name
-TWIN = "_rtdb"  # ends the name of a function that watches a Realtime Database beside Firestore
+TWIN = "_rtdb"  # the suffix of the second function, which watches the Realtime Database
 
 
 def on_document_created(
     firestore: str | None = None, *, database: str | None = None
 ) -> Callable[[Function], Any]:
-    """Call the function when a document is created at a path with `{...}` in it.
+    """Call the function when a document is created at a path that matches a pattern with `{...}`.
 
-    `firestore` is the path in Firestore, `database` the one in the Realtime Database. With both,
-    two functions are deployed: the second one's name ends in `_rtdb`.
+    `firestore` is the pattern in Firestore, `database` the one in the Realtime Database. With both,
+    two functions are deployed; the name of the second ends in `_rtdb`.
     """
     return _on_write("created", firestore, database)
 
@@ -78,7 +78,7 @@ def on_document_created(
 def on_document_updated(
     firestore: str | None = None, *, database: str | None = None
 ) -> Callable[[Function], Any]:
-    """... when a document is changed that was there before."""
+    """... when an existing document is changed."""
     return _on_write("updated", firestore, database)
 
 
@@ -131,7 +131,7 @@ def _on_write(kind: Kind, firestore: str | None, database: str | None) -> Callab
     def decorate(function: Function) -> Any:
         if firestore and database:
             twin = _renamed(function, function.__name__ + TWIN)
-            # The Firebase CLI and the framework look for functions among the names of main.py.
+            # The Firebase CLI and the framework find functions among the globals of main.py.
             function.__globals__[twin.__name__] = _watching("database", kind, database, twin)
         if firestore:
             return _watching("firestore", kind, firestore, function)
@@ -169,7 +169,7 @@ def _watching(database: Database, kind: Kind, path: str, function: Function) -> 
 async def handle(
     function: Function, path: str, decode: Decode, headers: Mapping[str, str], body: bytes
 ) -> Answer:
-    """Answer one event: 200 settles it, 503 has it delivered again."""
+    """Answer one event: 200 settles it, 503 makes the platform redeliver it."""
 
     async def handled() -> None:
         await function(decode(function.__name__, path, headers, body))
@@ -183,7 +183,7 @@ async def handle(
 
 
 async def answer(work: Awaitable[None]) -> Answer:
-    """The answer that has the event delivered again only if that may end better."""
+    """Answer with an error, to have the event redelivered, only if that may help."""
     try:
         await work
     except TryAgainLater as error:
@@ -191,8 +191,8 @@ async def answer(work: Awaitable[None]) -> Answer:
         return "to be delivered again", 503
     except BatchpushError as error:
         log("ERROR", "event.refused", error=error)
-    except Exception as error:  # noqa: BLE001 - the event is not to be lost
-        # Not a handler's mistake, which is recorded: ours, or that of a library in trouble.
+    except Exception as error:  # noqa: BLE001 - the event must not be lost
+        # Not a bug in a handler, which is recorded, but in this package or a library.
         log("ERROR", "event.crashed", error=error)
         return "to be delivered again", 503
     return "done", 200
@@ -203,10 +203,10 @@ def _served(
     serve: Callable[[Any], Awaitable[Answer]],
     described: Callable[[], Any],
 ) -> Any:
-    """The function as the framework serves it and, when the CLI asks, as it is deployed."""
+    """The function as the framework serves it, described for the CLI during its discovery."""
 
     async def posted(request: Any) -> Answer:
-        if request.method != "POST":  # somebody looks whether we are there
+        if request.method != "POST":  # a probe
             return "only POST is answered", 405
         answer = await serve(request)
         _settle_in()
@@ -216,7 +216,7 @@ def _served(
     if not _is_serving() and (by_sdk := described()):
         endpoint = by_sdk.__firebase_endpoint__
         if endpoint.eventTrigger:
-            # The SDK has no option for it. Without it, an event that fails once is gone.
+            # The SDK has no option for this. Without it, an event that fails once is lost.
             endpoint.eventTrigger["retry"] = True
         vars(posted).update(vars(by_sdk))
     return functions_framework.aio.http(posted)
@@ -224,20 +224,20 @@ def _served(
 
 @functools.cache
 def _settle_in() -> None:
-    """Once everything is imported and connected, let it be: the collector need not look at it."""
+    """Exclude everything imported and connected so far from garbage collection."""
     gc.freeze()
 
 
 def _is_serving() -> bool:
-    """Whether this process runs one function, as opposed to being asked which there are.
+    """Whether this process serves a function, as opposed to the CLI's discovery of functions.
 
-    The answer needs the Firebase SDK, whose import would be most of a cold start.
+    Discovery needs the Firebase SDK, whose import would take most of a cold start.
     """
     return "FUNCTION_TARGET" in os.environ
 
 
 if _is_serving():
-    gc.set_threshold(GARBAGE)  # by then, a cold start has only begun
+    gc.set_threshold(GARBAGE)  # this early, it speeds up most of a cold start
 
 
 def _by_sdk(database: Database, path: str, kind: str) -> Any:
@@ -277,7 +277,7 @@ def deployed_with() -> dict[str, Any]:
         "memory": MEMORY_MB,
         "timeout_sec": FUNCTION_TIMEOUT,
         "concurrency": settings().concurrency,
-        "cpu": 1,  # the platform wants a whole one for more than one event at a time
+        "cpu": 1,  # the platform requires a whole one for more than one event at a time
     }
     if account := settings().service_account:
         options["service_account"] = _whole(account)
@@ -285,7 +285,7 @@ def deployed_with() -> dict[str, Any]:
 
 
 def _whole(account: str) -> str:
-    """With the project in it: the CLI leaves it out of the jobs that it makes for schedules.
+    """The service account with its project, which the CLI omits in the jobs of schedules.
 
     `GCLOUD_PROJECT` is the project that the CLI deploys to.
     """

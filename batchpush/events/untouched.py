@@ -1,7 +1,7 @@
-"""Documents that nobody has touched for a while: a function is called for each, once per touch.
+"""Calls a function for each document that nobody has touched for a while, once per touch.
 
-A schedule looks for them: those whose `updated_at` has become old enough since it looked last.
-How far it has come is kept, so that each is read once, and not at every look.
+A scheduled look finds documents whose `updated_at` has become old enough since the last look. It
+stores how far it has come, so that it reads each document only once.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from batchpush.google.firestore import LESS_THAN, Firestore, Query, Stored, tran
 from batchpush.logs import about, log
 
 TOUCHED = "updated_at"
-LOOKS = "batch_looks"  # the collection that says how far each look has come
-LOOK_BACK = timedelta(hours=6)  # the first look goes so far back, and one after an outage
+LOOKS = "batch_looks"  # the collection with the progress of each look
+LOOK_BACK = timedelta(hours=6)  # how far back the first look goes, and one after an outage
 PAGE = 50
 LOOK_FOR = timedelta(seconds=420)
 
@@ -30,10 +30,10 @@ LOOK_FOR = timedelta(seconds=420)
 def on_document_untouched(
     path: str, untouched_for: timedelta, look: str
 ) -> Callable[[Function], Any]:
-    """Call the function when a Firestore document at `COLLECTION/{ID}` was left alone for so long.
+    """Call the function when a Firestore document at `COLLECTION/{ID}` stays untouched for so long.
 
-    `look` is how often to look for them, such as `every 15 minutes`. The function gets a change
-    that made the document what it is, at the moment at which it had been left alone for so long.
+    `look` is the schedule of the look, such as `every 15 minutes`. The function receives a change
+    that creates the document as it is, at the moment when `untouched_for` was over.
     """
 
     def decorate(function: Function) -> Any:
@@ -72,7 +72,7 @@ class Untouched:
             changes = [_change(each, path, untouched_for, function) for each in found]
             done = await asyncio.gather(*(_is_done(change, function) for change in changes))
             is_last = len(found) < PAGE
-            # What is not done is read by the next look again, and keeps nobody else from theirs.
+            # A failed document does not block the others; the next look reads it again.
             is_all_done = is_all_done and all(done)
             if is_all_done:
                 await self._come_to(look, until if is_last else found[-1].fields[TOUCHED])
@@ -85,7 +85,7 @@ class Untouched:
             return await self.client().find(query)
 
     async def _last(self, look: str, until: datetime) -> datetime:
-        """How far the looks have come."""
+        """The time up to which earlier looks are done."""
         with translated():
             found = (await self.client().read(look)).get(look)
         last: datetime = found.fields["until"] if found else EPOCH
@@ -97,7 +97,7 @@ class Untouched:
 
 
 async def _is_done(change: Change, function: Function) -> bool:
-    """Whether the function is done with it, or it is in a record that the sweep will finish."""
+    """Whether the function has finished, or left a record that the sweep will finish."""
     with about(function=change.function, event_id=change.id, document=change.path):
         try:
             await function(change)
@@ -110,7 +110,7 @@ async def _is_done(change: Change, function: Function) -> bool:
 
 
 def _change(stored: Stored, pattern: str, untouched_for: timedelta, function: Function) -> Change:
-    """An event of our own; each touch of a document is another one."""
+    """A synthetic event; each touch of a document gives another one."""
     path, touched = stored.path, stored.fields[TOUCHED]
     return Change(
         id=f"{path}@{touched.isoformat()}",

@@ -1,1 +1,1 @@
-"""What can be sent: pushes, campaigns and their texts, by the rules of Batch. Pure."""
+"""Pushes, campaigns and their texts, validated by Batch's rules. Pure."""

@@ -1,8 +1,7 @@
-"""`Campaign`: what Batch's Campaigns API takes, validated.
+"""`Campaign`: a validated body for Batch's Campaigns API.
 
-The names of the fields are Batch's. Where Batch documents a field for transactional pushes only,
-the same form is sent; fields of which nothing is public (recurrence, A/B tests) go through
-`batch`, unseen.
+Field names are Batch's. A field that Batch documents only for transactional pushes is sent in the
+same form; undocumented ones (recurrence, A/B tests) go through `batch`, unchecked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from batchpush.pushes.push import (
 )
 
 MIN_NAME = 3  # characters
-FIRST_ZONE = timedelta(hours=14)  # so far ahead of GMT is the place where a day begins first
+FIRST_ZONE = timedelta(hours=14)  # ahead of GMT, where each day begins first
 
 PLAIN_FIELDS = (
     "name",
@@ -41,13 +40,12 @@ PLAIN_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """One campaign, as it is to be in each app of `apps`, or in all of BATCH_APPS if that is None.
+    """The desired state of a campaign in each app of `apps`, or in all of BATCH_APPS if None.
 
-    One of `push_time` and `local_push_time` is set. `push_time` is `"now"` or a time with its
-    zone; `local_push_time` has no zone, and is reached on each phone by its own clock. One that
-    is not `live` is a draft. `messages` are Batch's: each has a `language`, a `body`, and may
-    have a `title` and whatever else Batch takes there. `batch` holds what else there is at the
-    top level of the body.
+    Exactly one of `push_time` and `local_push_time` is set. `push_time` is `"now"` or a time with a
+    zone; `local_push_time` has no zone and follows each phone's clock. Unless `live`, it is a
+    draft. `messages` are Batch's: each has a `language` and a `body`, and may have a `title` and
+    other fields that Batch accepts there. `batch` holds further top-level fields of the body.
     """
 
     name: str
@@ -69,17 +67,17 @@ class Campaign:
     apps: Sequence[str] | None = None
 
     def bodies(self, apps: Sequence[str]) -> dict[str, bytes]:
-        """The body for each app of those that it is for; raises `InvalidPush` naming the field."""
+        """The body for each of its apps; raises `InvalidPush`, naming the field."""
         _check(self)
         if unknown := set(self.apps or ()) - set(apps):
             raise InvalidPush("apps", f"names apps that BATCH_APPS does not: {sorted(unknown)}")
         frame = self._frame()
         for name, value in frame.items():
-            json_text(name, value)  # names the one of them that JSON cannot hold
+            json_text(name, value)  # raises, naming the field, if JSON cannot hold it
         return {app: _body(frame, app) for app in apps if self.apps is None or app in self.apps}
 
     def due(self, now: datetime) -> datetime | None:
-        """When the first phone may get it; None for a draft."""
+        """When the first phone may receive it; None for a draft."""
         if not self.live:
             return None
         if self.local_push_time:
@@ -103,7 +101,7 @@ def _time(time: datetime | str | None) -> str | None:
     if not isinstance(time, datetime):
         return time
     local = time.astimezone(UTC) if time.tzinfo else time
-    # Not strftime, which writes the year 999 with three digits.
+    # Not strftime, which writes the year 999 in three digits.
     return local.replace(tzinfo=None).isoformat(timespec="seconds")
 
 

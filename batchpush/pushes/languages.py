@@ -1,7 +1,6 @@
-"""The language nearest to a wanted one: RFC 4647, with what CLDR knows of languages. Pure.
+"""Finds the language nearest to a wanted one: RFC 4647, with CLDR's data. Pure.
 
-People's apps store what their platform calls a language: `pt_BR`, `zh-Hant-HK`, `iw`,
-`fr_FR.UTF-8`.
+Apps store a language in the notation of their platform: `pt_BR`, `zh-Hant-HK`, `iw`, `fr_FR.UTF-8`.
 """
 
 import functools
@@ -9,16 +8,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-# Babel is imported where it is used: only those pay for it whose language is no file's name.
+# Babel is imported on use: it is not needed while a language matches the name of a file.
 
 MAX_TAG = 100  # characters
-SCRIPTS = {"latin": "Latn", "cyrillic": "Cyrl"}  # as POSIX has them: sr_RS@latin
-# What readers of a language are content with (CLDR, languageMatching).
+SCRIPTS = {"latin": "Latn", "cyrillic": "Cyrl"}  # the POSIX names: sr_RS@latin
+# A language that readers of another one understand (CLDR, languageMatching).
 NEXT_BEST = {"nn": "nb", "gsw": "de", "lb": "de", "yue": "zh"}
 
 
 class Tag(NamedTuple):
-    """A language, with the script and the region that it is most likely meant for."""
+    """A language with its most likely script and region."""
 
     language: str
     script: str
@@ -26,9 +25,9 @@ class Tag(NamedTuple):
 
 
 def nearest_language(wanted: str, languages: tuple[str, ...]) -> str | None:
-    """The one of the languages that a reader of the wanted one reads best; None if none is near.
+    """The language that suits a reader of `wanted` best; None if none is close.
 
-    Raises ValueError for what is no language.
+    Raises ValueError if `wanted` is not a language.
     """
     written = wanted.strip().replace("_", "-").casefold()
     for language in languages:
@@ -51,7 +50,7 @@ def _nearest(wanted: str, languages: tuple[str, ...]) -> str | None:
 
 
 def _of_file(language: str) -> Tag | None:
-    """None for the name of a file that is no known language: only that very name finds it."""
+    """None for a file whose name is not a known language: only an exact match finds it."""
     try:
         return _parsed(language)
     except ValueError:
@@ -59,7 +58,7 @@ def _of_file(language: str) -> Tag | None:
 
 
 def _found(tag: Tag, known: Mapping[Tag, str]) -> str | None:
-    """In the same script, or else in another one of the same language."""
+    """The best match, preferably in the same script."""
     for candidate in _wider(tag):
         if candidate in known:
             return known[candidate]
@@ -69,7 +68,7 @@ def _found(tag: Tag, known: Mapping[Tag, str]) -> str | None:
 
 
 def _wider(tag: Tag) -> Iterator[Tag]:
-    """The tag, its parents (`es-MX`, `es-419`), and its language as it is most often written."""
+    """The tag, its parents (`es-MX`, `es-419`), and its language with the most likely region."""
     from babel.core import get_global
 
     parents = get_global("parent_exceptions")
@@ -83,10 +82,10 @@ def _wider(tag: Tag) -> Iterator[Tag]:
 
 
 def _parsed(written: str) -> Tag:
-    """Raises ValueError for what is no language that is known."""
+    """Raises ValueError for an unknown language."""
     if len(written) > MAX_TAG:
         raise ValueError("is too long for a language")
-    # What follows is an encoding, a list, or a weight; `@` is POSIX's way to name a script.
+    # What follows is an encoding, a list or a weight; after `@`, POSIX names a script.
     text, *rest = re.split(r"[.@:;,]", written.strip())
     first, *others = text.replace("_", "-").lower().split("-")
     language, script, region = first, "", ""
@@ -106,7 +105,7 @@ def _parsed(written: str) -> Tag:
 
 
 def _likely(language: str, script: str, region: str) -> Tag:
-    """With the codes of today, and what is most likely where a part is missing."""
+    """The tag with current codes; missing parts become the most likely ones."""
     from babel.core import get_global
 
     new_language, _, new = get_global("language_aliases").get(language, language).partition("_")
@@ -118,4 +117,4 @@ def _likely(language: str, script: str, region: str) -> Tag:
         if found := all(parts) and likely.get("_".join((language, *parts))):
             _, likely_script, likely_region = found.split("_")
             return Tag(language, script or likely_script, region or likely_region)
-    raise ValueError("is not a language that is known")
+    raise ValueError("is not a known language")

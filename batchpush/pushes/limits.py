@@ -1,7 +1,7 @@
-"""How much one person may have pushed to others, counted in Firestore.
+"""Limits how many pushes one person may cause; Firestore keeps the count.
 
-A push is counted in the commit that claims it, which costs a write of one document more and no
-round trip. The answer says whether it was one too many, before anything is sent.
+The commit that claims a push also counts it, which costs one more document write and no round
+trip. Its response says whether the push exceeds a limit, before anything is sent.
 """
 
 import hashlib
@@ -12,18 +12,18 @@ from datetime import datetime, timedelta
 from batchpush.documents import EPOCH
 
 LIMITS = "batch_limits"  # the Firestore collection of the counters
-COUNT = "calls"  # the field that counts all, in a counter's document
-EACH = "to"  # the field, a map, that counts each recipient
-MAX_EACH = 100  # recipients who are counted one by one; more of them are counted as one audience
+COUNT = "calls"  # the field of a counter's document with the total
+EACH = "to"  # the map field with a count for each recipient
+MAX_EACH = 100  # recipients to count one by one; a larger number counts as one audience
 MAX_KNOWN = 10_000  # counters that a process remembers
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many in a window of so many seconds, among those with the same `key`.
+    """At most `max_count` in a window of `seconds`, among those with the same `key`.
 
-    With `each`, so many to the same recipient: who had them is left out. Windows begin at fixed
-    times: at the turn of one, twice as many can come close together.
+    With `each`, the limit applies per recipient, and only those over it are left out. Windows begin
+    at fixed times, so up to twice as many can come close together around a window's end.
     """
 
     key: tuple[str, ...]
@@ -32,7 +32,7 @@ class Limit:
     each: bool = False
 
     def window(self, now: datetime) -> tuple[str, datetime]:
-        """The id of the counter, a new one for each window, and when the window ends."""
+        """The id of the window's counter, and when the window ends."""
         number = int((now - EPOCH).total_seconds() // self.seconds)
         name = "\n".join((*self.key, str(self.seconds), str(number)))
         end = EPOCH + timedelta(seconds=(number + 1) * self.seconds)
@@ -41,10 +41,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class Counter:
-    """A document that counts a push for one limit, or for two in the same window.
+    """A document that counts pushes for one limit, or for two limits with the same window.
 
-    `names` are those of the recipients to count, by `name_of` them; or there is one, of all of
-    them as an audience.
+    `names` holds the `name_of` each recipient to count, or one name for an audience as a whole.
     """
 
     id: str
@@ -61,11 +60,11 @@ class Counter:
 
     @property
     def fields(self) -> list[str]:
-        """What is counted: all, then every recipient."""
+        """The fields to increment: the total, then each recipient."""
         return [COUNT, *(f"{EACH}.n{name}" for name in self.names)]
 
     def over(self, counted: Sequence[int]) -> "Over":
-        """What is over the limits, once these are the numbers of `fields`."""
+        """What exceeds the limits, given the new values of `fields`."""
         in_all, *to_each = counted
         return self.over_of(
             self.max_all is not None and in_all > self.max_all,
@@ -77,7 +76,7 @@ class Counter:
         )
 
     def over_of(self, is_all: bool, names: Collection[str]) -> "Over":
-        """That all is over, or these recipients are."""
+        """The result if the total, or these recipients, exceed the limit."""
         if is_all:
             return Over(f"{OVER}{self.max_all} in {self.seconds} s", is_all=True)
         if not names:
@@ -86,12 +85,12 @@ class Counter:
         return Over(problem, self.is_audience, frozenset(names))
 
 
-OVER = "over the limit of "  # how the reason of a push begins that was one too many
+OVER = "over the limit of "  # begins the reason of a push above a limit
 
 
 @dataclass(frozen=True)
 class Over:
-    """What was one too many: all of a push, or some of its recipients by name."""
+    """What exceeds a limit: a whole push, or some of its recipients by name."""
 
     problem: str | None = None
     is_all: bool = False
@@ -101,9 +100,9 @@ class Over:
 def counters(
     limits: Iterable[Limit], scope: Sequence[str], names: Collection[str], now: datetime
 ) -> list[Counter]:
-    """The documents that count a push to the recipients of these names, each limit in its window.
+    """The counters, in the current windows, of a push to the recipients of these names.
 
-    `scope` says what is counted together: the function and the database.
+    `scope` is what is counted together: the function and the database.
     """
     found: dict[str, Counter] = {}
     for limit in limits:
@@ -127,18 +126,18 @@ def _counted(names: Collection[str]) -> tuple[str, ...]:
 
 
 def _audience(names: Collection[str]) -> str:
-    """One name for many recipients; the same for the same ones."""
+    """One name for many recipients, the same for the same recipients."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:20]
 
 
 @dataclass
 class Known:
-    """The counters that a process knows to be over, so that a flood costs no more writes."""
+    """Remembers which counters have reached a limit, so that a flood causes no more writes."""
 
     _over: dict[str, datetime] = field(default_factory=dict)
 
     def note(self, counter: Counter, over: Over) -> bool:
-        """Remember what is over; whether any of it is news."""
+        """Remember what exceeds a limit; returns whether any of it is new."""
         keys = {counter.id} if over.is_all else set()
         keys |= {f"{counter.id} {name}" for name in over.names}
         is_news = not keys <= self._over.keys()
@@ -148,6 +147,6 @@ class Known:
         return is_news
 
     def over(self, counter: Counter) -> Over:
-        """What is known to be over before it is counted once more."""
+        """What is already known to exceed a limit, before counting again."""
         names = {name for name in counter.names if f"{counter.id} {name}" in self._over}
         return counter.over_of(counter.id in self._over, names)

@@ -1,7 +1,7 @@
-"""Which addresses a push may carry here, also deep inside of it: the settings decide.
+"""Checks every address in a push, nested ones included, against the settings.
 
-The schemes of deep links are `https`, that of `DEEPLINK_BASE`, and those of `DEEPLINK_SCHEMES`;
-media are on `MEDIA_HOSTS`, or on any public host.
+Deep links may have the scheme `https`, that of `DEEPLINK_BASE` and those of `DEEPLINK_SCHEMES`;
+media must be on `MEDIA_HOSTS`, or on any public host if that is not set.
 """
 
 import json
@@ -16,28 +16,28 @@ from batchpush.errors import InvalidPush
 A_LINK = "must be a link: https://, or of an app that DEEPLINK_BASE or DEEPLINK_SCHEMES names"
 MEDIA = "must be an https:// address of a public host; if MEDIA_HOSTS is set, of one of those"
 MEDIA_KEYS = frozenset({"audio", "icon", "image", "media", "picture", "video"})
-# What is read by people, and opened by nobody.
+# Text that people read and nothing opens.
 TEXT_KEYS = frozenset({"body", "header", "image_description", "label", "subtitle", "title"})
-# In a payload, which is the app's own, these are data; the others are opened by phones as code, as
-# files, or as a part of any app.
+# In a payload, which belongs to the app, these are plain data. Phones open the other schemes as
+# code, as files, or as part of another app.
 DATA = frozenset({"ftp", "http", "mailto", "sms", "tel", "ws", "wss"})
 PAYLOAD = "custom_payload"
 MAX_LEVELS = 100
-MAX_NAME = 100  # characters of a key in what an error says
+MAX_NAME = 100  # characters of a key in an error message
 
 
 def is_link(text: str) -> bool:
-    """Whether a push may lead there."""
+    """Whether a push may open this link."""
     return is_deep_link(text, settings().link_schemes)
 
 
 def is_media(text: str) -> bool:
-    """Whether a picture, a sound or a film may come from there."""
+    """Whether a push may load an image, a sound or a video from this address."""
     return is_media_address(text, settings().media_hosts)
 
 
 def check_links(field: str, value: object) -> None:
-    """Raise `InvalidPush` for an address in a part of a push, naming its whole path."""
+    """Raise `InvalidPush` for a forbidden address in a part of a push, naming its full path."""
     for path, key, item in _items(field, value):
         if key == PAYLOAD:
             check_payload(path, payload_of(item))
@@ -51,7 +51,7 @@ def check_links(field: str, value: object) -> None:
 
 
 def check_payload(field: str, value: object) -> None:
-    """... in what an app gets as its own data, where `http://` and texts are nothing to mind."""
+    """... in the app's own data, where `http://` and plain texts are allowed."""
     known = settings().link_schemes | DATA
     for path, _, item in _items(field, value):
         if isinstance(item, str):
@@ -61,7 +61,7 @@ def check_payload(field: str, value: object) -> None:
 
 
 def payload_of(value: Any) -> Any:
-    """What a custom payload holds, which may be a JSON text; None where it is no JSON."""
+    """The content of a custom payload, which may be a JSON text; None if that is not JSON."""
     try:
         return json.loads(value, parse_constant=_refused) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -69,14 +69,14 @@ def payload_of(value: Any) -> Any:
 
 
 def _refused(constant: str) -> None:
-    """NaN and the like, which Python reads and JSON does not have."""
+    """Reject NaN and Infinity, which Python's parser accepts and JSON does not have."""
     raise ValueError(constant)
 
 
 def _items(
     path: str, value: Any, key: str = "", levels: int = MAX_LEVELS
 ) -> Iterator[tuple[str, str, Any]]:
-    """All that is in a value, with its path and the key that it, or its list, stands under."""
+    """Every value inside `value`, with its path and the key that holds it or its list."""
     yield path, key, value
     items: list[tuple[str, str, Any]] = []
     if isinstance(value, Mapping) and key != PAYLOAD:
@@ -95,12 +95,12 @@ def _is_address(text: str) -> bool:
 
 
 def _scheme_of(text: str) -> str | None:
-    """`myapp` of `myapp://x`; None for what is no such address."""
+    """`myapp` for `myapp://x`; None if it is not such an address."""
     found = re.match(rf"\s*({SCHEME})://", text)
     return found[1].lower() if found else None
 
 
 def _hidden_scheme_of(text: str) -> str | None:
-    """`javascript` of ` java\\nscript:x`, as browsers read it."""
+    """`javascript` for ` java\\nscript:x`, as browsers read it."""
     found = re.match(rf"\s*({SCHEME}):", re.sub(r"[\x00-\x1f\x7f]", "", text))
     return found[1].lower() if found else None

@@ -1,7 +1,7 @@
-"""`Push`: what Batch's Transactional API takes, validated, and split into calls.
+"""`Push`: a validated push for Batch's Transactional API, split into calls.
 
-The names of the fields are Batch's. A rule that only a doubtful source knows is not enforced:
-what Batch may accept is not refused here.
+Field names are Batch's. Rules from unreliable sources are not enforced: nothing that Batch may
+accept is refused here.
 """
 
 import functools
@@ -27,19 +27,19 @@ from batchpush.pushes.link_rules import (
 )
 from batchpush.pushes.quiet_hours import QuietHours
 
-MAX_RECIPIENTS = 10_000  # ids in one call, over all four lists
+MAX_RECIPIENTS = 10_000  # ids in one call, across all four lists
 MAX_BODY = 900_000  # bytes of one call
-MAX_FRAME = 100_000  # bytes of one call without its recipients; a phone takes 4 kB of them
-MAX_ID = 4096  # characters of any id; the longest tokens have some hundred
+MAX_FRAME = 100_000  # bytes of one call without its recipients; a phone accepts 4 kB of them
+MAX_ID = 4096  # characters of any id; the longest tokens have a few hundred
 MAX_LABELS = 3
-MAX_DEPTH = 100  # of maps and lists in each other; Firestore has 20
+MAX_DEPTH = 100  # of nested maps and lists; Firestore allows 20
 MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds
 
-MAX_CUSTOM_ID = 1024  # characters; an id is shorter than this
+MAX_CUSTOM_ID = 1024  # characters; an id must be shorter
 
-MAX_FRESH_FOR = timedelta(hours=24)  # for so long the platform redelivers an event
+MAX_FRESH_FOR = timedelta(hours=24)  # the platform redelivers an event for this long
 
-PLAIN_FIELDS = (  # of a Push, sent as they are
+PLAIN_FIELDS = (  # of a Push, sent unchanged
     "group_id",
     "deeplink",
     "priority",
@@ -64,11 +64,11 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipients:
-    """Whom to reach, and what they read where the push has several messages.
+    """Whom to reach, and which message they read if the push has several.
 
-    A Firebase user id is a custom id, if the apps gave it to Batch's SDK at login. In their
-    `quiet` hours the push waits for them. `person` is the user id of the one person whom all of
-    the ids belong to, where they are not just that user id as a custom id.
+    A Firebase user id is a custom id if the apps pass it to Batch's SDK at login. During their
+    `quiet` hours, the push waits. `person` is the user id of the one person whom all the ids
+    belong to, unless the only id is that user id as a custom id.
     """
 
     custom_ids: Sequence[str] = ()
@@ -83,14 +83,14 @@ class Recipients:
         return sum(len(getattr(self, name)) for name in ID_LISTS)
 
     def with_ids(self, lists: Mapping[str, Sequence[str]]) -> "Recipients":
-        """Others who read the same at the same hours."""
+        """The same group with other ids."""
         named: dict[str, Any] = {name: lists.get(name, ()) for name in ID_LISTS}
         return replace(self, **named)
 
 
 @dataclass(frozen=True)
 class CollapseKey:
-    """On Android, a later push with the same key takes the place of an earlier one."""
+    """On Android, a later push with the same key replaces an earlier one."""
 
     key: str = "default"
     enabled: bool = True
@@ -98,7 +98,7 @@ class CollapseKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """Addresses of a picture, a sound or a film. `icon` is for Android and the web only."""
+    """Addresses of an image, a sound or a video. `icon` is for Android and the web only."""
 
     icon: str | None = None
     picture: str | None = None
@@ -110,20 +110,18 @@ class Media:
 class Push:
     """One push, to all of its recipients.
 
-    `message` is one text for everybody, or several by a name (such as the language), of which
-    each group of recipients gets the one that it `reads`. `custom_payload` is a map, or the JSON
-    text of one. `extra` holds whatever else Batch takes at the top level of the body; it is
-    passed on unseen. `apps` are names from `BATCH_APPS`, all of them if it is None. Once the
-    event is older than `fresh_for`, the push is not sent any more; a push that waits gets as long
-    again.
+    `message` is one text for everyone, or several by name (such as the language), of which each
+    group of recipients gets the one that it `reads`. `custom_payload` is a map, or the JSON text of
+    one. `extra` holds further top-level fields of Batch's body and is passed on unchecked. `apps`
+    are names from `BATCH_APPS`; None means all of them. Once the event is older than `fresh_for`,
+    the push is no longer sent; after a wait, that time starts again.
 
-    Pushes of one `burst`, such as a conversation's messages, are told together where
-    `COALESCE_SECONDS` says so, and at the end of quiet hours. So are pushes that tell the `state`
-    of one thing, such as whose turn it is in a game, but only at the end of quiet hours.
+    Pushes of one `burst`, such as the messages of a conversation, are combined within
+    `COALESCE_SECONDS`, and at the end of quiet hours. Pushes about the `state` of one thing, such
+    as whose turn it is in a game, are combined only at the end of quiet hours.
 
-    `sender` is the user of the app who caused it, if one did, and `limits` are how much of it
-    there may be: see `Limit`.
-    The record names what was `ignored` of the document.
+    `sender` is the app's user who caused the push, if any. `limits` bound the number of pushes: see
+    `Limit`. `ignored` names fields of the document that were ignored; the record lists them.
 
     Times in `custom_payload`, `landing` and `extra` are sent as ISO 8601.
     """
@@ -153,14 +151,14 @@ class Push:
     ignored: Sequence[str] = ()
 
     def check(self) -> None:
-        """Raise `InvalidPush`, naming the field, for what Batch would refuse."""
+        """Raise `InvalidPush`, naming the field, if Batch would refuse it."""
         _check(self)
 
     def calls(self, apps: Sequence[str]) -> Iterator["Call"]:
-        """Every call that the push takes, chunk by chunk; raises `InvalidPush` naming the field.
+        """The calls of the push, chunk by chunk; raises `InvalidPush`, naming the field.
 
-        Recipients who get the same message share their calls, and each of them is in exactly
-        one call per app. A million recipients are never in memory as calls all at once.
+        Recipients of the same message share calls, and each is in exactly one call per app. Lazy,
+        so that the calls for a million recipients are never in memory together.
         """
         self.check()
         apps = self._chosen(apps)
@@ -177,13 +175,13 @@ class Push:
 
     @property
     def size(self) -> int:
-        """The number of recipients' ids; one that is named twice counts twice."""
+        """The number of recipients' ids, including duplicates."""
         return sum(map(len, self.groups))
 
     def only_to(self, ids: Mapping[str, Sequence[str]]) -> "Push | None":
-        """The push to those among its recipients who are in these lists; None if nobody is.
+        """The push to only those recipients who are in these lists; None if nobody is.
 
-        A person is there by the user id, as a custom id, with whatever ids they have now.
+        A person is listed by user id, as a custom id, and keeps whatever ids they have now.
         """
         kept = {name: frozenset(ids.get(name, ())) for name in ID_LISTS}
 
@@ -200,7 +198,7 @@ class Push:
         return replace(self, recipients=kept) if kept else None
 
     def _chosen(self, apps: Sequence[str]) -> Sequence[str]:
-        """Those of the deployed apps that the push is for."""
+        """The deployed apps that the push is for."""
         if self.apps is None:
             return apps
         if unknown := set(self.apps) - set(apps):
@@ -208,7 +206,7 @@ class Push:
         return [app for app in apps if app in self.apps]
 
     def _audiences(self) -> dict[Message | None, list[Recipients]]:
-        """The different messages, each with those who get it."""
+        """The recipients of each different message."""
         audiences: dict[Message | None, list[Recipients]] = {}
         for group in self.groups:
             message = self.message
@@ -218,7 +216,7 @@ class Push:
         return audiences
 
     def _frame(self, message: Message | None) -> dict[str, Any]:
-        """The body of a call without its recipients; what is not set is left out."""
+        """The body of a call without recipients and without unset fields."""
         frame = {name: getattr(self, name) for name in PLAIN_FIELDS} | {
             "message": message and without_nones(vars(message)),
             "labels": list(self.labels) or None,
@@ -231,7 +229,7 @@ class Push:
 
 @dataclass(frozen=True)
 class Call:
-    """One request to Batch: an app of `BATCH_APPS`, a chunk of the recipients, a JSON body."""
+    """One request to Batch: an app of `BATCH_APPS`, the number of the chunk, and a JSON body."""
 
     app: str
     chunk: int
@@ -239,7 +237,7 @@ class Call:
 
 
 def platform(app: str) -> str:
-    """`ios_driver` -> `ios`: the platform is the part of an app's name before the first `_`."""
+    """`ios_driver` -> `ios`: the part of an app's name before the first `_`."""
     return app.partition("_")[0]
 
 
@@ -247,11 +245,11 @@ def without_nones(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-# Into calls
+# Splitting into calls
 
 
 def _each(groups: Sequence[Recipients]) -> Iterator[tuple[str, str]]:
-    """Every id of the groups once, with the name of its list."""
+    """Every id in the groups once, with the name of its list."""
     for name in ID_LISTS:
         seen: set[str] = set()
         for group in groups:
@@ -263,12 +261,12 @@ def _each(groups: Sequence[Recipients]) -> Iterator[tuple[str, str]]:
 
 def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """Bodies of at most `MAX_RECIPIENTS` ids and `MAX_BODY` bytes, which hold every id once."""
-    # A body for iOS that differs is kept in the same record, which has to hold them both.
-    most = MAX_BODY // 2 if "icon" in frame.get("media", {}) else MAX_BODY
+    # If iOS needs a different body, the record has to hold both.
+    max_bytes = MAX_BODY // 2 if "icon" in frame.get("media", {}) else MAX_BODY
     size_of_frame = len(encoded(frame))
     if size_of_frame > MAX_FRAME:
         raise InvalidPush("body", f"is larger than {MAX_FRAME} bytes without its recipients")
-    room = most - size_of_frame - AROUND_IDS
+    room = max_bytes - size_of_frame - AROUND_IDS
     recipients: dict[str, list[str]] = {}
     count = size = 0
     for name, identifier in ids:
@@ -283,7 +281,7 @@ def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[d
 
 
 def _bodies(chunk: dict[str, Any], apps: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Each app with its body, serialised once for all of them where it is the same."""
+    """Each app with its body; equal bodies are serialised only once."""
     body = on_ios = encoded(chunk)
     media = chunk.get("media", {})
     if "icon" in media:  # Batch refuses it for an iOS app
@@ -304,7 +302,7 @@ def encoded(body: Mapping[str, Any]) -> bytes:
 
 
 def _json(value: Mapping[str, Any], within: str) -> str:
-    """Raises `InvalidPush` with the whole path of what has no form in JSON."""
+    """Raises `InvalidPush` with the full path of a value that JSON cannot hold."""
     try:
         text = json.dumps(
             value, default=_iso, ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -317,7 +315,7 @@ def _json(value: Mapping[str, Any], within: str) -> str:
 
 
 def json_text(field: str, value: object) -> str:
-    """The value as JSON, in which there are no times; raises `InvalidPush` naming the field."""
+    """The value as JSON; raises `InvalidPush`, naming the field, for values such as times."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
@@ -334,13 +332,13 @@ def _iso(value: object) -> str:
 
 
 def _not_json(value: object, within: str) -> InvalidPush:
-    """What is wrong with a value that could not become JSON, and where in it."""
+    """The error, with its path, for a value that could not be serialised as JSON."""
     path, problem = next(_problems(value, within, 0), (within, "holds a value that JSON cannot"))
     return InvalidPush(path or "body", problem)
 
 
 def _problems(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
-    """The paths of all that JSON has no form for, each with what it is."""
+    """The path and the problem of everything that JSON cannot hold."""
     if depth > MAX_DEPTH:
         yield path.partition(".")[0], "is nested too deeply"
     elif isinstance(value, Mapping):
@@ -356,14 +354,14 @@ def _problems(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]
 
 
 def _problem_of(value: object) -> str | None:
-    """Why JSON has no form for a value that holds no others."""
+    """Why JSON cannot hold a scalar value; None if it can."""
     if isinstance(value, str):
         return None if is_unicode(value) else "is not valid Unicode"
     if isinstance(value, float):
         return None if math.isfinite(value) else "is not a number that JSON has"
     if isinstance(value, int | datetime | None):
         return None
-    return f"is {type(value).__name__}, for which JSON has no form"
+    return f"is {type(value).__name__}, which JSON cannot hold"
 
 
 # Batch's rules
@@ -400,12 +398,12 @@ def _check_recipients(recipients: Recipients) -> None:
             raise InvalidPush(f"recipients.{name}", f"{problem} each")
 
 
-PLAIN_ID = re.compile(rf"[!-~]{{1,{MAX_CUSTOM_ID - 1}}}")  # what almost every id is, at a glance
+PLAIN_ID = re.compile(rf"[!-~]{{1,{MAX_CUSTOM_ID - 1}}}")  # a fast check, which most ids pass
 NO_TEXT = "must be a string that is not blank"
 
 
 def problem_of_id(id_list: str, value: object) -> str | None:
-    """What is wrong with an id of one of the lists of recipients; None for a valid one."""
+    """The problem of an id in one of the recipient lists; None for a valid one."""
     if type(value) is str and PLAIN_ID.fullmatch(value):
         return None
     if not is_text(value):
@@ -437,14 +435,14 @@ def _check_message(push: Push) -> None:
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether it is a text of which a reader sees something."""
+    """Whether it is a text with something visible in it."""
     if not isinstance(value, str) or isinstance(value, Reference):
         return False
     return not is_blank(value) and is_unicode(value)
 
 
 def _but_is(value: object) -> str:
-    """Says so of a reference, which looks like a text."""
+    """Name a reference as such, since it looks like a text."""
     return ", not a reference" if isinstance(value, Reference) else ""
 
 
@@ -527,6 +525,6 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "extra",
         lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),
-        "must be a map, without the fields that Push has itself",
+        "must be a map without fields that Push has itself",
     ),
 )

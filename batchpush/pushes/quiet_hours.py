@@ -1,4 +1,4 @@
-"""Quiet hours: when a person is not to be disturbed."""
+"""Quiet hours: when not to disturb a person."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
@@ -6,14 +6,14 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 
 @dataclass(frozen=True)
 class QuietHours:
-    """From `start` to `end` of every day, past midnight where `end` is the earlier one."""
+    """From `start` to `end` every day, past midnight if `end` is the earlier time."""
 
     start: time
     end: time
     zone: tzinfo
 
     def end_after(self, now: datetime) -> datetime | None:
-        """When the quiet hours are over in which `now` lies; None outside of them."""
+        """When the current quiet hours end; None outside of quiet hours."""
         local = now.astimezone(self.zone)
         clock = local.time()
         is_before_midnight = self.start > self.end and clock >= self.start
@@ -25,6 +25,6 @@ class QuietHours:
         end = datetime.combine(
             local.date() + timedelta(days=is_before_midnight), self.end, self.zone
         )
-        # Where clocks are put back, the hour of the end comes twice.
+        # When clocks go back, the hour of the end happens twice.
         twice = (end.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
         return next((moment for moment in twice if moment > now), None)

@@ -1,6 +1,6 @@
-"""The texts of a language, and what is wrong with them. Pure.
+"""Reads and checks the texts of a language. Pure.
 
-A file is TOML, with a table per text: a `title` and a `body`, in which `{name}` stands for a value.
+A file is TOML with a table per text: a `title` and a `body`, where `{name}` stands for a value.
 """
 
 import string
@@ -18,9 +18,9 @@ Text = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Wording:
-    """The texts of a language that can be said.
+    """The usable texts of a language.
 
-    `problems` says what is wrong with each of the others; under "" with the file as a whole.
+    `problems` has the problem of each other text by name, and under "" that of the whole file.
     """
 
     texts: dict[str, Text] = field(default_factory=dict)
@@ -28,9 +28,9 @@ class Wording:
 
 
 def wording(toml: str | bytes, default: Mapping[str, Text] | None = None) -> Wording:
-    """The texts of a file; `default` are those of the default language.
+    """Read the texts of a file; `default` are those of the default language.
 
-    A text may not want a value that the one of the default language does without.
+    A text must not use a value that the default language's text does not use.
     """
     try:
         text = toml.decode("utf-8-sig") if isinstance(toml, bytes) else toml
@@ -65,12 +65,12 @@ def _problem(table: Any, default: Text | None) -> str | None:
 
 
 def values_of(text: Text) -> set[str]:
-    """The names of the values that a text needs."""
+    """The names of the values that a text uses."""
     return {name for part in PARTS for name in placeholders(text[part])}
 
 
 def placeholders(text: str) -> set[str]:
-    """The names of the `{...}`; raises ValueError where a brace or a name is not right."""
+    """The names of the `{...}`; raises ValueError for an invalid brace or name."""
     names = set()
     for _, name, spec, conversion in string.Formatter().parse(text):
         if name is None:

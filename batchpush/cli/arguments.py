@@ -1,4 +1,4 @@
-"""Arguments of the commands: argparse tells what a parser raises."""
+"""Parsers for the arguments of the commands; argparse reports what they raise."""
 
 import argparse
 import re
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from batchpush.delivery.record import State
 
-MIN_ID = 8  # characters of an id that a command takes
+MIN_ID = 8  # characters of an id that a command accepts
 
 
 def state(text: str) -> State:
@@ -15,12 +15,12 @@ def state(text: str) -> State:
 
 def count(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError("expected a whole number from 1")
+        raise argparse.ArgumentTypeError("expected a whole number of at least 1")
     return int(text)
 
 
 def when(text: str) -> datetime:
-    """A time, which is UTC unless it says otherwise, or a span before now."""
+    """A time, in UTC unless it has a zone, or a span before now."""
     if span := re.fullmatch(r"([0-9]{1,5})([mhd])", text):
         unit = {"m": "minutes", "h": "hours", "d": "days"}[span[2]]
         return datetime.now(UTC) - timedelta(**{unit: int(span[1])})

@@ -1,4 +1,4 @@
-"""`deliveries` and `show`: what became of the pushes, in words for a terminal."""
+"""`deliveries` and `show`: print what happened to the pushes."""
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
@@ -16,9 +16,9 @@ from batchpush.cli.terminal import escaped, indented_json
 from batchpush.delivery.record import CallRecord, CallState, Record, State
 from batchpush.worker import Worker
 
-PURPOSE = "List deliveries, the newest first."
-PURPOSE_OF_SHOW = "Show all of a delivery."
-SHORT_ID = 12  # characters of an id that a list shows
+PURPOSE = "List deliveries, newest first."
+PURPOSE_OF_SHOW = "Show one delivery in full."
+SHORT_ID = 12  # characters of an id in a list
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,18 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=state,
         default=[each for each in State if each not in (State.SENT, State.OBSOLETE)],
-        help="only in these states: " + ", ".join(each.value for each in State) + "; else all but "
-        "SENT and OBSOLETE",
+        help="only in these states: " + ", ".join(each.value for each in State) + "; by default, "
+        "all but SENT and OBSOLETE",
     )
     parser.add_argument(
         "--since", metavar="WHEN", type=when, help="2026-05-04T10:20 (UTC), or 30m, 2h, 3d ago"
     )
-    parser.add_argument("--limit", metavar="N", type=count, default=50, help="at most (50)")
+    parser.add_argument("--limit", metavar="N", type=count, default=50, help="at most N (50)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
 def add_arguments_of_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", type=prefix, help="its id, or how it begins")
+    parser.add_argument("id", metavar="ID", type=prefix, help="its id, or the beginning of it")
 
 
 async def deliveries(chosen: argparse.Namespace, made: Worker) -> int:
@@ -47,7 +47,7 @@ async def deliveries(chosen: argparse.Namespace, made: Worker) -> int:
         async for record in made.ledger.each(chosen.state)
         if chosen.since is None or record.created_at >= chosen.since
     ]
-    # Sorted here: an index of a time limits how many records can be written per second.
+    # Sorted here: an index on a time limits how many records can be written per second.
     found.sort(key=lambda record: record.created_at, reverse=True)
     shown = found[: chosen.limit]
     for record in shown:
@@ -66,7 +66,7 @@ async def show(chosen: argparse.Namespace, made: Worker) -> int:
 
 
 def where_bodies_went(record: Record, made: Worker) -> str:
-    """Why a record with calls has no bodies; an erasure is a write, the sweep's deletion is not."""
+    """Why a record has no bodies; an erasure changes `updated_at`, the sweep does not."""
     days = made.settings.keep_bodies_days
     is_old = made.clock.now() >= record.updated_at + timedelta(days=days)
     if record.state is State.SENT and is_old:
@@ -74,11 +74,11 @@ def where_bodies_went(record: Record, made: Worker) -> str:
     return "were erased"
 
 
-# Words
+# Formatting
 
 
 def line(record: Record) -> str:
-    """A record in a list."""
+    """A record as one line of a list."""
     until = f"until {moment(record.not_before)}" if record.not_before else ""
     words = (heading(record), until, escaped(per_app(record.calls)), escaped(record.reason or ""))
     return "  ".join(filter(None, words))
@@ -118,7 +118,7 @@ def _in_states(groups: Mapping[CallState, Sequence[CallRecord]]) -> str:
 
 
 def told(call: CallRecord) -> str:
-    """A call on a line of its own."""
+    """A call as one line."""
     problem = f": {call.problem}" if call.problem else ""
     return f"{call.app} body {call.body}: {call.state.value}{tries(call)}{problem}"
 
@@ -135,7 +135,7 @@ def tries(call: CallRecord) -> str:
 
 
 def page(record: Record, no_bodies: str = "were erased") -> Iterator[str]:
-    """All of a record; `no_bodies` says why it has none."""
+    """The lines of a full record; `no_bodies` says why it has no bodies."""
     for name, value in as_json(record).items():
         if name != "calls":
             yield f"{name:<12}  {'' if value is None else escaped(value)}".rstrip()

@@ -1,10 +1,10 @@
-"""What `main.py` in this folder deploys, as the Firebase CLI would learn it.
+"""Discovers what `main.py` in this folder deploys, as the Firebase CLI would.
 
-    python -m batchpush.cli.discovery      prints it as JSON, or where the import broke
+    python -m batchpush.cli.discovery      prints it as JSON, or where the import failed
 
-It runs in a process of its own: `main.py` reads the settings once, and each project has others.
+It runs in its own process: `main.py` reads the settings once, and each project has its own.
 """
-# ruff: noqa: T201 (its answer is what it prints)
+# ruff: noqa: T201 (its output is the result)
 
 import importlib
 import json
@@ -21,15 +21,15 @@ from typing import Any
 from batchpush.environment import VARIABLES
 from batchpush.events.change import Database
 
-SECONDS = 10.0  # the Firebase CLI waits no longer, unless this variable says so
+SECONDS = 10.0  # how long the Firebase CLI waits, unless this variable is set
 TIMEOUT = "FUNCTIONS_DISCOVERY_TIMEOUT"
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """The endpoints by name; or else what broke, in which file and line, and the command to fix it.
+    """The endpoints by name, or the problem, its file and line, and a command to fix it.
 
-    `files` are those of this folder that were imported.
+    `files` are the imported files of this folder.
     """
 
     endpoints: Mapping[str, Any] = field(default_factory=dict)
@@ -49,9 +49,9 @@ class Watch:
 
 
 def discover(environment: Mapping[str, str], seconds: float | None = None) -> Discovery:
-    """Ask a process with these variables, and those of this one that are no settings.
+    """Run the discovery with these settings, and with the other variables of this process.
 
-    It may take as long as the Firebase CLI would let it.
+    It may take as long as the Firebase CLI would allow.
     """
     seconds = seconds or patience(os.environ.get(TIMEOUT, ""))
     others = {name: value for name, value in os.environ.items() if name not in VARIABLES}
@@ -63,13 +63,13 @@ def discover(environment: Mapping[str, str], seconds: float | None = None) -> Di
             text=True,
             timeout=seconds,
         )
-        # The last line: main.py may have printed others.
+        # The last line: main.py may have printed other lines.
         return Discovery(**json.loads(asked.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired:
         longer = f"{TIMEOUT}={max(60, math.ceil(2 * seconds))}"
         return Discovery(
-            problem=f"importing it takes more than {seconds:g} s, and the Firebase CLI waits no"
-            f" longer: make it faster, or set {TIMEOUT}",
+            problem=f"importing it takes more than {seconds:g} s, the limit of the Firebase CLI:"
+            f" make it faster, or set {TIMEOUT}",
             fix=f"{longer} make deploy",
         )
     except (ValueError, IndexError):
@@ -77,7 +77,7 @@ def discover(environment: Mapping[str, str], seconds: float | None = None) -> Di
 
 
 def patience(text: str) -> float:
-    """The seconds that the CLI waits, by the variable; as JavaScript reads a number."""
+    """The seconds that the CLI waits, from the variable's text, read as JavaScript reads it."""
     try:
         seconds = float(text)
     except ValueError:
@@ -86,10 +86,10 @@ def patience(text: str) -> float:
 
 
 def look() -> Discovery:
-    """Import `main.py` and read what its functions say of themselves."""
+    """Import `main.py` and read how its functions describe themselves."""
     try:
         module = load()
-    except Exception as error:  # noqa: BLE001 - an import raises what it likes
+    except Exception as error:  # noqa: BLE001 - an import may raise anything
         return Discovery(problem=f"{type(error).__name__}: {error}", where=broken_at(error))
     from firebase_functions.private.serving import to_spec
 
@@ -120,20 +120,20 @@ def _is_installed(file: str) -> bool:
 
 
 def _plain(spec: dict[str, Any]) -> dict[str, Any]:
-    """Without the SDK's marks for "as the platform does it"."""
+    """The spec without the SDK's placeholders for the platform's defaults."""
     simple = (str, int, float, bool, dict, list)
     return {name: value for name, value in spec.items() if isinstance(value, simple)}
 
 
 def load() -> Any:
-    """The module `main`, from this folder: what is deployed, not a part of this package."""
+    """Import the module `main` of this folder."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     return importlib.import_module("main")
 
 
 def broken_at(error: BaseException) -> str:
-    """The last line of this folder that an import came to."""
+    """The innermost line of this folder's code in the error's traceback."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_relative(error.filename)}:{error.lineno}"
     here = [
@@ -152,7 +152,7 @@ def _relative(file: str) -> str:
 
 
 def watch_of(endpoint: Mapping[str, Any]) -> Watch | None:
-    """None for a function that no write calls."""
+    """None for a function that is not called by writes."""
     trigger = endpoint.get("eventTrigger")
     if not trigger:
         return None

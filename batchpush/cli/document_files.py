@@ -1,4 +1,4 @@
-"""Documents in files: JSON that somebody wrote, or an answer of Firestore's REST API."""
+"""Reads documents from files: plain JSON, or a response of Firestore's REST API."""
 
 import codecs
 import json
@@ -18,7 +18,7 @@ def fields_in(file: str) -> dict[str, Any]:
 
 
 def documents_in(file: str) -> dict[str, dict[str, Any]]:
-    """The fields of documents by their paths; raises `CannotDo` for anything else."""
+    """The fields of documents by path; raises `CannotDo` for anything else."""
     documents = _object_in(file)
     for path, fields in documents.items():
         if not isinstance(fields, dict):
@@ -27,7 +27,7 @@ def documents_in(file: str) -> dict[str, dict[str, Any]]:
 
 
 def _object_in(file: str) -> dict[str, Any]:
-    """A JSON object; raises `CannotDo` that says where the file is anything else."""
+    """The JSON object in the file; raises `CannotDo` with the position of a syntax error."""
     try:
         value = json.loads(_text_in(file))
     except json.JSONDecodeError as error:
@@ -58,7 +58,7 @@ def _text_in(file: str) -> str:
         raise CannotDo(f"{file} is not in UTF-8: {where}: save it as UTF-8") from None
 
 
-# An answer of the REST API: {"name": ..., "fields": {"status": {"stringValue": ...}}, ...}
+# A response of the REST API: {"name": ..., "fields": {"status": {"stringValue": ...}}, ...}
 
 PARTS = {"name", "fields", "createTime", "updateTime"}
 NAME = re.compile(r"(projects/[^/]+/databases/[^/]+)/documents/.+")
@@ -87,13 +87,13 @@ def _unwrapped(where: str, document: dict[str, Any]) -> dict[str, Any]:
     try:
         ParseDict(document, message)
     except ParseError as error:
-        raise CannotDo(f"{where} is not what Firestore answers: {error}") from None
+        raise CannotDo(f"{where} is not a valid Firestore response: {error}") from None
     database = _database(document)
     return {field: plain(value, database) for field, value in message.fields.items()}
 
 
 def _is_answer(document: Mapping[str, Any]) -> bool:
-    """A document of somebody's own may have a field `fields`, but none that looks like this."""
+    """Whether it is a response; the `fields` of a plain document would not look like this."""
     is_named = bool(NAME.fullmatch(str(document.get("name"))))
     is_empty = is_named and "createTime" in document  # then the API leaves `fields` out
     fields = document.get("fields", {} if is_empty else None)
@@ -111,7 +111,7 @@ def _is_value(value: object) -> bool:
 
 
 def _database(document: Mapping[str, Any]) -> str:
-    """The one that it is in; where it has no name, the one that it refers to first."""
+    """The database of the document, or that of its first reference if it has no name."""
     if name := NAME.fullmatch(str(document.get("name"))):
         return name[1]
     reference = re.search(

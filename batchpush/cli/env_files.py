@@ -1,7 +1,7 @@
-"""The `.env` files, read as the Firebase CLI reads them for a deployment.
+"""Reads the `.env` files as the Firebase CLI reads them for a deployment.
 
-`.env` comes first, then the project's own: `.env.PROJECT` or `.env.ALIAS`, an alias being a name
-that `firebase use --add` gave the project in `.firebaserc`.
+`.env` comes first, then the project's own file: `.env.PROJECT` or `.env.ALIAS`, where an alias is a
+name that `firebase use --add` gave the project in `.firebaserc`.
 """
 
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 from batchpush.cli.firebase_files import Unreadable, active_project, codebases, text_of
 from batchpush.cli.firebase_files import parse as parse_json
 
-# As in firebase-tools 15, src/functions/env.ts; JavaScript takes more for a space or the end of a
-# line than Python does, among them the byte order mark.
+# As in firebase-tools 15, src/functions/env.ts. JavaScript treats more characters as spaces or line
+# ends than Python does, including the byte order mark.
 SPACES = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
     "\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
@@ -58,7 +58,7 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True)
 class Project:
-    """A Google Cloud project, and what `.firebaserc` calls it."""
+    """A Google Cloud project and its name in `.firebaserc`."""
 
     id: str
     alias: str | None = None
@@ -71,8 +71,8 @@ class Project:
 class Variable:
     """A line of a file.
 
-    `problem` says why the Firebase CLI does not take it, `fix` is the command that changes that. A
-    file that cannot be read at all is one line without a name, and `is_whole_file`.
+    `problem` says why the Firebase CLI rejects it; `fix` is a command that corrects it. An
+    unreadable file is one `Variable` without a name, with `is_whole_file`.
     """
 
     where: str
@@ -84,16 +84,16 @@ class Variable:
 
 
 def projects() -> list[Project]:
-    """Those of `.firebaserc`; a project with two names is there twice, as it has two files."""
+    """The projects of `.firebaserc`; one with two aliases appears twice, as it has two files."""
     try:
         named = parse_json(".firebaserc", text_of(Path(".firebaserc")))["projects"]
         return [Project(str(project), alias) for alias, project in named.items()]
     except (OSError, Unreadable, LookupError, TypeError, AttributeError):
-        return []  # so does the CLI, with a warning
+        return []  # like the CLI, which also warns
 
 
 def project_called(name: str) -> Project:
-    """The project of an id or an alias."""
+    """The project with this id or alias."""
     known = projects()
     by_alias = (project for project in known if project.alias == name)
     by_id = (project for project in known if project.id == name)
@@ -101,7 +101,7 @@ def project_called(name: str) -> Project:
 
 
 def deployed_to() -> Project | None:
-    """The project that `firebase deploy` takes unless it is told another; no variable names one."""
+    """The project that `firebase deploy` uses by default; no variable names it."""
     known = projects()
     if active := active_project():
         return next((each for each in known if each.alias == active), Project(active))
@@ -111,7 +111,7 @@ def deployed_to() -> Project | None:
 
 
 def files_for(project: Project | None) -> list[Path]:
-    """The files that a deployment to the project reads, the last to be read wins."""
+    """The files that a deployment to the project reads; later ones win."""
     names = [".env"]
     if project:
         names += [f".env.{name}" for name in dict.fromkeys((project.id, project.alias)) if name]
@@ -120,7 +120,7 @@ def files_for(project: Project | None) -> list[Path]:
 
 
 def _config_dir() -> Path:
-    """Where the files are: "configDir" of `firebase.json`, else this folder."""
+    """The folder of the files: "configDir" of `firebase.json`, or else this folder."""
     try:
         ours = codebases(parse_json("firebase.json", text_of(Path("firebase.json"))))
         return Path(ours[0].get("configDir") or ".")
@@ -129,7 +129,7 @@ def _config_dir() -> Path:
 
 
 def read(files: Sequence[Path]) -> list[Variable]:
-    """Every variable, in the order of the files."""
+    """Every variable, in order of the files."""
     return [variable for file in files for variable in _variables_of(file)]
 
 
@@ -141,12 +141,12 @@ def _variables_of(file: Path) -> Iterator[Variable]:
 
 
 def environment_of(variables: Sequence[Variable]) -> Mapping[str, str]:
-    """What the variables give to a process."""
+    """The environment that a process gets from the variables."""
     return {each.name: each.value for each in variables if each.name}
 
 
 def text_with(environment: Mapping[str, str]) -> str:
-    """A file that gives these variables to a process."""
+    """The text of a `.env` file with these variables."""
     return "".join(f'{name}="{_escaped(value)}"\n' for name, value in environment.items())
 
 
@@ -155,7 +155,7 @@ def _escaped(value: str) -> str:
 
 
 def parse(file: str, text: str) -> Iterator[Variable]:
-    text = re.sub(r"\r\n?", "\n", text, count=1)  # only the first, as the CLI does
+    text = re.sub(r"\r\n?", "\n", text, count=1)  # only the first, like the CLI
     end = 0
     for found in LINE.finditer(text):
         yield from _not_variables(file, text, end, found.start())
@@ -178,11 +178,11 @@ def _value(text: str) -> str:
 
 
 def refused(name: str) -> str | None:
-    """Why the Firebase CLI does not take a variable of this name."""
+    """Why the Firebase CLI rejects a variable with this name; None if it does not."""
     if name in RESERVED or (name.startswith(RESERVED_PREFIXES) and not _is_taken(name)):
-        return f"{name} is a name that Firebase keeps for itself: call it something else"
+        return f"{name} is a name reserved by Firebase: rename it"
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
-        return f"{name} is not a name: capital letters, digits and _, no digit first"
+        return f"{name} is not a valid name: use capital letters, digits and _, no digit first"
     return None
 
 
@@ -192,7 +192,7 @@ def _is_taken(name: str) -> bool:
 
 
 def _not_variables(file: str, text: str, start: int, end: int) -> Iterator[Variable]:
-    """What stands between variables and is no comment. It is not repeated: it may be a key."""
+    """Lines that are neither variables nor comments; not repeated, since one may be a key."""
     for found in re.finditer(r"[^\r\n]+", text[start:end]):
         line = found[0].strip(SPACES)
         if line and not line.startswith("#"):

@@ -1,4 +1,4 @@
-"""`erase`: a person is removed from all records."""
+"""`erase`: remove a person from all records."""
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
@@ -10,8 +10,8 @@ from batchpush.delivery.record import Record
 from batchpush.worker import Worker
 
 PURPOSE = (
-    "Remove a person from all records: run it after what they wrote is deleted, and before "
-    "their profile users/ID is, which says what else Batch knows them by."
+    "Remove a person from all records. Run it after deleting what they wrote, and before deleting "
+    "their profile users/ID, which lists their other ids at Batch."
 )
 
 
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=batch_id,
         action="append",
         default=[],
-        help="an id that their profile had in batch, if it is deleted; may be given several times",
+        help="an id from the field batch of their profile, if that is deleted; can be repeated",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
 
 
 async def erase(chosen: argparse.Namespace, made: Worker) -> int:

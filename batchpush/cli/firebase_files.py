@@ -1,6 +1,6 @@
-"""`firebase.json` and `.firebaserc`, read as the Firebase CLI reads them.
+"""Reads `firebase.json` and `.firebaserc` as the Firebase CLI reads them.
 
-They are JSON in which the CLI allows comments and byte order marks.
+The CLI allows comments and byte order marks in their JSON.
 """
 
 import json
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Without a byte order mark, every second byte of plain English is 0.
+# In UTF-16 without a byte order mark, every second byte of English text is 0.
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Unreadable(Exception):
-    """A file that says nothing; `where` is its name, and the line if there is one."""
+    """A file cannot be read; `where` is its name, with the line if known."""
 
     def __init__(self, where: str, says: str, fix: str = "") -> None:
         super().__init__(f"{where}: {says}")
@@ -22,7 +22,7 @@ class Unreadable(Exception):
 
 
 def text_of(file: Path) -> str:
-    """What the CLI takes its bytes for; raises `Unreadable` for UTF-16, of which it reads noise."""
+    """The text as the CLI decodes it; raises `Unreadable` for UTF-16, which the CLI garbles."""
     data = file.read_bytes()
     if data.startswith(UTF_16_MARKS) or b"\0" in data:
         as_utf_8 = f"iconv -f UTF-16 -t UTF-8 {file} > {file}.utf8 && mv {file}.utf8 {file}"
@@ -31,8 +31,8 @@ def text_of(file: Path) -> str:
 
 
 def parse(name: str, text: str) -> Any:
-    """Raises `Unreadable`, with the line of the mistake."""
-    # The CLI takes all byte order marks away before it looks for comments.
+    """Raises `Unreadable` with the line of the syntax error."""
+    # The CLI removes all byte order marks before it looks for comments.
     plain = [(position, char) for position, char in enumerate(text) if char != "\ufeff"]
     left = _without_comments("".join(char for _, char in plain))
     kept = [(plain[index][0], char) for index, char in left]
@@ -51,7 +51,7 @@ def _refuse(constant: str) -> Any:
 
 
 def _without_comments(text: str) -> list[tuple[int, str]]:
-    """Each character that is left, with its position; as cjson 0.5 has it, `decomment`."""
+    """The remaining characters with their positions; follows `decomment` of cjson 0.5."""
     kept: list[tuple[int, str]] = []
     in_string, comment, position = False, "", 0
     while position < len(text):
@@ -76,7 +76,7 @@ def _without_comments(text: str) -> list[tuple[int, str]]:
 
 
 def codebases(config: Any, folder: Path = Path(".")) -> list[dict[str, Any]]:
-    """The entries of "functions" that deploy this folder; raises `LookupError` without any."""
+    """The entries of "functions" that deploy this folder; raises `LookupError` if none does."""
     functions = config["functions"] if isinstance(config, dict) else None
     entries = functions if isinstance(functions, list) else [functions]
     ours = [each for each in entries if isinstance(each, dict) and _deploys(each, folder)]

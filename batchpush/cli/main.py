@@ -1,5 +1,5 @@
-"""The command line: before a deployment, `check`, `preview` and `send-test`; after it, what became
-of the pushes, and what can be done about it.
+"""The command line: `check`, `preview` and `send-test` before a deployment; afterwards, commands to
+see what happened to the pushes and to act on it.
 """
 
 import argparse
@@ -15,18 +15,18 @@ from batchpush.errors import ConfigurationError, TryAgainLater
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 all is done, 1 something is left, 2 the command could not be carried out."""
+    """Exit codes: 0 everything is done, 1 something is left, 2 the command failed."""
     from google.auth.exceptions import GoogleAuthError
 
     chosen = parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that is not UTF-8
     try:
         command: Command = chosen.command
         code = command(chosen)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # `| head` has seen enough; what Python still flushes goes nowhere
+    except BrokenPipeError:  # `| head` has ended; discard what Python still flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (CannotDo, ConfigurationError, TryAgainLater) as error:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GoogleAuthError as error:
         problem = f"{type(error).__name__}: try gcloud auth application-default login"
     except KeyboardInterrupt:
-        problem = "interrupted; the sweep finishes what was being sent"
+        problem = "interrupted; the sweep will finish what was being sent"
     complain(problem)
     return 2
 
@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--project", metavar="ID", help="the Google Cloud project, else GOOGLE_CLOUD_PROJECT"
+        "--project", metavar="ID", help="the Google Cloud project (GOOGLE_CLOUD_PROJECT)"
     )
     top = argparse.ArgumentParser(
-        prog="python -m batchpush", description="From a deployment to its pushes."
+        prog="python -m batchpush", description="Check a deployment and manage its pushes."
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 

@@ -1,6 +1,6 @@
-"""`preview`: the calls that a document would cause, without sending any.
+"""`preview`: show the calls that a document would cause, without sending any.
 
-Only functions that go through `deliver` can be shown; whatever else one tries to send is stopped.
+It only covers functions that use `deliver`; anything else that a function tries to send is stopped.
 """
 # ruff: noqa: T201 (a program for the command line prints)
 
@@ -55,16 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--document",
         metavar="FILE",
         required=True,
-        help="its fields, as JSON or as Firestore's REST API answers",
+        help="its fields, as JSON or as a response of Firestore's REST API",
     )
     parser.add_argument("--before", metavar="FILE", help="its fields before the write")
-    parser.add_argument("--path", help="where it is; else a path that fits")
+    parser.add_argument("--path", help="its path; by default, one that the function watches")
     parser.add_argument(
         "--look-ups",
         metavar="FILE",
-        help="the other documents, as {PATH: FIELDS}; else those of --project, else there are none",
+        help="the other documents, as {PATH: FIELDS}; by default, those of --project, or none",
     )
-    parser.add_argument("--language", help="what people without a language of their own read")
+    parser.add_argument("--language", help="the language of people without one in their profile")
 
 
 def preview(chosen: argparse.Namespace) -> int:
@@ -73,28 +73,28 @@ def preview(chosen: argparse.Namespace) -> int:
     watched = _watched(main)
     if chosen.handler not in watched:
         names = ", ".join(sorted(watched))
-        raise CannotDo(f"no write calls {chosen.handler} with these SOURCES; there are {names}")
+        raise CannotDo(f"no write calls {chosen.handler} with these SOURCES; choose from {names}")
     change = _change(chosen, watched[chosen.handler])
     look_up = _look_up(chosen, change)
     page = _page(WATCHED[chosen.handler].function, change, look_up)
     print("\n".join(page.lines))
     if isinstance(look_up, LookUpInFile) and look_up.missing:
         missing = ", ".join(dict.fromkeys(look_up.missing))
-        print(f"looked up and not there: {escaped(missing)}", file=sys.stderr)
+        print(f"looked up and not found: {escaped(missing)}", file=sys.stderr)
     return page.code
 
 
 def _page(function: Function, change: Change, look_up: LookUp) -> "Page":
-    """What the function would send; raises `CannotDo` where it does not go through `deliver`."""
+    """What the function would send; raises `CannotDo` if it does not use `deliver`."""
     page, problem = Page(look_up), None
     with sealed() as seal:
         try:
             asyncio.run(_call(function, change, page))
-        except Exception as error:  # noqa: BLE001 - a function raises what it likes
+        except Exception as error:  # noqa: BLE001 - a function may raise anything
             problem = f"{broken_at(error)}: {type(error).__name__}: {error}"
     if seal.attempts:
         raise CannotDo(
-            f"{change.function} {seal.attempts[0]}: preview shows only what goes through deliver; "
+            f"{change.function} {seal.attempts[0]}: preview only shows what goes through deliver; "
             "nothing was sent"
         )
     if problem:
@@ -115,13 +115,13 @@ async def _call(function: Function, change: Change, page: "Page") -> None:
 
 
 def _prepare(chosen: argparse.Namespace) -> None:
-    """The settings of `.env`; what is wrong in them is said, and does not stop a preview."""
+    """Load the settings of `.env`; invalid ones cause a warning and do not stop the preview."""
     project = project_called(chosen.project) if chosen.project else None
     environment = dict(variables_for(project)) | os.environ
     if chosen.language:
         environment["DEFAULT_LANGUAGE"] = chosen.language
     for problem in problems_in(environment).values():
-        print(f"batchpush: {escaped(problem)}; shown without it", file=sys.stderr)
+        print(f"batchpush: {escaped(problem)}; using a default", file=sys.stderr)
     os.environ.update(with_defaults(environment) | {"LOG_LEVEL": "ERROR"})
     if project:
         os.environ["GOOGLE_CLOUD_PROJECT"] = project.id
@@ -132,12 +132,12 @@ def _main() -> Any:
         return load()
     except ConfigurationError:
         raise
-    except Exception as error:  # noqa: BLE001 - an import raises what it likes
+    except Exception as error:  # noqa: BLE001 - an import may raise anything
         raise CannotDo(f"{broken_at(error)}: {type(error).__name__}: {error}") from None
 
 
 def _watched(main: Any) -> dict[str, Watch]:
-    """The functions of `main.py` that a write calls."""
+    """The functions of `main.py` that writes call."""
     endpoints = {
         name: vars(function.__firebase_endpoint__)
         for name, function in vars(main).items()
@@ -186,7 +186,7 @@ def _look_up(chosen: argparse.Namespace, change: Change) -> LookUp:
 
 @dataclass
 class LookUpInProject:
-    """Documents of a project: all that a preview reads from the network."""
+    """Reads documents of a project, the only thing a preview reads from the network."""
 
     documents: LookUp
 
@@ -205,7 +205,7 @@ class LookUpInProject:
 
 @dataclass
 class LookUpInFile:
-    """Documents of a file in place of a database; remembers which were not there."""
+    """Reads documents from a file instead of a database, and remembers which were missing."""
 
     documents: Mapping[str, Mapping[str, Any]]
     missing: list[str] = field(default_factory=list)
@@ -237,12 +237,12 @@ class LookUpInFile:
         return only(Document(path, self.documents[path]), fields)
 
 
-# In the place of a delivery
+# Instead of a delivery
 
 
 @dataclass
 class Page:
-    """What would be sent, for a terminal; and the exit code."""
+    """What would be sent, as lines for a terminal, and the exit code."""
 
     look_up: LookUp
     lines: list[str] = field(default_factory=list)
@@ -258,7 +258,7 @@ class Page:
                 self._show(heading, push, change)
         except BatchpushError as error:
             self._refuse(heading, str(error))
-        except Exception as error:  # noqa: BLE001 - a handler raises what it likes
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
             self._refuse(heading, f"{broken_at(error)}: {type(error).__name__}: {error}")
 
     def _show(self, heading: str, push: Push, change: Change) -> None:
@@ -279,5 +279,5 @@ class Page:
             self.lines.append(f"{waiting} in quiet hours until {part.until.isoformat()}")
 
     def _refuse(self, heading: str, problem: str) -> None:
-        self.lines.append(escaped(f"{heading}: no push can be made of it: {problem}"))
+        self.lines.append(escaped(f"{heading}: no push can be made from it: {problem}"))
         self.code = 1

@@ -1,4 +1,4 @@
-"""What the commands share that look at the project's records."""
+"""Shared by the commands that use the project's records."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ OnRecords = Callable[[argparse.Namespace, Worker], Awaitable[int]]
 
 
 def on_records(command: OnRecords) -> Command:
-    """A command that needs the project's records."""
+    """Run a command with the project's environment and a worker."""
 
     async def carry_out(chosen: argparse.Namespace) -> int:
         made = worker()
@@ -31,7 +31,7 @@ def on_records(command: OnRecords) -> Command:
 
 
 async def full_id(made: Worker, beginning: str) -> str:
-    """The id that begins so; raises `CannotDo` if there is none, or another one."""
+    """The only id with this beginning; raises `CannotDo` if there is none, or more than one."""
     ids = await made.ledger.beginning_with(beginning, limit=2)
     if not ids:
         raise CannotDo(f"there is no delivery {beginning}")

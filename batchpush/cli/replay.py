@@ -1,4 +1,4 @@
-"""`replay`: what would be sent again, or sending it."""
+"""`replay`: show what would be sent again, or send it."""
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
@@ -16,16 +16,16 @@ from batchpush.errors import DeliveryUnfinished
 from batchpush.google.firestore import WriteConflict
 from batchpush.worker import Worker
 
-PURPOSE = "Say what would be sent again, or send it."
+PURPOSE = "Show what would be sent again, or send it."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", metavar="ID", nargs="+", type=prefix)
-    parser.add_argument("--send", action="store_true", help="do it")
+    parser.add_argument("--send", action="store_true", help="send it")
     parser.add_argument(
         "--resend-unknown",
         action="store_true",
-        help="also what Batch may have accepted: people may get it twice",
+        help="also resend calls with an unknown outcome: people may get the push twice",
     )
 
 
@@ -42,7 +42,7 @@ async def replay(chosen: argparse.Namespace, made: Worker) -> int:
             print("\n".join(f"  {escaped(text)}" for text in plan.lines))
             ends.append(entry.record.state)
     if not chosen.send:
-        print("nothing was sent; --send does it")
+        print("nothing was sent; add --send to send it")
         return 0
     return 0 if all(end is State.SENT for end in ends) else 1
 
@@ -51,11 +51,11 @@ async def _replayed(made: Worker, entry: Entry, resend_unknown: bool) -> State:
     try:
         record = await made.replay.replay(entry, resend_unknown)
     except (WriteConflict, DeliveryUnfinished):
-        print("  somebody else took it up: see `show`")
+        print("  another worker resumed it: see `show`")
         return State.CLAIMED
     for call in record.calls:
         print(f"  {escaped(told(call))}")
-    later = "; the sweep tries again" if record.state is State.RETRY else ""
+    later = "; the sweep will retry it" if record.state is State.RETRY else ""
     print(f"  now {record.state.value}{later}")
     return record.state
 
@@ -67,13 +67,13 @@ class Plan:
 
 
 def plan_replay(record: Record, resend_unknown: bool, apps: Iterable[str]) -> Plan:
-    """What a replay does, call by call, or why there is none."""
+    """What a replay would do, call by call, or why it cannot."""
     if record.state is State.CLAIMED:
-        return Plan(["somebody is sending it, or the sweep will take it up"])
+        return Plan(["it is being sent, or the sweep will resume it"])
     if record.state is State.WAITING and record.not_before:
         return Plan([f"it waits until {moment(record.not_before)}"])
     if record.chunks:
-        told = f"{len(record.chunks)} chunks: what Batch has not accepted of them would be sent"
+        told = f"{len(record.chunks)} chunks: calls that Batch has not accepted would be sent"
         return Plan([told], is_sending=True)
     if not record.calls:
         return Plan([f"there is nothing to send: {record.reason}"])
@@ -83,7 +83,7 @@ def plan_replay(record: Record, resend_unknown: bool, apps: Iterable[str]) -> Pl
     if any(not body_of(record, call) for call in to_send):
         return Plan(["its bodies were erased"])
     if unknown := {call.app for call in to_send} - set(apps):
-        return Plan([f"BATCH_APPS has no {', '.join(sorted(unknown))} any more"])
+        return Plan([f"BATCH_APPS no longer has {', '.join(sorted(unknown))}"])
     lines = [would(before, after) for before, after in zip(record.calls, after.calls, strict=True)]
     return Plan(lines, is_sending=bool(to_send))
 
@@ -93,12 +93,12 @@ def body_of(record: Record, call: CallRecord) -> str:
 
 
 def would(before: CallRecord, after: CallRecord) -> str:
-    """What a replay does with one call."""
+    """What a replay would do with one call."""
     if before.state is CallState.ACCEPTED:
-        return f"{told(before)}, stays"
+        return f"{told(before)}, would stay"
     if before.unknown and before.state is not CallState.PENDING:
-        doubt = f"{told(before)}; nobody knows whether Batch took it"
+        unknown = f"{told(before)}; its outcome is unknown"
         if after.is_pending:
-            return f"{doubt}, would be sent and may come twice"
-        return f"{doubt}, stays (--resend-unknown sends it)"
+            return f"{unknown}, would be sent and may arrive twice"
+        return f"{unknown}, would stay (--resend-unknown sends it)"
     return f"{told(before)}, would be sent"

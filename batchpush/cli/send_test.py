@@ -1,4 +1,4 @@
-"""`send-test`: one push to one user, to see that the keys are right and a phone shows it."""
+"""`send-test`: send one push to one user, to check the keys and that a phone shows it."""
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
@@ -18,7 +18,7 @@ PURPOSE = "Send a test push to one user, through every app."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="USER", type=user_id, required=True, help="their user id")
-    parser.add_argument("--really", action="store_true", help="do not ask before it goes to Batch")
+    parser.add_argument("--really", action="store_true", help="send to Batch without asking")
 
 
 def send_test(chosen: argparse.Namespace) -> int:

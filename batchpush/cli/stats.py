@@ -1,4 +1,4 @@
-"""`stats`: the results that can still change, stored and shown."""
+"""`stats`: pull the results that can still change, store and show them."""
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
@@ -10,17 +10,17 @@ from batchpush.cli.arguments import when
 from batchpush.worker import Worker
 
 PURPOSE = "Ask Batch for the results that can still change, store them in Firestore, and show them."
-MAX_DAYS = timedelta(days=180)  # of results; Batch gives no more than six months
+MAX_DAYS = timedelta(days=180)  # of results; Batch returns six months at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--since", metavar="WHEN", type=when, default="7d", help="from this day on (7d), to 180d"
+        "--since", metavar="WHEN", type=when, default="7d", help="the first day (7d, at most 180d)"
     )
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--csv", action="store_const", dest="form", const=as_csv, default=as_table)
     forms.add_argument(
-        "--json", action="store_const", dest="form", const=as_json_lines, help="an object per line"
+        "--json", action="store_const", dest="form", const=as_json_lines, help="one object per line"
     )
 
 

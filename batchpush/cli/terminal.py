@@ -1,6 +1,6 @@
-"""What the commands share: the environment they run in, and words for a terminal.
+"""Shared by the commands: their environment, and output for a terminal.
 
-What users wrote is printed JSON-escaped, so that it cannot speak to the terminal.
+Text from users is printed JSON-escaped, so that it cannot control the terminal.
 """
 # ruff: noqa: T201 (a program for the command line prints)
 
@@ -14,11 +14,11 @@ from batchpush.environment import project_id
 
 
 class CannotDo(Exception):
-    """What was asked cannot be done; the message is one line for the operator."""
+    """The command cannot be carried out; the message is one line for the operator."""
 
 
 def prepare_environment(wanted: str | None) -> None:
-    """Set what the package and Google's clients read, for a project or its alias.
+    """Set the environment of the package and of Google's clients, for a project or its alias.
 
     Raises `CannotDo` without a project.
     """
@@ -29,13 +29,13 @@ def prepare_environment(wanted: str | None) -> None:
     if not project:
         raise CannotDo("no project: give --project, or set GOOGLE_CLOUD_PROJECT")
     os.environ["GOOGLE_CLOUD_PROJECT"] = project.id
-    os.environ["LOG_LEVEL"] = "ERROR"  # what a delivery logs for the cloud is not for a terminal
+    os.environ["LOG_LEVEL"] = "ERROR"  # delivery logs are for the cloud, not for a terminal
 
 
 def warn_of_emulators() -> None:
-    """Warn that documents come from an emulator, and not from the project.
+    """Warn that documents come from an emulator, not from the project.
 
-    A `demo-` project exists in emulators only.
+    No warning for a `demo-` project, which exists only in emulators.
     """
     project = project_id() or ""
     for variable in ("FIRESTORE_EMULATOR_HOST", "FIREBASE_DATABASE_EMULATOR_HOST"):
@@ -45,7 +45,7 @@ def warn_of_emulators() -> None:
 
 
 def variables_for(project: Project | None) -> Mapping[str, str]:
-    """What the `.env` files of a project say; raises `CannotDo` for one that cannot be read."""
+    """The variables of a project's `.env` files; raises `CannotDo` for an unreadable file."""
     variables = read(files_for(project))
     for each in variables:
         if each.is_whole_file:
@@ -58,7 +58,7 @@ def complain(text: str) -> None:
 
 
 def escaped(text: object) -> str:
-    """As in a JSON string, also what only a terminal would take for a command."""
+    """The text escaped as in a JSON string, including characters that only a terminal obeys."""
     return "".join(
         char if char.isprintable() and char not in '"\\' else _escape(char) for char in str(text)
     )
@@ -69,16 +69,16 @@ def _escape(char: str) -> str:
 
 
 def indented_json(text: str | bytes, indent: str) -> list[str]:
-    """A JSON text as lines, each of them indented."""
+    """A JSON text as indented lines."""
     pretty = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     return [indent + _for_a_terminal(line) for line in pretty.split("\n")]
 
 
 def _for_a_terminal(text: str) -> str:
-    """Escaped already as JSON wants it; what is left is what a terminal may understand."""
+    """JSON has its own escapes; this adds those for characters that a terminal may obey."""
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def masked(key: str) -> str:
-    """An app key, so far that one tells it from another."""
+    """The beginning of an app key, enough to tell keys apart."""
     return f"{key[:4]}…"

@@ -1,1 +1,1 @@
-"""What to say. Edit these: each handler takes a change and returns a push, or nothing."""
+"""What to say. Edit these: each handler takes a change and returns a push or None."""

@@ -1,8 +1,8 @@
-"""App to app: what one user may have pushed to another, without a key in the app.
+"""App to app: pushes from one user to another, without a key in the app.
 
-The app names a template and gives short parameters; the words are ours, and so is the sender's
-name. `users/{id}/friends/{id}`, accepted friend requests and `member_ids` are what permits it, so
-no user may be able to write these without the other. `firestore.rules` sees to it.
+The app names a template and passes short parameters; we choose the words and the sender's name.
+Friends (`users/{id}/friends/{id}`), accepted friend requests and `member_ids` grant permission, so
+no user may be able to write these alone. `firestore.rules` enforces that.
 """
 
 import re
@@ -29,23 +29,23 @@ from handlers.texts import say
 MAX_PER_SENDER = 30  # calls a minute
 MAX_PER_PAIR = 5
 MAX_PER_RECIPIENT = 20  # from all senders together; messages have no such limit
-MAX_ID = 128  # characters; Firebase's user ids are not longer
+MAX_ID = 128  # characters, the maximum of Firebase's user ids
 
 FIELDS = frozenset({"to", "template", "params"})
-# How Firebase's clients for iOS and Android write a long whole number; the SDK leaves it so.
+# The type that Firebase's iOS and Android clients give a long integer; the SDK does not decode it.
 LONG = "type.googleapis.com/google.protobuf.Int64Value"
 
 
 @dataclass(frozen=True)
 class Param:
-    """What a parameter has to be, and how to say so; `read` gives None for anything else."""
+    """A parameter: `read` returns None for an invalid value, `expected` completes the error."""
 
     read: Callable[[Any], Any]
     expected: str
 
 
 def an_id(value: Any) -> str | None:
-    """An id of another document."""
+    """The id of another document."""
     is_short = isinstance(value, str) and len(value) <= MAX_ID
     return value if is_short and is_document_id(value) else None
 
@@ -64,9 +64,9 @@ MINUTES = Param(minutes, "must be a whole number from 5 to 120")
 
 @dataclass(frozen=True)
 class Template:
-    """What may be said, for how long it makes sense, and the parameters that the app may give.
+    """How long a push makes sense, and the parameters that the app may pass.
 
-    Its words are in `handlers/texts/`, under the template's name.
+    The words are in `handlers/texts/`, under the template's name.
     """
 
     fresh_for: timedelta
@@ -82,7 +82,7 @@ TEMPLATES: Mapping[str, Template] = {
 
 @dataclass(frozen=True)
 class Request:
-    """What the app asked for, checked."""
+    """The app's request, checked."""
 
     to: str
     template: str
@@ -90,7 +90,7 @@ class Request:
 
 
 def limits(call: CallableRequest) -> list[Limit]:
-    """How much one person may have pushed, and how much of it to the same other."""
+    """Limits on the calls of one person, in total and to the same recipient."""
     to = read(call).to
     return [
         Limit((call.function, call.caller), MAX_PER_SENDER),
@@ -99,7 +99,7 @@ def limits(call: CallableRequest) -> list[Limit]:
 
 
 async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
-    """What the template says, to a friend or to somebody in the same conversation."""
+    """Sends the template's text to a friend, or to a member of the same conversation."""
     request = read(call)
     me, to, conversation_id = call.caller, request.to, request.params.get("conversation_id")
     paths = [
@@ -120,7 +120,7 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
         is_friend or await users_only(look_up, [person(to, other)])
     )
     if not is_friend and not is_shared:
-        # The same for somebody who is not a friend and somebody who is not there at all.
+        # The same for a user who is not a friend and for a user who does not exist.
         raise CallRefused("permission-denied", "this cannot be sent to them")
     reader, sender = person(to, other), person(me, profile)
     is_asleep = reader.quiet is not None and reader.quiet.end_after(call.time) is not None
@@ -145,7 +145,7 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
 
 
 def _ids(document: Document | None, field: str) -> set[str]:
-    """A list of ids; none of them where it is not one."""
+    """The ids of a list field; empty if the field is invalid."""
     ids = understood(Document.valid_ids, document, field) if document else None
     return set(ids or ())
 
@@ -154,11 +154,11 @@ def _is_accepted(request: Document | None) -> bool:
     return request is not None and request.get("status") == "accepted"
 
 
-# What the app sent. A refusal names a field of ours and repeats nothing.
+# Reading the request. An error names one of our fields and repeats nothing that the app sent.
 
 
 def read(call: CallableRequest) -> Request:
-    """Raises `CallRefused` for the first thing that is not as it has to be."""
+    """Raises `CallRefused` for the first invalid field."""
     if not call.data.keys() <= FIELDS:
         raise _invalid("data", f"must hold no more than {_listed({*FIELDS, 'request_id'})}")
     to = an_id(call.data.get("to"))

@@ -1,7 +1,7 @@
 """Articles, which become breaking news when they are published.
 
 An article has `title` and `topics`; it may have `summary`, `image_url`, `deeplink`, and a
-`push_time`, before which it can still be taken back. Title, summary, image and link are texts, or
+`push_time`, until which it can still be withdrawn. Title, summary, image and link are texts, or
 maps of texts by language.
 """
 
@@ -21,7 +21,7 @@ def is_published(article: Document) -> bool:
 
 
 def breaking_news(article: Document) -> dict[str, Any]:
-    """The campaign's document: the article, to those who are interested in one of its topics."""
+    """The fields of a campaign about the article, for people interested in one of its topics."""
     topics = article.ids("topics")
     if not topics:
         raise article.invalid("topics", "is missing")
@@ -63,7 +63,7 @@ def _message(title: str, summary: str | None) -> dict[str, Any]:
 
 
 def _by_language(article: Document, field: str) -> dict[str, str]:
-    """A text is in the default language."""
+    """A field's texts by language; a plain text is in the default language."""
     texts = article.get(field)
     if isinstance(texts, Mapping):
         if "" in texts:

@@ -1,8 +1,8 @@
-"""Campaigns, which editors write into a CMS.
+"""Campaigns, which editors write in a CMS.
 
 A campaign has a `name`, `messages`, and a `push_time` or a `local_push_time`; it is a draft
-unless it is `live`. The other fields are Batch's, under Batch's names; those that are not known
-here stand in `batch`, and what else the document holds is the CMS's own.
+unless it is `live`. The other fields have Batch's names; fields of Batch that are not known here go
+into `batch`. Any further field of the document belongs to the CMS.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ AS_THEY_ARE = (
 
 
 def campaign(document: Document) -> Campaign | None:
-    """What the document describes, as it is to be at Batch; None if it is not to be there."""
+    """The desired state of the campaign at Batch; None if it should not exist there."""
     return Campaign(
         name=document.string("name"),
         live=flag(document, "live"),
@@ -44,7 +44,7 @@ def _messages(document: Document) -> list[dict[str, Any]]:
     """Batch's list, or a map `{language: {title, body}}`."""
     messages = document.get("messages") or []
     if not isinstance(messages, Mapping):
-        return messages  # Campaign says what is wrong with any other
+        return messages  # Campaign checks any other value
     for language, message in messages.items():
         if not isinstance(message, Mapping):
             raise document.invalid(f"messages.{language}", "must be a map")
@@ -52,7 +52,7 @@ def _messages(document: Document) -> list[dict[str, Any]]:
 
 
 def _push_time(document: Document) -> datetime | str | None:
-    """`now`, or a time; one without a zone is in GMT, as at Batch."""
+    """`now` or a time; a time without a zone is in GMT, as at Batch."""
     value = document.get("push_time")
     if value == "now":
         return "now"

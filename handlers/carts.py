@@ -1,4 +1,4 @@
-"""Carts that their owners left alone.
+"""Abandoned carts.
 
 A cart has `updated_at`, set by the database when the cart is touched, and a list of `items`.
 """
@@ -15,7 +15,7 @@ UNTOUCHED_FOR = timedelta(hours=settings().cart_hours)
 
 
 async def abandoned_cart(cart: Change, look_up: LookUp) -> Push | None:
-    """What somebody has put into their cart and not ordered, to remind them."""
+    """Reminds the owner of items in their cart that they have not ordered."""
     touched = moment(cart.document, "updated_at")
     is_left_alone = touched is not None and touched + UNTOUCHED_FOR <= cart.time
     if not is_left_alone or not cart.document.get("items"):

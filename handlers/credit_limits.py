@@ -12,7 +12,7 @@ from handlers.texts import say
 
 
 async def credit_limit(account: Change, look_up: LookUp) -> Push | None:
-    """An account that reached its limit, to its owner."""
+    """Tells the owner that their account has reached its limit."""
     if not account.became(_is_at_its_limit):
         return None
     document, user_id = account.document, account.params["user_id"]

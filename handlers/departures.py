@@ -1,4 +1,4 @@
-"""What flights and trains share: passengers, who are told of a departure whatever they muted."""
+"""Shared by flights and trains: passengers are notified of a departure whatever they muted."""
 
 from datetime import UTC, timedelta
 
@@ -15,7 +15,7 @@ async def to_passengers(
 ) -> Push | None:
     """The text of that key, with the departure in each passenger's own time zone.
 
-    `vehicle` is what the document is: `flight` or `train`. One that was due long ago is history.
+    `vehicle` is `flight` or `train`. A departure long ago sends nothing.
     """
     document = change.document
     number = needed(label, document, "number")

@@ -1,6 +1,6 @@
-"""Readers of a document's fields, beside those that `Document` has.
+"""Readers of a document's fields, in addition to those of `Document`.
 
-An absent field is None; one that is not what it should be is named by `InvalidDocument`.
+An absent field is None; an invalid one raises `InvalidDocument`, which names it.
 """
 
 import functools
@@ -15,16 +15,16 @@ from batchpush import EPOCH, INVISIBLE, Change, Document, InvalidDocument, is_bl
 
 Value = TypeVar("Value")
 
-OURS = ("reads", "quiet", "person")  # fields of recipients that are none of Batch's
-MAX_AMOUNT = 10**15  # an amount beyond it is a mistake, and has no digits left behind its point
-MAX_NAME = 1_000  # characters of a name that are looked at; a title shows some tens of them
+OURS = ("reads", "quiet", "person")  # fields of recipients that Batch does not have
+MAX_AMOUNT = 10**15  # a larger amount is a mistake; a float would have no decimals left
+MAX_NAME = 1_000  # characters of a name to look at; a title shows a few dozen
 MAX_ZONE = 64  # characters
-HISTORY = timedelta(days=2)  # a date alone, of the day, may be one and a half days old
+HISTORY = timedelta(days=2)  # a date without a time may be one and a half days old on its own day
 EXAMPLE = "2030-06-01T11:05:00Z"
 
 
 def needed(read: Callable[[Document, str], Value | None], document: Document, field: str) -> Value:
-    """What a reader finds, which has to be there: `needed(moment, flight, "departs_at")`."""
+    """The value of a required field: `needed(moment, flight, "departs_at")`."""
     value = read(document, field)
     if value is None:
         raise document.invalid(field, "is missing")
@@ -32,12 +32,12 @@ def needed(read: Callable[[Document, str], Value | None], document: Document, fi
 
 
 def status(document: Document) -> str:
-    """The document's `status`; empty where there is none."""
+    """The document's `status`; empty if absent."""
     return document.string("status", default="")
 
 
 def flag(document: Document, field: str) -> bool:
-    """True or false, which is what an absent field means."""
+    """A boolean; an absent field is false."""
     value = document.get(field)
     if value is not None and not isinstance(value, bool):
         raise document.invalid(field, "must be true or false")
@@ -50,7 +50,7 @@ def number(document: Document, field: str) -> int | float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise document.invalid(field, "must be a number")
-    if not abs(value) < MAX_AMOUNT:  # nor is "not a number" less than anything
+    if not abs(value) < MAX_AMOUNT:  # also true for NaN
         raise document.invalid(field, "is not an amount")
     return value
 
@@ -58,7 +58,7 @@ def number(document: Document, field: str) -> int | float | None:
 def label(document: Document, field: str) -> str | None:
     """What people call a thing: a text, such as a flight's `AF1234`, or a whole number.
 
-    JavaScript and the Realtime Database know no whole numbers: theirs may come as 1042.0.
+    JavaScript and the Realtime Database have no integers, so 1042 may arrive as 1042.0.
     """
     value: Any = document.get(field)
     is_whole = type(value) is int or (type(value) is float and value.is_integer())
@@ -68,11 +68,10 @@ def label(document: Document, field: str) -> str | None:
 
 
 def one_line(text: str) -> str:
-    """A name or a label as a title shows it; empty where a reader would see nothing of it.
+    """A name or a label as one line for a title; empty if nothing of it is visible.
 
-    Control characters, changes of the direction of writing and zero-width characters go; white
-    space of any kind and length becomes one space. Where an emoji or a script is made with joiners
-    and selectors, they stay.
+    Removes control characters, directional marks and zero-width characters, and collapses white
+    space. Joiners and selectors that form an emoji or belong to a script stay.
     """
     text = text[:MAX_NAME]
     if UNSEEN.search(text):
@@ -85,8 +84,8 @@ UNSEEN = re.compile(rf"(?!\s)[{INVISIBLE}]")
 
 @functools.cache
 def _unseen_by_context() -> Any:
-    """What goes, and in its group what stays."""
-    import regex  # only names with such characters pay for it
+    """Matches characters to remove; its group matches those to keep."""
+    import regex  # imported only for names with such characters
 
     cursive = "Arab|Syrc|Mong|Mand|Mani|Phlp|Phag|Nkoo|Adlm|Rohg|Sogd"
     indic = "Deva|Beng|Guru|Gujr|Orya|Taml|Telu|Knda|Mlym|Sinh|Tibt|Mymr|Khmr|Limb|Cakm"
@@ -107,7 +106,7 @@ def _unseen_by_context() -> Any:
 def moment(document: Document, field: str) -> datetime | None:
     """A Firestore timestamp, also as a map; ISO 8601 with an offset; or a number since 1970.
 
-    A number is seconds or milliseconds, whichever of them makes it a time of 2001 to 2286.
+    A number is in seconds or milliseconds, whichever gives a time from 2001 to 2286.
     """
     value = document.get(field)
     if value is None:
@@ -130,8 +129,8 @@ def moment(document: Document, field: str) -> datetime | None:
         time = value.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise document.invalid(field, f"is not a date and time such as {EXAMPLE}") from None
-    if not 1 < time.year < 9999:  # in some time zone its year would have no number
-        raise document.invalid(field, "is out of any calendar")
+    if not 1 < time.year < 9999:  # in some time zone, it would leave Python's range of years
+        raise document.invalid(field, "is out of range for a date")
     return time
 
 
@@ -144,18 +143,18 @@ def _since_1970(number: float) -> datetime | None:
 
 
 def _of_a_map(value: Mapping[str, Any]) -> datetime | None:
-    """A timestamp as the Admin SDKs and the clients make a map of it."""
+    """A timestamp from the maps that the Admin SDKs and client SDKs make of it."""
     for names in (("_seconds", "_nanoseconds"), ("seconds", "nanoseconds"), ("seconds", "nanos")):
-        if value.keys() - {"type"} == set(names):  # newer clients say what it is, too
+        if value.keys() - {"type"} == set(names):  # newer clients add its type
             seconds, nanoseconds = (int(value[name]) for name in names)
             return EPOCH + timedelta(seconds=seconds, microseconds=nanoseconds // 1000)
     return None
 
 
 def is_history(change: Change, time: datetime | None, after: timedelta = HISTORY) -> bool:
-    """Whether a document's own time is so long ago that nobody wants to be told any more.
+    """Whether the document's own time is so long ago that nobody needs a push any more.
 
-    An import of an old database writes many of them: they leave no record.
+    Importing an old database writes many such documents: they leave no record.
     """
     is_old = time is not None and time + after < change.time
     if is_old:
@@ -166,7 +165,7 @@ def is_history(change: Change, time: datetime | None, after: timedelta = HISTORY
 def understood(
     read: Callable[[Document, str], Value], document: Document, field: str
 ) -> Value | None:
-    """What a reader finds; None also for what it refuses, in a field that may be the app's own."""
+    """The value of a field; None also if it is invalid, since the app may use it differently."""
     try:
         return read(document, field)
     except InvalidDocument:
@@ -183,7 +182,7 @@ def time_zone(document: Document, field: str) -> ZoneInfo | None:
 
 
 def zone_named(name: object) -> ZoneInfo | None:
-    """The time zone, however its name is cased; None where there is none of that name."""
+    """The time zone with this name in any letter case; None if there is none."""
     return _zone(name.strip()) if isinstance(name, str) and len(name) <= MAX_ZONE else None
 
 
@@ -193,14 +192,14 @@ def _zone(name: str) -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown; not a path; a folder, such as `America`
+    except (KeyError, ValueError, OSError):  # unknown, not a path, or a folder such as `America`
         known = _zones().get(name.replace(" ", "_").casefold())
         return ZoneInfo(known) if known else None
 
 
 @functools.cache
 def _zones() -> dict[str, str]:
-    """All names of time zones, by how they are compared."""
+    """All names of time zones by their case-folded form."""
     return {name.casefold(): name for name in available_timezones()}
 
 
@@ -209,7 +208,7 @@ def currency(document: Document, field: str) -> str | None:
     code = document.string(field, default="").strip()
     if not code:
         return None
-    from babel.numbers import normalize_currency  # only amounts pay for it
+    from babel.numbers import normalize_currency  # imported only for amounts
 
     known = normalize_currency(code)
     if known is None:
@@ -218,7 +217,7 @@ def currency(document: Document, field: str) -> str | None:
 
 
 def part(document: Document, field: str, kind: type) -> Any:
-    """A map as the value of Batch's that it stands for, such as a `Media`."""
+    """A map as an instance of `kind`, such as `Media`."""
     value = document.get(field)
     if value is None:
         return None

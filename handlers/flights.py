@@ -1,7 +1,7 @@
 """Flights.
 
 A flight has a `status`, a `number`, `departs_at` and `passenger_ids`; it may have a `time_zone`
-for passengers whose own is not known.
+for passengers whose own is unknown.
 """
 
 from datetime import datetime
@@ -12,13 +12,13 @@ from handlers.fields import moment, status
 
 
 async def flight_delayed(flight: Change, look_up: LookUp) -> Push | None:
-    """A flight that is delayed, or departs at yet another time, to its passengers.
+    """Tells passengers that their flight is delayed, and again if the new time changes.
 
-    They are told whatever they muted, each in their own time zone.
+    They are notified whatever they muted, each in their own time zone.
     """
 
     def is_delayed_until_then(document: Document) -> bool:
-        """Whether it was delayed already, and to the time at which it departs now."""
+        """Whether the flight is delayed to its current departure time."""
         is_delayed = status(document) == "delayed"
         return is_delayed and _as_shown(document) == _as_shown(flight.document)
 
@@ -34,6 +34,6 @@ async def flight_delayed(flight: Change, look_up: LookUp) -> Push | None:
 
 
 def _as_shown(flight: Document) -> datetime | None:
-    """When it departs, to the minute: passengers do not read of seconds that a back end moves."""
+    """The departure to the minute: passengers do not see changes of seconds."""
     departs_at = moment(flight, "departs_at")
     return departs_at and departs_at.replace(second=0, microsecond=0)

@@ -9,7 +9,7 @@ from batchpush import settings
 if TYPE_CHECKING:
     from babel import Locale
 
-# Babel is imported where it is used: only those pushes pay for it that have something to format.
+# Babel is imported on use: only pushes with something to format need it.
 
 
 def money(amount: float, currency: str | None, language: str) -> str:
@@ -24,7 +24,7 @@ def money(amount: float, currency: str | None, language: str) -> str:
 def when(moment: datetime, zone: tzinfo, language: str) -> dict[str, str]:
     """The `date` and the `time` for a text, such as `lun. 4 mai` and `14:05 CEST`.
 
-    The time names its zone: a traveller may be in another one than the phone's owner set.
+    The time names its zone, because a traveller may be in a different one from their profile's.
     """
     from babel.dates import format_skeleton, format_time
 
@@ -37,14 +37,14 @@ def when(moment: datetime, zone: tzinfo, language: str) -> dict[str, str]:
 
 
 def _abbreviation(local: datetime) -> str:
-    """`CEST`; `UTC+04` for a zone that has no letters of its own, such as Asia/Dubai."""
+    """`CEST`; `UTC+04` for a zone without an abbreviation, such as Asia/Dubai."""
     name = local.tzname() or ""
     return name if name.isalpha() else f"UTC{name}"
 
 
 @functools.cache
 def _locale(language: str) -> "Locale":
-    """What Babel knows of the language, or else of the default one, or else of English."""
+    """Babel's locale for the language, the default language, or English."""
     from babel import Locale, UnknownLocaleError
 
     for tag in (language, settings().default_language):

@@ -8,7 +8,7 @@ from handlers.texts import say
 
 
 async def friend_request(request: Change, look_up: LookUp) -> Push | None:
-    """A request that waits for an answer, to the one who is asked."""
+    """Tells a user about a pending friend request."""
     if request.document.string("status", default="pending") != "pending":
         return None
     user_id, sender_id = request.params["user_id"], request.params["sender_id"]

@@ -1,4 +1,4 @@
-"""Games in which one plays after the other.
+"""Turn-based games.
 
 A game has a `current_player_id`, unless it is nobody's turn; it may have a `name`.
 """
@@ -11,10 +11,10 @@ from handlers.texts import say
 
 
 async def game_turn(game: Change, look_up: LookUp) -> Push | None:
-    """A game that waits for another player now, to that player."""
+    """Tells a player that it is their turn."""
 
     def is_their_turn(then: Document) -> bool:
-        """Whether it was the turn of the one whose turn it is now."""
+        """Whether it was already the turn of the current player."""
         player_id = _player_id(then)
         return player_id is not None and player_id == _player_id(game.document)
 
@@ -42,7 +42,7 @@ def _player_id(game: Document) -> str | None:
 
 
 def _last_player_id(game: Change) -> str | None:
-    """Whose turn it was before, as far as that can be told."""
+    """Whose turn it was before, if that is known."""
     try:
         return None if game.before is None else _player_id(game.before)
     except InvalidDocument:

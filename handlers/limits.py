@@ -1,4 +1,4 @@
-"""How much of what one person does may be pushed to others."""
+"""Limits on the pushes that one person may cause."""
 
 from batchpush import Limit, settings
 
@@ -7,7 +7,7 @@ MAX_REQUESTS = 50  # of one person in a day
 
 
 def of_person(user_id: str) -> tuple[Limit, ...]:
-    """So many a minute in all, and so many to the same person: the usual limits."""
+    """The usual limits per minute: in total, and to the same person."""
     return (
         Limit((user_id,), settings().max_pushes_per_sender),
         Limit((user_id,), settings().max_pushes_per_pair, each=True),
@@ -15,7 +15,7 @@ def of_person(user_id: str) -> tuple[Limit, ...]:
 
 
 def of_requests(user_id: str) -> tuple[Limit, ...]:
-    """For what people send to those who do not know them: a few a day, and one to each."""
+    """Limits for requests to strangers: a few a day, and one to each person."""
     return (
         Limit((user_id,), MAX_REQUESTS, seconds=DAY),
         Limit((user_id,), 1, seconds=DAY, each=True),

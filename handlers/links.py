@@ -1,4 +1,4 @@
-"""Where a tap on the push leads."""
+"""The link that a tap on the push opens."""
 
 from urllib.parse import quote
 

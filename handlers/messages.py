@@ -1,13 +1,13 @@
 """Chat messages.
 
 A message has a `sender_id`, and a `text` or an `image_url`; it may have `recipient_ids`. In
-`unread_by`, `{user_id: true}` is somebody who marked it as unread, and `false` somebody who has
-read it. `unread_message` says the same for everybody at once, and is for back ends: whoever may
-write it has a push sent to all, in the sender's name. One whose `sent_at` (or else `created_at`) is
-long ago is history, and no push.
+`unread_by`, `{user_id: true}` means that the user marked it as unread, and `false` that they have
+read it. `unread_message` does the same for everyone and is for back ends: anyone who may write it
+can push to all recipients in the sender's name. A message whose `sent_at` (or else `created_at`) is
+long ago causes no push.
 
-Apps write `recipient_ids` and `member_ids`. An id in them that has no profile, and is what a user
-is to Batch, reaches nobody: that user may have muted all this.
+Apps write `recipient_ids` and `member_ids`. An id without a profile that belongs to a user at Batch
+reaches nobody: that user may have muted these pushes.
 """
 
 from collections.abc import Set
@@ -44,9 +44,9 @@ FRESH_FOR = timedelta(hours=1)
 
 
 async def new_message(message: Change, look_up: LookUp) -> Push | None:
-    """A chat message, to everybody else in its conversation.
+    """Sends a chat message to everyone else in its conversation.
 
-    Those that waited together are told in one push, but for what was read meanwhile.
+    Messages that waited together become one push, without those read in the meantime.
     """
     if message.late is None and is_history(message, _sent_at(message.document), FRESH_FOR):
         return None
@@ -54,10 +54,10 @@ async def new_message(message: Change, look_up: LookUp) -> Push | None:
 
 
 async def message_unread(message: Change, look_up: LookUp) -> Push | None:
-    """A message that is marked as unread later on, to whoever marked it.
+    """Reminds people of a message that they marked as unread.
 
-    One that a back end marked goes to the same people as the message did. Either is said once a
-    day of one message.
+    If a back end marked it, the reminder goes to all recipients of the message. Each recipient gets
+    at most one a day per message.
     """
     if message.after is None or (message.before is None and not message.late):
         return None
@@ -74,7 +74,7 @@ async def message_unread(message: Change, look_up: LookUp) -> Push | None:
 async def _push(
     kind: str, message: Change, look_up: LookUp, only: Set[str] | None = None
 ) -> Push | None:
-    """What is said of the messages; `only` leaves out everybody else."""
+    """The push about the messages; `only` restricts it to these users."""
     conversation_id = message.params["conversation_id"]
     documents = [each for each in message.documents if not (message.late and _is_read(each))]
     if not documents:
@@ -131,35 +131,35 @@ async def _push(
 
 
 def _is_read(message: Document) -> bool:
-    """Whether it is read by everybody."""
+    """Whether everyone has read it."""
     return message.get("unread_message") is False
 
 
 def _sent_at(message: Document) -> datetime | None:
-    """`created_at` is not ours: whatever else an app has there is left alone."""
+    """When it was sent. `created_at` is the app's own field, so an invalid value is ignored."""
     return moment(message, "sent_at") or understood(moment, message, "created_at")
 
 
 def _with_plain_sender(message: Document) -> Document:
-    """The message with its sender's id, where it is a reference."""
+    """The message with `sender_id` as an id, even if it was a reference."""
     return Document(message.path, message | {"sender_id": message.id("sender_id")})
 
 
 def _marks(message: Document | None, mark: bool) -> frozenset[str]:
-    """Who has marked the message as unread (true) or read (false); another value is no mark."""
+    """Who marked the message as unread (true) or read (false); other values are ignored."""
     marks = _by_key(message.get("unread_by")) if message else {}
     return frozenset(user_id for user_id, each in marks.items() if each is mark)
 
 
 def _by_key(value: object) -> dict[str, object]:
-    """A map, also where the Realtime Database shows one with whole numbers for keys as a list."""
+    """A map, even if the Realtime Database returned one with integer keys as a list."""
     if isinstance(value, list):
         return {str(index): item for index, item in enumerate(value)}
     return value if isinstance(value, dict) else {}
 
 
 def _what_it_says(message: Document) -> tuple[str, str]:
-    """Its text and the address of its picture, of which it has at least one."""
+    """The message's text and image address; at least one is not empty."""
     text = message.string("text", default="").strip()
     if is_blank(text):
         text = ""
@@ -177,7 +177,7 @@ def _recipient_ids(
         return recipient_ids
     if conversation is None:
         raise message.invalid("recipient_ids", "is missing, and there is no such conversation")
-    # There, people join and leave by their key: rules cannot look into a list.
+    # In the Realtime Database, members are keys of a map: rules cannot look into a list.
     members = _trues(conversation, "members") if database == "database" else ()
     if members:
         conversation = Document(conversation.path, {"member_ids": members})
@@ -188,7 +188,7 @@ def _recipient_ids(
 
 
 def _muted_by(conversation: Document | None) -> tuple[str, ...]:
-    """A list of ids; in the Realtime Database also `{user_id: true}`, or some of each."""
+    """A list of ids; in the Realtime Database also `{user_id: true}`, or a mix of both."""
     if conversation is None:
         return ()
     keys = _trues(conversation, "muted_by")

@@ -1,8 +1,8 @@
 """Orders.
 
 An order has a `status` and a `customer_id`; it may have a `number` that people know it by,
-`delivered_at`, and a `time_zone` for customers whose own is not known. One that was delivered long
-ago is history, and no push.
+`delivered_at`, and a `time_zone` for customers whose own is unknown. A delivery long ago causes no
+push.
 """
 
 from datetime import UTC, timedelta
@@ -16,7 +16,7 @@ from handlers.texts import say
 
 
 async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
-    """An order that has arrived, to the one who ordered it, whatever they muted."""
+    """Tells a customer that their order has arrived, whatever they muted."""
     if not order.became(lambda document: status(document) == "delivered"):
         return None
     document, order_id = order.document, order.params["order_id"]

@@ -1,4 +1,4 @@
-"""Pushes that other back ends, in any language, ask for by writing a document."""
+"""Pushes that other back ends, in any language, request by writing a document."""
 
 from dataclasses import fields
 from typing import Any
@@ -34,13 +34,13 @@ MAX_NAME = 100
 async def outbox(change: Change, look_up: LookUp) -> Push | None:
     """The push that a document describes: the body of a Transactional API call.
 
-    Beside Batch's fields, `apps` is a list of names from `BATCH_APPS` (default: all), and
-    `best_before` the time after which the push is not to be sent any more. What Batch takes and
-    is not known here stands in the map `extra`; any other field is the back end's own.
+    In addition to Batch's fields, `apps` is a list of names from `BATCH_APPS` (default: all), and
+    `best_before` is the time after which the push must not be sent. Fields of Batch that are not
+    known here go into the map `extra`; any other field belongs to the back end.
     """
     document = change.document
     if document.keys() == {"delivery"}:
-        return None  # the outcome of one that was deleted meanwhile
+        return None  # the outcome of a push whose document was deleted in the meantime
     given = {name: value for name, value in document.items() if value is not None}
     values: dict[str, Any] = {name: given[name] for name in AS_THEY_ARE & given.keys()}
     values["group_id"] = document.string("group_id")
@@ -67,13 +67,13 @@ def _recipients(document: Document) -> Recipients:
 
 
 def _ids(document: Document, id_list: str, listed: object) -> Any:
-    """The ids of a list, where a person may also be a reference to their profile."""
+    """The ids of a list; a custom id may also be a reference to a profile."""
     items = as_list(listed)
     if not items:
-        return listed  # Push says what is wrong with it
+        return listed  # Push checks it
     ids = []
     for index, item in enumerate(items):
-        if item is None:  # a hole that the Realtime Database keeps of what was removed
+        if item is None:  # a removed item in the Realtime Database
             continue
         field = f"recipients.{id_list}[{index}]"
         if isinstance(item, Reference) and id_list == "custom_ids":
@@ -85,6 +85,6 @@ def _ids(document: Document, id_list: str, listed: object) -> Any:
 
 
 def _named(names: set[str]) -> tuple[str, ...]:
-    """Names of fields for the outcome: not too many, nor too long."""
+    """Names of fields for the outcome, limited in number and length."""
     kept = sorted(name.encode("utf-8", "replace").decode()[:MAX_NAME] for name in names)
     return tuple(kept[:MAX_IGNORED])

@@ -1,7 +1,7 @@
-"""What the handlers need of people, from `users/{id}`.
+"""People, as the handlers need them, from `users/{id}`.
 
-A profile that is garbage is no reason to leave its owner, or anybody else, without the push:
-whatever is not what it should be counts as absent, and a warning names the field, once per process.
+An invalid profile must not keep its owner, or anyone else, from getting the push: an invalid field
+counts as absent, and a warning names it, once per process.
 """
 
 import functools
@@ -32,18 +32,18 @@ MAX_PEOPLE = 1000  # whose profiles are read for one push
 PROFILE = ("display_name", "language", "time_zone", "push_muted", "quiet_hours", "batch")
 CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:[0-5][0-9](\.[0-9]+)?)?")
 
-# What one profile adds to a push for many is bounded: the ids of one person leave room for the
-# others. The example rules let people write fewer and shorter ones.
+# Bounds on the ids of one profile, so that one person leaves room for the others in a push. The
+# example rules allow fewer and shorter ids.
 MAX_IDS = 10  # of each list
 MAX_ID_BYTES = 1024
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody to tell, or to name. `batch` is who they are to Batch: lists of ids.
+    """A recipient or a sender. `batch` has the lists of their ids at Batch.
 
-    An id without a profile may be a user's, or what another user is to Batch: see `users_only`.
-    `told_of` are the documents that they are told of, where not all are told of the same.
+    An id without a profile may be a user, or another user's id at Batch: see `users_only`.
+    `told_of` are the documents for this recipient, if recipients get different ones.
     """
 
     user_id: str
@@ -58,31 +58,31 @@ class Person:
 
     @property
     def has_own_ids(self) -> bool:
-        """Whether they are more to Batch than their user id as a custom id."""
+        """Whether they have other ids at Batch than their user id as a custom id."""
         return {name: list(ids) for name, ids in self.batch.items()} != {
             "custom_ids": [self.user_id]
         }
 
     @property
     def reads(self) -> str:
-        """The same for all who read the same words: what those depend on."""
+        """A key of everything that their text depends on: equal for all who read the same text."""
         zone = [self.zone.key] if self.zone else []
         return " ".join([self.language, *zone, *(document.path for document in self.told_of)])
 
 
 def person_ids(document: Document, field: str) -> tuple[str, ...] | None:
-    """A list of user ids, not longer than one push can look up; None where it is absent.
+    """A list of user ids, at most as many as one push can look up; None if absent.
 
-    An item that is no id keeps nobody else from the push.
+    Invalid items do not keep the others from getting the push.
     """
     user_ids = document.valid_ids(field)
     if user_ids and len(user_ids) > MAX_PEOPLE:
-        raise document.invalid(field, f"has {len(user_ids)} people; at most {MAX_PEOPLE} can be")
+        raise document.invalid(field, f"has {len(user_ids)} people; the maximum is {MAX_PEOPLE}")
     return user_ids
 
 
 async def people(look_up: LookUp, *user_ids: str) -> list[Person]:
-    """The people, all read at once."""
+    """The people with these ids, read at once."""
     if not user_ids:
         return []
     profiles = await look_up.many(*(f"users/{user_id}" for user_id in user_ids), fields=PROFILE)
@@ -90,10 +90,10 @@ async def people(look_up: LookUp, *user_ids: str) -> list[Person]:
 
 
 async def users_only(look_up: LookUp, people: Sequence[Person]) -> list[Person]:
-    """Those of the people, whom an app has named, that are users, or may be.
+    """The people, named by an app, without ids that belong to another user at Batch.
 
-    An id without a profile may be what a user is to Batch, one who muted all this, say: then it is
-    that user's, and nobody is reached by it here.
+    An id without a profile may be the id at Batch of a user who muted these pushes, for example. It
+    must not reach that user.
     """
     unknown = [one.user_id for one in people if not one.has_profile]
     taken = await look_up.listed("users", "batch.custom_ids", unknown) if unknown else set()
@@ -103,7 +103,7 @@ async def users_only(look_up: LookUp, people: Sequence[Person]) -> list[Person]:
 
 
 def person(user_id: str, profile: Document | None) -> Person:
-    """The person of a profile that is at hand."""
+    """The person with a profile that has been read."""
     has_profile = profile is not None
     profile = profile or Document(f"users/{user_id}", {})
     zone = _time_zone(profile.get("time_zone"))
@@ -156,13 +156,13 @@ def _quiet_hours(hours: object, zone: tzinfo) -> QuietHours | None:
 
 
 def _clock(text: object) -> time | None:
-    """`22:00` or `7:00`; seconds, which some clocks add, are left out."""
+    """`22:00` or `7:00`; seconds are ignored."""
     found = CLOCK.fullmatch(text.strip()) if isinstance(text, str) else None
     return time(int(found[1]), int(found[2])) if found else None
 
 
 def _batch_ids(batch: object) -> dict[str, Sequence[str]]:
-    """The ids of `users/{id}.batch`, without those that Batch would refuse or that are too many."""
+    """The ids of `users/{id}.batch`, without invalid and excess ones."""
     if not isinstance(batch, dict):
         if batch is not None:
             warn_of_field("batch")
@@ -189,10 +189,10 @@ def _is_valid(id_list: str, item: object) -> bool:
 
 
 def recipients(people: Iterable[Person], at_any_hour: bool = False) -> list[Recipients]:
-    """The people as Batch knows them, in groups of those who read the same at the same hours.
+    """The people's ids at Batch, grouped by text and quiet hours.
 
-    Who has ids of their own in `batch` is a group alone: they are remembered as the person.
-    `at_any_hour` is for what cannot wait until somebody's quiet hours are over.
+    A person with their own ids in `batch` is a separate group, to remember whose they are.
+    `at_any_hour` ignores quiet hours, for pushes that cannot wait.
     """
     groups: dict[Recipients, dict[str, list[str]]] = {}
     for one in people:
@@ -211,13 +211,13 @@ def recipients(people: Iterable[Person], at_any_hour: bool = False) -> list[Reci
 
 @functools.cache
 def _warn_of_tokens() -> None:
-    """Once per process. Batch advises against tokens: they change when an app is reinstalled."""
+    """Warn once per process. Batch advises against tokens: they change with a reinstallation."""
     log("WARNING", "recipients.tokens")
 
 
 def in_their_words(
     people: Iterable[Person], words: Callable[[Person], Message]
 ) -> dict[str, Message]:
-    """The message of each group of `recipients`."""
+    """The message of each group of `recipients`, by `reads`."""
     readers = {one.reads: one for one in people}
     return {reads: words(reader) for reads, reader in readers.items()}

@@ -1,7 +1,7 @@
 """Trains.
 
 A train has a `status`, a `number`, `departs_at` and `passenger_ids`; it may have a `time_zone`
-for passengers whose own is not known.
+for passengers whose own is unknown.
 """
 
 from batchpush import Change, LookUp, Push
@@ -10,7 +10,7 @@ from handlers.fields import status
 
 
 async def train_cancelled(train: Change, look_up: LookUp) -> Push | None:
-    """A train that does not run, to its passengers, whatever they muted."""
+    """Tells passengers that their train is cancelled, whatever they muted."""
     if not train.became(lambda document: status(document) == "cancelled"):
         return None
     return await to_passengers(

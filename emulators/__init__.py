@@ -1,4 +1,4 @@
-"""Local stand-ins for the services that batchpush talks to.
+"""Local emulators of Batch's APIs and of Google's Secret Manager, for tests and development.
 
-Nothing here imports batchpush: a classify that shares code with the accused shares its mistakes.
+Nothing here imports batchpush: an emulator that shared its code would share its mistakes.
 """

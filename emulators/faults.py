@@ -1,4 +1,4 @@
-"""Faults on order: what a stand-in is told to do wrong, and for how many calls."""
+"""Scripted faults: how an emulator should fail, and for how many calls."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -7,13 +7,13 @@ from typing import Any, Generic, TypeVar
 
 
 class BadFault(ValueError):
-    """The scripted fault cannot be understood; the text names the key."""
+    """The scripted fault is invalid; the text names the key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     times: int | None = 1
-    """How many calls it meets; None is until cleared."""
+    """The number of calls it affects; None means until cleared."""
 
 
 F = TypeVar("F", bound=Fault)
@@ -34,7 +34,7 @@ def is_seconds(value: Any) -> bool:
     return is_number and math.isfinite(value) and value >= 0
 
 
-TIMES = Field("a whole number from 1, or null", lambda v: v is None or (is_whole(v) and v >= 1))
+TIMES = Field("a positive whole number, or null", lambda v: v is None or (is_whole(v) and v >= 1))
 STATUS = Field("an HTTP status from 200 to 599", lambda v: is_whole(v) and 200 <= v <= 599)
 SECONDS = Field("a number of seconds", is_seconds)
 SWITCH = Field("true or false", lambda v: isinstance(v, bool))
@@ -44,9 +44,9 @@ TEXT = Field("a string", lambda v: isinstance(v, str))
 def read_faults(
     kind: type[F], known: Mapping[str, Field], happenings: Collection[str], data: Any
 ) -> list[F]:
-    """One JSON object or a list of them, all or nothing; raises BadFault.
+    """Read one JSON object or a list of them, all or nothing; raises BadFault.
 
-    Each needs one of the `happenings`: a fault that changes nothing is a mistake in a test.
+    Each needs one of the `happenings`: a fault without an effect is a mistake in a test.
     """
     items = data if isinstance(data, list) else [data]
     for item in items:
@@ -56,10 +56,10 @@ def read_faults(
 
 def _check(known: Mapping[str, Field], happenings: Collection[str], data: Any) -> None:
     if not isinstance(data, dict):
-        raise BadFault("a fault is a JSON object")
+        raise BadFault("a fault must be a JSON object")
     for key, value in data.items():
         if key not in known:
-            raise BadFault(f"unknown key `{key}`; known are {', '.join(known)}")
+            raise BadFault(f"unknown key `{key}`; known keys are {', '.join(known)}")
         if not known[key].holds(value):
             raise BadFault(f"`{key}` must be {known[key].words}")
     if not any(key in data for key in happenings):
@@ -67,7 +67,7 @@ def _check(known: Mapping[str, Field], happenings: Collection[str], data: Any) -
 
 
 class FaultQueue(Generic[F]):
-    """The faults that remain, in the order in which calls will meet them."""
+    """The remaining faults, in the order in which calls will meet them."""
 
     def __init__(self) -> None:
         self._faults: list[F] = []
@@ -82,7 +82,7 @@ class FaultQueue(Generic[F]):
         return next(filter(meets, self._faults), None)
 
     def consume(self, fault: F) -> None:
-        """Use the fault up by one call. Of equal faults any one will do."""
+        """Use up one call of the fault, or of an equal one."""
         at = self._faults.index(fault)
         if fault.times is None:
             return
@@ -92,7 +92,7 @@ class FaultQueue(Generic[F]):
             self._faults[at] = replace(fault, times=fault.times - 1)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Each fault as it would be scripted: `times`, and what differs from the defaults."""
+        """Each fault as a test would script it: `times`, and whatever differs from the defaults."""
         return [_as_json(fault) for fault in self._faults]
 
 

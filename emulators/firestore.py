@@ -1,7 +1,7 @@
-"""Firestore's REST values as plain JSON, and back.
+"""Converts between plain JSON and the values of Firestore's REST API.
 
-JSON has no times: `{"$timestamp": "2030-06-01T09:30:00Z"}` is one when written, and a time that
-was stored is read as its text.
+JSON has no times: `{"$timestamp": "2030-06-01T09:30:00Z"}` is written as one, and a stored time is
+read as its text.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ def to_fields(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_value(value: Any) -> dict[str, Any]:
-    """Raises ValueError for what is no time."""
+    """Raises ValueError for an invalid `$timestamp`."""
     match value:
         case None:
             return {"nullValue": None}
@@ -41,7 +41,7 @@ def _time(text: Any) -> str:
             return time.isoformat()
     except (TypeError, ValueError):
         pass
-    raise ValueError("$timestamp must be a time with its zone, such as 2030-06-01T09:30:00Z")
+    raise ValueError("$timestamp must be a time with a zone, such as 2030-06-01T09:30:00Z")
 
 
 def from_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the emulators share: serving an application to this machine only, and speaking to one."""
+"""Shared by the emulators: a server for this machine only, and a client for it."""
 
 import asyncio
 import ipaddress
@@ -16,7 +16,7 @@ from yarl import URL
 MAX_HEADER = 16 * 1024
 MAX_BODY = 2 * 1024 * 1024
 
-# A call that is hanging on purpose must not hold up the end of a test.
+# A call that hangs on purpose must not delay the end of a test.
 SHUTDOWN_SECONDS = 0.2
 LOOP_SECONDS = 10.0
 
@@ -39,7 +39,7 @@ def serve_forever(app: web.Application, host: str, port: int) -> None:
 
 @contextmanager
 def in_background(app: web.Application) -> Iterator[str]:
-    """Serve on a free loopback port from a thread of its own; yields the URL."""
+    """Serve on a free loopback port in a separate thread; yields the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="emulator", daemon=True)
     thread.start()
@@ -63,7 +63,7 @@ async def _start(app: web.Application, host: str, port: int) -> web.AppRunner:
     runner = web.AppRunner(
         app,
         access_log=None,
-        # A handler that waits on purpose ends when its client has gone.
+        # A handler that waits on purpose ends when its client disconnects.
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_SECONDS,
         max_field_size=MAX_HEADER,
@@ -75,26 +75,26 @@ async def _start(app: web.Application, host: str, port: int) -> web.AppRunner:
 
 
 async def _end(runner: web.AppRunner) -> None:
-    """Close all connections, also those that are only being accepted."""
+    """Close all connections, including those still being accepted."""
     await runner.cleanup()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0)  # closed transports say so with the loop's next turn
+    await asyncio.sleep(0)  # closed transports report it in the loop's next iteration
 
 
 def is_of_this_address(request: web.Request) -> bool:
-    """False for what a page of another site has a browser send.
+    """False for a request that a page of another site made a browser send.
 
-    Host gives away a site whose own name points to our address (DNS rebinding), Origin all others.
+    Host exposes a site whose name resolves to our address (DNS rebinding), Origin all others.
     """
     host = request.headers.get("Host", "localhost")
     return _is_address(host) and request.headers.get("Origin") in (None, f"http://{host}")
 
 
 def _is_address(host: str) -> bool:
-    """Whether it is no name that somebody could have registered."""
+    """Whether it is localhost or an IP address, as opposed to a name that anyone can register."""
     try:
         name = URL(f"http://{host}").host or ""
         return name == "localhost" or bool(ipaddress.ip_address(name))
@@ -103,7 +103,7 @@ def _is_address(host: str) -> bool:
 
 
 class Handle:
-    """Speaks to a stand-in over HTTP only, so it works on any that is running."""
+    """Controls any running emulator, over HTTP only."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -118,7 +118,7 @@ class Handle:
         self._request("DELETE", "/__calls")
 
     def fault(self, **fault: Any) -> None:
-        """Script one fault; a field that the stand-in does not know is a ValueError."""
+        """Script one fault; raises ValueError for a field that the emulator does not know."""
         self._request("POST", "/__faults", fault)
 
     def clear_faults(self) -> None:
@@ -129,7 +129,7 @@ class Handle:
     ) -> Any:
         """The parsed reply; raises ValueError with the reply's text on 400 and above."""
         body = None if data is None else json.dumps(data)
-        # http.client takes no proxy from the environment, which would not find this loopback.
+        # http.client ignores a proxy in the environment, which could not reach this loopback.
         with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=10)) as connection:
             connection.request(method, path, body, headers or {})
             reply = connection.getresponse()

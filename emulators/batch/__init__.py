@@ -1,4 +1,4 @@
-"""A strict local Batch API, which keeps a journal of what it was sent and fails on order."""
+"""A strict emulator of Batch's API, which keeps a journal of calls and fails as scripted."""
 
 from emulators.batch.handle import Batch, running
 from emulators.batch.server import create_app

@@ -1,4 +1,4 @@
-"""Run the stand-in from the command line."""
+"""Run the Batch emulator from the command line."""
 
 import argparse
 import os
@@ -28,19 +28,19 @@ def parse_arguments(
         type=parse_apps,
         default=environ.get("BATCH_APPS", ""),
         metavar="ios=KEY,android=KEY",
-        help="the app keys that exist; any if none is given (default: BATCH_APPS)",
+        help="the app keys that exist; if none is given, any is accepted (default: BATCH_APPS)",
     )
     parser.add_argument(
         "--rest-key",
         action="append",
         default=[],
         metavar="KEY",
-        help="a REST key that is taken, repeatable; any if none is given",
+        help="a REST key to accept, repeatable; if none is given, any is accepted",
     )
     parser.add_argument(
         "--lenient",
         action="store_true",
-        help="enforce only the rules that are documented or seen in clients",
+        help="enforce only rules that are documented or seen in clients",
     )
     return parser.parse_args(arguments)
 

@@ -1,7 +1,7 @@
 """What Batch refuses in the body of a campaign, as a table of small checks.
 
-Keys that no rule names are taken and kept: recurrence, A/B tests, media, deep links, custom
-payloads and landings exist in campaigns, but what they are called there is not public.
+Keys without a rule are accepted and stored: campaigns can have recurrence, A/B tests, media, deep
+links, custom payloads and landings, but their field names are not public.
 """
 
 import re
@@ -39,7 +39,7 @@ SEGMENTS = frozenset({"NEW", "ONE_TIME", "ENGAGED", "DORMANT", "IMPORTED"})
 
 
 def campaign_refusal(body: Any, lenient: bool = False) -> Reply | None:
-    """The error that Batch would answer to this parsed body, or None if it would take it."""
+    """Batch's error for this parsed body, or None if Batch would accept it."""
     return first_refusal(CAMPAIGN_RULES, body, None, lenient)
 
 
@@ -59,7 +59,7 @@ def _one_time(posted: Posted) -> str | None:
 def _is_time(value: Any) -> bool:
     if value == NOW:
         return True
-    # fromisoformat also takes other shapes, and zones.
+    # fromisoformat also accepts other formats, and zones.
     if not isinstance(value, str) or TIME.fullmatch(value) is None:
         return False
     try:
@@ -91,7 +91,7 @@ def _in_each_message(check: Check) -> Check:
     return check_each
 
 
-# --- the table: the first rule that is broken is the answer, so the order is from coarse to fine
+# --- the table: the first broken rule is the answer, so the order is from coarse to fine
 
 CAMPAIGN_RULES = (
     Rule(DOUBTFUL, MALFORMED, no_nulls),
@@ -113,7 +113,7 @@ CAMPAIGN_RULES = (
     Rule(CLIENT, MALFORMED, _in_each_message(optional("title", "a string", is_string))),
     Rule(CLIENT, MALFORMED, _in_each_message(optional("language", "a string", is_string))),
     Rule(DOUBTFUL, MALFORMED, _in_each_message(optional("body", "not empty", is_not_empty))),
-    # One client demands a language, and Batch has shown messages without.
+    # One client requires a language, but Batch has shown messages without one.
     Rule(DOUBTFUL, MISSING, _in_each_message(required("language"))),
     # to whom
     Rule(OFFICIAL, MALFORMED, optional("targeting", "an object", is_object)),

@@ -1,4 +1,4 @@
-"""The Campaigns API: the campaigns that there are, and what is answered about them."""
+"""The Campaigns API: the stored campaigns and the replies about them."""
 
 import re
 import uuid
@@ -19,7 +19,7 @@ from emulators.batch.replies import (
 )
 from emulators.batch.stats import Sent, campaign_stats_reply
 
-# The key that makes a campaign one that is sent again and again; Batch's name for it is not public.
+# The key that makes a campaign recurring; Batch's name for it is not public.
 RECURRENCE = "recurrence"
 
 LIVE_ONLY = ("campaigns/view", "campaigns/list", "campaigns/stats")
@@ -31,7 +31,7 @@ MAX_LIMIT = 100
 
 class State(Enum):
     DRAFT = "draft"  # not live, never sent
-    SCHEDULED = "scheduled"  # live, and its time has not come
+    SCHEDULED = "scheduled"  # live, but not due yet
     RUNNING = "running"  # recurring, and sent at least once
     COMPLETED = "completed"  # sent, for good
     DELETED = "deleted"
@@ -42,7 +42,7 @@ class Campaign:
     app_key: str
     token: str
     body: dict[str, Any]
-    """As it was created, with what updates changed and added; `now` has become the time."""
+    """The body of the creation, merged with all updates; `now` is replaced with the time."""
     created_at: datetime
     changed_at: datetime
     from_api: bool = True
@@ -55,7 +55,7 @@ class Campaign:
 
     @property
     def push_time(self) -> datetime:
-        """Local times are taken for GMT: the phones of this stand-in are in Greenwich."""
+        """Local times count as GMT: the phones of this emulator are in Greenwich."""
         [text] = [self.body[name] for name in TIMES if name in self.body]
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
@@ -72,7 +72,7 @@ class Campaign:
         return waits and self.push_time <= now
 
     def description(self) -> dict[str, Any]:
-        """What only Batch can say of it."""
+        """The fields that only Batch can set."""
         return {
             "campaign_token": self.token,
             "from_api": self.from_api,
@@ -85,7 +85,7 @@ class Campaign:
         return self.description() | shown
 
     def as_json(self) -> dict[str, Any]:
-        """What the stand-in tells of it, deleted or not."""
+        """What the emulator's own routes show, whether deleted or not."""
         return self.description() | {
             "app_key": self.app_key,
             "body": self.body,
@@ -103,7 +103,7 @@ def new_token() -> str:
 
 
 class Campaigns:
-    """All that were ever made, oldest first; deleted ones stay for a test to see."""
+    """Every campaign ever created, oldest first; deleted ones stay visible to tests."""
 
     def __init__(self) -> None:
         self._by_token: dict[str, Campaign] = {}
@@ -140,7 +140,7 @@ class Campaigns:
         ]
 
     def send_due(self, now: datetime) -> None:
-        """Mark what is due; to be called before anything is asked or changed."""
+        """Mark due campaigns as sent; call this before reading or changing anything."""
         for campaign in list(self):
             if campaign.is_due(now):
                 sent_at = max(campaign.push_time, campaign.changed_at)
@@ -151,17 +151,17 @@ class Campaigns:
 
 
 def _with_time(body: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """With the time in place of the word `now`: Batch shows dates."""
+    """The body with `now` replaced by the time, since Batch shows dates."""
     return body | {name: as_gmt(now) for name in TIMES if body.get(name) == NOW}
 
 
-# --- what is answered
+# --- replies
 
 
 def campaign_reply(
     call: Call, query: Mapping[str, str], campaigns: Campaigns, sent: Sent, lenient: bool
 ) -> Reply:
-    """What Batch answers to a call for one of the routes of campaigns, before doing it."""
+    """Batch's reply to a call of a campaign route, before carrying it out."""
     app_key, route, token = call.address.app_key or "", call.address.route, call.address.token
     if route == "campaigns/create":
         created = Reply(201, {"campaign_token": new_token()})
@@ -184,10 +184,10 @@ def campaign_reply(
 
 
 def _update_reply(campaign: Campaign, changes: Any, lenient: bool) -> Reply:
-    """The outcome must be what could be created.
+    """The updated campaign must be one that could be created.
 
-    Batch's text asks for all parameters of the creation, its example and a client send a few only;
-    as nothing can be removed, both come to the same.
+    Batch's text requires all parameters of the creation, but its example and a client send only a
+    few; since nothing can be removed, both have the same effect.
     """
     if not isinstance(changes, dict):
         return MALFORMED_PARAMETER.reply("the body must be an object")
@@ -209,7 +209,7 @@ def _list_reply(campaigns: Sequence[Campaign], query: Mapping[str, str], lenient
     for name in ("live", "from_api"):
         if query.get(name, "true") not in SWITCHES:
             return MALFORMED_PARAMETER.reply(f"`{name}` must be true or false")
-    # Whether Batch refuses a larger one or takes it for the largest is not documented.
+    # It is not documented whether Batch refuses a larger one or caps it.
     if numbers["limit"] > MAX_LIMIT and not lenient:
         return MALFORMED_PARAMETER.reply(f"`limit` must be at most {MAX_LIMIT}")
     asked = [each for each in campaigns if _is_asked_for(each, query)]

@@ -1,7 +1,7 @@
-"""What every table of rules is made of: a rule, how well it is known, and checks of a field.
+"""The parts of every rule table: rules, how well each is known, and checks of single fields.
 
-Batch publishes only part of its rules; the rest was gathered from what its clients do. So each
-rule says how well it is known, and a lenient classify drops those that are guesses.
+Batch publishes only some of its rules; the others were derived from what its clients do. So each
+rule says how well it is known, and lenient mode skips those that are guesses.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -35,11 +35,11 @@ WELL_KNOWN = {OFFICIAL, CLIENT}
 class Posted:
     body: Body
     platform: str | None
-    """ios, android, web...; None when the app behind the key is not known."""
+    """ios, android, web...; None if the app of the key is unknown."""
 
 
 Check = Callable[[Posted], str | None]
-"""The text of the error, or None when there is nothing to say."""
+"""Returns the text of the error, or None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Rule:
 def first_refusal(
     rules: Iterable[Rule], body: Any, platform: str | None, lenient: bool
 ) -> Reply | None:
-    """The error of the first rule that this parsed body breaks, or None if it breaks none."""
+    """The error of the first rule that the parsed body breaks, or None if it breaks none."""
     if not isinstance(body, dict):
         return MALFORMED.reply("the body must be an object")
     posted = Posted(without_nulls(body) if lenient else body, platform)
@@ -69,7 +69,7 @@ ABSENT = object()
 
 
 def value_at(body: Body, path: str) -> Any:
-    """The value at `message.title`, say; ABSENT when it or its parent is not there."""
+    """The value at a path such as `message.title`; ABSENT if it or a parent is missing."""
     value: Any = body
     for key in path.split("."):
         if not isinstance(value, Mapping) or key not in value:
@@ -79,7 +79,7 @@ def value_at(body: Body, path: str) -> Any:
 
 
 def without_nulls(body: Body) -> dict[str, Any]:
-    """Take null for absent, in the body and in the objects right below it."""
+    """Remove nulls from the body and from the objects directly below it."""
     return {
         key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
         for key, value in body.items()
@@ -94,7 +94,7 @@ def two_levels(body: Body) -> Iterator[tuple[str, Any]]:
             yield from ((f"{key}.{child}", inner) for child, inner in value.items())
 
 
-# --- checks that several fields share
+# --- checks shared by several fields
 
 
 def required(path: str) -> Check:
@@ -105,7 +105,7 @@ def required(path: str) -> Check:
 
 
 def optional(path: str, words: str, holds: Callable[[Any], bool]) -> Check:
-    """Where the field is given, it must hold."""
+    """If the field is present, it must pass."""
 
     def check(posted: Posted) -> str | None:
         value = value_at(posted.body, path)
@@ -156,7 +156,7 @@ def are_strings(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_string, value))
 
 
-# --- rules that all pushes share, transactional or of a campaign
+# --- rules shared by transactional pushes and campaigns
 
 DELIVERY_RULES = (
     Rule(

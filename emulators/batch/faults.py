@@ -1,4 +1,4 @@
-"""What the stand-in can be told to do to a call instead of answering it well."""
+"""The faults that a test can script: what happens to a call instead of a good reply."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ from emulators.batch.replies import Reply, reply_for_status
 
 @dataclass(frozen=True, kw_only=True)
 class Fault(faults.Fault):
-    # which calls it meets
+    # which calls it affects
     app: str | None = None
     route: str | None = None
     group_id: str | None = None
@@ -30,12 +30,12 @@ class Fault(faults.Fault):
     cut: bool = False
     hang: bool = False
     drip: float = 0.0
-    # whether Batch sends the push all the same
+    # whether Batch still sends the push
     accept: bool | None = None
 
     @property
     def accepts(self) -> bool:
-        """Unless told, Batch takes a call whose answer is merely slow, lost or cut."""
+        """By default, Batch accepts a call whose reply is only slow, lost or cut."""
         if self.accept is not None:
             return self.accept
         if self.reset:
@@ -100,7 +100,7 @@ def read_faults(data: Any) -> list[Fault]:
 
 
 def reset(request: web.Request) -> web.StreamResponse:
-    """End the connection with a TCP RST: a socket that lingers for 0 seconds says no goodbye."""
+    """End the connection with a TCP RST, which closing a socket with a linger of 0 s sends."""
     assert request.transport is not None
     connection = request.transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -116,7 +116,7 @@ def hang_up(request: web.Request) -> web.StreamResponse:
 async def send_in_part(
     request: web.Request, reply: Reply, cut: bool, drip: float
 ) -> web.StreamResponse:
-    """The headers promise the whole body; half of it comes, or all of it byte by byte."""
+    """Announce the whole body, but send only half of it, or all of it byte by byte."""
     payload = reply.payload()
     response = web.StreamResponse(status=reply.status, headers=reply.all_headers())
     response.content_length = len(payload)

@@ -1,4 +1,4 @@
-"""One call as the stand-in received it, and what became of it."""
+"""A call as the emulator received it, and its outcome."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from emulators.batch.replies import Reply
 
 APP = r"/1\.1/(?P<app_key>[^/]+)"
 
-# The first that fits is meant: a campaign's view would fit the list as well.
+# The first match wins: the pattern of campaigns/view also matches the list.
 ROUTES = {
     name: (method, re.compile(APP + path))
     for name, method, path in (
@@ -41,7 +41,7 @@ def is_dev(app_key: str) -> bool:
 
 @dataclass(frozen=True)
 class Address:
-    """Which route of the API a call is for; `route` is None when Batch has none such."""
+    """The route of the API that a call is for; None if Batch has no such route."""
 
     app_key: str | None
     route: str | None = None
@@ -60,7 +60,7 @@ class Address:
 
 @dataclass
 class Call:
-    """Not frozen: it is in the journal while it is answered, so that a hanging one shows."""
+    """Not frozen: it is in the journal before it is answered, so that a hanging call is visible."""
 
     address: Address
     app: str | None

@@ -1,4 +1,4 @@
-"""The page of phones at `/`: its files, the stream that it shows, and what it can order."""
+"""The page of phones at `/`: its files, the event stream, and the actions it offers."""
 
 import asyncio
 import json
@@ -19,11 +19,11 @@ from emulators.serving import is_of_this_address
 FILES = {file.name: file for file in (Path(__file__).parent / "page").iterdir()}
 
 SHOWN = 100  # calls and campaigns, the newest
-MAX_LIST = 100  # recipients that are shown of a call
+MAX_LIST = 100  # recipients to show of a call
 TICK_SECONDS = 0.1
 
 HEADERS = {
-    # A push holds what anybody wrote, and pictures from anywhere.
+    # A push holds text that anyone may have written, and images from anywhere.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -37,7 +37,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Any site can have a browser send something here; only our own page may order anything."""
+    """Refuse control requests of other sites, which any site can make a browser send."""
     is_control = request.path == "/" or request.path.startswith("/__")
     if is_control and not is_of_this_address(request):
         return web.json_response({"message": "only for pages of this address"}, status=403)
@@ -78,10 +78,10 @@ class Page:
             raise web.HTTPNotFound
         return web.FileResponse(file, headers=HEADERS)
 
-    # --- what it shows
+    # --- showing
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """All that the page shows, sent anew whenever something of it is new."""
+        """Send everything that the page shows, again whenever it changes."""
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
         await response.prepare(request)
         sent = None
@@ -115,16 +115,16 @@ class Page:
             "delivery": self.project and self.project.delivery_of(call),
         }
 
-    # --- what it orders
+    # --- actions
 
     def asked(
         self, carry_out: Callable[[Project, web.Request], Awaitable[Mapping[str, Any]]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """What all orders share: they need the project, and say why they could not be done."""
+        """Wrap an action, which needs the project and reports why it failed."""
 
         async def handle(request: web.Request) -> web.Response:
             if self.project is None:
-                alone = "the stand-in runs alone; `make dev` starts everything"
+                alone = "the emulator runs alone; `make dev` starts everything"
                 return web.json_response({"message": alone}, status=503)
             try:
                 return web.json_response(await carry_out(self.project, request))
@@ -136,7 +136,7 @@ class Page:
     async def write(self, project: Project, request: web.Request) -> Mapping[str, Any]:
         document = parse((await request.read()).decode("utf-8", "replace"))
         if not isinstance(document, dict):
-            raise CannotDo("a document is a JSON object")
+            raise CannotDo("a document must be a JSON object")
         path = request.match_info["path"]
         await project.write(path, document)
         return {"path": path}
@@ -149,7 +149,7 @@ class Page:
         return {}
 
     async def rotate(self, project: Project, request: web.Request) -> Mapping[str, Any]:
-        """As one should: first the new version of the secret, then the old key is refused."""
+        """Rotate the key in the right order: store the new version, then refuse the old key."""
         key = secrets.token_hex(16)
         await project.store_rest_key(key)
         self.accept_only(key)
@@ -157,14 +157,14 @@ class Page:
 
 
 def recipient_lists(body: Any) -> dict[str, list[Any]]:
-    # The journal also holds what was refused, which may have any shape.
+    # The journal also holds refused calls, whose bodies may have any shape.
     lists = body.get("recipients") if isinstance(body, dict) else None
     lists = lists if isinstance(lists, dict) else {}
     return {kind: ids for kind, ids in lists.items() if isinstance(ids, list)}
 
 
 def shorter(body: Any) -> Any:
-    """The body with the first of many recipients."""
+    """The body with only the first of many recipients."""
     if not (lists := recipient_lists(body)):
         return body
     first = {kind: ids[:MAX_LIST] for kind, ids in lists.items()}

@@ -1,6 +1,6 @@
-"""The Firebase project around the stand-in: its documents, delivery records and functions.
+"""The Firebase project around the Batch emulator: its documents, delivery records and functions.
 
-There is one when the emulator suite started the stand-in, and none when it runs alone.
+It exists if the emulator suite started the Batch emulator, and not if that runs alone.
 """
 
 import asyncio
@@ -47,15 +47,15 @@ FIELDS = (
     "calls",
 )
 ANSWER_SECONDS = 10
-REPLAY_SECONDS = 90  # it tries for 45
+REPLAY_SECONDS = 90  # a replay makes attempts for 45
 LOG_AGAIN_SECONDS = 1.0
 
-# A line of firebase-tools' log, which alone says when a function was called.
+# A line in firebase-tools' log; nothing else says when a function was called.
 BEGINNING = re.compile(r'Beginning execution of "(?:[a-z]+-)+[a-z]+\d+-(\w+)"')
 
 
 class CannotDo(Exception):
-    """What was asked for was not done; the message says why."""
+    """The action failed; the message says why."""
 
 
 class Project:
@@ -77,7 +77,7 @@ class Project:
         return cls(environ) if all(environ.get(name) for name in NEEDED) else None
 
     async def opened(self, app: web.Application) -> AsyncIterator[None]:
-        """While the stand-in serves, as aiohttp's `cleanup_ctx` has it."""
+        """Open while the emulator serves: a context for aiohttp's `cleanup_ctx`."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as self.session:
             following = asyncio.create_task(self._follow_log())
@@ -91,7 +91,7 @@ class Project:
         """Create or replace a document."""
         names = path.split("/")
         if len(names) % 2 or not all(names):
-            raise CannotDo("the path of a document is collection/id, any number of times")
+            raise CannotDo("the path of a document must be collection/id, one or more times")
         try:
             fields = to_fields(document)
         except ValueError as error:
@@ -101,7 +101,7 @@ class Project:
     async def _firestore(self, method: str, path: str, data: Any = None) -> Any:
         host = self.environ["FIRESTORE_EMULATOR_HOST"]
         url = f"http://{host}/v1/projects/{self.id}/databases/{self.database}/documents{path}"
-        # The emulator's word for one to whom no security rule applies.
+        # The emulator's name for a caller to whom no security rule applies.
         return await self._answer(method, url, data, {"Authorization": "Bearer owner"})
 
     async def _answer(
@@ -120,7 +120,7 @@ class Project:
     # --- delivery records
 
     async def deliveries(self) -> list[dict[str, Any]]:
-        """The newest first; as they last were, while Firestore does not answer."""
+        """The deliveries, newest first; the last known ones while Firestore does not respond."""
         if time.monotonic() >= self.listed_at + LISTED_EVERY:
             with suppress(CannotDo):
                 self.remember(await self._list())
@@ -144,7 +144,7 @@ class Project:
         return records
 
     async def _learn_bodies(self, record_id: str) -> None:
-        """Once, since they never change and may be long."""
+        """Read the bodies only once, since they never change and may be long."""
         if record_id not in self.bodies:
             path = f"/{self.collection}/{record_id}?mask.fieldPaths=bodies"
             document = await self._firestore("GET", path)
@@ -160,10 +160,10 @@ class Project:
                     self.senders[app, text].append(record)
 
     def delivery_of(self, call: Call) -> str | None:
-        """The record that a call belongs to, which nothing in the call says.
+        """The record that a call belongs to, which the call itself does not say.
 
-        Of those that send these words to this app, it is the one in whose time the call came,
-        else the newest before it, which is still being sent.
+        Among records that send this body to this app, it is the one whose time span covers the
+        call, or else the newest one before the call, which is still being sent.
         """
         if call.app is None:
             return None
@@ -176,7 +176,7 @@ class Project:
         return next((each["id"] for each in in_time + before), None)
 
     def called_at(self, record: Mapping[str, Any]) -> str | None:
-        """When the function was called for it; None when it could be one of several times."""
+        """When the function was called for the record; None if that is ambiguous."""
         since, until = time_of(record, "event_time"), time_of(record, "created_at")
         times = [
             at
@@ -186,7 +186,7 @@ class Project:
         return as_rfc3339(times[0]) if len(times) == 1 else None
 
     async def _follow_log(self) -> None:
-        """Listen to firebase-tools, which comes up after us."""
+        """Listen to firebase-tools, which starts after us."""
         while True:
             with suppress(aiohttp.ClientError):
                 async with self.session.ws_connect(self.environ["LOGGING_EMULATOR_URL"]) as lines:
@@ -199,10 +199,10 @@ class Project:
             at = datetime.fromtimestamp(line["timestamp"] / 1000, UTC)
             self.beginnings.append((found[1], at))
 
-    # --- what an operator does
+    # --- actions of an operator
 
     async def replay(self, record_id: str) -> str:
-        """What the operator's own command says."""
+        """Run the operator's command; returns its output."""
         command = [sys.executable, "-m", "batchpush", "replay", record_id, "--send"]
         program = await asyncio.create_subprocess_exec(
             *command,

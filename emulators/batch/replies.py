@@ -1,4 +1,4 @@
-"""What Batch answers: one reply for a call taken, a table of errors for the rest."""
+"""Batch's replies: one for an accepted call, and a table of errors."""
 
 import json
 import uuid
@@ -12,7 +12,7 @@ from typing import Any
 class Reply:
     status: int
     body: Any
-    """Sent as JSON, unless it is a string: that goes out as it is."""
+    """Sent as JSON, except a string, which is sent unchanged."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -50,7 +50,7 @@ ROUTE_NOT_FOUND = ErrorKind(404, 20, "ROUTE_NOT_FOUND")
 MISSING_PARAMETER = ErrorKind(400, 30, "MISSING_PARAMETER")
 MALFORMED_PARAMETER = ErrorKind(400, 31, "MALFORMED_PARAMETER")
 MALFORMED_JSON_BODY = ErrorKind(400, 32, "MALFORMED_JSON_BODY")
-# Batch documents 1 on the routes that post and 0 on those that read.
+# Batch documents 1 for routes that write and 0 for routes that read.
 SERVER_ERROR = ErrorKind(500, 1, "SERVER_ERROR")
 MAINTENANCE_ERROR = ErrorKind(503, 2, "MAINTENANCE_ERROR")
 TOO_MANY_REQUESTS = ErrorKind(429, 60, "TOO_MANY_REQUESTS")
@@ -69,12 +69,12 @@ ERROR_FOR_STATUS = {
 }
 
 
-def taken() -> Reply:
+def accepted() -> Reply:
     return Reply(201, {"token": str(uuid.uuid4())})
 
 
 def reply_for_status(status: int, otherwise: Reply) -> Reply:
-    """What Batch, or the gateway in front of it, would send with this status instead."""
+    """What Batch, or the gateway in front of it, would send with this status."""
     if 200 <= status < 300:
         return Reply(status, otherwise.body)
     if status in ERROR_FOR_STATUS:

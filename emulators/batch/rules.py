@@ -61,7 +61,7 @@ MAX_RECIPIENTS = 10_000
 
 
 def refusal(body: Any, platform: str | None, lenient: bool = False) -> Reply | None:
-    """The error that Batch would answer to this parsed body, or None if it would take it."""
+    """Batch's error for this parsed body, or None if Batch would accept it."""
     return first_refusal(RULES, body, platform, lenient)
 
 
@@ -94,7 +94,7 @@ def _some_recipient(posted: Posted) -> str | None:
 
 def _not_too_many_recipients(posted: Posted) -> str | None:
     count = recipient_count(posted.body)
-    # The limit counts all lists together: Batch's own client adds them up before it sends.
+    # The limit is for all lists together: Batch's own client adds them up before sending.
     too_many = count > MAX_RECIPIENTS
     return f"`recipients` holds {count} IDs, over {MAX_RECIPIENTS}" if too_many else None
 
@@ -143,8 +143,8 @@ def _is_json_object(text: str) -> bool:
 def _media_are(words: str, holds: Callable[[Any], bool]) -> Check:
     def check(posted: Posted) -> str | None:
         media = posted.body.get("media", {})
-        wrong = [kind for kind, value in media.items() if not holds(value)]
-        return f"`media.{wrong[0]}` must be {words}" if wrong else None
+        invalid = [kind for kind, value in media.items() if not holds(value)]
+        return f"`media.{invalid[0]}` must be {words}" if invalid else None
 
     return check
 
@@ -158,7 +158,7 @@ def _no_icon_on_ios(posted: Posted) -> str | None:
     return "`media.icon` is not for iOS" if has_icon and posted.platform == "ios" else None
 
 
-# --- the table: the first rule that is broken is the answer, so the order is from coarse to fine
+# --- the table: the first broken rule is the answer, so the order is from coarse to fine
 
 RULES = (
     Rule(CLIENT, MALFORMED, _only_known_fields),
@@ -188,7 +188,7 @@ RULES = (
     Rule(CLIENT, MISSING, _some_recipient),
     Rule(OFFICIAL, MALFORMED, _not_too_many_recipients),
     Rule(INFERRED, MALFORMED, _ids_hold("a string", is_string)),
-    Rule(DOUBTFUL, MALFORMED, _ids_hold("a string that is not empty", is_text)),
+    Rule(DOUBTFUL, MALFORMED, _ids_hold("a non-empty string", is_text)),
     # message
     Rule(DOUBTFUL, MALFORMED, _background_is_silent),
     Rule(CLIENT, MISSING, _text_unless_background("message")),

@@ -1,4 +1,4 @@
-"""The routes: Batch's own, and those of the stand-in (all under `/__`, and the page at `/`)."""
+"""The routes: Batch's own, and the emulator's (all under `/__`, and the page at `/`)."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
@@ -19,7 +19,7 @@ from emulators.batch.replies import (
     MALFORMED_PARAMETER,
     ROUTE_NOT_FOUND,
     Reply,
-    taken,
+    accepted,
 )
 from emulators.batch.rules import recipient_count, refusal
 from emulators.batch.stats import Sent, stats_reply
@@ -40,8 +40,8 @@ def create_app(
 ) -> web.Application:
     """`apps` maps a name such as ios or android_driver to its API key.
 
-    Without apps any API key is taken, and without REST keys any that is not empty. `project` is
-    what the page writes documents to.
+    Without apps, any API key is accepted; without REST keys, any non-empty one. The page writes
+    documents to `project`.
     """
     batch = BatchServer(apps, rest_keys, lenient, now)
     page = Page(
@@ -94,11 +94,11 @@ class BatchServer:
     # --- Batch's routes
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        """Judge the call, put it in the journal, and answer as Batch would or as scripted."""
+        """Add the call to the journal, check it, and answer as Batch would or as scripted."""
         call, unreadable = await self._read(request)
         self.journal.append(call)
         self.campaigns.send_due(self.now())
-        verdict = unreadable or self._judge(call, request.query)
+        verdict = unreadable or self._check(call, request.query)
         fault = self._fault_for(call, verdict)
         if fault is None:
             self._settle(call, verdict, accepted=verdict.ok)
@@ -126,16 +126,16 @@ class BatchServer:
         )
         return call, unreadable
 
-    def _judge(self, call: Call, query: Mapping[str, str]) -> Reply:
-        """What Batch answers, without doing anything yet."""
+    def _check(self, call: Call, query: Mapping[str, str]) -> Reply:
+        """Batch's reply, before carrying out the call."""
         address = call.address
         if address.route is None or address.app_key is None:
             return ROUTE_NOT_FOUND.reply(f"no route {call.method} {call.path}")
         if not self._is_rest_key(call.headers.get("x-authorization", "")):
             return AUTHENTICATION_INVALID.reply("`X-Authorization` must hold the REST API key")
         if self.app_names and call.app is None:
-            # Batch may answer 404 here as well; which of the two is not documented.
-            return AUTHENTICATION_INVALID.reply("the API key in the path is not known")
+            # Batch may also answer 404 here; its documentation does not say which.
+            return AUTHENTICATION_INVALID.reply("the API key in the path is unknown")
         if address.route == "transactional/stats":
             group_id, today = address.group_id or "", self.now().date()
             return stats_reply(address.app_key, group_id, query, self.sent, today)
@@ -144,15 +144,15 @@ class BatchServer:
         if address.route != "transactional/send":
             return campaign_reply(call, query, self.campaigns, self.sent, self.lenient)
         platform = call.app and call.app.lower().partition("_")[0]
-        return refusal(call.body, platform, self.lenient) or taken()
+        return refusal(call.body, platform, self.lenient) or accepted()
 
     def _is_rest_key(self, value: str) -> bool:
         return value in self.rest_keys if self.rest_keys else value != ""
 
     def _fault_for(self, call: Call, verdict: Reply) -> faults.Fault | None:
-        """The first fault that meets the call, used up by it.
+        """The first fault that affects the call; the call uses it up.
 
-        Batch cannot take a call that it refuses, so such a call leaves an accepting fault alone.
+        Batch cannot accept a call that it refuses, so such a call does not use an accepting fault.
         """
         fault = self.faults.first(lambda fault: fault.meets(call))
         if fault is None or (fault.accepts and not verdict.ok):
@@ -161,7 +161,7 @@ class BatchServer:
         return fault
 
     def _settle(self, call: Call, verdict: Reply, accepted: bool) -> None:
-        """Do what the call asks for, whatever its sender will hear of it."""
+        """Carry out an accepted call, whatever reply its sender will get."""
         call.accepted = accepted
         if not accepted:
             return
@@ -191,7 +191,7 @@ class BatchServer:
             return await faults.send_in_part(request, reply, fault.cut, fault.drip)
         return _send(call, reply)
 
-    # --- the stand-in's own routes
+    # --- the emulator's own routes
 
     async def ready(self, request: web.Request) -> web.Response:
         return web.json_response({"ready": True})
@@ -200,7 +200,7 @@ class BatchServer:
         return web.json_response([call.as_json() for call in self.journal])
 
     async def count_calls(self, request: web.Request) -> web.Response:
-        """For whoever waits: a long journal is costly to send over and over."""
+        """For clients that poll: sending a long journal again and again is costly."""
         return web.json_response({"count": len(self.journal)})
 
     async def clear_calls(self, request: web.Request) -> web.Response:
@@ -224,7 +224,7 @@ class BatchServer:
         return web.Response(status=204)
 
     async def release(self, app: web.Application | None = None) -> None:
-        """Hang up on the calls that hang; later ones get an event of their own."""
+        """End the hanging calls; later ones wait for a new event."""
         self.released.set()
         self.released = asyncio.Event()
 
@@ -249,7 +249,7 @@ class BatchServer:
         ]
 
     async def add_campaign(self, request: web.Request) -> web.Response:
-        """One that somebody makes in Batch's dashboard."""
+        """Create a campaign as if in Batch's dashboard."""
         body = await _json(request)
         refused = campaign_refusal(body, self.lenient)
         if refused is not None:

@@ -1,4 +1,4 @@
-"""The statistics: what was taken, what a test says that became of it, and the question's rules."""
+"""The statistics: accepted pushes, results scripted by a test, and the rules of the query."""
 
 import re
 from calendar import monthrange
@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 class Sent:
-    """How many IDs were taken, by app key, group and day; and the rows that a test has scripted."""
+    """The number of accepted IDs by app key, group and day, and the rows that a test scripted."""
 
     def __init__(self) -> None:
         self._days: defaultdict[tuple[str, str], Counter[date]] = defaultdict(Counter)
@@ -36,19 +36,19 @@ class Sent:
         self._days[app_key, group_id][day] += count
 
     def script(self, name: str, rows: Any) -> None:
-        """What a group or a campaign is to show from now on; raises ValueError."""
+        """Set the rows of a group or a campaign; raises ValueError."""
         if not isinstance(rows, list):
             raise ValueError("the rows must be a list")
         self._scripted[name] = dict(map(_read_row, rows))
 
     def group_rows(self, app_key: str, group_id: str) -> dict[date, Row]:
-        taken = self._days.get((app_key, group_id), Counter())
+        accepted = self._days.get((app_key, group_id), Counter())
         scripted = self._scripted.get(group_id, {})
-        days = taken.keys() | scripted.keys()
-        return {day: {"sent": taken[day], **scripted.get(day, {})} for day in days}
+        days = accepted.keys() | scripted.keys()
+        return {day: {"sent": accepted[day], **scripted.get(day, {})} for day in days}
 
     def campaign_rows(self, token: str, sent_on: date) -> dict[date, Row]:
-        """Nobody gets a campaign here, so that the day of the sending has zeros unless scripted."""
+        """Campaigns have no recipients here, so the day of sending has zeros unless scripted."""
         return {sent_on: {}} | self._scripted.get(token, {})
 
     def clear(self) -> None:
@@ -66,12 +66,12 @@ def _read_row(row: Any) -> tuple[date, Row]:
         if name not in {"date", "versions", *CAMPAIGN_COUNTERS}:
             raise ValueError(f"unknown key `{name}`; counters are {', '.join(CAMPAIGN_COUNTERS)}")
         if name in CAMPAIGN_COUNTERS and not (is_integer(value) and value >= 0):
-            raise ValueError(f"`{name}` must be a whole number from 0")
+            raise ValueError(f"`{name}` must be a whole number of at least 0")
     return day, row
 
 
 def campaign_stats_reply(token: str, sent_on: date | None, sent: Sent) -> Reply:
-    """Empty until it was sent. An A/B test has `versions` in its rows, and no `sent_optins`."""
+    """Empty until the campaign is sent. Rows of an A/B test have `versions`, no `sent_optins`."""
     rows = {} if sent_on is None else sent.campaign_rows(token, sent_on)
     detail = []
     for day, row in sorted(rows.items()):
@@ -92,8 +92,8 @@ def stats_reply(
     since = _day(query["since"])
     until = _day(query["until"]) if "until" in query else today
     if since is None or until is None:
-        wrong = "since" if since is None else "until"
-        return MALFORMED_PARAMETER.reply(f"`{wrong}` must be a day as YYYY-MM-DD")
+        invalid = "since" if since is None else "until"
+        return MALFORMED_PARAMETER.reply(f"`{invalid}` must be a day as YYYY-MM-DD")
     if since >= until:
         return MALFORMED_PARAMETER.reply("`since` must be before `until`")
     if until > _months_after(since, MAX_WINDOW_MONTHS):
@@ -105,7 +105,7 @@ def stats_reply(
 
 
 def _day(text: Any) -> date | None:
-    # fromisoformat also takes 20260131 and week dates, which Batch does not document.
+    # fromisoformat also accepts 20260131 and week dates, which Batch does not document.
     if not isinstance(text, str) or DAY.fullmatch(text) is None:
         return None
     try:
@@ -123,7 +123,7 @@ def _months_after(day: date, months: int) -> date:
 
 
 def _rows(days: Mapping[date, Row], since: date, until: date) -> list[Row]:
-    """One row for each day asked for; none for a group that was never sent to."""
+    """One row for each requested day; none for a group that was never used."""
     if not days:
         return []
     window = (since + timedelta(n) for n in range((until - since).days + 1))

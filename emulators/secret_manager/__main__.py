@@ -1,4 +1,4 @@
-"""Run the stand-in from the command line."""
+"""Run the Secret Manager emulator from the command line."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""How a test starts the stand-in, fills it and asks what was read."""
+"""How a test starts the Secret Manager emulator, fills it and checks what was read."""
 
 import re
 from base64 import b64encode
@@ -14,7 +14,7 @@ CREDENTIAL = {"Authorization": "Bearer local"}
 
 class SecretManager(Handle):
     def add_version(self, project: str, secret: str, payload: str | bytes) -> int:
-        """Add a version, with its secret if that is not there; returns the version's number."""
+        """Add a version, creating the secret if necessary; returns the version's number."""
         self._create_if_absent(project, secret)
         data = payload.encode() if isinstance(payload, str) else payload
         path = f"/v1/projects/{project}/secrets/{secret}:addVersion"
@@ -37,15 +37,15 @@ class SecretManager(Handle):
 
 
 def secret_place(name: str, project: str) -> tuple[str, str]:
-    """The project and the id of a secret that is named by its id, or in full; raises ValueError."""
+    """The project and id of a secret, from its id or its full name; raises ValueError."""
     found = re.fullmatch(r"(?:projects/([^/]+)/secrets/)?([^/]+)(?:/versions/[^/]+)?", name)
     if found is None:
-        raise ValueError(f"{name} is no secret's name")
+        raise ValueError(f"{name} is not the name of a secret")
     return found[1] or project, found[2]
 
 
 @contextmanager
 def running() -> Iterator[SecretManager]:
-    """A stand-in of one's own, on a free loopback port, until the block ends."""
+    """A separate emulator on a free loopback port, until the block ends."""
     with in_background(create_app()) as url:
         yield SecretManager(url)

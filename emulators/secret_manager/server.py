@@ -1,4 +1,4 @@
-"""The REST routes of Secret Manager v1, and the stand-in's own under `/__`."""
+"""The REST routes of Secret Manager v1, and the emulator's own under `/__`."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ MAX_PAGE = 25_000
 
 @dataclass(frozen=True, kw_only=True)
 class Fault(faults.Fault):
-    """Meets accesses only; without a status the access is slow and then goes on."""
+    """Affects only accesses; without a status, the access succeeds after the delay."""
 
     status: int | None = None
     delay: float = 0.0
@@ -73,7 +73,7 @@ def create_app() -> web.Application:
 async def refuse_other_sites(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Any site can have a browser send something here, and a secret is no site's business."""
+    """Refuse other sites, which can make a browser send requests here, to protect the secrets."""
     if is_of_this_address(request):
         return await handler(request)
     refused = Refused(403, "Only for programs and pages of this address.")
@@ -87,10 +87,10 @@ class SecretManagerServer:
         self.faults: faults.FaultQueue[Fault] = faults.FaultQueue()
 
     def method(self, name: str, answer: Method) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """What all methods share: the journal, the credential, Google's shape of an error."""
+        """Wrap a method with the journal, the credential check, and Google's error format."""
 
         async def handle(request: web.Request) -> web.Response:
-            # The resource only: a payload must not end up in what a test prints.
+            # Only the resource: a payload must not end up in the output of a test.
             resource = request.path.removeprefix("/v1/").partition(":")[0]
             self.journal.append({"method": name, "name": resource})
             try:
@@ -150,9 +150,9 @@ class SecretManagerServer:
         return self._turn(request, State.DESTROYED)
 
     def _turn(self, request: web.Request, state: State) -> dict[str, Any]:
-        # Google documents the alias for reading only.
+        # Google documents the alias only for reading.
         if request.match_info["version"] == LATEST:
-            raise Refused(400, "A version is changed by its number.")
+            raise Refused(400, "Use the version's number to change it.")
         version = self._version(request)
         version.turn(state)
         return version.as_json()
@@ -174,10 +174,10 @@ class SecretManagerServer:
             raise Refused(fault.status, "scripted fault")
 
     async def no_such_method(self, request: web.Request) -> web.Response:
-        missing = Refused(501, f"This stand-in has no {request.method} {request.path}.")
+        missing = Refused(501, f"This emulator has no {request.method} {request.path}.")
         return web.json_response(missing.as_json(), status=missing.code)
 
-    # --- the stand-in's own routes
+    # --- the emulator's own routes
 
     async def ready(self, request: web.Request) -> web.Response:
         return web.json_response({"ready": True})
@@ -225,7 +225,7 @@ async def _object(request: web.Request) -> dict[str, Any]:
 
 
 def _payload(payload: Any) -> tuple[bytes, str | None]:
-    """The bytes, and the checksum if the client sent one (an int64, so JSON has it as text)."""
+    """The bytes, and the checksum if the client sent one (an int64, so a string in JSON)."""
     if not isinstance(payload, dict) or not isinstance(payload.get("data", ""), str):
         raise Refused(400, "The payload must be an object with base64 data.")
     try:

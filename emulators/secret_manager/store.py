@@ -1,4 +1,4 @@
-"""Secrets and their versions, with the states and refusals of Google's service."""
+"""Secrets and their versions, with the states and errors of Google's service."""
 
 import re
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ def _now() -> str:
 
 
 class Refused(Exception):
-    """Google's error: an HTTP status, a text, and the name that gRPC gives the status."""
+    """Google's error: an HTTP status, a text, and gRPC's name for the status."""
 
     def __init__(self, code: int, message: str, status: str | None = None) -> None:
         super().__init__(message)
@@ -61,7 +61,7 @@ class Version:
         return self.payload
 
     def turn(self, state: State) -> None:
-        """To a state that it is already in is no error; out of DESTROYED there is no way."""
+        """Changing to the current state is not an error; DESTROYED is final."""
         self._refuse_unless(State.ENABLED, State.DISABLED)
         self.state = state
         if state is State.DESTROYED:
@@ -100,7 +100,7 @@ class Secret:
         return version
 
     def version(self, which: str) -> Version:
-        """`latest` is the newest whatever its state, so disabling it does not uncover an older."""
+        """`latest` is the newest in any state: disabling it does not fall back to an older one."""
         if which == LATEST and not self.versions:
             raise Refused(404, f"Secret [{self.name}] not found or has no versions.")
         number = len(self.versions) if which == LATEST else int(which) if which.isdecimal() else 0

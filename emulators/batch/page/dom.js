@@ -50,7 +50,7 @@ export function inJson(value) {
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 
-/** The reply, parsed; throws an Error with the stand-in's own words. */
+/** The parsed reply; throws an Error with the emulator's message. */
 export async function ask(method, path, data) {
   const body = data === undefined ? undefined : JSON.stringify(data);
   const reply = await fetch(path, { method, body });

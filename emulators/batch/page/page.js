@@ -1,4 +1,4 @@
-// The page: what the stand-in says in its stream, and what is asked of it.
+// The page: shows the emulator's event stream, and sends the actions.
 
 import { ask, draw, fillSelect, h } from "./dom.js";
 import { drawDeliveries } from "./deliveries.js";

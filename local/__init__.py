@@ -1,1 +1,1 @@
-"""What starts the local suite and shows it: the emulators, the demo, a browser."""
+"""Starts and shows the local suite: the emulators, the demo, a browser."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
-    "--no-sandbox",  # which root cannot have
+    "--no-sandbox",  # the sandbox does not work for root
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

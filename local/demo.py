@@ -1,8 +1,8 @@
-"""`make demo`: a write of each kind, and the pushes that it becomes; a campaign, and its results.
+"""`make demo`: a write of each kind with its pushes, and a campaign with its results.
 
     a document --> Firestore --> the function --> Batch
 
-Runs inside the suite. Exits with 1 and names the step that did not happen if a push is missing.
+Runs inside the suite. If a push is missing, exits with 1 and names the step that did not happen.
 """
 
 import json
@@ -58,7 +58,7 @@ EVERYBODY = ("everybody",)
 
 @dataclass(frozen=True)
 class Write:
-    """A document to write, or what changes in one, and the function that it is to call."""
+    """A document to write, or changes to one, and the function that the write calls."""
 
     says: str
     path: str
@@ -75,7 +75,7 @@ class Write:
 
 @dataclass(frozen=True)
 class AppCall:
-    """What an app asks `notify` for, as its signed-in user."""
+    """A call of `notify` by an app, as its signed-in user."""
 
     says: str
     user: str
@@ -93,7 +93,7 @@ class AppCall:
 
 
 def signed_in(user: str) -> str:
-    """The ID token of a user of the Auth emulator, whose name is their user id."""
+    """The ID token of a user in the Auth emulator, whose name is also the user id."""
     accounts = "/identitytoolkit.googleapis.com/v1"
     account = {"email": f"{user}@example.com", "password": "local-only"}
     posted(
@@ -110,7 +110,7 @@ def signed_in(user: str) -> str:
 def posted(
     name: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] = {}
 ) -> dict[str, Any]:
-    """What an emulator answers; raises `Missing` if it refuses."""
+    """The response of an emulator; raises `Missing` if it refuses."""
     headers = {"Content-Type": "application/json", **headers}
     status, answer = request(name, "POST", path, json.dumps(body), headers, timeout=WAIT_SECONDS)
     if status != 200:
@@ -194,7 +194,7 @@ EVENTS: tuple[Write | AppCall, ...] = (
 
 
 class Missing(Exception):
-    """A push did not come; the message names the step that did not happen."""
+    """A push did not arrive; the message names the step that did not happen."""
 
 
 def main() -> int:
@@ -210,12 +210,12 @@ def main() -> int:
     except Missing as missing:
         print(f"  {missing}", file=sys.stderr)
         return 1
-    print(f"\nAll pushes came. `make dev` keeps this running; the phones are at {batch.url}")
+    print(f"\nAll pushes arrived. `make dev` keeps this running; the phones are at {batch.url}")
     return 0
 
 
 def show(event: Write | AppCall, firestore: Client, batch: Batch, apps: list[str]) -> None:
-    """Have it happen, and print each app's push as it comes."""
+    """Trigger the event, and print each app's push as it arrives."""
     print(f"\n{event.says}:\n  {event}")
     batch.clear()
     log = Path(os.environ["SUITE_LOG"])
@@ -237,7 +237,7 @@ def show(event: Write | AppCall, firestore: Client, batch: Batch, apps: list[str
 
 
 def show_results(firestore: Client, batch: Batch, apps: list[str]) -> None:
-    """Have the campaign opened by some, and print what comes back of it."""
+    """Script some opens of the campaign, and print the results."""
     print("\nPeople open it, and the results come back (python -m batchpush stats):")
     today = datetime.now(UTC).date().isoformat()
     for app, token in tokens(firestore, apps).items():
@@ -251,7 +251,7 @@ def show_results(firestore: Client, batch: Batch, apps: list[str]) -> None:
 
 
 def tokens(firestore: Client, apps: list[str]) -> dict[str, str]:
-    """The campaign's token in each app, once Batch has it everywhere as it should be."""
+    """The campaign's token in each app, once the campaign is applied everywhere."""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         states = {
@@ -265,7 +265,7 @@ def tokens(firestore: Client, apps: list[str]) -> dict[str, str]:
 
 
 def arriving(batch: Batch, deadline: float) -> Iterator[dict[str, Any]]:
-    """The calls that Batch has answered, as they come, until the deadline."""
+    """The calls that Batch has answered, as they arrive, until the deadline."""
     seen = 0
     while time.monotonic() < deadline:
         calls = batch.calls()
@@ -288,7 +288,7 @@ def words(body: Mapping[str, Any]) -> str:
 def what_did_not_happen(
     event: Write | AppCall, apps: list[str], calls: list[dict[str, Any]], log: str
 ) -> str:
-    """The first step on the way to the push for which there is no sign."""
+    """The first step on the way to the push that left no trace."""
     missing = f"no push for {', '.join(apps)} within {WAIT_SECONDS:g} s: "
     if refused := [call for call in calls if not call["accepted"]]:
         return missing + f"Batch answered {refused[-1]['reply']}"

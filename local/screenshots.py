@@ -1,4 +1,4 @@
-"""`make screenshots`: the README's picture of the page, made on the emulator suite."""
+"""`make screenshots`: takes the README's picture of the page on the emulator suite."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
-"""Everything that a database write passes through, started on this machine.
+"""Runs everything that a database write passes through on this machine.
 
-    python -m local.suite                 stays up until Ctrl-C
+    python -m local.suite                 runs until Ctrl-C
     python -m local.suite -- COMMAND      runs COMMAND against it, exits with its exit code
 
     a write --> Firestore --> Functions --> local Batch --> its page of phones
@@ -8,7 +8,7 @@
                                   +-------> local Secret Manager: the REST key
 
 Firestore, Functions, Auth and Cloud Tasks are Google's own emulators, run by one firebase-tools
-process; Batch and Secret Manager are this folder's stand-ins. All listen on loopback only.
+process; those of Batch and Secret Manager are in `emulators/`. All listen on loopback only.
 """
 
 import argparse
@@ -53,11 +53,11 @@ PORTS = {
     "hub": 4400,
     "logging": 4500,
 }
-# Nothing here listens on it: Google's Realtime Database emulator can only be downloaded.
-# Functions look there all the same, so that a test can answer them.
+# Nothing listens here: Google's Realtime Database emulator can only be downloaded. Functions still
+# connect to it, so that a test can answer them.
 DATABASE = f"{HOST}:9000"
 
-# A "demo-" project is one for which firebase-tools contacts no Google service.
+# For a "demo-" project, firebase-tools contacts no Google service.
 PROJECT = "demo-batchpush"
 
 START_SECONDS = 90.0
@@ -65,7 +65,7 @@ STOP_SECONDS = 3.0
 
 
 class DidNotStart(Exception):
-    """A part was started and did not come up, or came up broken."""
+    """A part was started but did not come up, or came up broken."""
 
 
 class Interrupted(BaseException):
@@ -105,7 +105,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--env-file",
         type=Path,
         metavar="FILE",
-        help="settings that replace the local ones; what is sent still stays on this machine",
+        help="settings that replace the local ones; pushes still stay on this machine",
     )
     parser.add_argument("--verbose", action="store_true", help="show the log from the first line")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="run this, then stop")
@@ -133,7 +133,7 @@ def raise_on_signals() -> None:
 
 @contextmanager
 def suite(env_file: Path | None = None, verbose: bool = False) -> "Iterator[Suite]":
-    """Everything up and answering; on the way out, nothing is left behind.
+    """Start everything and wait until it responds; stop all of it at the end.
 
     Raises CannotStart or DidNotStart, whose text is for the person at the terminal.
     """
@@ -142,7 +142,7 @@ def suite(env_file: Path | None = None, verbose: bool = False) -> "Iterator[Suit
     refuse_taken_ports()
     with tempfile.TemporaryDirectory(prefix="batchpush-suite-") as temporary:
         # Resolved, because macOS's temporary directory is a symbolic link, and firebase-tools
-        # joins the relative path of the functions to it as text.
+        # appends the relative path of the functions to it as text.
         started = Suite(Path(temporary).resolve(), settings)
         if verbose:
             started.echo.set()
@@ -155,7 +155,7 @@ def suite(env_file: Path | None = None, verbose: bool = False) -> "Iterator[Suit
 
 @dataclass
 class Suite:
-    """The running suite: `environment` points a program at it, `log` is what functions print."""
+    """The running suite: `environment` points a program at it, `log` has the functions' output."""
 
     directory: Path
     settings: dict[str, str]
@@ -171,7 +171,7 @@ class Suite:
 
     @property
     def calls(self) -> Path:
-        """Whom the functions called; see `local/recording`."""
+        """The addresses that the functions called; see `local/recording`."""
         return self.directory / "calls.txt"
 
     @property
@@ -180,7 +180,7 @@ class Suite:
 
     @property
     def environment(self) -> dict[str, str]:
-        """A program's environment in which Google's and our clients find the emulators."""
+        """The environment of a program whose clients, Google's and ours, use the emulators."""
         return (
             inherited_environment(self.mark)
             | self.settings
@@ -222,23 +222,23 @@ class Suite:
         return part
 
     def run(self, command: Sequence[str]) -> int:
-        """Runs it at this terminal, in our own process group, so that it can read the keyboard."""
+        """Run it in the foreground, in our own process group, so that it can read the keyboard."""
         try:
             code = subprocess.Popen(command, env=self.environment).wait()
         except OSError as error:
             print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
-            return 127  # as a shell does
+            return 127  # like a shell
         return code if code >= 0 else 128 - code
 
     def stay_up(self) -> NoReturn:
-        """Shows the functions' log until a signal comes."""
+        """Show the functions' log until a signal arrives."""
         self.echo.set()
         firebase = self.parts[-1]
         firebase.process.wait()
-        raise DidNotStart(f"firebase-tools ended by itself:\n{firebase.tail()}")
+        raise DidNotStart(f"firebase-tools exited on its own:\n{firebase.tail()}")
 
     def stop(self) -> None:
-        """The last started first, each in its own way; then whatever is left, by force."""
+        """Stop the parts in reverse order; then kill whatever is left."""
         self.echo.clear()
         for part in reversed(self.parts):
             part.end()
@@ -249,7 +249,7 @@ class Suite:
     def table(self) -> str:
         rows = {
             "batch": "the page of phones; open it in a browser",
-            "secret_manager": "the REST key, a new one for each run",
+            "secret_manager": "the REST key, new for each run",
             "functions": "main.py; reloads when a file changes",
             "firestore": "write here",
             "auth": "",
@@ -261,7 +261,7 @@ class Suite:
 
 @dataclass
 class Part:
-    """One program of the suite, in a session of its own, its output in a file."""
+    """One program of the suite, in its own session, with its output in a file."""
 
     name: str
     command: list[str]
@@ -274,10 +274,10 @@ class Part:
             self.command,
             cwd=self.directory,
             env=self.environment,
-            stdin=subprocess.DEVNULL,  # firebase-tools asks questions of a terminal
+            stdin=subprocess.DEVNULL,  # on a terminal, firebase-tools asks questions
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # the terminal's Ctrl-C reaches us only; we stop it in order
+            start_new_session=True,  # Ctrl-C reaches only us; we stop the parts in order
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -294,7 +294,7 @@ class Part:
                 if echo.is_set():
                     try:
                         print(line, end="", flush=True)
-                    except (OSError, ValueError):  # nobody reads any more; the log goes on
+                    except (OSError, ValueError):  # nobody reads any more; keep logging
                         echo.clear()
 
     def said(self) -> str:
@@ -305,7 +305,7 @@ class Part:
 
     def end(self) -> None:
         if not hasattr(self, "process"):
-            return  # interrupted before it was started
+            return  # interrupted before it started
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_SECONDS)
@@ -324,16 +324,16 @@ class Part:
 
 def batch_part(suite: Suite, rest_key: str) -> Part:
     apps = suite.settings["BATCH_APPS"]
-    part = stand_in(suite, "batch", "--apps", apps, "--rest-key", rest_key)
+    part = emulator(suite, "batch", "--apps", apps, "--rest-key", rest_key)
     # Its page writes documents and replays deliveries.
     return replace(part, environment=suite.environment)
 
 
 def secret_manager_part(suite: Suite) -> Part:
-    return stand_in(suite, "secret_manager")
+    return emulator(suite, "secret_manager")
 
 
-def stand_in(suite: Suite, name: str, *arguments: str) -> Part:
+def emulator(suite: Suite, name: str, *arguments: str) -> Part:
     module = ["-m", f"emulators.{name}", "--port", str(PORTS[name])]
     return Part(
         name=name,
@@ -345,13 +345,13 @@ def stand_in(suite: Suite, name: str, *arguments: str) -> Part:
 
 
 def firebase_part(suite: Suite, tools: Tools) -> Part:
-    """firebase-tools in the temporary directory: its logs and our generated files stay there."""
+    """firebase-tools, run in the temporary directory, where its logs and our files stay."""
     config = suite.directory / "firebase.json"
     original = firebase_config()
     generated = firebase_json(original, ROOT, suite.directory, tools.runtime)
     config.write_text(json.dumps(generated, indent=2), encoding="utf-8")
-    # Functions get their credentials from this file and not from firebase-tools' environment:
-    # firebase-tools would itself use them, to ask Google for a token.
+    # Functions get their credentials from this file, not from firebase-tools' environment:
+    # firebase-tools would use them itself to ask Google for a token.
     functions_settings = suite.settings | {"GOOGLE_APPLICATION_CREDENTIALS": str(suite.credentials)}
     (suite.directory / ".env").write_text(env_text(functions_settings), encoding="utf-8")
     return Part(
@@ -384,10 +384,10 @@ def firebase_config() -> dict[str, Any]:
 def firebase_json(
     original: Mapping[str, Any], root: Path, directory: Path, runtime: str
 ) -> dict[str, Any]:
-    """The project's firebase.json, changed so that it can be run from another directory.
+    """The project's firebase.json, changed to work from another directory.
 
-    `source` has to be relative: firebase-tools prepends the directory even to an absolute path.
-    `configDir` is where it looks for `.env`, so that the user's own are not read.
+    `source` must be relative: firebase-tools prepends the directory even to an absolute path.
+    `configDir` is where it looks for `.env`, so that it does not read the user's own files.
     """
     functions = firebase_files.codebases(original, root)[0]
     databases = original.get("firestore", {})
@@ -411,18 +411,18 @@ def firebase_json(
 
 
 def firebase_environment(suite: Suite, tools: Tools) -> dict[str, str]:
-    """Also what the functions see, since firebase-tools passes its environment on to them."""
+    """The environment of firebase-tools, which passes it on to the functions."""
     inherited = inherited_environment(suite.mark)
     python_path = filter(None, [str(RECORDING), inherited.get("PYTHONPATH")])
     environment = inherited | {
         "PYTHONPATH": os.pathsep.join(python_path),
         "RECORDED_CALLS": str(suite.calls),
         "PATH": f"{tools.java.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
-        "CI": "true",  # no message of the day, no look for updates
+        "CI": "true",  # no message of the day, no check for updates
         "NO_COLOR": "1",
         "XDG_CONFIG_HOME": str(suite.directory),  # nobody is logged in, so no usage statistics
         "FIREBASE_TOKEN": "local",  # never used; without one it asks Google for a token
-        "FLASK_SKIP_DOTENV": "1",  # main.py is discovered by a Flask server, which may read .env
+        "FLASK_SKIP_DOTENV": "1",  # a Flask server discovers main.py, and may read .env
         "FUNCTIONS_DISCOVERY_TIMEOUT": "60",  # seconds to import main.py, on a busy machine
         "METADATA_SERVER_DETECTION": "none",  # and looks for Google Cloud's metadata server
         "FIREBASE_DATABASE_EMULATOR_HOST": DATABASE,
@@ -434,8 +434,8 @@ def firebase_environment(suite: Suite, tools: Tools) -> dict[str, str]:
     return environment
 
 
-# Left in the environment, each of these would let a function that runs here use something real,
-# or (DATABASE_URL, which web frameworks set) would be taken for the Realtime Database's address.
+# If inherited, each of these would let a local function use a real service; DATABASE_URL, which web
+# frameworks set, would be mistaken for the address of the Realtime Database.
 NOT_INHERITED = {
     "BATCH_REST_API_KEY",
     "DATABASE_URL",
@@ -446,7 +446,7 @@ MARK = "BATCHPUSH_SUITE"
 
 
 def inherited_environment(mark: str) -> dict[str, str]:
-    """Ours, with the mark by which everything that descends from us is found again."""
+    """Our environment, with a mark that identifies all our descendants."""
     kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     unproxied = ",".join(filter(None, [kept.get("NO_PROXY", kept.get("no_proxy")), HOST]))
     return kept | {MARK: mark, "NO_PROXY": unproxied, "no_proxy": unproxied}
@@ -472,7 +472,7 @@ LOCAL_SETTINGS = {
     "LOG_LEVEL": "DEBUG",
     "REGION": "us-central1",
 }
-# Whatever a file says: nothing real is ever pushed from here.
+# These override any file: nothing here ever sends a real push.
 ALWAYS_LOCAL = {"BATCH_API_URL": url("batch"), "SECRET_MANAGER_URL": url("secret_manager")}
 
 
@@ -490,7 +490,7 @@ def local_settings(env_file: Path | None) -> dict[str, str]:
 
 
 def settings_in(env_file: Path) -> Mapping[str, str]:
-    """As a deployment would have them; what the Firebase CLI refuses there is refused here."""
+    """The variables as in a deployment; what the Firebase CLI rejects is also rejected here."""
     variables = env_files.read([env_file])
     if problems := [f"{each.where}: {each.problem}" for each in variables if each.problem]:
         raise CannotStart("\n".join(problems))
@@ -501,7 +501,7 @@ def settings_in(env_file: Path) -> Mapping[str, str]:
 
 
 def store_rest_key(secret: str, rest_key: str) -> None:
-    """Creates the secret that the functions read."""
+    """Create the secret that the functions read."""
     try:
         project, secret_id = secret_place(secret, PROJECT)
         SecretManager(url("secret_manager")).add_version(project, secret_id, rest_key)
@@ -510,8 +510,8 @@ def store_rest_key(secret: str, rest_key: str) -> None:
 
 
 def write_service_account(path: Path) -> None:
-    """Credentials of nobody: Google's clients sign their requests with them and ask no one."""
-    # Imported and made while the emulators start, since both take their time.
+    """Fake credentials: Google's clients sign their requests with them without asking Google."""
+    # Imported and generated while the emulators start, since both take time.
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -543,7 +543,7 @@ def refuse_taken_ports() -> None:
 
 
 def holder(port: int) -> str:
-    """ " by COMMAND (pid N)", where lsof is installed and may see it."""
+    """ " by COMMAND (pid N)", if lsof is installed and can see it."""
     if not (lsof := shutil.which("lsof")):
         return ""
     listing = subprocess.run(
@@ -557,9 +557,9 @@ def wait_for(name: str, part: Part, is_up: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not is_up():
         if part.process.poll() is not None:
-            raise DidNotStart(f"{name} did not start: {part.name} ended\n{part.tail()}")
+            raise DidNotStart(f"{name} did not start: {part.name} exited\n{part.tail()}")
         if time.monotonic() > deadline:
-            raise DidNotStart(f"{name} did not answer in {START_SECONDS:.0f} s\n{part.tail()}")
+            raise DidNotStart(f"{name} did not respond in {START_SECONDS:.0f} s\n{part.tail()}")
         time.sleep(0.1)
 
 
@@ -574,7 +574,7 @@ def answers(name: str, path: str) -> Callable[[], bool]:
 
 
 def functions_loaded(firebase: Part) -> bool:
-    """firebase-tools stays up, and without functions, when main.py cannot be imported."""
+    """If main.py cannot be imported, firebase-tools stays up without functions."""
     said = firebase.said()
     if "Failed to load function definition" in said:
         raise DidNotStart(f"the functions did not load:\n{load_errors(said)}")
@@ -582,12 +582,12 @@ def functions_loaded(firebase: Part) -> bool:
         return False
     backends = json.loads(request("functions", "GET", "/backends")[1])["backends"]
     if not any(backend["functionTriggers"] for backend in backends):
-        raise DidNotStart(f"main.py holds no functions\n{firebase.tail()}")
+        raise DidNotStart(f"main.py has no functions\n{firebase.tail()}")
     return True
 
 
 def load_errors(said: str) -> str:
-    """main.py's traceback if there is one, up to the line in which firebase-tools gives up."""
+    """main.py's traceback, if any, up to the line where firebase-tools gives up."""
     since = said.partition("for Cloud Functions...\n")[2]
     until, failed, reason = since.partition("Failed to load function definition")
     lines = (until + failed + reason.partition("\n")[0]).splitlines()
@@ -603,7 +603,7 @@ def request(
     headers: Mapping[str, str] = {},
     timeout: float = 5,
 ) -> tuple[int, str]:
-    """Straight to the emulator: urllib would ask a proxy that the environment names."""
+    """A direct request to the emulator: urllib would use a proxy from the environment."""
     connection = http.client.HTTPConnection(HOST, PORTS[name], timeout=timeout)
     try:
         connection.request(method, path, body, dict(headers))
@@ -617,10 +617,10 @@ def request(
 
 
 def sweep(mark: str) -> None:
-    """Ends all that carries the mark.
+    """End every process with the mark.
 
-    firebase-tools starts Java and Python in sessions of their own, and leaves them behind when it
-    is killed early, so neither process groups nor parents lead to them. The mark does.
+    firebase-tools starts Java and Python in separate sessions, and leaves them behind if it is
+    killed early. Neither process groups nor parents lead to them, but the mark does.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + STOP_SECONDS
@@ -642,7 +642,7 @@ def marked(mark: str) -> set[int]:
         return {int(line.split()[0]) for line in listing.splitlines() if needle in line}
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # ended meanwhile, or somebody else's
+        with suppress(OSError):  # already gone, or another user's
             if needle.encode() in (process / "environ").read_bytes():
                 found.add(int(process.name))
     return found

@@ -1,4 +1,4 @@
-"""The programs that the suite needs: Node.js, the Firebase CLI, Java, the Firestore emulator."""
+"""Finds the programs that the suite needs: Node.js, Firebase CLI, Java, Firestore emulator."""
 
 import os
 import re
@@ -35,9 +35,9 @@ def find_firebase(root: Path, node: str | None) -> Path:
     if not node or major_version([node, "--version"], r"v(\d+)") < 20:
         raise CannotStart("Node.js 20 or newer is missing: install it, then run `make setup`")
     if (root / "package.json").exists():
-        # Whatever its `runtime` says, and when it deploys as well.
+        # Whatever its `runtime` says, and also in deployments.
         raise CannotStart(
-            "package.json beside main.py makes firebase-tools expect Node.js: move it"
+            "package.json next to main.py makes firebase-tools expect Node.js: move it"
         )
     firebase = root / "emulators" / "node_modules" / ".bin" / "firebase"
     if not firebase.exists():
@@ -46,7 +46,7 @@ def find_firebase(root: Path, node: str | None) -> Path:
 
 
 def find_runtime(venv: Path) -> str:
-    """`python311` for a venv with a bin/python3.11, the command that firebase-tools then calls."""
+    """`python311` for a venv with bin/python3.11, the command that firebase-tools then runs."""
     for python in sorted(venv.glob("bin/python3.*")):
         if found := re.fullmatch(r"python3\.(\d+)", python.name):
             return f"python3{found[1]}"
@@ -88,7 +88,7 @@ MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 
 
 def find_firestore_jar(gcloud: str | None) -> Path | None:
-    """gcloud's Firestore emulator; None when firebase-tools is to use a named or its own one."""
+    """gcloud's Firestore emulator; None if one is configured, or if there is none."""
     if os.environ.get("FIRESTORE_EMULATOR_BINARY_PATH"):
         return None
     beside_gcloud = [Path(gcloud).resolve().parent.parent] if gcloud else []
@@ -97,7 +97,7 @@ def find_firestore_jar(gcloud: str | None) -> Path | None:
 
 
 def write_runnable_jar(jar: Path, runnable: Path) -> None:
-    """A jar that is a manifest only, since gcloud's own names no class for `java -jar` to run."""
+    """Write a jar with only a manifest, since gcloud's names no main class for `java -jar`."""
     attributes = {
         "Manifest-Version": "1.0",
         "Main-Class": MAIN_CLASS,
@@ -109,7 +109,7 @@ def write_runnable_jar(jar: Path, runnable: Path) -> None:
 
 
 def folded(line: str) -> str:
-    """A manifest's line has at most 72 bytes; a space begins what continues it."""
+    """A line of a manifest has at most 72 bytes; a continuation line begins with a space."""
     first, rest = line[:70], line[70:]
     continued = [rest[start : start + 69] for start in range(0, len(rest), 69)]
     return "\r\n ".join([first, *continued]) + "\r\n"

@@ -1,1 +1,1 @@
-"""Clients that others wrote for Batch's API, and a way to point them at the stand-in."""
+"""Runs third-party clients of Batch's API against the emulator."""

@@ -1,13 +1,13 @@
-"""Two clients that others wrote for Batch's API, pointed at the stand-in.
+"""Runs two third-party clients of Batch's API against the emulator.
 
     python -m local.clients
 
 installs batch-node and batch-notifications from npm into a temporary folder, starts a strict
-stand-in on a free port, sends a push with each, takes a campaign through its life with the one that
-can, and checks what came. It is no part of `make test`, for it needs npm.
+emulator on a free port, sends a push with each, takes a campaign through its life with the one that
+supports it, and checks the calls. It is not part of `make test`, because it needs npm.
 
-Both are on GitHub as well: pthm/batch-node and nomadeducation/batch-notifications-node. Where npm
-does not find them, give the folders of checkouts:
+Both are also on GitHub: pthm/batch-node and nomadeducation/batch-notifications-node. If npm does
+not find them, pass the folders of checkouts:
 
     python -m local.clients --batch-node FOLDER --batch-notifications FOLDER
 """
@@ -40,18 +40,18 @@ ROUTES = [
 
 
 def install(folder: Path, *packages: str) -> None:
-    """Without running install scripts: both are plain JavaScript."""
+    """Install the packages without their install scripts: both are plain JavaScript."""
     (folder / "package.json").write_text("{}")
     quiet = ("--no-audit", "--no-fund", "--loglevel=error")
     plain = ("--ignore-scripts", "--omit=dev", "--omit=optional", "--install-links")
     npm = subprocess.run(["npm", "install", *quiet, *plain, *packages], cwd=folder)
     if npm.returncode:
-        sys.exit(f"npm could not install {' and '.join(packages)}; --help says what else to try")
+        sys.exit(f"npm could not install {' and '.join(packages)}; see --help for alternatives")
 
 
 def use(folder: Path, batch: Batch) -> dict[str, Any]:
-    """What the clients said."""
-    script = folder / "use.js"  # where `require` finds what was installed
+    """Run the clients; returns their results."""
+    script = folder / "use.js"  # in a folder where `require` finds the packages
     script.write_bytes((HERE / "use.js").read_bytes())
     said = subprocess.run(
         ["node", "--require", HERE / "redirect.js", script, APP_KEY, REST_KEY],
@@ -94,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
             f"--{name}",
             default=name,
             metavar="SPEC",
-            help="what npm is to install: a version, a folder, an archive, a repository",
+            help="what npm should install: a version, a folder, an archive, a repository",
         )
     return parser.parse_args()
 
@@ -107,7 +107,7 @@ def main() -> None:
         check(use(folder, batch), batch)
         for call in batch.calls():
             print(call["reply"]["status"], call["method"], call["path"])
-    print("batch-node and batch-notifications work with the stand-in")
+    print("batch-node and batch-notifications work with the emulator")
 
 
 if __name__ == "__main__":

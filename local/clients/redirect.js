@@ -1,17 +1,17 @@
-// Sends what a Node.js program means for Batch to the stand-in at BATCH_API_URL:
+// Redirects a Node.js program's requests from Batch to the emulator at BATCH_API_URL:
 //
 //     BATCH_API_URL=http://127.0.0.1:4010 node --require ./local/clients/redirect.js program.js
 //
-// For programs that offer no setting for Batch's address. Their code stays as it is.
+// For programs without a setting for Batch's address. Their code stays unchanged.
 const http = require("http");
 const https = require("https");
 
-const standIn = new URL(process.env.BATCH_API_URL);
+const emulator = new URL(process.env.BATCH_API_URL);
 
 https.request = (options, answered) => {
   const host = options.hostname || options.host;
-  if (host !== "api.batch.com") throw new Error(`a call to ${host}, which is not Batch`);
-  const { hostname, port } = standIn;
+  if (host !== "api.batch.com") throw new Error(`a request to ${host}, which is not Batch`);
+  const { hostname, port } = emulator;
   return http.request(
     { ...options, protocol: "http:", host: hostname, hostname, port, agent: undefined },
     answered

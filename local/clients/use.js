@@ -1,4 +1,4 @@
-// Uses two public clients as their READMEs do, and prints what each call came back with.
+// Uses two public clients as in their READMEs, and prints the result of each call.
 const batchNode = require("batch-node");
 const batchNotifications = require("batch-notifications");
 
@@ -21,7 +21,7 @@ async function main() {
   const said = {};
 
   const old = batchNode(appKey, restKey);
-  // It hands the answer, like an error, to the callback's first parameter.
+  // It passes the response, like an error, as the callback's first parameter.
   said.batchNode = await new Promise((done) => old.sendNotification(push("batch-node"), done));
 
   const silent = { info() {}, debug() {}, error() {} };

@@ -1,7 +1,7 @@
-"""Python imports this before a function of the suite: it writes down whom the function calls.
+"""Python imports this before a function of the suite, to record what the function calls.
 
-A line for each gRPC method and each HTTP method and address, once per process, in the file that
-RECORDED_CALLS names. What is deployed knows nothing of it.
+It writes a line for each gRPC method and each HTTP method and address, once per process, to the
+file in RECORDED_CALLS. It is not part of a deployment.
 """
 
 import atexit
@@ -23,7 +23,7 @@ def record(line: str) -> None:
         return
     known.add(line)
     with open(os.environ["RECORDED_CALLS"], "a", encoding="utf-8") as file:
-        file.write(f"{line}\n")  # one write of a short line: processes do not mix theirs
+        file.write(f"{line}\n")  # one short write, so that processes do not mix their lines
 
 
 def watch_grpc(module: ModuleType) -> None:
@@ -33,7 +33,7 @@ def watch_grpc(module: ModuleType) -> None:
 
 
 def watch_http(module: ModuleType) -> None:
-    """Of http.client, on which are requests, urllib3 and urllib."""
+    """Watch http.client, which requests, urllib3 and urllib use."""
 
     def address(connection: Any, method: str, url: str) -> str:
         return f"{method} {connection.host}:{connection.port}{url.partition('?')[0]}"
@@ -43,7 +43,7 @@ def watch_http(module: ModuleType) -> None:
 
 
 def watch_httpx(module: ModuleType) -> None:
-    """Of httpx over aiohttp."""
+    """Watch httpx over aiohttp."""
 
     def address(_: Any, request: Any) -> str:
         path, _, _ = request.url.raw_path.partition(b"?")
@@ -70,7 +70,7 @@ WATCH = {
 
 
 class Watch(importlib.abc.MetaPathFinder):
-    """Changes a module when it has been imported, and imports none by itself."""
+    """Patches a module after its import, without importing any itself."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -94,10 +94,10 @@ class Watch(importlib.abc.MetaPathFinder):
 
 
 def linger() -> None:
-    """Until what was printed is read.
+    """Wait until the output has been read.
 
-    firebase-tools asks a Python where the Firebase SDK is, and takes what it has read when that
-    process ends: on a busy machine at times nothing, and then no function is served.
+    firebase-tools asks a Python process where the Firebase SDK is, and uses whatever it has read
+    when the process exits. On a busy machine that can be nothing, and then it serves no function.
     """
     sys.stdout.flush()
     time.sleep(0.3)

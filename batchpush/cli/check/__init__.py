@@ -1,4 +1,4 @@
-"""`check`: what would keep a deployment, or its pushes, from working, and how to fix it."""
+"""`check`: find what would stop a deployment or its pushes from working, and how to fix it."""
 
 from batchpush.cli.check.command import PURPOSE, add_arguments, check
 

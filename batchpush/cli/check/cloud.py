@@ -1,4 +1,4 @@
-"""What only the project in the cloud can say. Everything is read, and nothing is changed."""
+"""Checks the project in the cloud. It only reads and changes nothing."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from batchpush.environment import DEFAULT_DATABASE, Settings
 TIMEOUT = 5.0  # seconds for one request
 OF_A_PROJECT = ".iam.gserviceaccount.com"
 EVERYTHING = frozenset({"roles/owner", "roles/editor"})
-# Where a Firestore database of several regions is best reached from, as the Firebase CLI has it.
+# The nearest region to each multi-region Firestore location, as in the Firebase CLI.
 NEAREST = {"nam5": "us-central1", "nam7": "us-central1", "eur3": "europe-west1"}
 APIS = ("firestore.googleapis.com", "secretmanager.googleapis.com")  # the CLI enables the others
 
 
 @dataclass(frozen=True)
 class Role:
-    """What the functions' service account needs; `or_one_of` are wider roles that have it too."""
+    """A role that the functions' service account needs; `or_one_of` are wider roles with it."""
 
     name: str
     reason: str
@@ -49,29 +49,29 @@ DATABASE_ROLE = Role(
 )
 RECEIVER = Role("roles/eventarc.eventReceiver", "receives the writes")
 INVOKER = Role("roles/run.invoker", "calls the functions, for Eventarc and Cloud Tasks")
-# The first deployment gives these to the default service account, and to no other.
+# The first deployment grants these to the default service account, and to no other.
 GIVEN_ROLES = (RECEIVER, INVOKER)
 
 
 class NotKnown(Exception):
-    """A question that was not answered; the message says why."""
+    """A question has no answer; the message says why."""
 
 
 class Google:
-    """Google's REST APIs, by a session that has somebody's credentials."""
+    """Google's REST APIs, through a session with the operator's credentials."""
 
     def __init__(
         self, session: Any, url: Callable[[str], str] = "https://{}.googleapis.com".format
     ) -> None:
-        """`url` is the address of an API, by its name."""
+        """`url` returns the address of an API by name."""
         self._session = session
         self._url = url
         self._silent: str | None = None
 
     def ask(self, method: str, api: str, path: str) -> dict[str, Any] | None:
-        """What is there, None if nothing is; raises `NotKnown`.
+        """The response, None for a 404; raises `NotKnown`.
 
-        Once nobody answers, nobody is asked any more: each would take its time.
+        After one request fails, later ones are not sent: each could take until its timeout.
         """
         from google.auth.exceptions import GoogleAuthError
         from requests.exceptions import RequestException
@@ -107,8 +107,8 @@ def _why(api: str, status: int, found: Any) -> str:
 
 
 def google(project: str) -> Google:
-    """With your Application Default Credentials; raises `NotKnown` without any."""
-    os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")  # looks whether this machine is Google's
+    """The APIs with your Application Default Credentials; raises `NotKnown` without any."""
+    os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")  # probes whether this is Google Cloud
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession
@@ -161,10 +161,10 @@ Answer = dict[str, Any] | None | NotKnown
 
 @dataclass(frozen=True)
 class Cloud:
-    """What was answered to each question of `QUESTIONS`; None where nothing is there.
+    """The answer to each question of `QUESTIONS`; None if the resource does not exist.
 
     `callers` are the policies of the deployed functions that Eventarc and Cloud Tasks call, by
-    their services in Cloud Run; asked for only where no role holds for the whole project.
+    Cloud Run service; they are only requested if no role covers the whole project.
     """
 
     project: str
@@ -179,12 +179,12 @@ class Cloud:
 
     @property
     def account_project(self) -> str:
-        """Where the account is."""
+        """The project of the account."""
         return _project_of(self.account) or self.project
 
     @property
     def secret(self) -> str:
-        """Its id, for a command of gcloud."""
+        """The id of the secret, for gcloud commands."""
         return self.settings.batch_rest_key_secret.rpartition("/")[2]
 
     @property
@@ -227,7 +227,7 @@ def look(google: Google, project: str, settings: Settings, discovery: Discovery)
         for name, (method, api, path) in QUESTIONS.items()
         if name != "instances" or "database" in settings.sources
     }
-    if not account:  # its roles cannot be told from others
+    if not account:  # without its name, its roles are unknown
         why = found if isinstance(found, NotKnown) else NotKnown(f"there is no project {project}")
         of_account = ("secret_policy", "policy", "account", "account_policy")
         answers |= dict.fromkeys(of_account, why)
@@ -250,7 +250,7 @@ def _may_call(cloud: Cloud) -> bool:
 
 
 def _called_services(discovery: Discovery) -> list[str]:
-    """The functions that are called in the account's name; the CLI sees to the schedules."""
+    """The functions called with the account; the CLI takes care of schedules."""
     called = (
         name
         for name, endpoint in discovery.endpoints.items()
@@ -264,7 +264,7 @@ def _in_full(account: str, project: str) -> str:
 
 
 def _project_of(account: str) -> str | None:
-    """None for an account that Google made."""
+    """The project in the account's name; None for an account created by Google."""
     domain = account.partition("@")[2]
     return domain.removesuffix(OF_A_PROJECT) if domain.endswith(OF_A_PROJECT) else None
 
@@ -319,7 +319,7 @@ def database(cloud: Cloud) -> Iterator[Finding]:
 
 
 def _others(cloud: Cloud) -> str:
-    """The databases that `DATABASE` could name instead."""
+    """Name the databases that `DATABASE` could be set to instead."""
     answer = cloud.answers["databases"]
     listed = answer.get("databases", ()) if isinstance(answer, dict) else ()
     names = [
@@ -384,7 +384,7 @@ def reader(cloud: Cloud) -> Iterator[Finding]:
 
 
 def account(cloud: Cloud) -> Iterator[Finding]:
-    """An account of its own, which may do no more than it has to."""
+    """The account should be dedicated and have no more permissions than it needs."""
     if not cloud.is_default_account and cloud.known("account") is None:
         name = cloud.account.partition("@")[0]
         fix = f"gcloud iam service-accounts create {name} --project={cloud.account_project}"
@@ -422,7 +422,7 @@ def roles(cloud: Cloud) -> Iterator[Finding]:
 
 
 def calling(cloud: Cloud) -> Iterator[Finding]:
-    """Service by service: a function is one of many in Cloud Run."""
+    """Check each service: every function is a separate service in Cloud Run."""
     if cloud.is_default_account:
         return
     if _may_call(cloud):
@@ -476,7 +476,7 @@ def _roles_in(policy: Mapping[str, Any] | None, account: str) -> set[str]:
 
 
 def _role(cloud: Cloud, role: Role, held: set[str], where: str) -> Iterator[Finding]:
-    """`where` is the command of gcloud that gives a role there."""
+    """`where` is the gcloud command that grants the role."""
     if role.name in held or role.or_one_of & held:
         yield ok(f"{role.name} ({role.reason})")
     elif own := sorted(each for each in held if not each.startswith("roles/")):

@@ -1,4 +1,4 @@
-"""The command: look at the folder, then at each project, and say all of it at once."""
+"""The command: check the folder, then each project, and report everything in one run."""
 # ruff: noqa: T201 (a program for the command line prints)
 
 import argparse
@@ -24,17 +24,17 @@ from batchpush.cli.env_files import (
 from batchpush.cli.terminal import CannotDo
 from batchpush.environment import project_id, with_defaults
 
-PURPOSE = "Say what would keep a deployment, or its pushes, from working."
+PURPOSE = "List what would stop a deployment or its pushes from working."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--offline", action="store_true", help="look at this folder only")
+    parser.add_argument("--offline", action="store_true", help="check only this folder")
 
 
 def check(chosen: argparse.Namespace) -> int:
-    """Exit codes: 0 nothing is wrong, 1 there are errors."""
+    """Exit codes: 0 no errors, 1 errors."""
     if not Path("main.py").is_file():
-        raise CannotDo("there is no main.py here: run it where firebase.json is")
+        raise CannotDo("there is no main.py here: run this in the folder of firebase.json")
     deployments = [deployment_to(each) for each in projects_to_check(chosen.project)]
     settings = [each.settings for each in deployments]
     imported = {file for each in deployments for file in each.discovery.files}
@@ -54,7 +54,7 @@ def check(chosen: argparse.Namespace) -> int:
 
 
 def show(heading: str, findings: Iterable[Finding]) -> list[Finding]:
-    """Each as soon as it is known: the cloud takes its time."""
+    """Print each finding as soon as it is known: the cloud is slow."""
     print(f"\n{heading}")
     shown: list[Finding] = []
     for finding in findings:
@@ -65,7 +65,7 @@ def show(heading: str, findings: Iterable[Finding]) -> list[Finding]:
 
 
 def projects_to_check(wanted: str | None) -> list[Project | None]:
-    """The one that is wanted, else all that `firebase deploy` may be meant for."""
+    """The chosen project, or else all that `firebase deploy` might be used for."""
     if wanted:
         return [project_called(wanted)]
     known, taken = projects(), deployed_to()
@@ -77,7 +77,7 @@ def projects_to_check(wanted: str | None) -> list[Project | None]:
 
 
 def of_choice(wanted: str | None) -> Iterator[Finding]:
-    """Whether `firebase deploy` takes the project that is meant."""
+    """Check that `firebase deploy` would use the intended project."""
     if wanted:
         project = project_called(wanted)
         for file in files_for(Project("", project.alias)) if wanted != project.alias else ():
@@ -110,7 +110,7 @@ def deployment_to(project: Project | None) -> Deployment:
 def of_project(
     deployment: Deployment, offline: bool, connect: Callable[[str], Google] = google
 ) -> Iterator[Finding]:
-    """In the order to fix them."""
+    """The findings in the order to fix them."""
     project = deployment.project
     if project is None:
         yield error("there is no project to deploy to", fix="firebase use --add")

@@ -1,4 +1,4 @@
-"""What a check finds, and how it is shown."""
+"""Findings of a check, and how to print them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,17 +8,15 @@ from batchpush.cli.terminal import escaped
 
 
 class Severity(Enum):
-    """How much it matters."""
-
-    ERROR = "error"  # a deployment would fail, or pushes would
-    WARNING = "warning"  # it works, perhaps not as it is meant
+    ERROR = "error"  # the deployment or its pushes would fail
+    WARNING = "warning"  # it works, but perhaps not as intended
     OK = "ok"
     NOT_CHECKED = "not checked"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`where` is a file and a line, `fix` the command that fixes it."""
+    """`where` is a file and a line, `fix` is a command that fixes the problem."""
 
     severity: Severity
     says: str

@@ -1,4 +1,4 @@
-"""What can be known of a deployment without asking anybody: the files of this folder."""
+"""Checks the files of this folder, without using the network."""
 
 import difflib
 import json
@@ -29,13 +29,13 @@ from batchpush.pushes.limits import LIMITS
 from batchpush.pushes.wording import values_of, wording
 
 PYTHONS = ("python311", "python312", "python313")
-IGNORED = ("venv", ".git", "tests", "emulators")  # large, and of no use to a function
-OTHERS = (CHUNKS, BURSTS, LIMITS)  # collections beside that of the records, also with a TTL
+IGNORED = ("venv", ".git", "tests", "emulators")  # large and useless to a function
+OTHERS = (CHUNKS, BURSTS, LIMITS)  # further collections that need a TTL
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The files that matter to every project, by name; None for those that are not there."""
+    """The content of the files shared by all projects; None for missing files."""
 
     firebase_json: str | None
     indexes_json: str | None
@@ -64,7 +64,7 @@ class Folder:
 
     @property
     def codebase(self) -> Mapping[str, Any]:
-        """The entry of `firebase.json` for this folder; nothing where there is none."""
+        """The entry of `firebase.json` for this folder; empty if there is none."""
         try:
             return codebases(parse("firebase.json", self.firebase_json or ""))[0]
         except (Unreadable, LookupError):
@@ -72,7 +72,7 @@ class Folder:
 
     @property
     def ignore(self) -> Sequence[str]:
-        """What a deployment does not upload."""
+        """The patterns of files that a deployment does not upload."""
         ignore = self.codebase.get("ignore")
         return (
             [each for each in ignore if isinstance(each, str)]
@@ -81,7 +81,7 @@ class Folder:
         )
 
     def where(self, key: str, value: object = None) -> str:
-        """The line of `firebase.json` that has the key, with this value where one is given."""
+        """The line of `firebase.json` with the key, and with this value if given."""
         text = self.firebase_json or ""
         wanted = rf'"{key}"\s*:' + (rf"\s*{re.escape(json.dumps(value))}" if value else "")
         found = re.search(wanted, text)
@@ -92,7 +92,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What one project would get: the variables of its `.env` files, and the functions."""
+    """What would be deployed to one project: the variables of its `.env` files, and functions."""
 
     project: Project | None
     files: Sequence[str]
@@ -105,11 +105,11 @@ class Deployment:
 
     @property
     def settings(self) -> Settings:
-        """With defaults in the place of what is wrong."""
+        """The settings, with defaults instead of invalid values."""
         return Settings.from_environment(with_defaults(self.environment))
 
     def where(self, variable: str) -> str:
-        """The line that counts: of two, the later."""
+        """The line that sets the variable: the last one, if there are several."""
         found = [each.where for each in self.variables if each.name == variable]
         return found[-1] if found else ".env"
 
@@ -123,7 +123,7 @@ def _text(name: str) -> str | None:
 
 
 def of_deployment(deployment: Deployment) -> Iterator[Finding]:
-    """In the order to fix them."""
+    """The findings in the order to fix them."""
     yield from env_files(deployment)
     if not any(variable.is_whole_file for variable in deployment.variables):
         yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
@@ -183,7 +183,7 @@ def app_keys(deployment: Deployment) -> Iterator[Finding]:
 
 
 def media_hosts(deployment: Deployment) -> Iterator[Finding]:
-    """Advice, for a project whose settings are right."""
+    """Advice for a project with valid settings."""
     if not (problems_in(deployment.environment) or deployment.settings.media_hosts):
         says = "MEDIA_HOSTS is empty: pictures that people write may come from any public host"
         yield warning(says, deployment.where("MEDIA_HOSTS"))
@@ -209,13 +209,13 @@ def _called(endpoint: Mapping[str, Any]) -> str:
     return "called by an app" if "callableTrigger" in endpoint else "queue of Cloud Tasks"
 
 
-# What every project shares
+# The files shared by all projects
 
 
 def of_folder(
     folder: Folder, deployed_with: Sequence[Settings], imported: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """In the order to fix them; the settings are those of each project.
+    """The findings in the order to fix them; `deployed_with` has the settings of each project.
 
     `imported` are the files that `main.py` imports.
     """
@@ -228,7 +228,7 @@ def of_folder(
 
 
 def firebaserc(folder: Folder) -> Iterator[Finding]:
-    """The Firebase CLI deploys with a mistake in it too, as if it named no project."""
+    """With a syntax error in it, the Firebase CLI still deploys, as if it named no project."""
     try:
         parse(".firebaserc", folder.firebaserc or "{}")
     except Unreadable as why:
@@ -269,14 +269,14 @@ def firebase_json(folder: Folder) -> Iterator[Finding]:
 
 
 def _large(folder: Folder) -> list[str]:
-    """What "ignore" should keep out, and does not; it is another matter where it is left out."""
+    """Folders that "ignore" should exclude but does not; empty if there is no "ignore"."""
     if not isinstance(folder.codebase.get("ignore"), list):
         return []
     return [each for each in IGNORED if not ignores(folder.ignore, f"/any/{each}")]
 
 
 def files(folder: Folder, imported: Collection[str]) -> Iterator[Finding]:
-    """What would be uploaded, and whether it can be imported there."""
+    """Check what would be uploaded, and that it can be imported there."""
     if not folder.codebase:
         return
     where = folder.where("ignore")
@@ -291,7 +291,7 @@ def files(folder: Folder, imported: Collection[str]) -> Iterator[Finding]:
 
 
 def databases(folder: Folder, deployed_with: Collection[str]) -> Iterator[Finding]:
-    """Whether the indexes go to the database of the records."""
+    """Check that the indexes are deployed to the database of the records."""
     try:
         config = parse("firebase.json", folder.firebase_json or "{}").get("firestore", {})
     except (Unreadable, AttributeError):

@@ -1,8 +1,8 @@
 """The patterns of "ignore" in `firebase.json`, as the Firebase CLI matches them.
 
-It gives each the absolute path of every file and folder, to minimatch 3 with `matchBase` and `dot`
-(src/fsAsync.ts): a pattern without a slash is about the name alone, one with a slash about the
-whole path, so it has to begin with `**/`; and one that begins with `!` is about all others.
+The CLI passes the absolute path of every file and folder to minimatch 3 with `matchBase` and `dot`
+(src/fsAsync.ts). A pattern without a slash applies to the name only; one with a slash applies to
+the whole path, so it has to begin with `**/`. A pattern that begins with `!` matches all others.
 """
 
 import functools
@@ -17,7 +17,7 @@ GROUPS = {"?": ")?", "*": ")*", "+": ")+", "@": ")"}
 
 @functools.cache
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether an absolute path, with slashes, is one that the pattern is about."""
+    """A function that says whether the pattern matches an absolute path with slashes."""
     pattern = pattern.strip()
     if not pattern or pattern.startswith("#"):
         return lambda path: False
@@ -58,7 +58,7 @@ class _Name:
         return f"(?=[^/]){expression}" if is_magic else expression
 
     def _until(self, ends: str) -> str:
-        """Up to one of these characters, which is not taken, or to the end."""
+        """Parse up to one of these characters, without consuming it, or to the end."""
         found = ""
         while self.at < len(self.glob) and self.glob[self.at] not in ends:
             char = self.glob[self.at]
@@ -92,7 +92,7 @@ class _Name:
         return items
 
     def _none_of(self, ends: str) -> str:
-        """Anything that does not end as if it were one of the list, whatever comes after."""
+        """Match anything except an item of the list followed by the rest of the pattern."""
         items = "|".join(self._list())
         rest = self._until(ends)
         return f"(?!(?:{items}){rest}" + ("" if ends else END) + f"){ANY}{rest}"
@@ -128,7 +128,7 @@ def _expanded(glob: str) -> list[str]:
 
 
 def _in_braces(glob: str, opened: int) -> tuple[list[str], int]:
-    """What the commas separate, and where it ends; nothing if it is not closed."""
+    """The comma-separated parts and the end of the braces; no parts if they are not closed."""
     parts: list[str] = []
     depth, since = 0, opened + 1
     for at in range(opened, len(glob)):

@@ -1,4 +1,4 @@
-"""What the deployed functions import, and what `requirements.txt` installs for them."""
+"""Compares what the deployed functions import with what `requirements.txt` installs."""
 
 import ast
 import functools
@@ -39,7 +39,7 @@ def requirements_in(text: str) -> list[Requirement]:
 
 
 def packages(text: str, sources: Mapping[str, str]) -> Iterator[Finding]:
-    """`sources` are the Python files that are deployed, by their paths in the folder."""
+    """`sources` are the deployed Python files by their paths in the folder."""
     required = requirements_in(text)
     found = [*without_hash(required), *not_required(sources, {each.name for each in required})]
     yield from found
@@ -48,7 +48,7 @@ def packages(text: str, sources: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def without_hash(required: Collection[Requirement]) -> Iterator[Finding]:
-    """One hash makes pip want one of each."""
+    """If one requirement has a hash, pip requires one for each."""
     if not any(each.has_hash for each in required):
         return
     for each in required:
@@ -63,7 +63,7 @@ def not_required(sources: Mapping[str, str], required: Collection[str]) -> Itera
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError):
-            continue  # the import of main.py says in which line
+            continue  # the import of main.py reports the line
         for module, line in imports_in(tree):
             providers = distributions_of(module)
             if _is_here(module):
@@ -88,9 +88,9 @@ def normalized(name: str) -> str:
 
 
 def imports_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """The modules of other people that code imports wherever it is, each with its line.
+    """The third-party modules that the code imports anywhere, with their lines.
 
-    What only type checkers read is none, nor is what is tried and may be missing.
+    Skips imports for type checkers only, and optional ones in a `try`.
     """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
@@ -116,7 +116,7 @@ def _is_optional(node: ast.AST) -> bool:
 
 
 def _is_here(module: str) -> bool:
-    """Whether it comes from this folder."""
+    """Whether the module is in this folder."""
     top = module.partition(".")[0]
     return Path(f"{top}.py").is_file() or Path(top, "__init__.py").is_file()
 
@@ -133,12 +133,12 @@ def _providers() -> Mapping[str, list[str]]:
 
 @functools.cache
 def distributions_of(module: str) -> frozenset[str]:
-    """The installed distributions that a module, or a name in one, comes from."""
+    """The installed distributions that provide a module, or a name in one."""
     top, _, rest = module.partition(".")
     providers = sorted(set(_providers().get(top, ())))
     if len(providers) < 2 or not rest:
         return frozenset(map(normalized, providers))
-    # A namespace that several share, such as `google`: whoever has most of the path as a module.
+    # A shared namespace such as `google`: choose those with the longest part of the path.
     parts = module.split(".")
     for length in range(len(parts), 0, -1):
         beginning = tuple(parts[:length])

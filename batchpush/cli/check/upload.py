@@ -1,4 +1,4 @@
-"""What `firebase deploy` uploads: whatever "ignore" in `firebase.json` does not keep out."""
+"""Checks what `firebase deploy` uploads: everything that "ignore" does not exclude."""
 
 import fnmatch
 import os
@@ -23,12 +23,12 @@ TO_KEEP_OUT = "\nmove it elsewhere, or take `ignore` from the firebase.json of b
 
 
 def ignores(patterns: Iterable[str], path: str) -> bool:
-    """Whether the CLI keeps an absolute path out."""
+    """Whether the CLI excludes an absolute path."""
     return any(matcher(pattern)(path) for pattern in (*patterns, *ALWAYS))
 
 
 def uploaded(folder: Path, patterns: Sequence[str]) -> Iterator[str]:
-    """The files that the Firebase CLI packs, by their paths in the folder."""
+    """The paths, relative to the folder, of the files that the Firebase CLI uploads."""
     yield from _files(folder.resolve(), "", patterns, frozenset())
 
 
@@ -41,7 +41,7 @@ def _files(
             continue
         if not entry.is_dir():
             yield prefix + entry.name
-        elif os.path.realpath(entry.path) not in above:  # else it links to a folder that it is in
+        elif os.path.realpath(entry.path) not in above:  # otherwise a link to a parent folder
             yield from _files(Path(entry.path), f"{prefix}{entry.name}/", patterns, above)
 
 
@@ -52,7 +52,7 @@ def upload(
     imported: Collection[str],
     told: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """`imported` are the files that `main.py` imports; `told` are folders not to tell again."""
+    """`imported` are the files that `main.py` imports; `told` are folders already reported."""
     going = {file for file in uploaded(folder, patterns) if file.partition("/")[0] not in told}
     needed = set(imported) | _found(folder, NEEDED)
     for file in sorted(needed - going):
@@ -88,7 +88,7 @@ def _let_in(file: str) -> str:
 
 
 def is_secret(file: Path) -> bool:
-    """By its name, or because it holds a private key."""
+    """Whether its name suggests a secret, or it contains a private key."""
     is_text_for_all = file.suffix in (".py", ".example", ".md")
     if not is_text_for_all and any(
         fnmatch.fnmatch(file.name.lower(), pattern) for pattern in SECRETS
@@ -102,7 +102,7 @@ def is_secret(file: Path) -> bool:
 
 
 def _listed(files: Collection[str]) -> str:
-    """Their names; of a folder with many of them, its own."""
+    """The names of the files; one name for a folder with many of them."""
     names: dict[str, None] = {}
     for file in sorted(files):
         top, slash, _ = file.partition("/")

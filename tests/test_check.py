@@ -586,7 +586,7 @@ def test_a_slow_import_is_told_with_the_variable_that_allows_it(copy: Path) -> N
     (copy / "main.py").write_text("import time\ntime.sleep(3)\n")
     slow = check(copy, "--offline", "--project", "p", FUNCTIONS_DISCOVERY_TIMEOUT="2")
     assert errors(slow) == [
-        "main.py  importing it takes more than 2 s, and the Firebase CLI waits no longer: "
+        "main.py  importing it takes more than 2 s, the limit of the Firebase CLI: "
         "make it faster, or set FUNCTIONS_DISCOVERY_TIMEOUT"
     ]
     assert "FUNCTIONS_DISCOVERY_TIMEOUT=60 make deploy" in slow.stdout

@@ -138,12 +138,12 @@ def test_a_wrong_argument_is_exit_code_2(
         ([CallRecord("ios", 0)], "ios pending"),
         (
             [CallRecord("ios", 0, A, 1), CallRecord("android", 0, P, 3, status=503)],
-            "ios accepted, android pending (3 tries, 503)",
+            "ios accepted, android pending (3 attempts, 503)",
         ),
-        ([CallRecord("web", 0, H, 2, 2, 502)], "web held (2 tries, 2 unknown, 502)"),
+        ([CallRecord("web", 0, H, 2, 2, 502)], "web held (2 attempts, 2 unknown, 502)"),
         (
             [CallRecord("ios", n, R if n == 2 else A, 1, status=400) for n in range(3)],
-            "ios 2 accepted + 1 refused (1 try, 400)",
+            "ios 2 accepted + 1 refused (1 attempt, 400)",
         ),
     ],
 )
@@ -181,32 +181,36 @@ def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) 
 @pytest.mark.parametrize(
     ("call", "resend_unknown", "words"),
     [
-        (CallRecord("ios", 0, A, 1, status=201), True, "accepted (1 try, 201), stays"),
-        (CallRecord("ios", 0, A, 2, 1, 201), False, "accepted (2 tries, 1 unknown, 201), stays"),
+        (CallRecord("ios", 0, A, 1, status=201), True, "accepted (1 attempt, 201), would stay"),
+        (
+            CallRecord("ios", 0, A, 2, 1, 201),
+            False,
+            "accepted (2 attempts, 1 unknown, 201), would stay",
+        ),
         (
             CallRecord("ios", 0, R, 1, status=400, problem="31 MALFORMED: no"),
             False,
-            "refused (1 try, 400): 31 MALFORMED: no, would be sent",
+            "refused (1 attempt, 400): 31 MALFORMED: no, would be sent",
         ),
         (CallRecord("ios", 0, E), False, "expired, would be sent"),
-        (CallRecord("ios", 0, P, 5, status=503), False, "pending (5 tries, 503), would be sent"),
-        (CallRecord("ios", 0, P, 1, 1), False, "pending (1 try, 1 unknown), would be sent"),
+        (CallRecord("ios", 0, P, 5, status=503), False, "pending (5 attempts, 503), would be sent"),
+        (CallRecord("ios", 0, P, 1, 1), False, "pending (1 attempt, 1 unknown), would be sent"),
         (
             CallRecord("ios", 0, H, 2, 2),
             False,
-            "held (2 tries, 2 unknown); nobody knows whether Batch took it, stays "
+            "held (2 attempts, 2 unknown); its outcome is unknown, would stay "
             "(--resend-unknown sends it)",
         ),
         (
             CallRecord("ios", 0, H, 2, 2),
             True,
-            "held (2 tries, 2 unknown); nobody knows whether Batch took it, would be sent and may "
-            "come twice",
+            "held (2 attempts, 2 unknown); its outcome is unknown, would be sent and may "
+            "arrive twice",
         ),
         (
             CallRecord("ios", 0, E, 1, 1),
             False,
-            "expired (1 try, 1 unknown); nobody knows whether Batch took it, stays "
+            "expired (1 attempt, 1 unknown); its outcome is unknown, would stay "
             "(--resend-unknown sends it)",
         ),
     ],
@@ -220,11 +224,11 @@ def test_what_a_replay_does_with_a_call(call: CallRecord, resend_unknown: bool, 
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (a_record(State.CLAIMED, CallRecord("ios", 0)), "somebody is sending it"),
+        (a_record(State.CLAIMED, CallRecord("ios", 0)), "it is being sent"),
         (a_record(State.REFUSED, reason="m1: text is missing"), "m1: text is missing"),
         (a_record(State.REFUSED, CallRecord("ios", 0, R), bodies=()), "its bodies were erased"),
         (a_record(State.REFUSED, CallRecord("ios", 0, R), bodies=("",)), "bodies were erased"),
-        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS has no tv any more"),
+        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS no longer has tv"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(record: Record, words: str) -> None:
@@ -285,7 +289,7 @@ def waiting(*custom_ids: str, **fields: Any) -> Record:
 
 
 IOS, ANDROID = CallRecord("ios", 0), CallRecord("android", 1)
-STILL = "the id is in what is still to be sent: run this again once it is settled"
+STILL = "the id is in a push still to be sent: run this again once it is settled"
 ERASURES = (
     Case(
         "what was sent is dropped",
@@ -308,7 +312,7 @@ ERASURES = (
     Case(
         "a retry does not go to the person any more",
         a_record(State.RETRY, IOS, bodies=(body("ann", "bob"),)),
-        ("taken out of the recipients",),
+        ("removed from the recipients",),
         State.RETRY,
         calls=(P,),
         bodies=(body("bob"),),
@@ -317,7 +321,7 @@ ERASURES = (
         "a retry to nobody else is refused, and the record settled and emptied",
         a_record(State.RETRY, IOS, bodies=(body("ann"),), document="users/ann/friend_requests/b"),
         (
-            "taken out of the recipients",
+            "removed from the recipients",
             "body 0 dropped",
             "ios body 0 has no recipient left and is refused",
             "id replaced",
@@ -330,7 +334,7 @@ ERASURES = (
         "of two bodies, only the one to nobody else is refused",
         a_record(State.RETRY, IOS, ANDROID, bodies=(body("ann"), body("bob"))),
         (
-            "taken out of the recipients",
+            "removed from the recipients",
             "body 0 dropped",
             "ios body 0 has no recipient left and is refused",
         ),
@@ -343,7 +347,7 @@ ERASURES = (
         a_record(
             State.RETRY, replace(IOS, state=A), ANDROID, bodies=(body("ann", "bob"), body("zoé"))
         ),
-        ("taken out of the recipients", "body 0 dropped"),
+        ("removed from the recipients", "body 0 dropped"),
         State.RETRY,
         calls=(A, P),
         bodies=("", body("zoé")),
@@ -351,7 +355,7 @@ ERASURES = (
     Case(
         "a link that is still to be sent stays until it is",
         a_record(State.RETRY, IOS, bodies=(body("ann", "bob", deeplink="myapp://users/ann"),)),
-        ("taken out of the recipients",),
+        ("removed from the recipients",),
         State.RETRY,
         left=STILL,
         calls=(P,),
@@ -370,14 +374,14 @@ ERASURES = (
     Case(
         "what waits does not wait to tell the person",
         waiting("ann", "bob"),
-        ("taken out of the recipients",),
+        ("removed from the recipients",),
         State.WAITING,
         bodies=('{"recipients":{"custom_ids":["bob"]}}',),
     ),
     Case(
         "what waits to tell nobody else is dropped",
         waiting("ann", document="users/ann/friend_requests/b"),
-        ("taken out of the recipients", "bodies dropped", "id replaced"),
+        ("removed from the recipients", "bodies dropped", "id replaced"),
         State.OBSOLETE,
         document="users/(erased)/friend_requests/b",
     ),
@@ -386,14 +390,14 @@ ERASURES = (
         a_record(State.CLAIMED, IOS, bodies=(body("ann"),)),
         (),
         State.CLAIMED,
-        left="somebody is sending it: run this again in a minute",
+        left="it is being sent: run this again in a minute",
         calls=(P,),
         bodies=(body("ann"),),
     ),
     Case(
         "an owner whose lease ended is sending no more",
         a_record(State.CLAIMED, IOS, bodies=(body("ann", "bob"),), lease_until=NOW),
-        ("taken out of the recipients",),
+        ("removed from the recipients",),
         State.CLAIMED,
         calls=(P,),
         bodies=(body("bob"),),
@@ -601,7 +605,7 @@ def test_deliveries_are_listed_newest_first_without_the_sent(operator: Operator)
             records[State.REFUSED].created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "new_message",
             "conversations/c1/messages/m1",
-            "ios accepted, android refused (1 try, 400)",
+            "ios accepted, android refused (1 attempt, 400)",
             "why",
         ]
     )
@@ -650,7 +654,7 @@ def test_show_tells_everything(operator: Operator) -> None:
     assert code == 0
     assert f"id            {record.id}" in lines
     assert "state         HELD" in lines
-    assert "  ios body 0: held (2 tries, 2 unknown, 502): no answer" in lines
+    assert "  ios body 0: held (2 attempts, 2 unknown, 502): no answer" in lines
     assert json.loads(page.partition("bodies\n  0\n")[2]) == json.loads(record.bodies[0])
     assert '"zoé"' in page
 
@@ -681,9 +685,9 @@ def test_a_replay_is_dry_unless_told(operator: Operator) -> None:
     code, lines, _ = operator.run("replay", record.id)
     assert code == 0
     assert lines[1:] == [
-        "  ios body 0: accepted, stays",
+        "  ios body 0: accepted, would stay",
         "  android body 0: refused, would be sent",
-        "nothing was sent; --send does it",
+        "nothing was sent; add --send to send it",
     ]
     assert operator.api.calls() == []
     assert operator.stored(record) == record
@@ -733,8 +737,8 @@ def test_show_says_why_there_are_no_bodies(
     ("fault", "state", "words"),
     [
         ({"status": 400}, State.REFUSED, "  now REFUSED"),
-        ({"status": 401}, State.RETRY, "  now RETRY; the sweep tries again"),
-        ({"status": 502}, State.RETRY, "  now RETRY; the sweep tries again"),
+        ({"status": 401}, State.RETRY, "  now RETRY; the sweep will retry it"),
+        ({"status": 502}, State.RETRY, "  now RETRY; the sweep will retry it"),
     ],
 )
 def test_a_replay_that_fails_again_says_so(
@@ -754,9 +758,9 @@ def test_a_replay_that_fails_again_says_so(
     ("record", "words"),
     [
         (a_record(State.REFUSED, reason="text is missing"), "text is missing"),
-        (a_record(State.CLAIMED, *calls_in(P)), "somebody is sending it"),
+        (a_record(State.CLAIMED, *calls_in(P)), "it is being sent"),
         (a_record(State.REFUSED, *calls_in(R), bodies=()), "bodies were erased"),
-        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS has no tv"),
+        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS no longer has tv"),
     ],
 )
 def test_what_cannot_be_replayed_is_not_touched(

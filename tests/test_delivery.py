@@ -600,7 +600,7 @@ async def test_an_app_that_is_no_longer_deployed_is_refused_by_name(
     await worker.sweep.run()
     record = await recorded(worker, change)
     assert record.state is State.REFUSED
-    assert record.calls[0].problem == "BATCH_APPS has no tv any more"
+    assert record.calls[0].problem == "BATCH_APPS no longer has tv"
     assert calls_per_app(api) == {"ios": 0, "android": 1}
 
 

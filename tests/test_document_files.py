@@ -56,7 +56,7 @@ def test_a_byte_order_mark_is_read(tmp_path: Path, content: bytes) -> None:
         (b'"text"', " is not a JSON object"),
         (
             {"fields": {"at": {"timestampValue": "yesterday"}}},
-            " is not what Firestore answers: Failed to parse fields",
+            " is not a valid Firestore response: Failed to parse fields",
         ),
     ],
 )

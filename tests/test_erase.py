@@ -182,7 +182,7 @@ async def test_records_of_a_newer_version_are_left_and_said(house: House) -> Non
     code, lines, _ = await house.erases("ann")
     assert (code, lines[-1]) == (1, "1 changed, 1 left")
     at = lines.index("d/new")
-    assert lines[at + 1] == "  a newer version wrote it, which has to erase it"
+    assert lines[at + 1] == "  a newer version wrote it and must erase it"
 
 
 @pytest.mark.parametrize("path", ["d/", "batch_bursts/"])
@@ -200,7 +200,7 @@ async def test_who_was_faster_is_not_overwritten(house: House, path: str) -> Non
     house.memory.strike = outrun
     code, lines, _ = await house.erases("ann")
     assert (code, lines[-1]) == (1, "1 changed, 1 left")
-    assert "  somebody else changed it meanwhile: run this again" in lines
+    assert "  it changed in the meantime: run this again" in lines
     house.memory.strike = None
     assert (await house.erases("ann"))[0] == 0
     assert not [each for each in house.stored().values() if b"ann" in each]

@@ -159,7 +159,7 @@ async def test_no_other_write_is(before: Any, after: Any) -> None:
         ({"passenger_ids": "ann"}, "flights/f1: passenger_ids must be a list of strings"),
         (
             {"passenger_ids": [f"u{number}" for number in range(1001)]},
-            "flights/f1: passenger_ids has 1001 people; at most 1000 can be",
+            "flights/f1: passenger_ids has 1001 people; the maximum is 1000",
         ),
         ({"time_zone": "Mars/Olympus"}, "flights/f1: time_zone is not the name of a time zone"),
     ],

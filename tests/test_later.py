@@ -292,7 +292,7 @@ async def test_a_task_that_comes_early_waits_or_comes_again(house: House) -> Non
     bob = await house.knows("bob", quiet_hours=NIGHT)
     record = await house.record(await house.friend_request(bob))
     house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT + 1)
-    with pytest.raises(DeliveryUnfinished, match="it has to wait still"):
+    with pytest.raises(DeliveryUnfinished, match="it still has to wait"):
         await house.made.resumption.resume(record.id)
     house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT)
     await house.made.resumption.resume(record.id)

@@ -471,7 +471,7 @@ async def test_a_record_that_expires_as_its_event_comes_again_lets_it_come_again
         return operation()
 
     memory.strike = expired
-    with pytest.raises(LedgerUnavailable, match=r"^the record was there and is gone$"):
+    with pytest.raises(LedgerUnavailable, match=r"^the record existed and disappeared$"):
         await ledger_of(memory).claim(claimed())
 
 

@@ -223,7 +223,7 @@ async def test_people_are_reached_as_their_profile_says() -> None:
         (
             {"conversations/c1": {"member_ids": [f"u{number}" for number in range(1001)]}},
             {"sender_id": "ann", "text": "Hi"},
-            "conversations/c1: member_ids has 1001 people; at most 1000 can be",
+            "conversations/c1: member_ids has 1001 people; the maximum is 1000",
         ),
     ],
 )

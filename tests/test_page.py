@@ -440,7 +440,7 @@ def test_a_message_is_seen_on_the_phones_and_an_outage_is_recovered_from(
     page.get_by_text("Batch loses the answer (504), all apps, until ended").wait_for()
     second = write(page, "New message")
     row = delivery(page, second, "RETRY")
-    assert "ios pending (1 try, 504)" in row.inner_text()
+    assert "ios pending (1 attempt, 504)" in row.inner_text()
     assert pushes(page, "iOS, ios").count() == 1
 
     page.get_by_role("button", name="End it").click()
@@ -505,7 +505,7 @@ def test_what_cannot_be_written_is_said(
     page = open_page(suite_batch.url)
     for path, fields, problem in (
         ("orders/{id}", "{", "The fields are not JSON"),
-        ("orders/{id}", "[]", "a document is a JSON object"),
+        ("orders/{id}", "[]", "a document must be a JSON object"),
         ("orders/{id}", '{"at": {"$timestamp": 5}}', "$timestamp must be a time"),
         ("orders/{id}", '{"lists": [[1]]}', "Cannot convert an array value in an array value"),
         ("orders", "{}", "the path of a document"),
@@ -524,7 +524,7 @@ def test_a_rotated_key_is_found_out_and_never_shown(
     delivery(page, write(page, "Order delivered"), "SENT")
     key = suite_batch.calls()[-1]["headers"]["x-authorization"]
     page.get_by_role("button", name="Rotate the REST key").click()
-    page.get_by_text("Batch takes a new key only").wait_for()
+    page.get_by_text("Batch now accepts only a new key").wait_for()
     # A function that read the old one less than half a minute ago does not ask again so soon.
     row = delivery(page, write(page, "Order delivered"), re.compile("^(RETRY|SENT)$"))
     if row.get_by_text("RETRY", exact=True).count():

@@ -216,7 +216,7 @@ def test_more_people_than_are_looked_up_for_one_push_are_named_with_both_numbers
     ids = [f"u{number}" for number in range(MAX_PEOPLE + 1)]
     assert person_ids(Document("c", {"ids": ids[:-1]}), "ids") == tuple(ids[:-1])
     assert person_ids(Document("c", {}), "ids") is None
-    with pytest.raises(InvalidDocument, match="c: ids has 1001 people; at most 1000 can be"):
+    with pytest.raises(InvalidDocument, match="c: ids has 1001 people; the maximum is 1000"):
         person_ids(Document("c", {"ids": ids}), "ids")
 
 

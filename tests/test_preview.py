@@ -89,7 +89,7 @@ def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Fol
     assert english[1]["recipients"] == {"custom_ids": ["bob", "tim"]}
     assert french[1]["recipients"] == {"custom_ids": ["Z"]}
     assert "photo" in french[1]["message"]["body"]
-    assert done.stderr == "looked up and not there: users/tim\n"
+    assert done.stderr == "looked up and not found: users/tim\n"
     assert "DEV5F2C9D1E" not in done.stdout
 
 

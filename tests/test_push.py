@@ -358,7 +358,7 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
         ({"message": {"fr": Message("Bonjour")}}, "message has no text for those who read None"),
         ({"message": Message("")}, "message.body must be a string that is not blank"),
         ({"message": Message("Hi", "")}, "message.title must be a string that is not blank"),
-        ({"extra": {"new": {1}}}, "extra.new is set, for which JSON has no form"),
+        ({"extra": {"new": {1}}}, "extra.new is set, which JSON cannot hold"),
         ({"extra": {"new": "\ud83d"}}, "extra.new is not valid Unicode"),
         ({"landing": LANDING | {"x": float("nan")}}, "landing.x is not a number that JSON has"),
         ({"custom_payload": nested(2000)}, "custom_payload is nested too deeply"),

@@ -99,8 +99,8 @@ def test_a_call_says_what_it_was_answered(reply: Reply, problem: str | None) -> 
 
 def test_a_call_that_cannot_be_sent_says_why_and_keeps_no_older_answer() -> None:
     call = CallRecord("tv", 0, tries=2, status=503)
-    assert call.refused("BATCH_APPS has no tv any more") == CallRecord(
-        "tv", 0, R, tries=2, problem="BATCH_APPS has no tv any more"
+    assert call.refused("BATCH_APPS no longer has tv") == CallRecord(
+        "tv", 0, R, tries=2, problem="BATCH_APPS no longer has tv"
     )
 
 

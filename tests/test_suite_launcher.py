@@ -239,7 +239,7 @@ def test_a_file_of_settings_is_read_as_for_a_deployment(
     ("data", "problem"),
     [
         (b"A=1\nwords\n", ".env:2: is not NAME=VALUE"),
-        (b"PORT=1\n", ".env:1: PORT is a name that Firebase keeps"),
+        (b"PORT=1\n", ".env:1: PORT is a name reserved by Firebase"),
         ("A=1\n".encode("utf-16"), ".env: is UTF-16"),
     ],
 )
@@ -330,7 +330,7 @@ def test_the_rest_key_is_stored_under_the_name_that_the_functions_read(
         monkeypatch.setattr(suite, "url", lambda part: manager.url)
         suite.store_rest_key(secret, "0123")
         assert manager.calls()[-1] == {"method": "AddSecretVersion", "name": name}
-    with pytest.raises(DidNotStart, match="BATCH_REST_KEY_SECRET: a/b is no secret's name"):
+    with pytest.raises(DidNotStart, match="BATCH_REST_KEY_SECRET: a/b is not the name of a secret"):
         suite.store_rest_key("a/b", "0123")
 
 

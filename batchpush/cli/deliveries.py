@@ -100,7 +100,7 @@ def moment(time: datetime) -> str:
 
 
 def per_app(calls: Iterable[CallRecord]) -> str:
-    """`ios accepted, android 2 accepted + 1 refused (3 tries, 400)`"""
+    """`ios accepted, android 2 accepted + 1 refused (3 attempts, 400)`"""
     apps: dict[str, dict[CallState, list[CallRecord]]] = {}
     for call in calls:
         apps.setdefault(call.app, {}).setdefault(call.state, []).append(call)
@@ -112,7 +112,7 @@ def _in_states(groups: Mapping[CallState, Sequence[CallRecord]]) -> str:
     return " + ".join(
         ("" if is_one else f"{len(calls)} ")
         + state.value
-        + ("" if state is CallState.ACCEPTED else tries(max(calls, key=lambda call: call.tries)))
+        + ("" if state is CallState.ACCEPTED else attempts(max(calls, key=lambda call: call.tries)))
         for state, calls in groups.items()
     )
 
@@ -120,13 +120,13 @@ def _in_states(groups: Mapping[CallState, Sequence[CallRecord]]) -> str:
 def told(call: CallRecord) -> str:
     """A call as one line."""
     problem = f": {call.problem}" if call.problem else ""
-    return f"{call.app} body {call.body}: {call.state.value}{tries(call)}{problem}"
+    return f"{call.app} body {call.body}: {call.state.value}{attempts(call)}{problem}"
 
 
-def tries(call: CallRecord) -> str:
-    """` (3 tries, 1 unknown, 503)`"""
+def attempts(call: CallRecord) -> str:
+    """` (3 attempts, 1 unknown, 503)`"""
     words = [
-        call.tries and f"{call.tries} {'try' if call.tries == 1 else 'tries'}",
+        call.tries and f"{call.tries} {'attempt' if call.tries == 1 else 'attempts'}",
         call.unknown and f"{call.unknown} unknown",
         call.status and str(call.status),
     ]

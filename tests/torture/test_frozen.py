@@ -43,6 +43,6 @@ async def _freeze(arena: Arena, at: str) -> None:
     await owner.ends()
     (answer,) = owner.of("answered")
     assert answer["answer"] == "again"
-    assert "the lease ended, and somebody else resumed it" in answer["reason"]
+    assert "the lease expired and another worker resumed it" in answer["reason"]
     assert sorted(arena.arrived() - arrived) == [("frozen", app) for app in FROZEN[at]]
     assert arena.records()["frozen"] == taken_over

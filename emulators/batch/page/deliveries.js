@@ -1,4 +1,4 @@
-// The delivery records, and sending again what Batch has not accepted.
+// The delivery records, with a button to replay what Batch has not accepted.
 
 import { clock, draw, h } from "./dom.js";
 import { badge, reason } from "./timeline.js";
@@ -8,7 +8,7 @@ const COLUMNS = ["State", "Function", "Document", "Apps", "Claimed", "Actions"];
 export function drawDeliveries(container, { deliveries, selected, busy, select, replay }) {
   draw(container, { deliveries, selected, busy }, () => {
     if (!deliveries.length) return [h("p", { class: "empty" }, "No deliveries yet.")];
-    // With its roles said, it is a table also where the style lays it out as cards.
+    // With explicit roles, it stays a table even if the style lays it out as cards.
     return [
       h(
         "table",
@@ -63,11 +63,11 @@ function row(delivery, selected, busy, select, replay) {
   );
 }
 
-/** `ios 2 accepted, android pending (2 tries, 503)` */
+/** `ios 2 accepted, android pending (2 attempts, 503)` */
 function perApp(calls) {
   const counts = new Map();
   for (const call of calls) {
-    const words = `${call.state}${call.state === "accepted" ? "" : tries(call)}`;
+    const words = `${call.state}${call.state === "accepted" ? "" : attempts(call)}`;
     const key = JSON.stringify([call.app, words]);
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
@@ -79,8 +79,8 @@ function perApp(calls) {
     .join(", ");
 }
 
-function tries(call) {
-  const words = [call.tries && `${call.tries} ${call.tries === 1 ? "try" : "tries"}`, call.status];
+function attempts(call) {
+  const words = [call.tries && `${call.tries} ${call.tries === 1 ? "attempt" : "attempts"}`, call.status];
   const told = words.filter(Boolean).join(", ");
   return told && ` (${told})`;
 }

@@ -1,6 +1,6 @@
 // Elements, and times in words.
 
-/** An element. Text becomes text nodes, so that nothing that a user wrote is read as HTML. */
+/** An element. Text becomes text nodes, so that text from users is never parsed as HTML. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -14,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
 
 const drawn = new WeakMap();
 
-/** Fill the container from the data, if they changed; what is open and focused stays so. */
+/** Fill the container from the data if it changed; open and focused elements stay so. */
 export function draw(container, data, build) {
   const text = JSON.stringify(data);
   if (drawn.get(container) === text) return;
@@ -30,7 +30,7 @@ export function draw(container, data, build) {
   }
 }
 
-/** A list of options that keeps what is chosen. */
+/** Fill a list of options, and keep the selected one. */
 export function fillSelect(select, options) {
   draw(select, options, () => {
     const chosen = select.value;

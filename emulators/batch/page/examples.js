@@ -1,6 +1,6 @@
 // A document of every kind that a function watches.
 //
-// What stands in `before` is written first, so that the example finds what it needs.
+// Documents in `before` are written first, so that the example finds what it needs.
 
 const PEOPLE = {
   "users/ann": { display_name: "Ann", language: "en", time_zone: "Europe/London" },

@@ -19,7 +19,7 @@ const $ = (id) => document.getElementById(id);
 
 const page = { view: null, selected: null, isFollowing: true, busy: [], arrived: null };
 
-// --- What there is
+// --- Showing
 
 function render() {
   const { view } = page;
@@ -60,7 +60,7 @@ function newest() {
   return new Date(call.received_at) > new Date(delivery.created_at) ? call.number : delivery.id;
 }
 
-/** All that is known of an event: its record, and its calls. */
+/** Everything known about an event: its record and its calls. */
 function eventOf(key) {
   const delivery = page.view.deliveries?.find((each) => each.id === key);
   const calls = page.view.calls.filter((call) => (call.delivery ?? call.number) === key);
@@ -76,7 +76,7 @@ function isFor(push, person) {
   return !person || push.campaign !== undefined || push.to.includes(person);
 }
 
-/** Says what is new to those who do not see it. */
+/** Announce new pushes to screen readers. */
 function announce(pushes) {
   const fresh = page.arrived && pushes.filter((push) => !page.arrived.has(push.key));
   page.arrived = new Set(pushes.map((push) => push.key));
@@ -105,9 +105,9 @@ function listen() {
   };
 }
 
-// --- What is asked
+// --- Actions
 
-/** Carry it out, and say how it went. */
+/** Carry out an action, and show its result. */
 async function saying(place, work) {
   place.classList.remove("wrong");
   place.textContent = "";
@@ -189,13 +189,13 @@ $("end-outage").addEventListener("click", () => saying($("troubled"), () => ask(
 $("rotate").addEventListener("click", () =>
   saying($("troubled"), async () => {
     await ask("POST", "/__rest_keys/rotate");
-    return "Batch takes a new key only, and Secret Manager holds it. A function that has just read the old one leaves its push to the redelivery.";
+    return "Batch now accepts only a new key, which Secret Manager holds. A function that has just read the old one leaves its push to the redelivery.";
   }),
 );
 $("sweep").addEventListener("click", () =>
   saying($("replayed"), async () => {
     await ask("POST", "/__sweep");
-    return "The sweep took up what waited for 15 minutes, or whose sender died.";
+    return "The sweep resumed what waited for 15 minutes, and what had an expired lease.";
   }),
 );
 onSubmit($("write"), $("written"), write);

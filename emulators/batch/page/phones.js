@@ -8,7 +8,7 @@ const TOLD = 3; // recipients that are named
 const seen = new Set(); // pushes that are on the screens already
 const unreachable = new Set(); // pictures that did not come
 
-/** What an accepted call puts on a phone. */
+/** The push that an accepted call shows on a phone. */
 export function pushOf(call) {
   const body = call.body ?? {};
   return {
@@ -29,7 +29,7 @@ export function pushOf(call) {
   };
 }
 
-/** What a campaign puts on a phone: a push in each of its languages. */
+/** The pushes that a campaign shows on a phone, one per language. */
 export function pushesOfCampaign(campaign, calls) {
   const body = campaign.body ?? {};
   const created = calls.find((call) => call.reply?.body?.campaign_token === campaign.campaign_token);
@@ -83,7 +83,7 @@ function phone(app, pushes, selected, select) {
   );
 }
 
-/** On Android, a push takes the place of earlier ones to the same people with its collapse key. */
+/** On Android, a push replaces earlier ones to the same people with the same collapse key. */
 function grouped(pushes, isCollapsing) {
   const groups = new Map();
   for (const push of pushes) {
@@ -156,7 +156,7 @@ export function named(people, count) {
   return more > 0 ? `${names} and ${more.toLocaleString("en")} more` : names;
 }
 
-/** A picture from elsewhere, or its address where it cannot be had. */
+/** An image from another site, or its address if it cannot be loaded. */
 function picture(url, kind) {
   if (url == null) return null;
   const fallback = () => h("span", { class: `${kind} missing` }, kind === "icon" ? "" : String(url));

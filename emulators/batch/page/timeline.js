@@ -6,14 +6,14 @@ import { named } from "./phones.js";
 export function drawTimeline(container, { delivery, calls }) {
   draw(container, { delivery, calls }, () => {
     if (!delivery && !calls.length) {
-      return [h("p", { class: "empty" }, "Write a document, and see here what becomes of it.")];
+      return [h("p", { class: "empty" }, "Write a document, and see here what happens to it.")];
     }
     return [heading(delivery, calls), steps(delivery, calls), h("div", { class: "calls" }, calls.map(inFull))];
   });
 }
 
 function heading(delivery, calls) {
-  if (!delivery) return h("p", { class: "event" }, h("code", {}, calls[0].path), " came without an event");
+  if (!delivery) return h("p", { class: "event" }, h("code", {}, calls[0].path), " arrived without an event");
   return h(
     "p",
     { class: "event" },
@@ -27,13 +27,13 @@ export function badge(state) {
   return h("span", { class: `badge ${state.toLowerCase()}` }, state);
 }
 
-/** The steps whose time is known, in their order; others are left out. */
+/** The steps with a known time, in order. */
 function steps(delivery, calls) {
   const rows = [];
   if (delivery) {
     rows.push([delivery.event_time, "Document written", ""]);
     if (delivery.called_at) rows.push([delivery.called_at, "Function called", ""]);
-    rows.push([delivery.created_at, "Claimed", "the record is there, with the calls in it"]);
+    rows.push([delivery.created_at, "Claimed", "the record exists, with its calls"]);
   }
   for (const call of calls) {
     rows.push([call.received_at, `${name(call)} called`, forWhom(call)]);
@@ -101,7 +101,7 @@ function inFull(call) {
     h("p", { class: "request" }, h("code", {}, `${call.method} ${call.path}`)),
     total(call) > shown && h("p", { class: "note" }, `The first ${shown} of ${total(call)} recipients.`),
     json(call.body, `The call to ${name(call)}`),
-    h("h3", {}, call.accepted ? "The reply: Batch took it" : "The reply: Batch did not take it"),
+    h("h3", {}, call.accepted ? "The reply: Batch accepted it" : "The reply: Batch did not accept it"),
     call.reply ? json(call.reply.body, `The reply to ${name(call)}`) : h("p", { class: "note" }, "There was none."),
   );
 }

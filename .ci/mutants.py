@@ -41,7 +41,7 @@ SURVIVORS = {
     ("MAX_BODY // 2", "MAX_BODY / 2"): "it is only compared",
     ("size + length > room", "size + length >= room"): "a call less full by a byte",
     ("count, size = {}, 0, 0", "count, size = {}, 0, 1"): "a call less full by a byte",
-    ("if burst and arranged.burst", "if burst or arranged.burst"): "there are both or none",
+    ("if burst and deferral.burst", "if burst or deferral.burst"): "there are both or none",
     ("if later or burst else push", "if (later or burst) or True else push"): (
         "all of them are told now"
     ),

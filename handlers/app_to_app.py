@@ -165,7 +165,7 @@ def read(call: CallableRequest) -> Request:
     if to is None:
         raise _invalid("to", ID.expected)
     if to == call.caller:
-        raise _invalid("to", "must be somebody else")
+        raise _invalid("to", "must be another user")
     template = call.data.get("template")
     if not isinstance(template, str) or template not in TEMPLATES:
         raise _invalid("template", f"must be one of {_listed(TEMPLATES)}")

@@ -92,7 +92,7 @@ def said(findings: Iterator[Finding], *severities: Severity) -> list[str]:
         (f"{APPS}\nlower=1", None, [".env:2 lower is not a name"]),
         (f"{APPS}\n5f2c9d1e0a7b", None, [".env:2 is not NAME=VALUE"]),
         (f"{APPS}\nBATCH_REST_API_KEY=k", None, [".env:2 the REST key would be readable"]),
-        (f"{APPS}\nREGIONS=x", None, [".env:2 REGIONS is no setting; is REGION meant?"]),
+        (f"{APPS}\nREGIONS=x", None, [".env:2 REGIONS is not a setting; is REGION meant?"]),
         (f"{APPS}\nMY_OWN=x", None, []),
         (f"{APPS}\nFIREBASE_SECRET_REF_X=1\nEXT_SELECTED_EVENTS=a", None, []),
         (f"\ufeff{APPS}\nREGION=us-east1 # said", None, []),
@@ -199,7 +199,7 @@ def test_so_are_those_of_the_shell() -> None:
         ("ios=5F2C9D1E", OK, "app keys: ios 5F2C… Live"),
         ("ios=DEV5F2C9", OK, "app keys: ios DEV5… Dev"),
         ("ios=DEV5F2C9,web=3A7B4C", W, "ios DEV5… Dev, web 3A7B… Live: Dev keys reach only"),
-        ("ios=YOUR_IOS_KEY,web=5F2C", E, "ios still has the key of the example"),
+        ("ios=YOUR_IOS_KEY,web=5F2C", E, "ios still has the example key"),
     ],
 )
 def test_app_keys_are_told_masked_as_dev_or_live(apps: str, severity: Severity, words: str) -> None:
@@ -237,7 +237,7 @@ def test_where_pictures_may_come_from_anywhere_a_list_of_hosts_is_advised(
     ("changed", "found"),
     [
         ({}, []),
-        ({"firebase_json": None}, ["firebase.json is not there"]),
+        ({"firebase_json": None}, ["firebase.json is missing"]),
         ({"firebase_json": "{"}, ["firebase.json:1 is not JSON: Expecting property name"]),
         (
             {"firebase_json": '// ours\n{\n  "functions": {\n"source": "."\n"runtime": 3}}'},
@@ -251,21 +251,21 @@ def test_where_pictures_may_come_from_anywhere_a_list_of_hosts_is_advised(
             [],
         ),
         ({"firebase_json": '{"functions": [{"source": ".."}]}'}, ['firebase.json has no "func']),
-        ({"has_functions_yaml": True}, ["functions.yaml the Firebase CLI deploys what it says"]),
+        ({"has_functions_yaml": True}, ["functions.yaml it makes the Firebase CLI ignore main.py"]),
         (
             {
                 "firebase_json": '{"functions": [{"source": ".", "runtime": "python312"}, '
                 '{"source": "web", "prefix": "web"},\n'
                 '{"source": "./", "codebase": "two",\n"prefix": "staging"}]}'
             },
-            ["firebase.json:3 prefix: functions and queues would get other names"],
+            ["firebase.json:3 prefix: it would rename functions and queues"],
         ),
         (
             {
                 "firebase_json": '{"functions": {"source": ".", "runtime": "python312",\n'
                 '"kit": "push", "instances": {"a": "a"}}}'
             },
-            ["firebase.json:2 prefix: functions and queues would get other names"],
+            ["firebase.json:2 prefix: it would rename functions and queues"],
         ),
         ({"firebase_json": "[]"}, ['firebase.json has no "functions"']),
         ({"firebase_json": '{"functions": [{"source": "web"}]}'}, ['firebase.json has no "func']),

@@ -236,9 +236,9 @@ async def test_after_all_that_a_person_does_no_record_has_any_of_their_ids(house
     entry = await ledger.read(waiting)
     assert entry is not None
     assert entry.record.waits_for == {"custom_ids": ["bob"]}
-    woken = entry.record.woken("x", house.clock.now())
+    resumed = entry.record.resumed("x", house.clock.now())
     await house.made.resumption.end(
-        entry, woken.ended(State.OBSOLETE, "nobody is left to be told"), None
+        entry, resumed.ended(State.OBSOLETE, "nobody is left to be told"), None
     )
     assert (await house.erases("ann"))[0] == 0
     for path, content in house.stored().items():

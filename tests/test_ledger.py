@@ -275,8 +275,8 @@ async def test_what_waits_too_long_is_found_the_first_ones_first(ledger: Ledger)
     before = NOW + timedelta(hours=4)
     ids = [each async for each in ledger.overdue(before)]
     assert ids == [late[1].id, late[2].id, late[0].id]
-    woken = entries[1].record.woken("second", NOW)
-    await ledger.change(entries[1], woken)
+    resumed = entries[1].record.resumed("second", NOW)
+    await ledger.change(entries[1], resumed)
     assert [each async for each in ledger.overdue(before)] == [late[2].id, late[0].id]
 
 
@@ -345,14 +345,14 @@ async def test_what_waits_and_its_burst_are_written_with_a_change_or_not_at_all(
     burst_id = uuid.uuid4().hex
     entry = await ledger.claim(waiting(NOW), burst=StoredBurst(burst_id, BURST, None))
     stored = await ledger.read_burst(burst_id)
-    woken, later = entry.record.woken("second", NOW), waiting(NOW)
-    await ledger.change(entry, woken, [later], stored.without("d1"))
+    resumed, later = entry.record.resumed("second", NOW), waiting(NOW)
+    await ledger.change(entry, resumed, [later], stored.without("d1"))
     assert await ledger.read(later.id) is not None
     assert (await ledger.read_burst(burst_id)).burst == BURST.without("d1")
 
     entry = await ledger.claim(waiting(NOW))
     with pytest.raises(WriteConflict):
-        await ledger.change(entry, entry.record.woken("second", NOW), [], stored)
+        await ledger.change(entry, entry.record.resumed("second", NOW), [], stored)
     assert await ledger.read(entry.record.id) == entry
 
 

@@ -222,8 +222,8 @@ def test_what_waits_holds_to_whom_it_goes_and_nothing_to_be_sent() -> None:
 
 def test_once_the_wait_is_over_it_is_a_new_owners_and_waits_for_nothing() -> None:
     waiting = record(State.CLAIMED).waiting(LATER, {"custom_ids": ["ann"]}, timedelta(hours=1))
-    woken = replace(waiting, about=("users/bob",), burst="b").woken("second", MUCH_LATER)
-    assert woken == replace(
+    resumed = replace(waiting, about=("users/bob",), burst="b").resumed("second", MUCH_LATER)
+    assert resumed == replace(
         record(State.CLAIMED),
         owner="second",
         lease_until=None,

@@ -15,12 +15,12 @@ from batchpush.delivery.waiting import (
     MAX_ABOUT_BYTES,
     MAX_PART,
     MAX_WINDOWS,
-    Arrangement,
     Burst,
+    Deferral,
     Joined,
     Part,
     Window,
-    arrange,
+    defer,
     name_of,
     waiting_lists,
 )
@@ -40,33 +40,33 @@ def ids(groups: Sequence[Recipients]) -> list[str]:
     return [each for group in groups for name in ID_LISTS for each in getattr(group, name)]
 
 
-def arranged(*groups: Recipients, burst: Burst | None = None, now: datetime = NOW) -> Arrangement:
-    return arrange(groups, document="d", delivery="D", now=now, burst=burst, window=WINDOW)
+def deferred(*groups: Recipients, burst: Burst | None = None, now: datetime = NOW) -> Deferral:
+    return defer(groups, document="d", delivery="D", now=now, burst=burst, window=WINDOW)
 
 
-def later(arrangement: Arrangement) -> Mapping[datetime, list[str]]:
-    return {part.until: ids(part.recipients) for part in arrangement.later.values()}
+def later(deferral: Deferral) -> Mapping[datetime, list[str]]:
+    return {part.until: ids(part.recipients) for part in deferral.later.values()}
 
 
 def test_without_quiet_hours_or_a_burst_all_are_told_now_as_they_came() -> None:
     groups = (to("ann", "bob"), to("zoé"))
-    assert arranged(*groups) == Arrangement(now=list(groups), later={})
+    assert deferred(*groups) == Deferral(now=list(groups), later={})
 
 
 def test_who_has_quiet_hours_is_told_when_they_end() -> None:
     siesta = QuietHours(time(22, 30), time(23, 30), UTC)
-    found = arranged(to("ann"), to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
+    found = deferred(to("ann"), to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
     assert ids(found.now) == ["ann"]
     assert later(found) == {MORNING: ["bob"], datetime(2026, 6, 10, 23, 30, tzinfo=UTC): ["zoé"]}
 
 
 def test_where_all_wait_the_delivery_itself_is_the_first_to_go() -> None:
     siesta = QuietHours(time(22, 30), time(23, 30), UTC)
-    found = arranged(to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
+    found = deferred(to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
     assert ids(found.later["D"].recipients) == ["zoé"]
-    again = arranged(to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
+    again = deferred(to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
     assert list(again.later) == list(found.later), "the ids are the same each time"
-    assert "D" not in arranged(to("ann"), to("bob", quiet=NIGHT)).later
+    assert "D" not in deferred(to("ann"), to("bob", quiet=NIGHT)).later
 
 
 BOB = name_of("custom_ids", "bob")
@@ -92,7 +92,7 @@ def test_a_burst(
     counted: bool,
 ) -> None:
     burst = Burst({BOB: window} if window else {})
-    found = arranged(to("bob", quiet=quiet), burst=burst)
+    found = deferred(to("bob", quiet=quiet), burst=burst)
     assert ids(found.now) == now
     assert later(found) == ({waits_until: ["bob"]} if waits_until else {})
     assert found.burst is not None
@@ -146,7 +146,7 @@ def test_everybody_is_told_of_everything_exactly_once(
             people = sorted(value)  # type: ignore[call-overload]
             due.update((each, document) for each in people)
             groups = [to(each, quiet=NIGHT if each in asleep else None) for each in people]
-            found = arrange(
+            found = defer(
                 groups, document=document, delivery=document, now=now, burst=burst, window=WINDOW
             )
             told.update((each, document) for each in ids(found.now))
@@ -160,7 +160,7 @@ def test_everybody_is_told_of_everything_exactly_once(
 
 
 def test_what_a_burst_says_of_people_cannot_be_read_as_their_ids() -> None:
-    found = arranged(replace(to("bob"), tokens=("t1",)), burst=Burst())
+    found = deferred(replace(to("bob"), tokens=("t1",)), burst=Burst())
     assert found.burst is not None
     assert not {"bob", "t1"} & set(found.burst.windows)
     assert len(found.burst.windows) == 2
@@ -168,18 +168,18 @@ def test_what_a_burst_says_of_people_cannot_be_read_as_their_ids() -> None:
 
 def test_a_person_is_one_in_a_burst_whatever_ids_they_have() -> None:
     bob = Recipients(install_ids=["i1", "i2"], person="bob")
-    found = arranged(bob, burst=Burst())
+    found = deferred(bob, burst=Burst())
     assert found.burst is not None
     assert set(found.burst.windows) == {BOB}
-    assert arranged(to("bob"), burst=found.burst).now == [], "as the same person by the user id"
+    assert deferred(to("bob"), burst=found.burst).now == [], "as the same person by the user id"
 
 
 def test_whoever_has_to_wait_again_gets_a_delivery_that_was_never_there() -> None:
     """The parts of a delivery that waits again are no parts of its first claim."""
     siesta = QuietHours(time(22, 30), time(23, 30), UTC)
     groups = (to("ann"), to("bob", quiet=NIGHT), to("zoé", quiet=siesta))
-    first = arrange(groups, document="d", delivery="D", now=NOW, claimant="one")
-    again = arrange(groups, document="d", delivery="D", now=NOW, claimant="two")
+    first = defer(groups, document="d", delivery="D", now=NOW, claimant="one")
+    again = defer(groups, document="d", delivery="D", now=NOW, claimant="two")
     assert not {*first.later} & {*again.later}
 
 
@@ -231,7 +231,7 @@ def test_the_windows_that_last_longest_are_kept() -> None:
 
 def test_a_part_holds_no_more_than_a_record_can() -> None:
     many = [to(f"{number:0400}", quiet=NIGHT) for number in range(3 * MAX_PART // 400)]
-    parts = arranged(*many).later.values()
+    parts = deferred(*many).later.values()
     assert len(parts) > 2
     for part in parts:
         listed = waiting_lists(part.recipients)["custom_ids"]

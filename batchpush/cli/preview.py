@@ -26,7 +26,7 @@ from batchpush.cli.terminal import (
     warn_of_emulators,
 )
 from batchpush.delivery.planning import PushHandler
-from batchpush.delivery.waiting import arrange
+from batchpush.delivery.waiting import defer
 from batchpush.documents import Document
 from batchpush.environment import problems_in, settings, watched_instance, with_defaults
 from batchpush.errors import BatchpushError, ConfigurationError
@@ -263,10 +263,10 @@ class Page:
 
     def _show(self, heading: str, push: Push, change: Change) -> None:
         push.check()
-        arranged = arrange(push.groups, document=change.path, delivery="", now=change.time)
+        deferral = defer(push.groups, document=change.path, delivery="", now=change.time)
         keys = settings().batch_apps
-        at_once = replace(push, recipients=arranged.now)
-        calls = list(at_once.calls(tuple(keys))) if arranged.now else []
+        at_once = replace(push, recipients=deferral.now)
+        calls = list(at_once.calls(tuple(keys))) if deferral.now else []
         counted = f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}"
         self.lines.append(escaped(f"{heading}: {counted}, not sent"))
         apps: dict[bytes, list[str]] = {}
@@ -274,7 +274,7 @@ class Page:
             apps.setdefault(call.body, []).append(f"{call.app} {masked(keys[call.app])}")
         for body, named in apps.items():
             self.lines += [", ".join(named), *indented_json(body, "  ")]
-        for part in arranged.later.values():
+        for part in deferral.later.values():
             waiting = sum(map(len, part.recipients))
             self.lines.append(f"{waiting} in quiet hours until {part.until.isoformat()}")
 

@@ -129,7 +129,7 @@ class Eraser:
                 await self.ledger.rewrite(burst, changes)
             except WriteConflict:
                 return Erased(burst.path, left=MEANWHILE)
-        return Erased(burst.path, [f"taken out of its {' and '.join(sorted(changes))}"])
+        return Erased(burst.path, [f"removed from its {' and '.join(sorted(changes))}"])
 
 
 async def _profiles(look_up: LookUp, ids: Collection[str]) -> dict[str, Document]:

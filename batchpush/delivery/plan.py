@@ -12,10 +12,10 @@ from batchpush.delivery.ledger import INLINE
 from batchpush.delivery.record import Record, State
 from batchpush.delivery.waiting import (
     MAX_ABOUT,
-    Arrangement,
+    Deferral,
     Part,
     StoredBurst,
-    arrange,
+    defer,
     units,
     waiting_lists,
 )
@@ -109,7 +109,7 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     )
     if context.now >= record.best_before:
         return Plan(_claimed(record, push, context.apps)[0].too_old(context.now))
-    arranged = arrange(
+    deferral = defer(
         push.groups,
         document=record.document,
         delivery=record.id,
@@ -118,34 +118,32 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
         burst=burst.burst if burst else None,
         window=context.window,
     )
-    later = _later(record, push, arranged, context)
+    later = _later(record, push, deferral, context)
     if later:
-        waits = tuple((delivery, part.until) for delivery, part in arranged.later.items())
+        waits = tuple((delivery, part.until) for delivery, part in deferral.later.items())
         record = replace(record, later=waits)
     at_once, is_large = None, False
-    if arranged.now:
-        at_once = replace(push, recipients=arranged.now) if later or burst else push
+    if deferral.now:
+        at_once = replace(push, recipients=deferral.now) if later or burst else push
         record, is_large = _claimed(record, at_once, context.apps)
     elif first := later.pop(record.id, None):
         record = replace(first, report_to=record.report_to, later=record.later)
     else:
-        told_in = ", ".join(sorted(arranged.joined))
+        told_in = ", ".join(sorted(deferral.joined))
         record = record.ended(State.OBSOLETE, f"told in another push of its burst: {told_in}")
-    if burst and arranged.burst:
-        burst = replace(burst, burst=arranged.burst)
+    if burst and deferral.burst:
+        burst = replace(burst, burst=deferral.burst)
     return Plan(record, at_once, is_large, tuple(later.values()), burst)
 
 
-def _later(
-    record: Record, push: Push, arranged: Arrangement, context: Context
-) -> dict[str, Record]:
+def _later(record: Record, push: Push, deferral: Deferral, context: Context) -> dict[str, Record]:
     """The waiting records by id; the record itself may be one of them."""
     kept = tuple(context.about[-MAX_ABOUT:])
     omitted = context.omitted + len(context.about) - len(kept)
     waiting = replace(record, about=kept, omitted=omitted)
     return {
         delivery: _waiting(replace(waiting, id=delivery), part, push.fresh_for)
-        for delivery, part in arranged.later.items()
+        for delivery, part in deferral.later.items()
     }
 
 

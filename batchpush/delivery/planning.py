@@ -71,7 +71,7 @@ class Planner:
             return self._new_record(change, report_to), change.time
         waited = change.entry.record
         assert waited.not_before is not None
-        return waited.woken(owner=secrets.token_hex(8), now=self.clock.now()), waited.not_before
+        return waited.resumed(owner=secrets.token_hex(8), now=self.clock.now()), waited.not_before
 
     def _new_record(self, change: Change, report_to: str | None) -> Record:
         now = self.clock.now()

@@ -180,7 +180,7 @@ class Record:
         lists: dict[str, list[str]] = json.loads(self.bodies[0])["recipients"]
         return lists
 
-    def woken(self, owner: str, now: datetime) -> "Record":
+    def resumed(self, owner: str, now: datetime) -> "Record":
         """The record when its wait is over, claimed, and without calls yet."""
         return replace(
             self,

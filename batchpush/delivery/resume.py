@@ -60,13 +60,13 @@ class Resumption:
         record = entry.record
         watched = self.functions.get(record.function)
         burst = await self.sender.ledger.read_burst(record.burst) if record.burst else None
-        woken = record.woken(record.owner, self.clock.now())
+        resumed = record.resumed(record.owner, self.clock.now())
         if watched is None:
             gone = f"main.py has no {record.function} any more"
-            await self.end(entry, woken.ended(State.REFUSED, gone), burst)
+            await self.end(entry, resumed.ended(State.REFUSED, gone), burst)
             return
         if self.clock.now() >= record.best_before:
-            await self.end(entry, woken.too_old(self.clock.now()), burst)
+            await self.end(entry, resumed.too_old(self.clock.now()), burst)
             return
         change = _change(entry, burst, watched.path)
         joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
@@ -75,7 +75,7 @@ class Resumption:
         except TryAgainLater:
             raise
         except BatchpushError as error:  # the database cannot be read, such as one that is not ours
-            await self.end(entry, woken.ended(State.REFUSED, str(error)), burst)
+            await self.end(entry, resumed.ended(State.REFUSED, str(error)), burst)
             return
         late = Late(documents, record.omitted + joined.omitted)
         newest = documents[-1] if documents else None

@@ -25,7 +25,7 @@ def chunk_task(delivery: str, chunk: str) -> Task:
     return Task("sendchunk", {"delivery": delivery, "chunk": chunk})
 
 
-def wake_task(delivery: str, at: datetime | None = None) -> Task:
+def resume_task(delivery: str, at: datetime | None = None) -> Task:
     return Task("sendlater", {"delivery": delivery}, at)
 
 
@@ -35,7 +35,7 @@ class Scheduler:
     timing: Timing
     clock: Clock
 
-    async def wake(self, record: Record) -> Sequence[tuple[str, datetime]]:
+    async def schedule(self, record: Record) -> Sequence[tuple[str, datetime]]:
         """Schedule the waiting records; returns those whose task Cloud Tasks did not accept.
 
         Those long overdue are left to the sweep.
@@ -44,7 +44,7 @@ class Scheduler:
             return ()
         long_ago = self.timing.redelivered_since(self.clock.now())
         later = [each for each in record.later if each[1] > long_ago]
-        are_made = await self.enqueue(wake_task(delivery, at) for delivery, at in later)
+        are_made = await self.enqueue(resume_task(delivery, at) for delivery, at in later)
         return [each for each, is_made in zip(later, are_made, strict=True) if not is_made]
 
     async def enqueue(self, tasks: Iterable[Task]) -> Sequence[bool]:

@@ -62,7 +62,7 @@ class Sender:
         if record.state is State.CLAIMED:
             entry = await (self._hand_out if record.chunks else self.send)(entry, record)
         else:
-            left = await self.scheduler.wake(record)
+            left = await self.scheduler.schedule(record)
             if record != entry.record:
                 entry = await self.write(entry, replace(record, later=()))
             elif left:
@@ -84,7 +84,7 @@ class Sender:
     async def send(self, entry: Entry, record: Record) -> Entry:
         """Send the pending calls of a record that we claimed, and record the outcome."""
         sent = asyncio.gather(*(self._call(record, call) for call in record.calls))
-        left = await self.scheduler.wake(record)  # while the calls are under way
+        left = await self.scheduler.schedule(record)  # while the calls are under way
         return await self.write(entry, record.after(await sent, self.clock.now(), left))
 
     async def _call(self, record: Record, call: CallRecord) -> CallRecord:
@@ -114,7 +114,7 @@ class Sender:
             if states.get(chunk) not in SETTLED
         ]
         are_made, left = await asyncio.gather(
-            self.scheduler.enqueue(tasks), self.scheduler.wake(record)
+            self.scheduler.enqueue(tasks), self.scheduler.schedule(record)
         )
         entry = await self.write(entry, record.with_chunks(states, self.clock.now(), left))
         if not all(are_made):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchpush.delivery.record import Record, State
-from batchpush.delivery.scheduling import wake_task
+from batchpush.delivery.scheduling import resume_task
 from batchpush.delivery.sending import Sender
 from batchpush.errors import LedgerUnavailable
 from batchpush.google.firestore import WriteConflict
@@ -69,7 +69,7 @@ class Sweep:
         async for delivery in self.sender.ledger.overdue(before):
             if self._now() >= stop:
                 break
-            await self.sender.scheduler.enqueue([wake_task(delivery)])
+            await self.sender.scheduler.enqueue([resume_task(delivery)])
 
     async def drop_old_bodies(self) -> None:
         """Delete the bodies of what was sent long enough ago, as far as the time allows."""

@@ -132,7 +132,7 @@ def burst_id(change: Change, key: str) -> str:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class Deferral:
     """Who is notified now, who later and in which delivery, and the burst's new content.
 
     Everyone else already waits for another push of the burst, in the `joined` deliveries.
@@ -152,7 +152,7 @@ class Part:
     recipients: Sequence[Recipients]
 
 
-def arrange(
+def defer(
     groups: Sequence[Recipients],
     *,
     document: str,
@@ -161,7 +161,7 @@ def arrange(
     claimant: str = "",
     burst: Burst | None = None,
     window: timedelta = timedelta(0),
-) -> Arrangement:
+) -> Deferral:
     """Decide which recipients wait, and in which delivery.
 
     If nobody is notified now, the first part keeps the id of `delivery`; other parts get new ids.
@@ -182,7 +182,7 @@ def arrange(
     if burst:
         begun = {name: Window(now + window) for name, _ in at_once} if window else {}
         burst = burst.after(now, begun | waits.windows(ids), dict.fromkeys(joined, document))
-    return Arrangement(
+    return Deferral(
         now=[some for _, some in at_once],
         later={ids[part]: Part(part[0], some) for part, some in waits.parts.items()},
         burst=burst,

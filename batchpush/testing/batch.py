@@ -1,4 +1,4 @@
-"""Batch in memory: what `BatchClient` is given as its transport."""
+"""Batch in memory: a transport for `BatchClient`."""
 
 import json
 from collections import deque
@@ -38,9 +38,9 @@ class Batch(httpx.AsyncBaseTransport):
         self._answers: deque[httpx.Response | Exception] = deque()
 
     def answer_next(self, *answers: httpx.Response | Exception) -> None:
-        """The next calls get these, one each; an exception is what happens on the line.
+        """Set the replies to the next calls, one each; an exception is a failure of the network.
 
-        `httpx.ConnectError` stands for a call that was not sent.
+        `httpx.ConnectError` means that the call was not sent.
         """
         self._answers += answers
 

@@ -85,7 +85,7 @@ class Google:
             )
             found = answer.json()
         except GoogleAuthError:
-            self._silent = "your credentials are not good: gcloud auth application-default login"
+            self._silent = "your credentials are invalid: gcloud auth application-default login"
         except (RequestException, ValueError) as problem:
             self._silent = f"{api} does not answer ({type(problem).__name__})"
         if self._silent:
@@ -394,8 +394,8 @@ def account(cloud: Cloud) -> Iterator[Finding]:
     if wide and cloud.is_default_account:
         says = (
             f"the functions run as {cloud.account}, which has {min(wide)}: whoever breaks into one"
-            " may change the whole project. Make an account, set SERVICE_ACCOUNT=batchpush@, and"
-            " run this again, which says what it needs"
+            " can change the whole project. Create an account, set SERVICE_ACCOUNT=batchpush@, and"
+            " run this again to see what it needs"
         )
         fix = f"gcloud iam service-accounts create batchpush --project={cloud.project}"
         yield warning(says, fix=fix)

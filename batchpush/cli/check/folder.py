@@ -148,7 +148,7 @@ def env_files(deployment: Deployment) -> Iterator[Finding]:
         elif variable.name not in VARIABLES and (
             near := difflib.get_close_matches(variable.name, VARIABLES, n=1, cutoff=0.8)
         ):
-            yield warning(f"{variable.name} is no setting; is {near[0]} meant?", variable.where)
+            yield warning(f"{variable.name} is not a setting; is {near[0]} meant?", variable.where)
 
 
 def settings(deployment: Deployment) -> Iterator[Finding]:
@@ -169,7 +169,7 @@ def app_keys(deployment: Deployment) -> Iterator[Finding]:
     apps, where = deployment.settings.batch_apps, deployment.where("BATCH_APPS")
     examples = [app for app, key in apps.items() if key.startswith("YOUR_")]
     if examples:
-        says = f"BATCH_APPS: {', '.join(examples)} still has the key of the example"
+        says = f"BATCH_APPS: {', '.join(examples)} still has the example key"
         yield error(says, where)
         return
     kinds = {app: "Dev" if key.startswith("DEV") else "Live" for app, key in apps.items()}
@@ -238,12 +238,12 @@ def firebaserc(folder: Folder) -> Iterator[Finding]:
 def firebase_json(folder: Folder) -> Iterator[Finding]:
     file = "firebase.json"
     if folder.has_package_json:
-        yield error("the Firebase CLI takes a folder with it for Node.js: move it", "package.json")
+        yield error("it makes the Firebase CLI expect Node.js: move it", "package.json")
     if folder.has_functions_yaml:
-        says = "the Firebase CLI deploys what it says, and does not ask main.py: move it"
+        says = "it makes the Firebase CLI ignore main.py: move it"
         yield error(says, "functions.yaml")
     if folder.firebase_json is None:
-        yield error("is not there", file)
+        yield error("is missing", file)
         return
     try:
         ours = codebases(parse(file, folder.firebase_json))
@@ -258,8 +258,8 @@ def firebase_json(folder: Folder) -> Iterator[Finding]:
     for entry in ours:
         if entry.get("prefix") or "kit" in entry:
             says = (
-                "prefix: functions and queues would get other names, to which large audiences"
-                " and quiet hours are not sent: remove it, and deploy to another project instead"
+                "prefix: it would rename functions and queues, so that large audiences and quiet"
+                " hours would not work: remove it, and deploy to another project instead"
             )
             name = "kit" if "kit" in entry else "prefix"
             yield error(says, folder.where(name, entry[name]))
@@ -329,7 +329,7 @@ def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
             if each["fieldPath"] == "expire_at" and each.get("ttl") is True
         }
     except (ValueError, LookupError, TypeError, AttributeError):
-        yield error("is not there, or has no fieldOverrides: delivery records are kept", file)
+        yield error("is missing, or has no fieldOverrides: nothing deletes the records", file)
         return
     wanted = dict.fromkeys((*collections, *OTHERS))
     if missing := [each for each in wanted if each not in with_ttl]:
@@ -343,7 +343,7 @@ def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
 
 
 def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Finding]:
-    """Whether each language has every text, with the same values in it."""
+    """Check that each language has every text, with the same values in it."""
     read = {file: wording(toml) for file, toml in folder.texts.items()}
     found = [
         error(f"{key} {problem}".strip(), line_of(file, folder.texts[file], f"[{key}]"))
@@ -367,31 +367,31 @@ def _compared(
     broken: Set[tuple[str, str]],
     default_languages: Collection[str],
 ) -> Iterator[Finding]:
-    """`broken` are the texts of which something else is said, by file and key."""
+    """`broken` are the texts, by file and key, that already have a finding."""
     variants: dict[str, list[set[str]]] = {}
     for of_language in languages.values():
         for key, values in of_language.items():
             variants.setdefault(key, []).append(values)
     for file, of_language in languages.items():
         for key, each in variants.items():
-            # What most languages have is taken for right.
+            # What most languages have counts as correct.
             usual = max(each, key=lambda values: (each.count(values), len(values)))
             if {(file, key), (file, "")} & broken:
                 continue
             if key not in of_language and Path(file).stem in default_languages:
                 yield error(f"{key} is missing in the default language", file)
             elif key not in of_language:
-                yield warning(f"{key} is missing: it is said in the default language", file)
+                yield warning(f"{key} is missing: the default language is used", file)
             elif unknown := sorted(of_language[key] - usual):
                 says = f"{key}: no other language has {{{unknown[0]}}}, and no push can be made"
                 yield error(says, line_of(file, folder.texts[file], f"[{key}]"))
             elif lost := sorted(usual - of_language[key]):
-                says = f"{key}: other languages also say {{{lost[0]}}}"
+                says = f"{key}: other languages also use {{{lost[0]}}}"
                 yield warning(says, line_of(file, folder.texts[file], f"[{key}]"))
 
 
 def line_of(file: str, text: str, beginning: str) -> str:
-    """The first line of a file that begins so."""
+    """The first line with this beginning, as `file:line`; the file alone if there is none."""
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip().startswith(beginning):
             return f"{file}:{number}"

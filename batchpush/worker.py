@@ -120,7 +120,7 @@ class Worker:
         return Newsroom(self.firestore, self.settings, self.clock.now)
 
     def pull(self, since: date | None = None) -> Pull:
-        """One look for results; `since` is for a person who wants all from a day on."""
+        """One pull of results; an operator may ask for all days from `since` on."""
         results = Results(self.firestore, self.settings.deliveries_collection)
         publications = Publications(self.firestore)
         return Pull(results, publications, self.caller, self.settings, since)

@@ -89,7 +89,7 @@ def said(findings: Iterator[Finding], *severities: Severity) -> list[str]:
         (APPS, None, []),
         (f"{APPS}\nPORT=1", None, [".env:2 PORT is a name"]),
         (f"{APPS}\nFIREBASE_X=1", None, [".env:2 FIREBASE_X is a name"]),
-        (f"{APPS}\nlower=1", None, [".env:2 lower is not a name"]),
+        (f"{APPS}\nlower=1", None, [".env:2 lower is not a valid name"]),
         (f"{APPS}\n5f2c9d1e0a7b", None, [".env:2 is not NAME=VALUE"]),
         (f"{APPS}\nBATCH_REST_API_KEY=k", None, [".env:2 the REST key would be readable"]),
         (f"{APPS}\nREGIONS=x", None, [".env:2 REGIONS is not a setting; is REGION meant?"]),
@@ -272,7 +272,7 @@ def test_where_pictures_may_come_from_anywhere_a_list_of_hosts_is_advised(
         ({"pyvenv": None}, ["venv the Firebase CLI needs venv/"]),
         ({"pyvenv": "version = 3.11.7"}, ["firebase.json runtime is python312, and venv/ has"]),
         ({"pyvenv": "version_info = 3.12.1.final.0"}, []),
-        ({"has_package_json": True}, ["package.json the Firebase CLI takes"]),
+        ({"has_package_json": True}, ["package.json it makes the Firebase CLI expect Node.js"]),
         (
             {"firebase_json": '{"functions": {"source": ".",\n"runtime": "nodejs22"}}'},
             ["firebase.json:2 runtime: expected one of python311"],

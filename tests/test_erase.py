@@ -116,7 +116,7 @@ async def test_a_profile_that_is_gone_is_said_and_its_ids_can_be_named(house: Ho
     await house.holds(one)
     code, lines, err = await house.erases("ann")
     assert (code, lines) == (0, ["0 changed, 0 left"])
-    assert "there is no users/ann, which says" in err
+    assert "there is no users/ann, which lists" in err
     assert "--batch-id" in err
     code, lines, err = await house.erases("ann", "x-1", "cust-9")
     assert (code, lines[-1], err) == (0, "1 changed, 0 left", "")

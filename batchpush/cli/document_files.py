@@ -78,7 +78,7 @@ KINDS = {
 
 
 def _unwrapped(where: str, document: dict[str, Any]) -> dict[str, Any]:
-    """The fields as a function gets them, of a document that is such an answer; else itself."""
+    """The fields as a function receives them; plain JSON is returned unchanged."""
     from google.protobuf.json_format import ParseDict, ParseError
 
     if not _is_answer(document):

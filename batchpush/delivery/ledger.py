@@ -71,12 +71,12 @@ class Ledger:
     """Raises `LedgerUnavailable` when Firestore fails, `LedgerRefused` when it always would."""
 
     def __init__(self, client: Callable[[], Firestore], collection: str) -> None:
-        """`client` gives the database; it is called on first use, in the worker."""
+        """`client` returns the database; it is called on first use, in the worker."""
         self.client = client
         self.collection = collection
 
     def chunks_of(self, record_id: str) -> "Ledger":
-        """The ledger of a large audience's chunks, which are records like others."""
+        """The ledger of a large audience's chunks, which are ordinary records."""
         return Ledger(self.client, f"{self.collection}/{record_id}/{CHUNKS}")
 
     async def claim(
@@ -170,7 +170,7 @@ class Ledger:
         await self._commit(chain(self._update(entry, record), deletes))
 
     async def _commit(self, writes: Iterable[Write]) -> Sequence[WriteResult]:
-        """The result of each write; to make one can fail as well."""
+        """The result of each write. Building a write can fail as well."""
         with translated():
             return await self.firestore.commit(list(writes))
 
@@ -187,7 +187,7 @@ class Ledger:
         yield self.firestore.update(self._path(record.id), changes, entry.version)
 
     def _beside(self, record: Record, burst: StoredBurst | None) -> Iterator[Write]:
-        """The summary, so that it says what the record says; the burst, if nobody changed it."""
+        """The summary, to match the record; the burst, unless it has changed."""
         if record.report_to and record.is_settled and record.is_in_firestore:
             yield self.firestore.put(record.report_to, record.summary())
         if burst is None:
@@ -315,12 +315,12 @@ def _conflict(path: str) -> WriteConflict:
 
 
 def _numbers(result: WriteResult) -> list[int]:
-    """What the counters of a write count now."""
+    """The new values of the counters in one write."""
     return [each.integer_value for each in result.transform_results]
 
 
-# As a document, without what is as it is by default: every field costs time and bytes. Only `state`
-# is indexed, `not_before` of what waits, and `bodies_until`: see firestore.indexes.json.
+# Conversion to documents. Fields with their default value are omitted: every field costs time and
+# bytes. Only `state`, `not_before` and `bodies_until` are indexed: see firestore.indexes.json.
 
 DEFAULTS = {each.name: each.default for each in fields(Record) if each.name != "id"}
 DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if each.name != "state"}

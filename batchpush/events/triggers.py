@@ -151,7 +151,7 @@ def _renamed(function: Function, name: str) -> Function:
 
 
 def _watching(database: Database, kind: Kind, path: str, function: Function) -> Any:
-    """The function as it is served and deployed for the writes to one path."""
+    """The function, served and deployed for writes to one path."""
     decode = from_firestore if database == "firestore" else from_database
     WATCHED[function.__name__] = Watched(path, function, kind, database)
 

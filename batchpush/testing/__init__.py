@@ -1,4 +1,4 @@
-"""A test kit: what whoever writes a handler, or changes this package, tests without emulators.
+"""A test kit for handlers and for this package, which needs no emulators.
 
 It is not uploaded with the functions.
 """

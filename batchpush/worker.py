@@ -127,7 +127,7 @@ class Worker:
 
 
 def worker() -> Worker:
-    """The one of this process, or the one that a test works with."""
+    """The worker of this process, or the one that a test provides."""
     return _current.get() or process_worker()
 
 
@@ -136,7 +136,7 @@ _current: ContextVar[Worker | None] = ContextVar("current", default=None)
 
 @contextmanager
 def working_with(worker: Worker) -> Iterator[None]:
-    """Inside, the functions of `main.py` work with these objects."""
+    """Inside the block, the functions of `main.py` use these objects."""
     token = _current.set(worker)
     try:
         yield
@@ -146,7 +146,7 @@ def working_with(worker: Worker) -> Iterator[None]:
 
 @cache
 def process_worker() -> Worker:
-    """The one of this process, made on first use."""
+    """The worker of this process, created on first use."""
     leaving("sends pushes")
     chosen, timing = settings(), Timing()
     return Worker(

@@ -35,10 +35,10 @@ Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
 
 @dataclass(frozen=True)
 class Watched:
-    """A function of `main.py`, and the path with `{...}` in it that it watches.
+    """A function of `main.py`, and the pattern with `{...}` that it watches.
 
-    A write calls it when the document was `created`, `updated` or in any way `written`; one that
-    watches what is left `untouched` is called by a schedule.
+    It is called when a document is `created`, `updated` or `written` in any way; with `untouched`,
+    a schedule calls it.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Watched:
     database: Database = "firestore"
 
     def is_called_for(self, before: Document | None, after: Document | None) -> bool:
-        """Whether a write to a Firestore document from one to the other calls it."""
+        """Whether a write that changes a Firestore document from `before` to `after` calls it."""
         match self.kind:
             case "created":
                 is_of_kind = before is None and after is not None

@@ -87,7 +87,7 @@ def test_a_package_json_beside_main_py_is_refused(tmp_path: Path) -> None:
     """firebase-tools takes a source folder with one for Node.js, whatever firebase.json says."""
     node = str(program(tmp_path / "node", "v20.20.2"))
     (tmp_path / "package.json").write_text("{}")
-    with pytest.raises(CannotStart, match=r"^package.json beside main.py"):
+    with pytest.raises(CannotStart, match=r"^package.json next to main.py"):
         tools.find_firebase(tmp_path, node)
 
 
@@ -288,7 +288,7 @@ def python_part(tmp_path: Path, code: str, mark: str = "test") -> Part:
 def test_a_part_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     part = python_part(tmp_path, "print('first\\n' + 'more\\n' * 18 + 'why'); raise SystemExit(3)")
     part.start(threading.Event())
-    with pytest.raises(DidNotStart, match="auth did not start: part ended") as reason:
+    with pytest.raises(DidNotStart, match="auth did not start: part exited") as reason:
         suite.wait_for("auth", part, lambda: part.process.wait() == 0)
     part.close()
     assert part.tail().splitlines()[-1] == "why"

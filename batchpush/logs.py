@@ -57,17 +57,22 @@ def log(
         "app": app,
         "error": type(error).__name__ if error else None,
     }
-    line = json.dumps({name: value for name, value in entry.items() if value is not None})
+    fields: dict[str, Any] = {name: value for name, value in entry.items() if value is not None}
     if data or of_error:
-        line = f'{line[:-1]}, "data": {_bounded({**(data or {}), **of_error})}}}'
+        fields["data"] = {**(data or {}), **of_error}
+    line = json.dumps(fields, default=_plain)
+    if len(line) > MAX_DATA:
+        line = _bounded(fields)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def _bounded(data: Mapping[str, Any]) -> str:
-    """The data as JSON, cut if too long: Cloud Logging would split the line and break the JSON."""
-    text = json.dumps(data, default=_plain)
-    return text if len(text) <= MAX_DATA else json.dumps({"cut": text[:MAX_DATA]})
+def _bounded(fields: dict[str, Any]) -> str:
+    """The line with `data` cut if too long: Cloud Logging would split it and break the JSON."""
+    text = json.dumps(fields.get("data", {}), default=_plain)
+    if len(text) > MAX_DATA:
+        fields["data"] = {"cut": text[:MAX_DATA]}
+    return json.dumps(fields, default=_plain)
 
 
 def reason_of(error: Exception) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-import batchpush.batch_api.client
+import batchpush.batch_api.line
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.outcome import Outcome, classify
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
@@ -185,7 +185,7 @@ async def test_an_answer_that_never_ends_is_read_to_a_limit(
 ) -> None:
     api.fault(status=400, body="x" * 1_000_000)
     reply = await client.send("ios", BODY)
-    assert len(reply.body) == batchpush.batch_api.client.MAX_REPLY
+    assert len(reply.body) == batchpush.batch_api.line.MAX_REPLY
 
 
 KEY = "5f2c9d1e0a7b4c3d/8e6f5a4b3c2d1e0f=="
@@ -234,7 +234,7 @@ async def test_no_answer_shows_the_key_however_it_is_spelled(
 
 
 @pytest.mark.parametrize(
-    "length", [batchpush.batch_api.client.MAX_REPLY, batchpush.batch_api.client.MAX_REPLY - 500]
+    "length", [batchpush.batch_api.line.MAX_REPLY, batchpush.batch_api.line.MAX_REPLY - 500]
 )
 @pytest.mark.parametrize("key", [KEY, spelled(KEY, lambda c: f"\\u{ord(c):04x}")])
 async def test_no_answer_ends_with_a_part_of_the_key(

@@ -1,5 +1,6 @@
 """Classifies a reply and decides what to do next. Pure: one table decides."""
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,20 +44,22 @@ class Reply:
 
     def json(self) -> dict[str, Any]:
         """The body if it is a JSON object; otherwise an empty one."""
-        try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
+        value = self._parsed
         return value if isinstance(value, dict) else {}
 
     def rows(self) -> list[dict[str, Any]] | None:
         """The body if it is a JSON list of objects; otherwise None."""
-        try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
+        value = self._parsed
         is_list = isinstance(value, list) and all(isinstance(row, dict) for row in value)
         return value if is_list else None
+
+    @functools.cached_property
+    def _parsed(self) -> Any:
+        """The body, if it is JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
     @property
     def is_success(self) -> bool:

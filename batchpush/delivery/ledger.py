@@ -4,6 +4,7 @@ The normal case takes two writes, no read and no transaction: only one `create()
 does only one update that names the version it started from.
 """
 
+import functools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
@@ -302,7 +303,7 @@ class Ledger:
         with translated():
             return await self.firestore.find(query)
 
-    @property
+    @functools.cached_property
     def firestore(self) -> Firestore:
         return self.client()
 

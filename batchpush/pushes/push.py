@@ -152,6 +152,11 @@ class Push:
 
     def check(self) -> None:
         """Raise `InvalidPush`, naming the field, if Batch would refuse it."""
+        _ = self._checked
+
+    @functools.cached_property
+    def _checked(self) -> None:
+        """Checked once: a push does not change."""
         _check(self)
 
     def calls(self, apps: Sequence[str]) -> Iterator["Call"]:

@@ -53,7 +53,7 @@ class Done:
 
 
 @dataclass
-class Network(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Network(grpc.GenericRpcHandler):
     memory: Memory
     folder: Path
     port: int = 0

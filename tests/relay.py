@@ -11,7 +11,7 @@ import grpc
 TROUBLE = grpc.StatusCode.UNAVAILABLE
 
 
-class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Relay(grpc.GenericRpcHandler):
     """`called` are the names of the methods, each try of a call included."""
 
     def __init__(self, emulator: str) -> None:

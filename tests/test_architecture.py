@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchpush.campaigns.state import State as OfCampaign
+from batchpush.campaigns.state import CampaignState as OfCampaign
 from batchpush.delivery.record import State as OfDelivery
 from tests.tables import table
 

@@ -9,7 +9,7 @@ import pytest
 from batchpush.campaigns.articles import Newsroom
 from batchpush.campaigns.state import Publication
 from batchpush.campaigns.stats import Results
-from batchpush.campaigns.store import Known, Publications
+from batchpush.campaigns.store import AppEntry, Publications
 from batchpush.environment import Settings
 from batchpush.errors import LedgerRefused, LedgerUnavailable
 from batchpush.google.firestore import (
@@ -35,7 +35,7 @@ async def unfinished(firestore: Firestore) -> None:
 OPERATIONS: dict[str, Callable[[Firestore], Awaitable[Any]]] = {
     "look": lambda f: Publications(lambda: f).look("campaigns/c1", ["ios"]),
     "version": lambda f: Publications(lambda: f).version("campaigns/c1"),
-    "write": lambda f: Publications(lambda: f).write(Known(STATE, Publication()), Publication()),
+    "write": lambda f: Publications(lambda: f).write(AppEntry(STATE, Publication()), Publication()),
     "taken": lambda f: Publications(lambda: f).taken({"t"}),
     "unfinished": unfinished,
     "due": lambda f: Publications(lambda: f).with_stats_due(NOW, 1),
@@ -74,7 +74,7 @@ async def test_trouble_with_firestore_is_one_of_our_own_errors_with_its_words(
 async def test_a_state_that_somebody_else_wrote_first_is_theirs() -> None:
     firestore = Firestore(Memory())
     publications = Publications(lambda: firestore)
-    new = Known(STATE, Publication())
+    new = AppEntry(STATE, Publication())
     known = await publications.write(new, Publication(owner="first", revision=1))
     with pytest.raises(WriteConflict):
         await publications.write(new, Publication(owner="second", revision=1))
@@ -94,7 +94,7 @@ async def test_a_write_of_a_state_that_is_repeated_is_known_as_ours() -> None:
     memory.strike = repeated
     publications = Publications(lambda: firestore)
     first, second = (Publication(owner="ann", revision=number) for number in (1, 2))
-    known = await publications.write(Known(STATE, Publication()), first)
+    known = await publications.write(AppEntry(STATE, Publication()), first)
     assert known.publication == first
     assert (await publications.write(known, second)).publication == second
     assert memory.operations == ["claim", "read", "record", "read"]

@@ -21,7 +21,7 @@ from benchmarks.load import event
 from tests.deliveries import client_for, worker_in
 from tests.garbage import Request
 
-MAX_CALLS = 800  # of Python functions, without those of the line to Batch, grpc and the server
+MAX_CALLS = 720  # of Python functions, without those of the line to Batch, grpc and the server
 TEST_KIT = f"{os.sep}batchpush{os.sep}testing{os.sep}"
 MAX_CALLS_FOR_A_CALL = 10  # of our own functions, for one call to Batch
 

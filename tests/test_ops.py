@@ -23,7 +23,7 @@ LOG_CALL = re.compile(r'\blog\(\s*[^,()]+(?:\([^()]*\))?[^,()]*,\s*f?"([^"]+)"')
 MADE_OF = {
     "push.": [outcome.name for outcome in Outcome],
     "delivery.": [state.name for state in State if state is not State.CLAIMED],
-    "campaign.": [state.name for state in publication.State if state.name != "CLAIMED"],
+    "campaign.": [state.name for state in publication.CampaignState if state.name != "CLAIMED"],
 }
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.campaigns.state import (
-    LONGEST_LEASE,
     LOOK_AFTER,
-    Doubt,
+    MAX_LEASE,
+    CampaignState,
+    Desired,
     Publication,
-    State,
     Step,
-    Wish,
+    UnknownCreate,
     is_token,
 )
 
@@ -23,25 +23,25 @@ NOW = datetime(2026, 5, 4, 10, 20, tzinfo=UTC)
 YESTERDAY = NOW - timedelta(days=1)
 FIRST, LAST = (datetime.min + timedelta(1)).replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 BODY = json.dumps({"name": "Sale", "live": True}).encode()
-SALE = Wish("v2", BODY, due=NOW)
-OTHER = Wish("v2", json.dumps({"name": "Another", "live": True}).encode())
-NONE = Wish("")
-WRONG = Wish("v2", problem="name is missing")
-DOUBT = Doubt("Sale", SALE.fingerprint, NOW)
+SALE = Desired("v2", BODY, due=NOW)
+OTHER = Desired("v2", json.dumps({"name": "Another", "live": True}).encode())
+NONE = Desired("")
+WRONG = Desired("v2", problem="name is missing")
+DOUBT = UnknownCreate("Sale", SALE.fingerprint, NOW)
 
 
-def known(state: State, **fields: Any) -> Publication:
+def known(state: CampaignState, **fields: Any) -> Publication:
     return Publication(state=state, updated_at=NOW - timedelta(hours=1), **fields)
 
 
 NEW = Publication()
-APPLIED = known(State.APPLIED, campaign_token="t", applied=SALE.fingerprint, tried="v1")
-CLAIMED = known(State.CLAIMED, lease_until=NOW + timedelta(seconds=1))
-DOUBTED = known(State.RETRY, doubts=(DOUBT,))
+APPLIED = known(CampaignState.APPLIED, campaign_token="t", applied=SALE.fingerprint, tried="v1")
+CLAIMED = known(CampaignState.CLAIMED, lease_until=NOW + timedelta(seconds=1))
+DOUBTED = known(CampaignState.RETRY, doubts=(DOUBT,))
 
 
 @pytest.mark.parametrize(
-    ("publication", "wish", "step"),
+    ("publication", "desired", "step"),
     [
         (NEW, SALE, Step.CREATE),
         (NEW, NONE, Step.NOTHING),
@@ -51,23 +51,27 @@ DOUBTED = known(State.RETRY, doubts=(DOUBT,))
         (APPLIED, NONE, Step.DELETE),
         (APPLIED, WRONG, Step.NOTE),
         (replace(APPLIED, applied=None), SALE, Step.UPDATE),  # nobody knows what Batch has
-        (replace(APPLIED, state=State.REFUSED), SALE, Step.NOTE),  # edited back to what it was
-        (replace(APPLIED, state=State.REFUSED, tried="v2"), OTHER, Step.NOTHING),
-        (known(State.REFUSED, tried="v1"), SALE, Step.CREATE),
-        (known(State.REFUSED, tried="v2"), SALE, Step.NOTHING),
-        (known(State.REFUSED, tried="v1"), NONE, Step.NOTE),
-        (known(State.RETRY, tried="v2"), SALE, Step.CREATE),
-        (known(State.HELD, tried="v2", doubts=(DOUBT,)), SALE, Step.NOTHING),
-        (known(State.HELD, tried="v1", doubts=(DOUBT,)), SALE, Step.LOOK),
-        (known(State.HELD, doubts=(DOUBT,), campaign_token="t"), SALE, Step.UPDATE),
-        (known(State.ABSENT), SALE, Step.CREATE),
+        (
+            replace(APPLIED, state=CampaignState.REFUSED),
+            SALE,
+            Step.NOTE,
+        ),  # edited back to what it was
+        (replace(APPLIED, state=CampaignState.REFUSED, tried="v2"), OTHER, Step.NOTHING),
+        (known(CampaignState.REFUSED, tried="v1"), SALE, Step.CREATE),
+        (known(CampaignState.REFUSED, tried="v2"), SALE, Step.NOTHING),
+        (known(CampaignState.REFUSED, tried="v1"), NONE, Step.NOTE),
+        (known(CampaignState.RETRY, tried="v2"), SALE, Step.CREATE),
+        (known(CampaignState.HELD, tried="v2", doubts=(DOUBT,)), SALE, Step.NOTHING),
+        (known(CampaignState.HELD, tried="v1", doubts=(DOUBT,)), SALE, Step.LOOK),
+        (known(CampaignState.HELD, doubts=(DOUBT,), campaign_token="t"), SALE, Step.UPDATE),
+        (known(CampaignState.ABSENT), SALE, Step.CREATE),
         (DOUBTED, SALE, Step.LOOK),
         (DOUBTED, NONE, Step.LOOK),
         (replace(DOUBTED, updated_at=NOW - LOOK_AFTER / 2), SALE, Step.WAIT),
         (CLAIMED, SALE, Step.WAIT),
         (CLAIMED, WRONG, Step.WAIT),
         (replace(CLAIMED, lease_until=NOW), SALE, Step.CREATE),
-        (replace(CLAIMED, lease_until=NOW + LONGEST_LEASE), SALE, Step.WAIT),
+        (replace(CLAIMED, lease_until=NOW + MAX_LEASE), SALE, Step.WAIT),
         (replace(CLAIMED, lease_until=NOW + timedelta(days=1)), SALE, Step.CREATE),  # a mistake
         (replace(CLAIMED, lease_until=LAST), SALE, Step.CREATE),
         (replace(DOUBTED, updated_at=LAST), SALE, Step.LOOK),
@@ -77,9 +81,9 @@ DOUBTED = known(State.RETRY, doubts=(DOUBT,))
     ],
 )
 def test_what_is_known_and_what_is_wanted_say_what_to_do(
-    publication: Publication, wish: Wish, step: Step
+    publication: Publication, desired: Desired, step: Step
 ) -> None:
-    assert publication.next_step(wish, NOW) is step
+    assert publication.next_step(desired, NOW) is step
 
 
 CREATED = Reply(201, b'{"campaign_token": "t"}')
@@ -135,7 +139,7 @@ def test_a_claim_is_prepared_for_an_owner_that_dies(
 
 
 def test_bodies_that_mean_the_same_have_one_fingerprint() -> None:
-    turned = Wish("v3", json.dumps({"live": True, "name": "Sale"}).encode())
+    turned = Desired("v3", json.dumps({"live": True, "name": "Sale"}).encode())
     assert turned.fingerprint == SALE.fingerprint
     assert OTHER.fingerprint != SALE.fingerprint
 
@@ -173,7 +177,7 @@ def test_a_token_is_a_short_text(value: object, may_be: bool) -> None:
 def test_of_many_that_may_be_it_ten_are_named() -> None:
     tokens = [f"t{number:03}" for number in range(1000)]
     held = DOUBTED.found(tokens, SALE, max_resends=1, now=NOW)
-    assert held.state is State.HELD
+    assert held.state is CampaignState.HELD
     assert (held.error or "").endswith("t008, t009, and 990 more")
 
 
@@ -194,8 +198,10 @@ def test_of_many_that_may_be_it_ten_are_named() -> None:
 def test_results_are_asked_for_once_somebody_may_have_got_it(
     publication: Publication, due: datetime | None, live_from: datetime | None, is_asked_for: bool
 ) -> None:
-    wish = replace(SALE, due=due)
-    claimed = publication.claimed(Step.CREATE, wish, owner="o", now=NOW, lease_until=NOW)
-    after = claimed.after(Step.CREATE, wish, Outcome.ACCEPTED, CREATED, before=publication, now=NOW)
+    desired = replace(SALE, due=due)
+    claimed = publication.claimed(Step.CREATE, desired, owner="o", now=NOW, lease_until=NOW)
+    after = claimed.after(
+        Step.CREATE, desired, Outcome.ACCEPTED, CREATED, before=publication, now=NOW
+    )
     assert after.live_from == live_from
     assert (after.stats_at is not None) is is_asked_for

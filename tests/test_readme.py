@@ -12,7 +12,7 @@ import pytest
 
 import main
 from batchpush import Document
-from batchpush.campaigns.state import State
+from batchpush.campaigns.state import CampaignState
 from batchpush.cli import main as cli
 from batchpush.environment import Settings
 from batchpush.events.triggers import WATCHED
@@ -79,7 +79,7 @@ def test_the_examples_of_campaigns_are_what_batch_takes(document: dict[str, Any]
 
 def test_every_state_of_a_campaign_is_explained() -> None:
     assert {state.strip("`") for state, _ in table(README, heading="Campaigns")} == {
-        state.value for state in State
+        state.value for state in CampaignState
     }
 
 

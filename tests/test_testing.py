@@ -1,6 +1,7 @@
 """The test kit, as whoever writes a handler uses it."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from batchpush.testing import Project
 assert main  # its functions are called
 EVENING = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
-CHAT = {
+CHAT: dict[str, dict[str, Any]] = {
     "users/ann": {"display_name": "Ann"},
     "users/bob": {"quiet_hours": {"start": "22:00", "end": "07:00"}},
     "conversations/c1": {"member_ids": ["ann", "bob"]},

@@ -10,7 +10,7 @@ import pytest
 STALE = timedelta(minutes=3)  # google-auth refreshes from 3:45 before the end on
 
 
-class Tokens(google.auth.credentials.Credentials):  # type: ignore[misc]
+class Tokens(google.auth.credentials.Credentials):
     """They fetch a token for an hour each time, or do what `fetch` does."""
 
     service_account_email = "default"

@@ -1,8 +1,8 @@
 """How a campaign gets to Batch, on one screen.
 
-document, as it is now ──> wish per app ──> claim ──> call ──> state document
-        ▲                                                            │
-        └────────────── again, if it was changed meanwhile ──────────┘
+document, as it is now ──> desired state per app ──> claim ──> call ──> state document
+        ▲                                                                     │
+        └─────────────────── again, if it was changed meanwhile ──────────────┘
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from batchpush.batch_api.requests import Caller, Request
 from batchpush.campaigns.state import (
     SKEW,
     UNFINISHED,
+    CampaignState,
+    Desired,
     Publication,
-    State,
     Step,
-    Wish,
     created_at,
     is_token,
 )
-from batchpush.campaigns.store import Known, Publications, Seen
+from batchpush.campaigns.store import AppEntry, Observed, Publications
 from batchpush.documents import Document
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway
@@ -44,7 +44,7 @@ SWEEP_FOR = timedelta(seconds=420)
 
 @dataclass
 class Publisher:
-    """Everything that publishing needs."""
+    """Brings each app of Batch to the state that the campaign's document asks for."""
 
     publications: Publications
     caller: Caller
@@ -55,13 +55,15 @@ class Publisher:
         """`campaign` is the path of its document."""
         stop = self._now() + timedelta(seconds=self.timing.budget)
         while True:
-            seen = await self.publications.look(campaign, self.settings.batch_apps)
-            wishes = self._wishes(seen, handler)
+            observed = await self.publications.look(campaign, self.settings.batch_apps)
+            desired = self._desired_of(observed, handler)
             ends = await asyncio.gather(
-                *(self._bring(known, wishes[known.app]) for known in seen.known),
+                *(self._reconcile(known, desired[known.app]) for known in observed.known),
                 return_exceptions=True,  # the other apps stand, whatever comes of one
             )
-            was_changed = any(ends) and seen.version != await self.publications.version(campaign)
+            was_changed = any(ends) and observed.version != await self.publications.version(
+                campaign
+            )
             if not was_changed or self._now() >= stop:
                 break
         for end in ends:
@@ -72,81 +74,81 @@ class Publisher:
 
     # From the document to what each app is to have
 
-    def _wishes(self, seen: Seen, handler: CampaignHandler) -> dict[str, Wish]:
+    def _desired_of(self, observed: Observed, handler: CampaignHandler) -> dict[str, Desired]:
         apps = tuple(self.settings.batch_apps)
         try:
-            campaign = handler(seen.document) if seen.document else None
+            campaign = handler(observed.document) if observed.document else None
             bodies = campaign.bodies(apps) if campaign else {}
-        except Exception as error:
-            return dict.fromkeys(apps, Wish(seen.version, problem=reason_of(error)[:1000]))
+        except Exception as error:  # noqa: BLE001 - a mistake in a handler stays one
+            return dict.fromkeys(apps, Desired(observed.version, problem=reason_of(error)[:1000]))
         due = campaign.due(self._now()) if campaign else None
-        return {app: Wish(seen.version, bodies.get(app), due) for app in apps}
+        return {app: Desired(observed.version, bodies.get(app), due) for app in apps}
 
     # From there to Batch
 
-    async def _bring(self, known: Known, wish: Wish) -> bool:
-        """Bring one app into line; whether there was anything to do. Raises `TryAgainLater`."""
-        step = known.publication.next_step(wish, self._now())
+    async def _reconcile(self, known: AppEntry, desired: Desired) -> bool:
+        """Reconcile one app; returns whether there was anything to do. Raises `TryAgainLater`."""
+        step = known.publication.next_step(desired, self._now())
         if step is Step.NOTHING:
             return False
         if step is Step.WAIT:
             raise DeliveryUnfinished(f"{known.app}: somebody else is at it, or may be")
         try:
-            publication = await self._done(known, step, wish)
+            publication = await self._carry_out(known, step, desired)
         except WriteConflict:
-            raise DeliveryUnfinished(f"{known.app}: somebody else took it up") from None
+            raise DeliveryUnfinished(f"{known.app}: somebody else resumed it") from None
         _log_end(known, publication)
         if publication.state in UNFINISHED:
             raise DeliveryUnfinished(f"{known.app}: {publication.error}")
         return True
 
-    async def _done(self, known: Known, step: Step, wish: Wish) -> Publication:
-        """Do the step, and what follows from it; returns what was written down in the end."""
+    async def _carry_out(self, known: AppEntry, step: Step, desired: Desired) -> Publication:
+        """Carry out the step and what follows from it; returns the state that was stored."""
         if step is Step.LOOK:
-            known = await self._claimed(known, step, wish)
-            publication = await self._looked_for(known, wish)
+            known = await self._claimed(known, step, desired)
+            publication = await self._looked_for(known, desired)
             if not publication.is_claimed:
                 return (await self.publications.write(known, publication)).publication
-            known = Known(known.path, publication, known.version)
-            step = publication.step_without_doubts(wish)
+            known = AppEntry(known.path, publication, known.version)
+            step = publication.step_after_look(desired)
         if step is Step.NOTE:
-            publication = known.publication.noted(wish, self._now())
+            publication = known.publication.noted(desired, self._now())
         else:
             before = known.publication
-            known = await self._claimed(known, step, wish)
-            outcome, reply = await self._called(known, _request(step, before, wish))
+            known = await self._claimed(known, step, desired)
+            outcome, reply = await self._called(known, _request(step, before, desired))
             publication = known.publication.after(
-                step, wish, outcome, reply, before=before, now=self._now()
+                step, desired, outcome, reply, before=before, now=self._now()
             )
         return (await self.publications.write(known, publication)).publication
 
-    async def _claimed(self, known: Known, step: Step, wish: Wish) -> Known:
+    async def _claimed(self, known: AppEntry, step: Step, desired: Desired) -> AppEntry:
         now = self._now()
         claimed = known.publication.claimed(
             step,
-            wish,
+            desired,
             owner=secrets.token_hex(8),
             now=now,
             lease_until=self.timing.lease_until(now),
         )
         return await self.publications.write(known, claimed)
 
-    async def _called(self, known: Known, request: Request) -> tuple[Outcome, Reply]:
+    async def _called(self, known: AppEntry, request: Request) -> tuple[Outcome, Reply]:
         lease_until = known.publication.lease_until
         assert lease_until is not None
         return await self.caller.call(known.app, request, self.timing.last_start(lease_until))
 
-    async def _looked_for(self, known: Known, wish: Wish) -> Publication:
-        """What Batch's list says of creates that were not answered."""
+    async def _looked_for(self, known: AppEntry, desired: Desired) -> Publication:
+        """Look in Batch's list for creates whose outcome is unknown."""
         publication, tokens = known.publication, set[str]()
         since = min(doubt.at for doubt in publication.doubts) - SKEW
         for page in range(MAX_PAGES):
             outcome, reply = await self._called(known, _list_request(page))
             if outcome is Outcome.REFUSED:  # a Dev key
-                return self._found(publication, None, wish)
+                return self._found(publication, None, desired)
             if outcome is not Outcome.ACCEPTED:
                 return publication.after(
-                    Step.LOOK, wish, outcome, reply, before=publication, now=self._now()
+                    Step.LOOK, desired, outcome, reply, before=publication, now=self._now()
                 )
             rows = reply.rows() or []
             tokens |= {
@@ -158,18 +160,20 @@ class Publisher:
             oldest = created_at(rows[-1]) if rows else None
             if len(rows) < LIST_PAGE or (oldest and oldest < since):  # the newest come first
                 break
-        return self._found(publication, tokens - await self.publications.taken(tokens), wish)
+        return self._found(publication, tokens - await self.publications.taken(tokens), desired)
 
-    def _found(self, publication: Publication, tokens: set[str] | None, wish: Wish) -> Publication:
+    def _found(
+        self, publication: Publication, tokens: set[str] | None, desired: Desired
+    ) -> Publication:
         max_resends = self.settings.max_ambiguous_resends
-        return publication.found(tokens, wish, max_resends=max_resends, now=self._now())
+        return publication.found(tokens, desired, max_resends=max_resends, now=self._now())
 
     # What the platform gave up on
 
     async def sweep(self, handler: CampaignHandler) -> None:
-        """Take up campaigns whose lease ended, or whose redelivery never came.
+        """Resume campaigns whose lease ended, or whose redelivery never came.
 
-        Bounded per run, which begins with any of them, so that every campaign has its turn.
+        Each run is bounded and starts at a random campaign, so that every campaign gets its turn.
         """
         stop = self._now() + SWEEP_FOR
         for campaign in self.caller.from_anywhere(await self._abandoned()):
@@ -199,11 +203,11 @@ class Publisher:
         return self.caller.clock.now()
 
 
-def _request(step: Step, publication: Publication, wish: Wish) -> Request:
+def _request(step: Step, publication: Publication, desired: Desired) -> Request:
     if step is Step.CREATE:
-        return Request("POST", "campaigns/create", _has_campaign_token, wish.body)
+        return Request("POST", "campaigns/create", _has_campaign_token, desired.body)
     token = quote(publication.campaign_token or "", safe="")
-    body = wish.body if step is Step.UPDATE else None
+    body = desired.body if step is Step.UPDATE else None
     return Request("POST", f"campaigns/{step.value}/{token}", _is_success, body)
 
 
@@ -220,10 +224,14 @@ def _is_success(reply: Reply) -> bool:
     return reply.is_success
 
 
-SEVERITY = {State.HELD: "ERROR", State.REFUSED: "ERROR", State.RETRY: "WARNING"}
+SEVERITY = {
+    CampaignState.HELD: "ERROR",
+    CampaignState.REFUSED: "ERROR",
+    CampaignState.RETRY: "WARNING",
+}
 
 
-def _log_end(known: Known, publication: Publication) -> None:
+def _log_end(known: AppEntry, publication: Publication) -> None:
     state = publication.state
     data = {"campaign_token": publication.campaign_token, "error": publication.error}
     log(SEVERITY.get(state, "INFO"), f"campaign.{state.name.lower()}", app=known.app, data=data)

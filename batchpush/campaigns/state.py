@@ -25,41 +25,41 @@ from batchpush.documents import EPOCH
 
 SKEW = timedelta(seconds=60)  # between our clock and Batch's
 LOOK_AFTER = timedelta(seconds=15)  # until then Batch may still be working on a create
-LONGEST_LEASE = timedelta(minutes=10)  # one that runs for longer is a mistake
+MAX_LEASE = timedelta(minutes=10)  # one that runs for longer is a mistake
 MAX_TOKEN = 200  # characters; Batch's are UUIDs
-MOST_NAMED = 10  # campaigns that may be the one that is looked for
+MAX_NAMED = 10  # campaigns that may be the one that is looked for
 
 
-class State(Enum):
+class CampaignState(Enum):
     """What is true of a campaign in one app."""
 
     ABSENT = "ABSENT"  # Batch has none: it was deleted, or is not meant for this app
     CLAIMED = "CLAIMED"  # somebody is calling Batch, until the lease ends
-    RETRY = "RETRY"  # Batch does not have it as it should be; the event will be delivered again
+    RETRY = "RETRY"  # Batch does not have it as it should be; the event is redelivered
     APPLIED = "APPLIED"  # Batch has it as the document says
     REFUSED = "REFUSED"  # Batch or our validation refused what the document says now
     HELD = "HELD"  # it may be at Batch once or more, and cannot be found: a person decides
 
 
-UNFINISHED = frozenset({State.CLAIMED, State.RETRY})
-UNTIL_EDITED = frozenset({State.REFUSED, State.HELD})
+UNFINISHED = frozenset({CampaignState.CLAIMED, CampaignState.RETRY})
+UNTIL_EDITED = frozenset({CampaignState.REFUSED, CampaignState.HELD})
 
 
 class Step(Enum):
     """What is to be done next."""
 
     NOTHING = "nothing"
-    WAIT = "wait"  # somebody else is at it, or a create is too young to be looked for
-    NOTE = "note"  # only write it down
-    LOOK = "look"  # for a create of which nobody knows whether Batch took it
+    WAIT = "wait"  # somebody else has the lease, or a create is too recent to look for
+    NOTE = "note"  # only store it
+    LOOK = "look"  # for a create whose outcome is unknown
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What an app is to have: a campaign; or none; or, where it has a problem, nobody knows what.
+class Desired:
+    """The desired state of one app: a campaign, or none; with a `problem`, the document is invalid.
 
     `version` names the state of the document that says so.
     """
@@ -83,8 +83,8 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """A create of which nobody knows whether Batch took it."""
+class UnknownCreate:
+    """A create whose outcome is unknown."""
 
     name: str
     fingerprint: str
@@ -121,13 +121,13 @@ class Publication:
     `owner` is the claimant's nonce; `revision` grows with every write.
     """
 
-    state: State = State.ABSENT
+    state: CampaignState = CampaignState.ABSENT
     campaign_token: str | None = None
     error: str | None = None
     updated_at: datetime = EPOCH
     applied: str | None = None
     tried: str | None = None
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[UnknownCreate, ...] = ()
     live_from: datetime | None = None
     stats_at: datetime | None = None
     stats_of: datetime | None = None
@@ -135,55 +135,57 @@ class Publication:
     lease_until: datetime | None = None
     revision: int = 0
 
-    def next_step(self, wish: Wish, now: datetime) -> Step:
-        """What the wish asks for, as far as is known what Batch has."""
+    def next_step(self, desired: Desired, now: datetime) -> Step:
+        """What leads to the desired state, given what is known of Batch's."""
         if self.is_claimed and self.has_lease(now):
             return Step.WAIT
-        if self.state in UNTIL_EDITED and self.tried == wish.version:
+        if self.state in UNTIL_EDITED and self.tried == desired.version:
             return Step.NOTHING
-        if wish.problem:
+        if desired.problem:
             return Step.NOTE
         if self.doubts and not self.campaign_token:
             is_too_young = -SKEW <= now - self.updated_at < LOOK_AFTER
             return Step.WAIT if is_too_young else Step.LOOK
-        return self.step_without_doubts(wish)
+        return self.step_after_look(desired)
 
-    def step_without_doubts(self, wish: Wish) -> Step:
-        """... once the doubts were looked for."""
-        if wish.body is None:
+    def step_after_look(self, desired: Desired) -> Step:
+        """... once the unknown creates were looked for."""
+        if desired.body is None:
             if self.campaign_token:
                 return Step.DELETE
-            return Step.NOTHING if self.state is State.ABSENT else Step.NOTE
+            return Step.NOTHING if self.state is CampaignState.ABSENT else Step.NOTE
         if not self.campaign_token:
             return Step.CREATE
-        if self.applied != wish.fingerprint:
+        if self.applied != desired.fingerprint:
             return Step.UPDATE
-        return Step.NOTHING if self.state is State.APPLIED else Step.NOTE
+        return Step.NOTHING if self.state is CampaignState.APPLIED else Step.NOTE
 
-    def noted(self, wish: Wish, now: datetime) -> "Publication":
+    def noted(self, desired: Desired, now: datetime) -> "Publication":
         """As it is without a call: refused by our validation, absent, or as it was before."""
-        if wish.problem:
-            return self._next(State.REFUSED, wish, now, error=wish.problem)
-        return self._next(State.APPLIED if self.campaign_token else State.ABSENT, wish, now)
+        if desired.problem:
+            return self._next(CampaignState.REFUSED, desired, now, error=desired.problem)
+        return self._next(
+            CampaignState.APPLIED if self.campaign_token else CampaignState.ABSENT, desired, now
+        )
 
     def claimed(
-        self, step: Step, wish: Wish, *, owner: str, now: datetime, lease_until: datetime
+        self, step: Step, desired: Desired, *, owner: str, now: datetime, lease_until: datetime
     ) -> "Publication":
-        """As its owner writes it down before the call: prepared for never hearing the answer."""
+        """As its owner stores it before the call: ready for an answer that never comes."""
         claimed = replace(
-            self._next(State.CLAIMED, wish, now, error=self.error),
+            self._next(CampaignState.CLAIMED, desired, now, error=self.error),
             owner=owner,
             lease_until=lease_until,
         )
         if step is Step.CREATE:
-            doubt = Doubt(wish.name, wish.fingerprint, now)
+            doubt = UnknownCreate(desired.name, desired.fingerprint, now)
             return replace(claimed, doubts=(*self.doubts, doubt))
         return claimed if step is Step.LOOK else replace(claimed, applied=None)
 
     def after(
         self,
         step: Step,
-        wish: Wish,
+        desired: Desired,
         outcome: Outcome,
         reply: Reply,
         *,
@@ -194,24 +196,26 @@ class Publication:
         error = reply.said() or reply.problem or f"Batch answered {reply.status}"
         if step is Step.DELETE and (outcome is Outcome.ACCEPTED or reply.status == 404):
             gone = replace(self, campaign_token=None, live_from=None, stats_at=None)
-            return gone._next(State.ABSENT, wish, now)
+            return gone._next(CampaignState.ABSENT, desired, now)
         match outcome:
             case Outcome.ACCEPTED:
                 token = self.campaign_token or str(reply.json()["campaign_token"])
-                return self._as(token, wish.fingerprint)._applied(wish, now)
+                return self._as(token, desired.fingerprint)._applied(desired, now)
             case Outcome.REFUSED:
                 known = self._with_what_was_known(before)
-                return known._next(State.REFUSED, wish, now, error=known._about(error, now))
+                return known._next(
+                    CampaignState.REFUSED, desired, now, error=known._about(error, now)
+                )
             case Outcome.NOT_SENT:
                 known = self._with_what_was_known(before)
-                return known._next(State.RETRY, wish, now, error=error)
+                return known._next(CampaignState.RETRY, desired, now, error=error)
             case Outcome.UNKNOWN:
-                return self._next(State.RETRY, wish, now, error=error)
+                return self._next(CampaignState.RETRY, desired, now, error=error)
 
     def found(
-        self, tokens: Collection[str] | None, wish: Wish, *, max_resends: int, now: datetime
+        self, tokens: Collection[str] | None, desired: Desired, *, max_resends: int, now: datetime
     ) -> "Publication":
-        """As it is once the doubts were looked for; None where Batch does not give its list.
+        """As it is once the unknown creates were looked for; `tokens` is None without Batch's list.
 
         Still claimed, if there is a call to be made.
         """
@@ -219,43 +223,45 @@ class Publication:
             (token,) = tokens
             of_all = {doubt.fingerprint for doubt in self.doubts}
             found = self._as(token, of_all.pop() if len(of_all) == 1 else None)
-            is_as_wished = wish.body is not None and found.applied == wish.fingerprint
-            return found._applied(wish, now) if is_as_wished else found
+            is_as_wished = desired.body is not None and found.applied == desired.fingerprint
+            return found._applied(desired, now) if is_as_wished else found
         if tokens:
-            named = ", ".join(sorted(tokens)[:MOST_NAMED])
-            more = f", and {len(tokens) - MOST_NAMED} more" if len(tokens) > MOST_NAMED else ""
-            return self._held(wish, now, f"any of these may be it: {named}{more}")
-        if tokens is not None and wish.body is None:
-            return replace(self, doubts=())._next(State.ABSENT, wish, now)
-        if wish.body is None or len(self.doubts) > max_resends:
+            named = ", ".join(sorted(tokens)[:MAX_NAMED])
+            more = f", and {len(tokens) - MAX_NAMED} more" if len(tokens) > MAX_NAMED else ""
+            return self._held(desired, now, f"any of these may be it: {named}{more}")
+        if tokens is not None and desired.body is None:
+            return replace(self, doubts=())._next(CampaignState.ABSENT, desired, now)
+        if desired.body is None or len(self.doubts) > max_resends:
             where = "Batch gives no list" if tokens is None else "it is not in Batch's list"
             times = f"created {len(self.doubts)} times without an answer"
-            return self._held(wish, now, f"{times}, and {where}")
+            return self._held(desired, now, f"{times}, and {where}")
         return self
 
     @property
     def is_claimed(self) -> bool:
-        return self.state is State.CLAIMED
+        return self.state is CampaignState.CLAIMED
 
     def has_lease(self, now: datetime) -> bool:
         """Whether its owner may still be at it."""
         until = self.lease_until
-        return until is not None and timedelta() < until - now <= LONGEST_LEASE
+        return until is not None and timedelta() < until - now <= MAX_LEASE
 
     def _as(self, token: str, applied: str | None) -> "Publication":
         return replace(self, campaign_token=token, applied=applied, doubts=())
 
-    def _applied(self, wish: Wish, now: datetime) -> "Publication":
+    def _applied(self, desired: Desired, now: datetime) -> "Publication":
         has_begun = self.live_from is not None and self.live_from <= now
-        live_from = self.live_from if has_begun and wish.due is None else wish.due
+        live_from = self.live_from if has_begun and desired.due is None else desired.due
         stats_at = self.stats_at if has_begun and self.stats_at else live_from
-        return replace(self._next(State.APPLIED, wish, now), live_from=live_from, stats_at=stats_at)
+        return replace(
+            self._next(CampaignState.APPLIED, desired, now), live_from=live_from, stats_at=stats_at
+        )
 
-    def _held(self, wish: Wish, now: datetime, error: str) -> "Publication":
-        return self._next(State.HELD, wish, now, error=error)
+    def _held(self, desired: Desired, now: datetime, error: str) -> "Publication":
+        return self._next(CampaignState.HELD, desired, now, error=error)
 
     def _with_what_was_known(self, before: "Publication") -> "Publication":
-        """The call did nothing: what was written down in case it did is taken back."""
+        """The call did nothing: undo what was stored in case it did."""
         return replace(self, applied=before.applied, doubts=before.doubts)
 
     def _about(self, error: str, now: datetime) -> str:
@@ -264,13 +270,13 @@ class Publication:
         return f"{error}. It was due at {self.live_from:%Y-%m-%dT%H:%M:%SZ}: what is sent stays"
 
     def _next(
-        self, state: State, wish: Wish, now: datetime, error: str | None = None
+        self, state: CampaignState, desired: Desired, now: datetime, error: str | None = None
     ) -> "Publication":
         return replace(
             self,
             state=state,
             error=error,
-            tried=wish.version,
+            tried=desired.version,
             lease_until=None,
             updated_at=now,
             revision=self.revision + 1,

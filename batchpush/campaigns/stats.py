@@ -20,7 +20,7 @@ from urllib.parse import quote
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.batch_api.requests import Caller, Request
 from batchpush.campaigns.results import COLUMNS, PULLED_FOR, STILL_CHANGES, day_rows, next_pull
-from batchpush.campaigns.store import Known, Publications
+from batchpush.campaigns.store import AppEntry, Publications
 from batchpush.environment import Settings
 from batchpush.google.firestore import (
     GREATER_THAN,
@@ -82,7 +82,7 @@ class Pull:
             if not known.publication.is_claimed:
                 await on_its_own(self._campaign(known), function="pull_stats", document=known.path)
 
-    async def _campaign(self, known: Known) -> None:
+    async def _campaign(self, known: AppEntry) -> None:
         publication = known.publication
         if known.app not in self.apps or not publication.campaign_token:
             await self._plan(known, stats_at=None)
@@ -102,7 +102,7 @@ class Pull:
         last_active = max([publication.live_from or self.begun, *ends])
         await self._plan(known, stats_at=next_pull(last_active, self.begun), stats_of=self.begun)
 
-    async def _plan(self, known: Known, **plan: datetime | None) -> None:
+    async def _plan(self, known: AppEntry, **plan: datetime | None) -> None:
         revision = known.publication.revision + 1
         with suppress(WriteConflict):  # it was changed meanwhile: its results are due still
             planned = replace(known.publication, revision=revision, **plan)  # type: ignore[arg-type]

@@ -17,7 +17,13 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from batchpush.campaigns.state import UNFINISHED, Doubt, Publication, State, is_token
+from batchpush.campaigns.state import (
+    UNFINISHED,
+    CampaignState,
+    Publication,
+    UnknownCreate,
+    is_token,
+)
 from batchpush.documents import Document
 from batchpush.google.firestore import (
     IN,
@@ -40,7 +46,7 @@ MAX_VALUES = 30  # that a query's IN may have
 
 
 @dataclass(frozen=True)
-class Known:
+class AppEntry:
     """What is known of a campaign in one app; `version` is Firestore's, None where it is new."""
 
     path: str
@@ -58,7 +64,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """A campaign's document as it was at one moment, and what was known of it in each app.
 
     `version` changes with each write of the document; it is empty where there is none. An app whose
@@ -67,7 +73,7 @@ class Seen:
 
     document: Document | None
     version: str
-    known: Sequence[Known]
+    known: Sequence[AppEntry]
 
 
 class Publications:
@@ -77,12 +83,12 @@ class Publications:
         """`client` gives the database; it is called on first use, in the worker."""
         self._client = client
 
-    async def look(self, campaign: str, apps: Collection[str]) -> Seen:
+    async def look(self, campaign: str, apps: Collection[str]) -> Observed:
         """Read the campaign at the path, and its state in each app, at once."""
         states = [f"{campaign}/{STATES}/{app}" for app in apps]
         found = await self._read(campaign, *states)
         document = found.get(campaign)
-        return Seen(
+        return Observed(
             Document(campaign, document.fields) if document else None,
             _version(document),
             _readable((path, found.get(path)) for path in states),
@@ -92,7 +98,7 @@ class Publications:
         """That of the document at the path as it is now."""
         return _version((await self._read(campaign)).get(campaign))
 
-    async def write(self, known: Known, publication: Publication) -> Known:
+    async def write(self, known: AppEntry, publication: Publication) -> AppEntry:
         """Write what replaces `known`; raises `WriteConflict` if somebody else did before."""
         client = self._client()
         try:
@@ -104,7 +110,7 @@ class Publications:
             if not found or not is_own_write(found[0].publication, publication):
                 raise
             return found[0]
-        return Known(known.path, publication, result.update_time)
+        return AppEntry(known.path, publication, result.update_time)
 
     async def taken(self, tokens: Collection[str]) -> set[str]:
         """Those of the tokens that are known to be some campaign's, also in a state of garbage."""
@@ -117,7 +123,7 @@ class Publications:
             found |= {stored.fields["campaign_token"] for _, stored in ours}
         return found
 
-    async def unfinished(self) -> AsyncIterator[Known]:
+    async def unfinished(self) -> AsyncIterator[AppEntry]:
         """All that is neither as its document says nor settled otherwise, page by page."""
         where = ("state", IN, [each.value for each in UNFINISHED])
         query = Query(STATES, where, limit=PAGE, fields=(), everywhere=True)
@@ -129,7 +135,7 @@ class Publications:
                 return
             query = query.after(page[-1])
 
-    async def with_stats_due(self, by: datetime, limit: int) -> list[Known]:
+    async def with_stats_due(self, by: datetime, limit: int) -> list[AppEntry]:
         """Those whose statistics are to be asked for by then, the longest due first."""
         where = ("stats_at", LESS_THAN_OR_EQUAL, by)
         query = Query(STATES, where, order_by="stats_at", limit=limit, fields=(), everywhere=True)
@@ -157,7 +163,7 @@ def _version(stored: Stored | None) -> str:
     return stored.version.ToDatetime(UTC).isoformat() if stored else ""
 
 
-def _readable(found: Iterable[tuple[str, Stored | None]]) -> list[Known]:
+def _readable(found: Iterable[tuple[str, Stored | None]]) -> list[AppEntry]:
     """What is known, without what cannot be read: a person, or a later version, wrote that."""
     readable = []
     for path, stored in found:
@@ -168,10 +174,10 @@ def _readable(found: Iterable[tuple[str, Stored | None]]) -> list[Known]:
     return readable
 
 
-def _known(path: str, stored: Stored | None) -> Known:
+def _known(path: str, stored: Stored | None) -> AppEntry:
     if stored is None:
-        return Known(path, Publication())
-    return Known(path, _from_document(stored.fields), stored.version)
+        return AppEntry(path, Publication())
+    return AppEntry(path, _from_document(stored.fields), stored.version)
 
 
 def _to_document(publication: Publication) -> dict[str, Any]:
@@ -185,18 +191,18 @@ def _from_document(document: Mapping[str, Any]) -> Publication:
     """Raises ValueError, naming the field, for what no version up to this one writes."""
     values = {name: document[name] for name in KINDS.keys() & document.keys()}
     # A person who found a campaign at Batch may have written no more than its token.
-    values["state"] = values.get("state", State.HELD.value)
+    values["state"] = values.get("state", CampaignState.HELD.value)
     if not is_token(values.get("campaign_token")):
         values["campaign_token"] = None
     for name, value in values.items():
         if not KINDS[name](value):
             raise ValueError(f"{name} is none that this version knows")
     doubts = tuple(_doubt(doubt) for doubt in values.get("doubts", ()))
-    return Publication(**values | {"state": State(values["state"]), "doubts": doubts})
+    return Publication(**values | {"state": CampaignState(values["state"]), "doubts": doubts})
 
 
-def _doubt(stored: Mapping[str, Any]) -> Doubt:
-    return Doubt(stored["name"], stored["fingerprint"], stored["at"])
+def _doubt(stored: Mapping[str, Any]) -> UnknownCreate:
+    return UnknownCreate(stored["name"], stored["fingerprint"], stored["at"])
 
 
 def _is_text(value: object) -> bool:
@@ -221,7 +227,7 @@ def _is_doubt(value: object) -> bool:
 
 
 KINDS: dict[str, Callable[[Any], bool]] = {
-    "state": lambda v: v in [each.value for each in State],
+    "state": lambda v: v in [each.value for each in CampaignState],
     "campaign_token": _is_text,
     "error": _is_text,
     "updated_at": lambda v: isinstance(v, datetime),

@@ -152,7 +152,7 @@ class Part:
     recipients: Sequence[Recipients]
 
 
-def defer(
+def defer(  # noqa: PLR0913 - a push, its delivery and its burst, from which it makes all
     groups: Sequence[Recipients],
     *,
     document: str,

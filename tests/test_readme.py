@@ -6,10 +6,12 @@ import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import batchpush
 import main
 from batchpush import Document
 from batchpush.campaigns.state import CampaignState
@@ -52,6 +54,19 @@ async def test_the_handler_of_the_example_works(order: dict[str, Any], body: str
     push = await namespace["order_shipped"](change, Stored({"users/ann": {"display_name": "Ann"}}))
     assert (push and push.message.body) == body
     assert push is None or list(push.calls(("ios",)))
+
+
+async def test_the_test_of_the_example_passes() -> None:
+    handler, when, tested = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[:3]
+    namespace: dict[str, Any] = dict(vars(batchpush))
+    exec(compile(handler, "README.md", "exec"), namespace)  # noqa: S102 - it is our README
+    namespace["orders"] = SimpleNamespace(order_shipped=namespace["order_shipped"])
+    try:
+        exec(compile(when, "README.md", "exec"), namespace)  # noqa: S102
+        exec(compile(tested, "README.md", "exec"), namespace)  # noqa: S102
+        await namespace["test_the_buyer_is_told"]()
+    finally:
+        del WATCHED["order_shipped"]
 
 
 def test_the_table_of_events_has_the_paths_of_main() -> None:

@@ -205,12 +205,12 @@ def recipients(people: Iterable[Person], at_any_hour: bool = False) -> list[Reci
         for name, identifiers in one.batch.items():
             ids[name].extend(identifiers)
         if "tokens" in one.batch:
-            _warn_of_tokens()
+            warn_of_tokens()
     return [kind.with_ids(ids) for kind, ids in groups.items()]
 
 
 @functools.cache
-def _warn_of_tokens() -> None:
+def warn_of_tokens() -> None:
     """Warn once per process. Batch advises against tokens: they change with a reinstallation."""
     log("WARNING", "recipients.tokens")
 

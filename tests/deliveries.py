@@ -13,7 +13,7 @@ import httpx
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Ledger
-from batchpush.delivery.record import CallRecord, Record, State
+from batchpush.delivery.record import CallRecord, DeliveryState, Record
 from batchpush.environment import Settings
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
@@ -129,7 +129,7 @@ def claimed(owner: str = "first", now: datetime | None = None, **fields: Any) ->
         event_id="e",
         event_time=now,
         document="users/ann",
-        state=State.CLAIMED,
+        state=DeliveryState.CLAIMED,
         created_at=now,
         updated_at=now,
         best_before=now + timedelta(hours=1),

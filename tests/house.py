@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batchpush.delivery.planning import PushHandler
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.errors import TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.triggers import Watched
@@ -65,7 +65,7 @@ class House(Project):
         return entry.record
 
     async def records(self) -> list[Record]:
-        return [record async for record in self.worker.ledger.each(State)]
+        return [record async for record in self.worker.ledger.each(DeliveryState)]
 
     async def run_tasks(self, at: datetime) -> None:
         """The time has come, and every task; those that fail come again."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchpush.campaigns.state import CampaignState as OfCampaign
-from batchpush.delivery.record import State as OfDelivery
+from batchpush.delivery.record import DeliveryState as OfDelivery
 from tests.tables import table
 
 PAGE = Path("docs/architecture.md").read_text(encoding="utf-8")

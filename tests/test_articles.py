@@ -201,13 +201,13 @@ async def test_whoever_edits_the_campaign_meanwhile_is_not_overwritten(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await desk.saves(DRAFT, PLANNED)
-    write = desk.newsroom._write
+    write = desk.newsroom.write
 
     async def edited(*args: Any) -> None:
         await desk.reference.update({"name": "Edited"})
         await write(*args)
 
-    monkeypatch.setattr(desk.newsroom, "_write", edited)
+    monkeypatch.setattr(desk.newsroom, "write", edited)
     with pytest.raises(DeliveryUnfinished):
         await desk.saves(PLANNED, DRAFT)
     monkeypatch.undo()

@@ -158,7 +158,7 @@ def certificates(google: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
     import firebase_admin
     from firebase_admin import _token_gen
 
-    from batchpush.google.clients import _made_app
+    from batchpush.google.clients import made_app
 
     status = [200]
 
@@ -174,7 +174,7 @@ def certificates(google: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
             """Quiet."""
 
     def forget() -> None:
-        _made_app.cache_clear()
+        made_app.cache_clear()
         for app in list(firebase_admin._apps.values()):
             firebase_admin.delete_app(app)
 

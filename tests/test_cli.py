@@ -22,7 +22,7 @@ from batchpush.cli import arguments, deliveries, replay, terminal
 from batchpush.cli import main as cli
 from batchpush.delivery.erasure import body_names, without
 from batchpush.delivery.ledger import Entry, Ledger
-from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.environment import settings
 from batchpush.events.triggers import WATCHED
 from batchpush.google.clients import firestore
@@ -52,14 +52,14 @@ def body(*custom_ids: str, **fields: Any) -> str:
     return json.dumps(push, ensure_ascii=False, separators=(",", ":"))
 
 
-def a_record(state: State, *calls: CallRecord, **fields: Any) -> Record:
+def a_record(state: DeliveryState, *calls: CallRecord, **fields: Any) -> Record:
     record = claimed(
         now=NOW,
         function="new_message",
         source="//firestore.googleapis.com/projects/demo-batchpush/databases/(default)",
         document="conversations/c1/messages/m1",
         state=state,
-        lease_until=NOW + timedelta(seconds=60) if state is State.CLAIMED else None,
+        lease_until=NOW + timedelta(seconds=60) if state is DeliveryState.CLAIMED else None,
         calls=calls,
         bodies=(body("bob", "zoé"),) if calls else (),
     )
@@ -168,7 +168,7 @@ def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) 
     assert terminal.escaped(text) == printed
     assert json.loads(f'"{printed}"') == text
     written = a_record(
-        State.REFUSED,
+        DeliveryState.REFUSED,
         CallRecord("ios", 0, R, problem=text),
         reason=text,
         document=f"users/{text}",
@@ -216,7 +216,7 @@ def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) 
     ],
 )
 def test_what_a_replay_does_with_a_call(call: CallRecord, resend_unknown: bool, words: str) -> None:
-    plan = replay.plan_replay(a_record(State.HELD, call), resend_unknown, APPS)
+    plan = replay.plan_replay(a_record(DeliveryState.HELD, call), resend_unknown, APPS)
     assert plan.lines == [f"ios body 0: {words}"]
     assert plan.is_sending is ("would be sent" in words)
 
@@ -224,11 +224,17 @@ def test_what_a_replay_does_with_a_call(call: CallRecord, resend_unknown: bool, 
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (a_record(State.CLAIMED, CallRecord("ios", 0)), "it is being sent"),
-        (a_record(State.REFUSED, reason="m1: text is missing"), "m1: text is missing"),
-        (a_record(State.REFUSED, CallRecord("ios", 0, R), bodies=()), "its bodies were erased"),
-        (a_record(State.REFUSED, CallRecord("ios", 0, R), bodies=("",)), "bodies were erased"),
-        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS no longer has tv"),
+        (a_record(DeliveryState.CLAIMED, CallRecord("ios", 0)), "it is being sent"),
+        (a_record(DeliveryState.REFUSED, reason="m1: text is missing"), "m1: text is missing"),
+        (
+            a_record(DeliveryState.REFUSED, CallRecord("ios", 0, R), bodies=()),
+            "its bodies were erased",
+        ),
+        (
+            a_record(DeliveryState.REFUSED, CallRecord("ios", 0, R), bodies=("",)),
+            "bodies were erased",
+        ),
+        (a_record(DeliveryState.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS no longer has tv"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(record: Record, words: str) -> None:
@@ -276,7 +282,7 @@ class Case:
     words: str
     record: Record
     done: tuple[str, ...]
-    state: State
+    state: DeliveryState
     left: str | None = None
     calls: tuple[CallState, ...] = ()
     bodies: tuple[str, ...] = ()
@@ -285,7 +291,7 @@ class Case:
 
 def waiting(*custom_ids: str, **fields: Any) -> Record:
     morning, lists = NOW + timedelta(hours=8), {"custom_ids": custom_ids}
-    return a_record(State.WAITING, **fields).waiting(morning, lists, timedelta(hours=1))
+    return a_record(DeliveryState.WAITING, **fields).waiting(morning, lists, timedelta(hours=1))
 
 
 IOS, ANDROID = CallRecord("ios", 0), CallRecord("android", 1)
@@ -293,79 +299,86 @@ STILL = "the id is in a push still to be sent: run this again once it is settled
 ERASURES = (
     Case(
         "what was sent is dropped",
-        a_record(State.SENT, replace(IOS, state=A), bodies=(body("ann", "bob"),)),
+        a_record(DeliveryState.SENT, replace(IOS, state=A), bodies=(body("ann", "bob"),)),
         ("bodies dropped",),
-        State.SENT,
+        DeliveryState.SENT,
         calls=(A,),
     ),
     Case(
         "the id is replaced in the path, also without a body",
         a_record(
-            State.REFUSED,
+            DeliveryState.REFUSED,
             document="users/ann/friend_requests/ann-marie",
             report_to="users/ann/friend_requests/ann-marie/deliveries/f",
         ),
         ("id replaced",),
-        State.REFUSED,
+        DeliveryState.REFUSED,
         document="users/(erased)/friend_requests/ann-marie",
     ),
     Case(
         "a retry does not go to the person any more",
-        a_record(State.RETRY, IOS, bodies=(body("ann", "bob"),)),
+        a_record(DeliveryState.RETRY, IOS, bodies=(body("ann", "bob"),)),
         ("removed from the recipients",),
-        State.RETRY,
+        DeliveryState.RETRY,
         calls=(P,),
         bodies=(body("bob"),),
     ),
     Case(
         "a retry to nobody else is refused, and the record settled and emptied",
-        a_record(State.RETRY, IOS, bodies=(body("ann"),), document="users/ann/friend_requests/b"),
+        a_record(
+            DeliveryState.RETRY, IOS, bodies=(body("ann"),), document="users/ann/friend_requests/b"
+        ),
         (
             "removed from the recipients",
             "body 0 dropped",
             "ios body 0 has no recipient left and is refused",
             "id replaced",
         ),
-        State.REFUSED,
+        DeliveryState.REFUSED,
         calls=(R,),
         document="users/(erased)/friend_requests/b",
     ),
     Case(
         "of two bodies, only the one to nobody else is refused",
-        a_record(State.RETRY, IOS, ANDROID, bodies=(body("ann"), body("bob"))),
+        a_record(DeliveryState.RETRY, IOS, ANDROID, bodies=(body("ann"), body("bob"))),
         (
             "removed from the recipients",
             "body 0 dropped",
             "ios body 0 has no recipient left and is refused",
         ),
-        State.RETRY,
+        DeliveryState.RETRY,
         calls=(R, P),
         bodies=("", body("bob")),
     ),
     Case(
         "a body that nothing will be sent of is dropped",
         a_record(
-            State.RETRY, replace(IOS, state=A), ANDROID, bodies=(body("ann", "bob"), body("zoé"))
+            DeliveryState.RETRY,
+            replace(IOS, state=A),
+            ANDROID,
+            bodies=(body("ann", "bob"), body("zoé")),
         ),
         ("removed from the recipients", "body 0 dropped"),
-        State.RETRY,
+        DeliveryState.RETRY,
         calls=(A, P),
         bodies=("", body("zoé")),
     ),
     Case(
         "a link that is still to be sent stays until it is",
-        a_record(State.RETRY, IOS, bodies=(body("ann", "bob", deeplink="myapp://users/ann"),)),
+        a_record(
+            DeliveryState.RETRY, IOS, bodies=(body("ann", "bob", deeplink="myapp://users/ann"),)
+        ),
         ("removed from the recipients",),
-        State.RETRY,
+        DeliveryState.RETRY,
         left=STILL,
         calls=(P,),
         bodies=(body("bob", deeplink="myapp://users/ann"),),
     ),
     Case(
         "the path stays until it is settled",
-        a_record(State.RETRY, IOS, document="users/ann/x/y"),
+        a_record(DeliveryState.RETRY, IOS, document="users/ann/x/y"),
         (),
-        State.RETRY,
+        DeliveryState.RETRY,
         left=STILL,
         calls=(P,),
         bodies=(body("bob", "zoé"),),
@@ -375,30 +388,30 @@ ERASURES = (
         "what waits does not wait to tell the person",
         waiting("ann", "bob"),
         ("removed from the recipients",),
-        State.WAITING,
+        DeliveryState.WAITING,
         bodies=('{"recipients":{"custom_ids":["bob"]}}',),
     ),
     Case(
         "what waits to tell nobody else is dropped",
         waiting("ann", document="users/ann/friend_requests/b"),
         ("removed from the recipients", "bodies dropped", "id replaced"),
-        State.OBSOLETE,
+        DeliveryState.OBSOLETE,
         document="users/(erased)/friend_requests/b",
     ),
     Case(
         "what somebody is sending is left alone",
-        a_record(State.CLAIMED, IOS, bodies=(body("ann"),)),
+        a_record(DeliveryState.CLAIMED, IOS, bodies=(body("ann"),)),
         (),
-        State.CLAIMED,
+        DeliveryState.CLAIMED,
         left="it is being sent: run this again in a minute",
         calls=(P,),
         bodies=(body("ann"),),
     ),
     Case(
         "an owner whose lease ended is sending no more",
-        a_record(State.CLAIMED, IOS, bodies=(body("ann", "bob"),), lease_until=NOW),
+        a_record(DeliveryState.CLAIMED, IOS, bodies=(body("ann", "bob"),), lease_until=NOW),
         ("removed from the recipients",),
-        State.CLAIMED,
+        DeliveryState.CLAIMED,
         calls=(P,),
         bodies=(body("bob"),),
     ),
@@ -427,7 +440,7 @@ def test_a_record_without_a_person(case: Case) -> None:
 def test_sentences_lose_the_id_where_it_is_part_of_a_path_or_quoted() -> None:
     reason = "users/a: a field of a is missing; users/ab too"
     call = CallRecord("ios", 0, R, problem="31: 'a' is not a custom id")
-    erased = without("a", a_record(State.REFUSED, call, reason=reason), NOW).record
+    erased = without("a", a_record(DeliveryState.REFUSED, call, reason=reason), NOW).record
     assert erased.reason == "users/(erased): a field of a is missing; users/ab too"
     assert erased.calls[0].problem == "31: '(erased)' is not a custom id"
 
@@ -444,7 +457,9 @@ def watched() -> list[str]:
 
 def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: list[str]) -> None:
     """Only `send-test`, `replay --send`, `erase` and `stats` say so."""
-    record = a_record(State.HELD, CallRecord("ios", 0, H, 2, 2), CallRecord("android", 0, R))
+    record = a_record(
+        DeliveryState.HELD, CallRecord("ios", 0, H, 2, 2), CallRecord("android", 0, R)
+    )
     document = tmp_path / "document.json"
     document.write_text(json.dumps({"name": "Sale", "title": "Sale", "live": True}))
     given = ["--document", str(document)]
@@ -584,25 +599,25 @@ def test_deliveries_are_listed_newest_first_without_the_sent(operator: Operator)
             CallRecord("ios", 0, A, 1, status=201),
             CallRecord("android", 0, R, 1, status=400),
             created_at=NOW - timedelta(hours=hours),
-            reason="why" if state is State.REFUSED else None,
+            reason="why" if state is DeliveryState.REFUSED else None,
         )
-        for hours, state in enumerate(State)
+        for hours, state in enumerate(DeliveryState)
     }
     operator.store(*records.values())
     code, lines, _ = operator.run("deliveries")
     assert code == 0
     assert [line.split()[:2] for line in lines[:-1]] == [
         [records[state].id[:12], state.value]
-        for state in State
-        if state not in (State.SENT, State.OBSOLETE)
+        for state in DeliveryState
+        if state not in (DeliveryState.SENT, DeliveryState.OBSOLETE)
     ]
     assert lines[-1] == "6 deliveries"
     refused = next(line for line in lines if "REFUSED" in line)
     assert refused == "  ".join(
         [
-            records[State.REFUSED].id[:12],
+            records[DeliveryState.REFUSED].id[:12],
             "REFUSED",
-            records[State.REFUSED].created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            records[DeliveryState.REFUSED].created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "new_message",
             "conversations/c1/messages/m1",
             "ios accepted, android refused (1 attempt, 400)",
@@ -625,7 +640,7 @@ def test_deliveries_are_listed_newest_first_without_the_sent(operator: Operator)
 def test_a_list_can_be_narrowed(
     operator: Operator, arguments: list[str], ages: list[int], words: str
 ) -> None:
-    states = {1: State.HELD, 2: State.HELD, 3: State.SENT}
+    states = {1: DeliveryState.HELD, 2: DeliveryState.HELD, 3: DeliveryState.SENT}
     records = {
         hours: a_record(
             state, CallRecord("ios", 0, H), created_at=datetime.now(UTC) - timedelta(hours=hours)
@@ -644,7 +659,7 @@ def test_a_list_can_be_narrowed(
 @pytest.mark.suite
 def test_show_tells_everything(operator: Operator) -> None:
     record = a_record(
-        State.HELD,
+        DeliveryState.HELD,
         CallRecord("ios", 0, H, 2, 2, 502, "no answer"),
         bodies=(body("zoé", deeplink="\x9b"),),
     )
@@ -673,14 +688,17 @@ def test_an_id_that_is_not_there_or_not_the_only_one(
     operator: Operator, command: str, asked: str, words: str
 ) -> None:
     operator.store(
-        *(a_record(State.HELD, *calls_in(H), id=("a" * 8 + last).ljust(64, "0")) for last in "bc")
+        *(
+            a_record(DeliveryState.HELD, *calls_in(H), id=("a" * 8 + last).ljust(64, "0"))
+            for last in "bc"
+        )
     )
     assert operator.run(command, asked) == (2, [], f"batchpush: {words}\n")
 
 
 @pytest.mark.suite
 def test_a_replay_is_dry_unless_told(operator: Operator) -> None:
-    record = a_record(State.REFUSED, *calls_in(A, R))
+    record = a_record(DeliveryState.REFUSED, *calls_in(A, R))
     operator.store(record)
     code, lines, _ = operator.run("replay", record.id)
     assert code == 0
@@ -696,7 +714,7 @@ def test_a_replay_is_dry_unless_told(operator: Operator) -> None:
 @pytest.mark.suite
 def test_a_replay_sends_what_batch_has_not_accepted(operator: Operator) -> None:
     record = a_record(
-        State.HELD,
+        DeliveryState.HELD,
         CallRecord("ios", 0, A),
         CallRecord("android", 0, R),
         CallRecord("web", 0, H, 2, 2),
@@ -709,7 +727,7 @@ def test_a_replay_sends_what_batch_has_not_accepted(operator: Operator) -> None:
     assert (code, lines[-1]) == (0, "  now SENT")
     assert [call["app"] for call in operator.api.calls()] == ["android", "web"]
     assert operator.api.calls()[0]["body"] == json.loads(record.bodies[0])
-    assert operator.stored(record).state is State.SENT
+    assert operator.stored(record).state is DeliveryState.SENT
     code, lines, _ = operator.run("replay", record.id, "--send")
     assert (code, len(operator.api.calls())) == (0, 2)
 
@@ -718,13 +736,13 @@ def test_a_replay_sends_what_batch_has_not_accepted(operator: Operator) -> None:
 @pytest.mark.parametrize(
     ("state", "days", "words"),
     [
-        (State.SENT, 8, "  were deleted after 7 days (KEEP_BODIES_DAYS)"),
-        (State.SENT, 6, "  were erased"),
-        (State.REFUSED, 8, "  were erased"),
+        (DeliveryState.SENT, 8, "  were deleted after 7 days (KEEP_BODIES_DAYS)"),
+        (DeliveryState.SENT, 6, "  were erased"),
+        (DeliveryState.REFUSED, 8, "  were erased"),
     ],
 )
 def test_show_says_why_there_are_no_bodies(
-    operator: Operator, state: State, days: int, words: str
+    operator: Operator, state: DeliveryState, days: int, words: str
 ) -> None:
     record = a_record(state, *calls_in(A), bodies=(), updated_at=NOW - timedelta(days=days))
     operator.store(record)
@@ -736,15 +754,15 @@ def test_show_says_why_there_are_no_bodies(
 @pytest.mark.parametrize(
     ("fault", "state", "words"),
     [
-        ({"status": 400}, State.REFUSED, "  now REFUSED"),
-        ({"status": 401}, State.RETRY, "  now RETRY; the sweep will retry it"),
-        ({"status": 502}, State.RETRY, "  now RETRY; the sweep will retry it"),
+        ({"status": 400}, DeliveryState.REFUSED, "  now REFUSED"),
+        ({"status": 401}, DeliveryState.RETRY, "  now RETRY; the sweep will retry it"),
+        ({"status": 502}, DeliveryState.RETRY, "  now RETRY; the sweep will retry it"),
     ],
 )
 def test_a_replay_that_fails_again_says_so(
-    operator: Operator, fault: dict[str, Any], state: State, words: str
+    operator: Operator, fault: dict[str, Any], state: DeliveryState, words: str
 ) -> None:
-    record = a_record(State.EXPIRED, *calls_in(E))
+    record = a_record(DeliveryState.EXPIRED, *calls_in(E))
     operator.store(record)
     operator.api.fault(**fault)
     code, lines, _ = operator.run("replay", record.id, "--send")
@@ -757,10 +775,10 @@ def test_a_replay_that_fails_again_says_so(
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (a_record(State.REFUSED, reason="text is missing"), "text is missing"),
-        (a_record(State.CLAIMED, *calls_in(P)), "it is being sent"),
-        (a_record(State.REFUSED, *calls_in(R), bodies=()), "bodies were erased"),
-        (a_record(State.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS no longer has tv"),
+        (a_record(DeliveryState.REFUSED, reason="text is missing"), "text is missing"),
+        (a_record(DeliveryState.CLAIMED, *calls_in(P)), "it is being sent"),
+        (a_record(DeliveryState.REFUSED, *calls_in(R), bodies=()), "bodies were erased"),
+        (a_record(DeliveryState.REFUSED, CallRecord("tv", 0, R)), "BATCH_APPS no longer has tv"),
     ],
 )
 def test_what_cannot_be_replayed_is_not_touched(
@@ -777,12 +795,12 @@ def test_what_cannot_be_replayed_is_not_touched(
 @pytest.mark.suite
 def test_an_erased_person_is_nowhere_in_the_records(operator: Operator) -> None:
     bodies = (body("ann", "bob"), body("zoé"))
-    sent = a_record(State.SENT, IOS, ANDROID, bodies=bodies, document="users/ann/x/y")
+    sent = a_record(DeliveryState.SENT, IOS, ANDROID, bodies=bodies, document="users/ann/x/y")
     sent = replace(sent, calls=tuple(replace(call, state=A) for call in sent.calls))
-    retry = a_record(State.RETRY, IOS, ANDROID, bodies=bodies)
-    unconcerned = a_record(State.SENT, *calls_in(A), bodies=(body("ann-marie"),))
+    retry = a_record(DeliveryState.RETRY, IOS, ANDROID, bodies=bodies)
+    unconcerned = a_record(DeliveryState.SENT, *calls_in(A), bodies=(body("ann-marie"),))
     chunk = replace(sent, id="first-00000")
-    large = a_record(State.SENT, bodies=(), chunks=(chunk.id,))
+    large = a_record(DeliveryState.SENT, bodies=(), chunks=(chunk.id,))
     records = sent, retry, unconcerned, large
     operator.store(*records)
     operator.store(chunk, below=large)
@@ -805,7 +823,7 @@ def test_an_erased_person_is_nowhere_in_the_records(operator: Operator) -> None:
 
 @pytest.mark.suite
 def test_an_erased_retry_is_sent_to_the_others(operator: Operator) -> None:
-    record = a_record(State.RETRY, *calls_in(A, P, P), bodies=(body("ann", "bob"),))
+    record = a_record(DeliveryState.RETRY, *calls_in(A, P, P), bodies=(body("ann", "bob"),))
     operator.store(record)
     assert operator.run("erase", "--user", "ann")[0] == 0
     assert operator.run("replay", record.id, "--send")[0] == 0
@@ -819,10 +837,10 @@ def test_an_erased_retry_is_sent_to_the_others(operator: Operator) -> None:
     ("record", "words"),
     [
         (
-            a_record(State.CLAIMED, IOS, lease_until=NOW + timedelta(days=1)),
+            a_record(DeliveryState.CLAIMED, IOS, lease_until=NOW + timedelta(days=1)),
             "somebody is sending it",
         ),
-        (a_record(State.RETRY, IOS, document="users/bob/x/y"), "once it is settled"),
+        (a_record(DeliveryState.RETRY, IOS, document="users/bob/x/y"), "once it is settled"),
     ],
 )
 def test_what_cannot_be_erased_yet_is_exit_code_1(
@@ -838,7 +856,7 @@ def test_what_cannot_be_erased_yet_is_exit_code_1(
 
 @pytest.mark.suite
 def test_an_erasure_gives_way_to_who_was_faster(operator: Operator) -> None:
-    record = a_record(State.RETRY, IOS, bodies=(body("ann", "bob"),))
+    record = a_record(DeliveryState.RETRY, IOS, bodies=(body("ann", "bob"),))
     operator.store(record)
 
     async def erase_late(ledger: Ledger) -> None:
@@ -870,7 +888,7 @@ def test_results_are_fetched_and_shown(
 ) -> None:
     group, day = f"g{uuid.uuid4().hex}", NOW.date().isoformat()
     environment.setenv("BATCH_APPS", "ios=IOSKEY,test=DEVKEY")
-    operator.store(a_record(State.SENT, *calls_in(A), group_id=group))
+    operator.store(a_record(DeliveryState.SENT, *calls_in(A), group_id=group))
     opened = {"sent": 20, "direct_open": 3, "influenced_open": 1}
     operator.api.script_stats(group, [{"date": day} | opened])
     code, lines, err = operator.run("stats", *form)
@@ -881,7 +899,7 @@ def test_results_are_fetched_and_shown(
 
 @pytest.mark.suite
 def test_results_that_cannot_be_had_now_are_exit_code_1(operator: Operator) -> None:
-    operator.store(a_record(State.SENT, *calls_in(A), group_id="g"))
+    operator.store(a_record(DeliveryState.SENT, *calls_in(A), group_id="g"))
     operator.api.fault(app="ios", status=502)
     code, _, err = operator.run("stats")
     assert code == 1
@@ -910,7 +928,7 @@ def test_a_firestore_that_does_not_answer_is_one_line(
 def test_an_emulator_in_the_place_of_a_project_is_told(
     tmp_path: Path, project: str, warned: bool
 ) -> None:
-    record = a_record(State.HELD, CallRecord("ios", 0, H))
+    record = a_record(DeliveryState.HELD, CallRecord("ios", 0, H))
     with counted(tmp_path) as network:
         done = network.run(
             ["deliveries", "--project", project],
@@ -984,7 +1002,7 @@ def test_a_dot_env_in_utf_16_is_one_line(
 
 @pytest.mark.suite
 def test_it_runs_as_a_module_and_into_a_pipe_that_closes(operator: Operator) -> None:
-    record = a_record(State.HELD, *calls_in(H))
+    record = a_record(DeliveryState.HELD, *calls_in(H))
     operator.store(record)
     command = [sys.executable, "-W", "error", "-m", "batchpush", "deliveries"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}

@@ -30,8 +30,8 @@ async def bearer(holder: Credentials) -> str:
 
 async def settled(holder: Credentials) -> None:
     """Once a refresh that nobody waits for has ended."""
-    assert holder._refreshing is not None
-    await holder._refreshing
+    assert holder.refreshing is not None
+    await holder.refreshing
 
 
 async def test_one_token_serves_all_requests_until_it_ends(tokens: Tokens) -> None:

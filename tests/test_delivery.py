@@ -18,7 +18,7 @@ from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Entry
 from batchpush.delivery.plan import Plan
-from batchpush.delivery.record import CallState, Record, State
+from batchpush.delivery.record import CallState, DeliveryState, Record
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway, LookUpFailed, TryAgainLater
 from batchpush.events.change import Change
@@ -107,7 +107,7 @@ async def test_a_good_delivery_is_two_writes_and_no_read(
         await worker.deliverer.deliver(change, greet)
     assert made == ["Commit", "Commit"]
     record = await recorded(worker, change)
-    assert record.state is State.SENT
+    assert record.state is DeliveryState.SENT
     assert record.expire_at == clock.now() + timedelta(days=30)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
@@ -128,7 +128,7 @@ async def test_an_event_that_comes_again_is_not_sent_again(
 ) -> None:
     change = change_at(clock)
     for _ in range(3):
-        assert (await delivered(worker, change)).state is State.SENT
+        assert (await delivered(worker, change)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
 
@@ -156,9 +156,9 @@ async def test_an_accepted_call_is_not_repeated_because_another_failed(
     monkeypatch.setattr(batchpush.batch_api.requests, "MAX_ATTEMPTS", 1)
     api.fault(app="android", status=503, times=2)
     change = change_at(clock)
-    assert (await delivered(worker, change)).state is State.RETRY
-    assert (await delivered(worker, change)).state is State.RETRY
-    assert (await delivered(worker, change)).state is State.SENT
+    assert (await delivered(worker, change)).state is DeliveryState.RETRY
+    assert (await delivered(worker, change)).state is DeliveryState.RETRY
+    assert (await delivered(worker, change)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 3}
 
 
@@ -180,22 +180,32 @@ async def test_what_was_claimed_is_what_is_sent(
 @pytest.mark.parametrize(
     ("fault", "state", "android", "calls"),
     [
-        ({"status": 400}, State.REFUSED, CallState.REFUSED, 1),
-        ({"status": 403}, State.REFUSED, CallState.REFUSED, 1),
-        ({"status": 404}, State.REFUSED, CallState.REFUSED, 1),
-        ({"status": 401}, State.RETRY, CallState.PENDING, 1),
-        ({"status": 429}, State.SENT, CallState.ACCEPTED, 2),
-        ({"status": 429, "headers": {"Retry-After": "3"}}, State.SENT, CallState.ACCEPTED, 2),
-        ({"status": 429, "headers": {"Retry-After": "300"}}, State.RETRY, CallState.PENDING, 1),
-        ({"status": 500}, State.SENT, CallState.ACCEPTED, 2),
-        ({"status": 500, "body": "<html>"}, State.RETRY, CallState.PENDING, 1),
-        ({"status": 502}, State.RETRY, CallState.PENDING, 1),
-        ({"status": 503}, State.SENT, CallState.ACCEPTED, 2),
-        ({"status": 503, "times": 4}, State.SENT, CallState.ACCEPTED, 5),
-        ({"status": 503, "times": 5}, State.RETRY, CallState.PENDING, 5),
-        ({"status": 504}, State.RETRY, CallState.PENDING, 1),
-        ({"status": 200, "body": "{}"}, State.RETRY, CallState.PENDING, 1),
-        ({"status": 201, "body": "<html>"}, State.RETRY, CallState.PENDING, 1),
+        ({"status": 400}, DeliveryState.REFUSED, CallState.REFUSED, 1),
+        ({"status": 403}, DeliveryState.REFUSED, CallState.REFUSED, 1),
+        ({"status": 404}, DeliveryState.REFUSED, CallState.REFUSED, 1),
+        ({"status": 401}, DeliveryState.RETRY, CallState.PENDING, 1),
+        ({"status": 429}, DeliveryState.SENT, CallState.ACCEPTED, 2),
+        (
+            {"status": 429, "headers": {"Retry-After": "3"}},
+            DeliveryState.SENT,
+            CallState.ACCEPTED,
+            2,
+        ),
+        (
+            {"status": 429, "headers": {"Retry-After": "300"}},
+            DeliveryState.RETRY,
+            CallState.PENDING,
+            1,
+        ),
+        ({"status": 500}, DeliveryState.SENT, CallState.ACCEPTED, 2),
+        ({"status": 500, "body": "<html>"}, DeliveryState.RETRY, CallState.PENDING, 1),
+        ({"status": 502}, DeliveryState.RETRY, CallState.PENDING, 1),
+        ({"status": 503}, DeliveryState.SENT, CallState.ACCEPTED, 2),
+        ({"status": 503, "times": 4}, DeliveryState.SENT, CallState.ACCEPTED, 5),
+        ({"status": 503, "times": 5}, DeliveryState.RETRY, CallState.PENDING, 5),
+        ({"status": 504}, DeliveryState.RETRY, CallState.PENDING, 1),
+        ({"status": 200, "body": "{}"}, DeliveryState.RETRY, CallState.PENDING, 1),
+        ({"status": 201, "body": "<html>"}, DeliveryState.RETRY, CallState.PENDING, 1),
     ],
 )
 async def test_what_becomes_of_a_call(
@@ -203,7 +213,7 @@ async def test_what_becomes_of_a_call(
     clock: ManualClock,
     api: batch.Batch,
     fault: dict[str, Any],
-    state: State,
+    state: DeliveryState,
     android: CallState,
     calls: int,
 ) -> None:
@@ -230,9 +240,9 @@ async def test_an_unknown_call_is_sent_again_so_often_and_then_held(
     api.fault(app="android", times=None, **lost)
     change = change_at(clock)
     for _ in range(resends):
-        assert (await delivered(worker, change)).state is State.RETRY
+        assert (await delivered(worker, change)).state is DeliveryState.RETRY
     record = await delivered(worker, change)
-    assert record.state is State.HELD
+    assert record.state is DeliveryState.HELD
     assert states(record) == {"ios": CallState.ACCEPTED, "android": CallState.HELD}
     await delivered(worker, change)
     assert calls_per_app(api) == {"ios": 1, "android": 1 + resends}
@@ -264,18 +274,19 @@ async def test_an_owner_whose_lease_ended_does_not_send_and_is_fenced_off(
     with pytest.raises(DeliveryUnfinished):
         await worker.sender.finish(stale, stale.record)
     assert calls_per_app(api) == {"ios": 1, "android": 1}
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
 
 
 @pytest.mark.parametrize(
-    ("age", "state"), [(timedelta(minutes=59), State.SENT), (timedelta(hours=1), State.EXPIRED)]
+    ("age", "state"),
+    [(timedelta(minutes=59), DeliveryState.SENT), (timedelta(hours=1), DeliveryState.EXPIRED)],
 )
 async def test_what_is_too_old_is_recorded_and_not_sent(
-    worker: Worker, clock: ManualClock, api: batch.Batch, age: timedelta, state: State
+    worker: Worker, clock: ManualClock, api: batch.Batch, age: timedelta, state: DeliveryState
 ) -> None:
     change = replace(change_at(clock), time=clock.now() - age)
     assert (await delivered(worker, change)).state is state
-    assert len(api.calls()) == (2 if state is State.SENT else 0)
+    assert len(api.calls()) == (2 if state is DeliveryState.SENT else 0)
 
 
 async def test_a_push_says_itself_how_long_it_is_worth_sending(
@@ -285,7 +296,7 @@ async def test_a_push_says_itself_how_long_it_is_worth_sending(
         return replace(await greet(change, look_up), fresh_for=timedelta(hours=6))
 
     change = replace(change_at(clock), time=clock.now() - timedelta(hours=5))
-    assert (await delivered(worker, change, lasting)).state is State.SENT
+    assert (await delivered(worker, change, lasting)).state is DeliveryState.SENT
 
 
 async def test_no_try_begins_once_it_is_too_old(
@@ -296,8 +307,8 @@ async def test_no_try_begins_once_it_is_too_old(
     record = await delivered(worker, change)
     assert len(api.calls()) == 2
     clock.forward(20)
-    assert record.state is State.RETRY
-    assert (await delivered(worker, change)).state is State.EXPIRED
+    assert record.state is DeliveryState.RETRY
+    assert (await delivered(worker, change)).state is DeliveryState.EXPIRED
     assert len(api.calls()) == 2
 
 
@@ -319,7 +330,7 @@ async def test_a_push_that_batch_would_refuse_is_recorded_with_its_field(
         return replace(await greet(change, look_up), **push)
 
     record = await delivered(worker, change_at(clock), wrong)
-    assert (record.state, record.reason) == (State.REFUSED, reason)
+    assert (record.state, record.reason) == (DeliveryState.REFUSED, reason)
     assert api.calls() == []
 
 
@@ -330,7 +341,7 @@ async def test_a_handlers_mistake_is_recorded_with_its_place_and_without_its_tex
         raise Mistake("something private")
 
     record = await delivered(worker, change_at(clock), mistaken)
-    assert record.state is State.REFUSED
+    assert record.state is DeliveryState.REFUSED
     assert record.reason is not None
     assert record.reason.startswith(f"Mistake at {__file__}:")
 
@@ -342,7 +353,7 @@ async def test_a_document_without_a_field_is_recorded_with_its_name(
         return await greet(change, look_up) if change.document.string("name") else None
 
     record = await delivered(worker, change_at(clock), reading)
-    assert (record.state, record.reason) == (State.REFUSED, "users/ann: name is missing")
+    assert (record.state, record.reason) == (DeliveryState.REFUSED, "users/ann: name is missing")
 
 
 async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
@@ -356,7 +367,7 @@ async def test_what_cannot_be_read_is_tried_for_hours_and_then_recorded(
         await worker.deliverer.deliver(change, unread)
     clock.forward(6 * 3600)
     record = await delivered(worker, change, unread)
-    assert (record.state, record.reason) == (State.EXPIRED, "Firestore: ServiceUnavailable")
+    assert (record.state, record.reason) == (DeliveryState.EXPIRED, "Firestore: ServiceUnavailable")
 
 
 async def test_a_mistake_of_ours_is_not_recorded_as_the_handler_s(
@@ -373,7 +384,7 @@ async def test_a_mistake_of_ours_is_not_recorded_as_the_handler_s(
         with pytest.raises(KeyError):
             await worker.deliverer.deliver(change, greet)
     assert await worker.ledger.read(change.delivery_id) is None
-    assert (await delivered(worker, change)).state is State.SENT
+    assert (await delivered(worker, change)).state is DeliveryState.SENT
 
 
 async def test_the_outcome_is_mirrored_only_when_asked_for(
@@ -435,9 +446,9 @@ async def test_a_large_audience_is_sent_in_chunks_by_tasks(
     await worker.deliverer.deliver(change, audience(count, length))
     record = await recorded(worker, change)
     assert len(record.chunks) == chunks
-    assert record.state is (State.RETRY if chunks else State.SENT)
+    assert record.state is (DeliveryState.RETRY if chunks else DeliveryState.SENT)
     await hand_out(worker)
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
     ids = sorted(f"{number:0>{length}}" for number in range(count))
     for app in APPS:
         assert told(api, app) == ids
@@ -451,7 +462,7 @@ async def test_a_large_audience_that_comes_again_and_tasks_that_come_twice_send_
     for _ in range(2):
         await worker.deliverer.deliver(change, audience(10_001))
     await hand_out(worker, times=3)
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
     await worker.deliverer.deliver(change, audience(10_001))
     await hand_out(worker)
     assert calls_per_app(api) == {"ios": 2, "android": 2}
@@ -464,7 +475,7 @@ async def test_two_claims_of_a_large_audience_at_once_send_it_once(
     claims = (worker.deliverer.deliver(change, audience(10_001)) for _ in range(3))
     await asyncio.gather(*claims, return_exceptions=True)
     await hand_out(worker)
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 2, "android": 2}
 
 
@@ -475,11 +486,11 @@ async def test_a_chunk_that_fails_is_sent_again_without_the_others(
     api.fault(app="android", status=504)
     await worker.deliverer.deliver(change, audience(10_001))
     await hand_out(worker)
-    assert (await recorded(worker, change)).state is State.RETRY
+    assert (await recorded(worker, change)).state is DeliveryState.RETRY
     clock.forward(901)
     await worker.sweep.run()
     await hand_out(worker)
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 2, "android": 3}
 
 
@@ -495,7 +506,7 @@ async def test_a_large_audience_whose_tasks_were_never_enqueued_is_swept_up(
     clock.forward(worker.timing.redelivery)
     await worker.sweep.run()
     await hand_out(worker)
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
 
 
 async def test_a_refused_chunk_can_be_replayed(
@@ -505,10 +516,10 @@ async def test_a_refused_chunk_can_be_replayed(
     api.fault(app="android", status=403)
     await worker.deliverer.deliver(change, audience(10_001))
     await hand_out(worker)
-    assert (await recorded(worker, change)).state is State.REFUSED
+    assert (await recorded(worker, change)).state is DeliveryState.REFUSED
     entry = await worker.ledger.read(change.delivery_id)
     assert entry is not None
-    assert (await worker.replay.replay(entry, resend_unknown=False)).state is State.SENT
+    assert (await worker.replay.replay(entry, resend_unknown=False)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 2, "android": 3}
 
 
@@ -526,7 +537,7 @@ async def test_an_audience_in_several_languages_is_one_record(
     change = change_at(clock)
     await worker.deliverer.deliver(change, many)
     await hand_out(worker)
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
     for app in APPS:
         assert len(told(api, app)) == len(set(told(api, app))) == 25_002
 
@@ -544,7 +555,7 @@ async def test_the_sweep_takes_up_a_lease_that_ended(
     assert api.calls() == []
     clock.forward(61)
     await worker.sweep.run()
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 1}
 
 
@@ -558,7 +569,7 @@ async def test_the_sweep_leaves_a_retry_to_the_platform_for_a_while(
     assert calls_per_app(api) == {"ios": 1, "android": 1}
     clock.forward(901)
     await worker.sweep.run()
-    assert (await recorded(worker, change)).state is State.SENT
+    assert (await recorded(worker, change)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 2}
 
 
@@ -570,7 +581,7 @@ async def test_the_sweep_records_what_became_too_old(
     await delivered(worker, change)
     clock.forward(3601)
     await worker.sweep.run()
-    assert (await recorded(worker, change)).state is State.EXPIRED
+    assert (await recorded(worker, change)).state is DeliveryState.EXPIRED
     assert len(api.calls()) == 2
 
 
@@ -599,7 +610,7 @@ async def test_an_app_that_is_no_longer_deployed_is_refused_by_name(
     clock.forward(61)
     await worker.sweep.run()
     record = await recorded(worker, change)
-    assert record.state is State.REFUSED
+    assert record.state is DeliveryState.REFUSED
     assert record.calls[0].problem == "BATCH_APPS no longer has tv"
     assert calls_per_app(api) == {"ios": 0, "android": 1}
 
@@ -622,7 +633,7 @@ async def test_one_record_does_not_keep_the_sweep_from_the_others(
     monkeypatch.setattr(worker.sender, "send", failing)
     await worker.sweep.run()
     states_ = [(await recorded(worker, change)).state for change in changes]
-    assert states_ == [State.CLAIMED, State.SENT, State.SENT]
+    assert states_ == [DeliveryState.CLAIMED, DeliveryState.SENT, DeliveryState.SENT]
 
 
 async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
@@ -634,7 +645,7 @@ async def test_a_replay_sends_what_was_refused_and_nothing_that_was_accepted(
     entry = await worker.ledger.read(change.delivery_id)
     assert entry is not None
     clock.forward(24 * 3600)
-    assert (await worker.replay.replay(entry, resend_unknown=False)).state is State.SENT
+    assert (await worker.replay.replay(entry, resend_unknown=False)).state is DeliveryState.SENT
     assert calls_per_app(api) == {"ios": 1, "android": 2}
 
 
@@ -656,7 +667,7 @@ async def test_an_outage_does_not_burn_the_instance(
     assert sum(clock.slept) < 60
     api.clear_faults()
     clock.forward(6)
-    assert (await delivered(worker, change_at(clock))).state is State.SENT
+    assert (await delivered(worker, change_at(clock))).state is DeliveryState.SENT
 
 
 async def test_an_outage_of_one_app_leaves_the_others_alone(
@@ -692,7 +703,7 @@ async def test_without_a_key_nothing_is_sent_and_the_event_comes_again(
 
     worker.client = BatchClient(worker.settings, TIMING, RestKeyCache(none))
     record = await delivered(worker, change_at(clock))
-    assert record.state is State.RETRY
+    assert record.state is DeliveryState.RETRY
     assert record.calls[0].problem == "secret: NotFound"
     assert api.calls() == []
     assert issubclass(RestKeyUnavailable, TryAgainLater)

@@ -13,7 +13,7 @@ import pytest
 
 from batchpush.cli.erase import erase
 from batchpush.delivery.ledger import Ledger
-from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.waiting import Joined
 from batchpush.environment import Settings
 from batchpush.errors import LookUpFailed
@@ -79,7 +79,7 @@ def sent(*recipients: str, id_list: str = "custom_ids", **more: Any) -> Record:
     calls = (CallRecord("ios", 0, CallState.ACCEPTED),)
     body = json.dumps({"group_id": "g", "recipients": {id_list: recipients}})
     fields: dict[str, Any] = {
-        "state": State.SENT,
+        "state": DeliveryState.SENT,
         "document": "orders/o1",
         "calls": calls,
         "bodies": (body,),
@@ -126,7 +126,7 @@ async def test_a_profile_that_is_gone_is_said_and_its_ids_can_be_named(house: Ho
 async def test_nobody_is_erased_with_somebody_who_says_to_be_them(house: House) -> None:
     await house.stores("users/eve", {"batch": {"custom_ids": ["bob", "orders"]}})
     await house.stores("users/bob", {})
-    one = sent("bob", state=State.RETRY, lease_until=None, calls=(CallRecord("ios", 0),))
+    one = sent("bob", state=DeliveryState.RETRY, lease_until=None, calls=(CallRecord("ios", 0),))
     await house.holds(one)
     code, lines, err = await house.erases("eve")
     assert (code, lines) == (0, ["0 changed, 0 left"])
@@ -238,7 +238,7 @@ async def test_after_all_that_a_person_does_no_record_has_any_of_their_ids(house
     assert entry.record.waits_for == {"custom_ids": ["bob"]}
     resumed = entry.record.resumed("x", house.clock.now())
     await house.made.resumption.end(
-        entry, resumed.ended(State.OBSOLETE, "nobody is left to be told"), None
+        entry, resumed.ended(DeliveryState.OBSOLETE, "nobody is left to be told"), None
     )
     assert (await house.erases("ann"))[0] == 0
     for path, content in house.stored().items():

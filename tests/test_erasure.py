@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from batchpush.delivery import erasure
 from batchpush.delivery.erasure import Person, body_names, burst_without, names, without
-from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.waiting import Window, name_of
 from batchpush.pushes.push import ID_LISTS
 from tests.deliveries import claimed
@@ -31,7 +31,7 @@ def body(*custom_ids: str, **more: Any) -> str:
     return json.dumps({"recipients": {"custom_ids": custom_ids}} | push, ensure_ascii=False)
 
 
-def a_record(state: State = State.SENT, *calls: CallState, **more: Any) -> Record:
+def a_record(state: DeliveryState = DeliveryState.SENT, *calls: CallState, **more: Any) -> Record:
     record = claimed(
         "0f0f",
         NOW,
@@ -169,7 +169,7 @@ def filled_records(person: str) -> Iterator[tuple[str, Record]]:
     for name, hint in cases(CallRecord):
         for form, text in all_forms(person).items():
             call = replace(CallRecord("ios", 0, R), **{name: filled(hint, text, name)})
-            yield f"calls.{name} {form}", a_record(State.REFUSED, calls=(call,))
+            yield f"calls.{name} {form}", a_record(DeliveryState.REFUSED, calls=(call,))
 
 
 def test_what_erasure_does_not_look_into_holds_no_id() -> None:
@@ -200,19 +200,21 @@ def holds(text: str, person: str) -> bool:
     return any(word.search(each) for each in (text, unquote(text), unquote(unquote(text))))
 
 
-@pytest.mark.parametrize("state", [State.RETRY, State.WAITING, State.CLAIMED])
+@pytest.mark.parametrize(
+    "state", [DeliveryState.RETRY, DeliveryState.WAITING, DeliveryState.CLAIMED]
+)
 @pytest.mark.parametrize("person", IDS)
 def test_what_is_not_settled_comes_out_without_the_id_or_says_that_it_is_left(
-    person: str, state: State
+    person: str, state: DeliveryState
 ) -> None:
     lists = {"custom_ids": [person, "bob"]}
     for words, record in filled_records(person):
         open_one = replace(record, state=state, calls=(CallRecord("ios", 0),))
-        if state is State.WAITING:
+        if state is DeliveryState.WAITING:
             open_one = open_one.waiting(NOW, lists, timedelta(hours=1))
         erased = without(person, open_one, NOW)
         assert erased.left or not names(erased.record, person), words
-        settled = replace(erased.record, state=State.SENT)
+        settled = replace(erased.record, state=DeliveryState.SENT)
         assert not names(without(person, settled, NOW).record, person), words
 
 
@@ -231,13 +233,13 @@ def test_every_id_of_a_person_is_a_recipient_who_is_taken_out(
     identifier: str, id_list: str
 ) -> None:
     lists = {id_list: [identifier, "bob"], "tokens": ["t"]} | {id_list: [identifier, "bob"]}
-    retry = a_record(State.RETRY, P, bodies=(body(recipients=lists),))
+    retry = a_record(DeliveryState.RETRY, P, bodies=(body(recipients=lists),))
     erased = without(ANN, retry, NOW)
     (left,) = erased.record.bodies
     assert json.loads(left)["recipients"] == lists | {id_list: ["bob"]}
-    waiting = a_record(State.WAITING).waiting(NOW, lists, timedelta(hours=1))
+    waiting = a_record(DeliveryState.WAITING).waiting(NOW, lists, timedelta(hours=1))
     assert without(ANN, waiting, NOW).record.waits_for == lists | {id_list: ["bob"]}
-    sent = without(ANN, replace(retry, state=State.SENT), NOW)
+    sent = without(ANN, replace(retry, state=DeliveryState.SENT), NOW)
     assert sent.record.bodies == ()
 
 
@@ -259,7 +261,7 @@ def test_a_word_that_a_profile_calls_itself_is_left_in_what_others_are_sent() ->
         gcm_collapse_key={"key": "conversation-c1"},
         media={"picture": "https://example.com/p.jpg"},
     )
-    record = a_record(State.REFUSED, R, bodies=(link,), reason="conversations/c1: no text")
+    record = a_record(DeliveryState.REFUSED, R, bodies=(link,), reason="conversations/c1: no text")
     erased = without(hostile, record, NOW).record
     assert erased.bodies == record.bodies
     for name in ("document", "source", "function", "group_id"):
@@ -280,13 +282,15 @@ def test_ids_that_hold_the_id_are_other_people_s(other: str) -> None:
 @pytest.mark.parametrize("person", ["a", "is", "31", "400", "1000"])
 def test_words_and_numbers_of_sentences_are_nobody(person: str) -> None:
     call = CallRecord("ios", 0, R, status=400, problem="31 T: a title is over 1000 bytes; 400")
-    assert not names(a_record(State.REFUSED, calls=(call,), reason="a text is missing"), person)
+    assert not names(
+        a_record(DeliveryState.REFUSED, calls=(call,), reason="a text is missing"), person
+    )
 
 
 def of_somebody(user_id: str) -> Record:
     """A record that is somebody's in every way but the links in its body."""
     return a_record(
-        State.REFUSED,
+        DeliveryState.REFUSED,
         R,
         source=f"//firebase.callable/notify/{user_id}/databases/(default)",
         event_id=f"carts/{user_id}@2026-05-04T10:20:30+00:00",
@@ -325,7 +329,7 @@ class Signed(Record):
     sender: str | None = None
 
 
-def signed(state: State, *calls: CallState, **more: Any) -> Signed:
+def signed(state: DeliveryState, *calls: CallState, **more: Any) -> Signed:
     return Signed(**vars(a_record(state, *calls)) | {"sender": "ann"} | more)
 
 
@@ -337,9 +341,11 @@ def from_caller(record: Record) -> Record:
     )
 
 
-@pytest.mark.parametrize("state", [State.SENT, State.REFUSED, State.HELD, State.EXPIRED])
+@pytest.mark.parametrize(
+    "state", [DeliveryState.SENT, DeliveryState.REFUSED, DeliveryState.HELD, DeliveryState.EXPIRED]
+)
 @pytest.mark.parametrize("form", [lambda record: record, from_caller])
-def test_what_a_person_wrote_goes_with_them(state: State, form: Any) -> None:
+def test_what_a_person_wrote_goes_with_them(state: DeliveryState, form: Any) -> None:
     erased = without("ann", form(signed(state)), NOW).record
     assert erased.bodies == ()
     assert "ann" not in list(texts(erased))
@@ -347,9 +353,9 @@ def test_what_a_person_wrote_goes_with_them(state: State, form: Any) -> None:
 
 @pytest.mark.parametrize("form", [lambda record: record, from_caller])
 def test_what_a_person_wrote_and_was_not_sent_yet_is_not_sent(form: Any) -> None:
-    erased = without("ann", form(signed(State.RETRY, A, P)), NOW)
+    erased = without("ann", form(signed(DeliveryState.RETRY, A, P)), NOW)
     assert erased.left is None
-    assert (erased.record.state, erased.record.reason) == (State.REFUSED, "erased")
+    assert (erased.record.state, erased.record.reason) == (DeliveryState.REFUSED, "erased")
     assert [call.state for call in erased.record.calls] == [A, R]
     assert not any(call.is_replayable(resend_unknown=True) for call in erased.record.calls)
 
@@ -357,24 +363,24 @@ def test_what_a_person_wrote_and_was_not_sent_yet_is_not_sent(form: Any) -> None
 @pytest.mark.parametrize(
     ("more", "state"),
     [
-        ({}, State.REFUSED),
-        ({"burst": "b"}, State.WAITING),  # what others wrote may be told with it
-        ({"about": ("conversations/c1/messages/m2",)}, State.WAITING),
+        ({}, DeliveryState.REFUSED),
+        ({"burst": "b"}, DeliveryState.WAITING),  # what others wrote may be told with it
+        ({"about": ("conversations/c1/messages/m2",)}, DeliveryState.WAITING),
     ],
 )
 def test_what_waits_with_the_words_of_others_is_still_told(
-    more: dict[str, Any], state: State
+    more: dict[str, Any], state: DeliveryState
 ) -> None:
-    waiting = signed(State.WAITING, **more).waiting(
+    waiting = signed(DeliveryState.WAITING, **more).waiting(
         NOW, {"custom_ids": ["bob"]}, timedelta(hours=1)
     )
     erased = without("ann", waiting, NOW)
     assert erased.record.state is state
-    assert bool(erased.left) is (state is State.WAITING)
+    assert bool(erased.left) is (state is DeliveryState.WAITING)
 
 
 def test_a_push_of_several_documents_goes_out_though_one_of_them_was_theirs() -> None:
-    woken = signed(State.RETRY, P, waited_until=NOW)
+    woken = signed(DeliveryState.RETRY, P, waited_until=NOW)
     erased = without("ann", woken, NOW)
     assert (erased.record, bool(erased.left)) == (woken, True)
 
@@ -392,7 +398,7 @@ def test_the_name_that_an_app_gave_its_call_goes_with_a_person() -> None:
 
 def test_a_profile_does_not_make_its_owner_the_sender_of_what_others_wrote() -> None:
     eve = Person.of("eve", profile={"ann"})
-    for record in (signed(State.RETRY, P), from_caller(signed(State.RETRY, P))):
+    for record in (signed(DeliveryState.RETRY, P), from_caller(signed(DeliveryState.RETRY, P))):
         assert without(eve, record, NOW).record == record
 
 
@@ -406,7 +412,10 @@ SUMMARY = "conversations/c1/messages/m1/deliveries/d1"
     ("record", "summary"),
     [
         (a_record(report_to=SUMMARY, bodies=(body("ann"),)), None),
-        (a_record(State.REFUSED, R, report_to=SUMMARY, reason="users/ann: no text"), SUMMARY),
+        (
+            a_record(DeliveryState.REFUSED, R, report_to=SUMMARY, reason="users/ann: no text"),
+            SUMMARY,
+        ),
         (a_record(report_to="users/ann/x/y/deliveries/d1"), "users/ann/x/y/deliveries/d1"),
         (
             a_record(document="users/ann/x/y", report_to="users/ann/x/y/deliveries/d1"),

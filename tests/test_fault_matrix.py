@@ -20,7 +20,7 @@ import pytest
 from batchpush import Change, Limit, LookUp, Message, Push, QuietHours, Recipients
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.batch_api.requests import MAX_ATTEMPTS
-from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.environment import Settings
 from batchpush.errors import RestKeyUnavailable, TryAgainLater
 from batchpush.events.triggers import Watched
@@ -302,14 +302,14 @@ async def check_cell(
 
 def check_promise(cell: Cell, record: Record, where: str) -> None:
     ends = {
-        CallState.ACCEPTED: State.SENT,
-        CallState.REFUSED: State.REFUSED,
-        CallState.HELD: State.HELD,
+        CallState.ACCEPTED: DeliveryState.SENT,
+        CallState.REFUSED: DeliveryState.REFUSED,
+        CallState.HELD: DeliveryState.HELD,
     }
     assert record.is_settled, where
     assert len(cell.batch.bodies) <= 1, where  # what was claimed is what is sent
     if not record.calls:
-        assert record.state is State.REFUSED, where
+        assert record.state is DeliveryState.REFUSED, where
         assert record.reason == "Firestore: INVALID_ARGUMENT: too large", where
         assert not cell.batch.bodies, where
         return
@@ -346,14 +346,14 @@ async def test_without_a_fault_of_firestore_every_answer_ends_as_the_table_says(
     while not is_done:
         is_done = await cell.deliver()
     end = {
-        Outcome.ACCEPTED: State.SENT,
-        Outcome.REFUSED: State.REFUSED,
-        Outcome.NOT_SENT: State.SENT,
-        Outcome.UNKNOWN: State.SENT if k else State.HELD,
+        Outcome.ACCEPTED: DeliveryState.SENT,
+        Outcome.REFUSED: DeliveryState.REFUSED,
+        Outcome.NOT_SENT: DeliveryState.SENT,
+        Outcome.UNKNOWN: DeliveryState.SENT if k else DeliveryState.HELD,
     }
     assert (await cell.record()).state is end[answer.outcome]
     assert cell.batch.accepted["android"] == 1
-    is_sent = end[answer.outcome] is State.SENT
+    is_sent = end[answer.outcome] is DeliveryState.SENT
     in_doubt = answer.outcome is Outcome.UNKNOWN and answer.is_taken
     assert cell.batch.accepted["ios"] == is_sent + in_doubt
 
@@ -363,7 +363,7 @@ async def test_without_a_fault_of_firestore_every_answer_ends_as_the_table_says(
 
 def taken_for_unsent(record: Record, **changes: Any) -> Record:
     """An owner that died is taken for one that sent nothing."""
-    return TAKEN_UP(replace(record, state=State.RETRY), **changes)
+    return TAKEN_UP(replace(record, state=DeliveryState.RETRY), **changes)
 
 
 TAKEN_UP = Record.reclaimed
@@ -472,12 +472,12 @@ async def test_the_promise_holds_for_those_who_wait(fault: Any, is_task_lost: bo
         where = f"k={k}, {fault.__name__} at {step}"
         told = Counter(who for who, _ in night.house.all_told())
         states = Counter([record.state for record in await night.house.records()])
-        assert set(states) <= {State.SENT, State.HELD, State.REFUSED}, where
+        assert set(states) <= {DeliveryState.SENT, DeliveryState.HELD, DeliveryState.REFUSED}, where
         assert told["bob"] <= 1 + k, where
-        if State.REFUSED in states:
+        if DeliveryState.REFUSED in states:
             assert fault is refused_for_good, where
             assert not told, where
             continue
         assert told["zoe"] == 1, where
-        if State.HELD not in states:
+        if DeliveryState.HELD not in states:
             assert told["bob"] >= 1, where

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import batchpush.delivery.sweep
-from batchpush.delivery.record import CallState, Record, State
+from batchpush.delivery.record import CallState, DeliveryState, Record
 from batchpush.environment import Settings
 from batchpush.google.firestore import FirestoreUnavailable, WriteConflict
 from batchpush.testing import ManualClock
@@ -40,10 +40,10 @@ async def made(request: pytest.FixtureRequest, clock: ManualClock) -> Worker:
 
 async def delivered(made: Worker, clock: ManualClock) -> Record:
     await made.deliverer.deliver(change_at(clock), greet)
-    return await the_only(made, State.SENT)
+    return await the_only(made, DeliveryState.SENT)
 
 
-async def the_only(made: Worker, *states: State) -> Record:
+async def the_only(made: Worker, *states: DeliveryState) -> Record:
     (record,) = [record async for record in made.ledger.each(states)]
     return record
 
@@ -54,19 +54,25 @@ async def test_what_batch_accepted_is_forgotten_after_seven_days_and_that_it_did
     record = await delivered(made, clock)
     clock.forward(timedelta(days=7).total_seconds())
     await made.sweep.run()
-    assert await the_only(made, State.SENT) == record
+    assert await the_only(made, DeliveryState.SENT) == record
     assert record.bodies
     clock.forward(timedelta(days=1).total_seconds())
     await made.sweep.run()
-    assert await the_only(made, State.SENT) == replace(record, bodies=(), bodies_until=None)
+    assert await the_only(made, DeliveryState.SENT) == replace(record, bodies=(), bodies_until=None)
 
 
-@pytest.mark.parametrize("state", [State.REFUSED, State.HELD, State.EXPIRED])
+@pytest.mark.parametrize(
+    "state", [DeliveryState.REFUSED, DeliveryState.HELD, DeliveryState.EXPIRED]
+)
 async def test_what_a_person_may_replay_is_kept_as_long_as_its_record(
-    made: Worker, clock: ManualClock, state: State
+    made: Worker, clock: ManualClock, state: DeliveryState
 ) -> None:
     entry = await made.ledger.claim(claimed(bodies=('{"recipients":{"custom_ids":["bob"]}}',)))
-    ends = {State.REFUSED: "refused", State.HELD: "held", State.EXPIRED: "expired"}
+    ends = {
+        DeliveryState.REFUSED: "refused",
+        DeliveryState.HELD: "held",
+        DeliveryState.EXPIRED: "expired",
+    }
     calls = [replace(call, state=CallState(ends[state])) for call in entry.record.calls]
     await made.sender.write(entry, entry.record.after(calls, clock.now()))
     clock.forward(timedelta(days=29).total_seconds())
@@ -80,14 +86,14 @@ async def test_the_chunks_of_a_large_audience_go_the_same_way(
     large = claimed(calls=(), bodies=(), chunks=("first-00000",))
     of_chunks = replace(made)
     of_chunks.ledger = made.ledger.chunks_of(large.id)
-    chunk = claimed(id="first-00000", state=State.RETRY, lease_until=None)
+    chunk = claimed(id="first-00000", state=DeliveryState.RETRY, lease_until=None)
     await made.ledger.claim(large)
     await of_chunks.ledger.prepare([chunk])
     await made.chunks.send(large.id, chunk.id)
-    assert (await the_only(of_chunks, State.SENT)).bodies == chunk.bodies
+    assert (await the_only(of_chunks, DeliveryState.SENT)).bodies == chunk.bodies
     clock.forward(timedelta(days=8).total_seconds())
     await made.sweep.run()
-    assert (await the_only(of_chunks, State.SENT)).bodies == ()
+    assert (await the_only(of_chunks, DeliveryState.SENT)).bodies == ()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +132,9 @@ async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
     left = []
     for _ in range(2):
         await made.sweep.run()
-        left.append(sum([bool(each.bodies) async for each in made.ledger.each([State.SENT])]))
+        left.append(
+            sum([bool(each.bodies) async for each in made.ledger.each([DeliveryState.SENT])])
+        )
     assert left == [4, 0]
     assert memory.operations.count("record") == 5
 
@@ -150,6 +158,6 @@ async def test_what_stands_in_the_way_is_said_and_the_next_sweep_tries_again(
     await made.sweep.drop_old_bodies()
     assert '"bodies.kept"' in capsys.readouterr().out
     memory.strike = None
-    assert (await the_only(made, State.SENT)).bodies
+    assert (await the_only(made, DeliveryState.SENT)).bodies
     await made.sweep.run()
-    assert not (await the_only(made, State.SENT)).bodies
+    assert not (await the_only(made, DeliveryState.SENT)).bodies

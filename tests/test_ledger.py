@@ -19,7 +19,7 @@ import batchpush.delivery.ledger
 import batchpush.pushes.limits
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.ledger import Entry, Ledger
-from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.waiting import Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import LedgerUnavailable, UnreadableRecord
 from batchpush.google.connection import Connection
@@ -135,7 +135,7 @@ async def test_a_record_comes_back_as_it_was_written(ledger: Ledger, more: dict[
     assert await ledger.read(record.id) == entry
     changed = await ledger.change(entry, sent(record))
     assert await ledger.read(record.id) == changed
-    assert changed.record.state is State.SENT
+    assert changed.record.state is DeliveryState.SENT
     assert await ledger.read("0" * 64) is None
 
 
@@ -144,7 +144,7 @@ async def test_records_of_other_versions_can_be_read(ledger: Ledger) -> None:
     record, firestore = claimed(), ledger.firestore
     path, document = (
         f"{ledger.collection}/{record.id}",
-        batchpush.delivery.ledger._to_document(record),
+        batchpush.delivery.ledger.to_document(record),
     )
     older = {name: document[name] for name in document.keys() - {"later", "about", "burst"}}
     for each in (older, document | {"new": 1}):
@@ -202,13 +202,20 @@ async def test_a_write_whose_answer_was_lost_is_known_as_ours(relay: Relay) -> N
     assert entry.record == record
     relay.lose("Commit")
     changed = await ledger.change(entry, sent(record))
-    assert changed.record.state is State.SENT
+    assert changed.record.state is DeliveryState.SENT
     assert relay.called == ["Commit", "Commit", "BatchGetDocuments"] * 2
 
 
 async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
-    states = [State.CLAIMED, State.RETRY, State.SENT, State.HELD, State.REFUSED, State.EXPIRED]
-    ids: dict[State, set[str]] = {state: set() for state in states}
+    states = [
+        DeliveryState.CLAIMED,
+        DeliveryState.RETRY,
+        DeliveryState.SENT,
+        DeliveryState.HELD,
+        DeliveryState.REFUSED,
+        DeliveryState.EXPIRED,
+    ]
+    ids: dict[DeliveryState, set[str]] = {state: set() for state in states}
     for number in range(18):
         state = states[number % 6]
         entry = await ledger.claim(claimed(state=state))
@@ -219,9 +226,9 @@ async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:
         assert len(page) <= 2
         found += page
         after = page[-1]
-    assert found == sorted(ids[State.CLAIMED] | ids[State.RETRY])
-    held = {record.id async for record in ledger.each([State.HELD, State.SENT])}
-    assert held == ids[State.HELD] | ids[State.SENT]
+    assert found == sorted(ids[DeliveryState.CLAIMED] | ids[DeliveryState.RETRY])
+    held = {record.id async for record in ledger.each([DeliveryState.HELD, DeliveryState.SENT])}
+    assert held == ids[DeliveryState.HELD] | ids[DeliveryState.SENT]
 
 
 async def test_every_record_is_read_once_whatever_the_number_of_pages(
@@ -231,9 +238,9 @@ async def test_every_record_is_read_once_whatever_the_number_of_pages(
     monkeypatch.setattr(batchpush.delivery.ledger, "PAGE", 3)
     written: list[Record] = []
     for _ in range(7):
-        written.append((await ledger.claim(claimed(state=State.HELD))).record)
+        written.append((await ledger.claim(claimed(state=DeliveryState.HELD))).record)
         read: list[Record] = []
-        async for record in ledger.each([State.HELD]):
+        async for record in ledger.each([DeliveryState.HELD]):
             read.append(record)
             assert len(read) <= len(written)
         assert read == sorted(written, key=lambda record: record.id)
@@ -246,7 +253,7 @@ async def test_no_answer_holds_more_than_a_page(monkeypatch: pytest.MonkeyPatch)
     for _ in range(7):
         await ledger_of(memory).claim(claimed())
     read = 0
-    async for _ in ledger_of(memory).each([State.CLAIMED]):
+    async for _ in ledger_of(memory).each([DeliveryState.CLAIMED]):
         read += 1
         assert read <= 7
     assert read == 7
@@ -309,7 +316,7 @@ async def test_a_record_of_a_newer_version_is_not_touched(ledger: Ledger) -> Non
         await ledger.read(record.id)
     with pytest.raises(UnreadableRecord):
         await ledger.claim(replace(record, owner="second"))
-    assert [each async for each in ledger.each(State)] == []
+    assert [each async for each in ledger.each(DeliveryState)] == []
 
 
 BURST = Burst(
@@ -380,7 +387,7 @@ async def test_the_chunks_of_an_audience_are_records_below_its_own(ledger: Ledge
     audiences = [(await ledger.claim(claimed())).record for _ in range(2)]
     for audience in audiences:
         names = [f"{audience.owner}-{number}" for number in range(3)]
-        chunks = [claimed(id=name, state=State.RETRY) for name in names]
+        chunks = [claimed(id=name, state=DeliveryState.RETRY) for name in names]
         below = ledger.chunks_of(audience.id)
         assert await below.prepare(chunks) == names
         for chunk in chunks:
@@ -390,11 +397,11 @@ async def test_the_chunks_of_an_audience_are_records_below_its_own(ledger: Ledge
         assert entry is not None
         await below.change(entry, sent(entry.record))
         assert await below.states() == {
-            names[0]: State.RETRY,
-            names[1]: State.RETRY,
-            names[2]: State.SENT,
+            names[0]: DeliveryState.RETRY,
+            names[1]: DeliveryState.RETRY,
+            names[2]: DeliveryState.SENT,
         }
-    assert await ledger.states() == {audience.id: State.CLAIMED for audience in audiences}
+    assert await ledger.states() == {audience.id: DeliveryState.CLAIMED for audience in audiences}
 
 
 @pytest.mark.parametrize(("commit", "commits"), [(25, 3), (20, 3), (19, 5), (50, 1), (49, 2)])
@@ -434,7 +441,7 @@ async def test_the_summary_is_written_with_the_outcome_where_the_record_is(
 
 async def test_what_is_erased_is_gone_and_nothing_is_told_of_it(ledger: Ledger) -> None:
     summary = f"users/{uuid.uuid4().hex}/deliveries/d1"
-    entry = await ledger.claim(claimed(report_to=summary, state=State.RETRY))
+    entry = await ledger.claim(claimed(report_to=summary, state=DeliveryState.RETRY))
     erased = replace(sent(entry.record), bodies=())
     await ledger.erase(entry, erased)
     found = await ledger.read(erased.id)
@@ -563,7 +570,7 @@ class Actors:
                 max_resends=self.max_resends,
             )
             entry = await self.ledger.change(entry, taken)
-        if entry.record.state is State.CLAIMED:
+        if entry.record.state is DeliveryState.CLAIMED:
             self.holding[who] = entry, entry.record.calls[0]
 
     def send(self, who: int, outcome: Outcome) -> None:
@@ -602,8 +609,8 @@ def test_in_whatever_order_deliveries_act_the_promise_holds(where: str, max_rese
                 assert actors.accepted <= 1 + max_resends
             record = await actors.finish()
             assert actors.accepted <= 1 + max_resends
-            assert record.state in (State.SENT, State.HELD)
-            assert actors.accepted >= (record.state is State.SENT)
+            assert record.state in (DeliveryState.SENT, DeliveryState.HELD)
+            assert actors.accepted >= (record.state is DeliveryState.SENT)
 
         @given(STEPS)
         @settings(max_examples=60, deadline=None)

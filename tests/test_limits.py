@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush import Change, LookUp, Message, Push, Recipients
-from batchpush.delivery.record import State
-from batchpush.pushes.limits import COUNT, MAX_EACH, Known, Limit, Over, counters
+from batchpush.delivery.record import DeliveryState
+from batchpush.pushes.limits import COUNT, MAX_EACH, Limit, Over, ReachedLimits, counters
 from handlers import friend_requests, messages
 from tests.house import EVENING, MORNING, NIGHT, House
 
@@ -52,7 +52,7 @@ async def test_a_flood_reaches_each_person_no_more_often_than_the_limit(house: H
     changes = [await writes(house, "ann", "c1", f"m{number}") for number in range(60)]
     assert told(house) == {("bob", "ann"): 20, ("zoe", "ann"): 20}
     states = Counter([(await house.record_of(change)).state for change in changes])
-    assert states == {State.SENT: 20, State.REFUSED: 40}
+    assert states == {DeliveryState.SENT: 20, DeliveryState.REFUSED: 40}
     record = await house.record_of(changes[-1])
     assert record.reason == "over the limit of 20 to one recipient in 60 s"
     assert (record.calls, record.bodies, record.sender) == ((), (), "ann")
@@ -128,7 +128,7 @@ async def test_what_is_over_the_limit_is_logged_once_and_counted_no_more(
 async def test_another_process_learns_of_the_limit_before_it_sends(house: House) -> None:
     await conversation(house, "c1", "ann", "bob")
     for number in range(40):
-        house.worker.deliverer.planner.known = Known()  # each event is another process's
+        house.worker.deliverer.planner.known = ReachedLimits()  # each event is another process's
         await writes(house, "ann", "c1", f"m{number}")
     assert told(house) == {("bob", "ann"): 20}
 
@@ -258,7 +258,7 @@ def test_over_is_who_had_more_than_the_limit(
         assert over.names == {name for name, number in to_each.items() if number > max_each}
     assert bool(over.problem) is (over.is_all or bool(over.names))
 
-    known = Known()
+    known = ReachedLimits()
     assert known.over(counter) == Over()
     assert known.note(counter, over) is bool(over.problem)
     assert known.note(counter, over) is False
@@ -267,8 +267,8 @@ def test_over_is_who_had_more_than_the_limit(
 
 def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchpush.pushes.limits.MAX_KNOWN", 10)
-    known = Known()
+    known = ReachedLimits()
     for number in range(100):
         (counter,) = counters([Limit((f"{number}",), 1)], (), set(), EVENING)
         known.note(counter, counter.over([2]))
-    assert len(known._over) <= 10
+    assert len(known.until) <= 10

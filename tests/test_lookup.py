@@ -27,7 +27,7 @@ async def test_trouble_with_credentials_is_no_reason_to_give_an_event_up(
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
     monkeypatch.setattr("google.auth.default", lambda **_: refused())
     monkeypatch.delenv("FIREBASE_DATABASE_EMULATOR_HOST", raising=False)
-    batchpush.google.clients._credentials.cache_clear()
+    batchpush.google.clients.credentials.cache_clear()
     for look_up in (FirestoreLookUp(Firestore(Connection())), DatabaseLookUp(DATABASE)):
         with pytest.raises(LookUpFailed, match="DefaultCredentialsError"):
             await look_up("users/ann")
@@ -44,7 +44,7 @@ def test_other_documents_are_read_where_the_changed_one_is() -> None:
 def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.MonkeyPatch) -> None:
     import firebase_admin
 
-    batchpush.google.clients._made_app.cache_clear()
+    batchpush.google.clients.made_app.cache_clear()
     monkeypatch.setattr(firebase_admin, "_apps", {})
     together, apps = threading.Barrier(16), []
 
@@ -57,7 +57,7 @@ def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.Monke
         thread.start()
     for thread in threads:
         thread.join()
-    batchpush.google.clients._made_app.cache_clear()
+    batchpush.google.clients.made_app.cache_clear()
     assert len(apps) == 16
     assert len(set(map(id, apps))) == 1
 

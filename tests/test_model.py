@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchpush.batch_api.outcome import Outcome, Reply
-from batchpush.delivery.record import CallRecord, Record, State
+from batchpush.delivery.record import CallRecord, DeliveryState, Record
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 LEASE = timedelta(seconds=1)
@@ -23,7 +23,7 @@ NEW = Record(
     event_id="e",
     event_time=START,
     document="users/ann",
-    state=State.CLAIMED,
+    state=DeliveryState.CLAIMED,
     created_at=START,
     updated_at=START,
     best_before=START + timedelta(days=1),
@@ -95,7 +95,7 @@ class Model:
                 yield from getattr(self, delivery.at)(world, index, delivery)
                 if world.faults and delivery.at != "claim":
                     yield world.with_delivery(index, GONE, faults=world.faults - 1, was_killed=True)
-        if world.stored and world.stored.state is State.CLAIMED and self.lease_runs(world):
+        if world.stored and world.stored.state is DeliveryState.CLAIMED and self.lease_runs(world):
             assert world.stored.lease_until is not None
             yield replace(world, now=world.stored.lease_until)
 
@@ -174,7 +174,7 @@ class Model:
     def refuse(self, world: World, index: int, delivery: Delivery) -> Iterator[World]:
         """What the claim counted is over a limit: nothing is sent."""
         assert delivery.held is not None
-        refused = replace(delivery.held.ended(State.REFUSED, "over"), calls=())
+        refused = replace(delivery.held.ended(DeliveryState.REFUSED, "over"), calls=())
         is_ours = world.stored == delivery.held
         yield world.with_delivery(index, GONE, stored=refused if is_ours else world.stored)
 
@@ -209,7 +209,7 @@ class Model:
             # Who takes over from an owner that is gone, or slow, does not know the count.
             assert world.was_killed or world.now > START, world
         if not world.stored.calls:
-            assert world.stored.state is State.REFUSED, world
+            assert world.stored.state is DeliveryState.REFUSED, world
             assert world.stored.reason, world
             return
         if world.stored.is_settled:
@@ -278,7 +278,7 @@ class Forgetful(Model):
 
     def take_up(self, world: World, index: int, delivery: Delivery) -> Iterator[World]:
         assert delivery.held is not None
-        forgiven = replace(delivery.held, state=State.RETRY, lease_until=None)
+        forgiven = replace(delivery.held, state=DeliveryState.RETRY, lease_until=None)
         same = replace(world, stored=forgiven) if world.stored == delivery.held else world
         yield from super().take_up(same, index, replace(delivery, held=forgiven))
 

@@ -1,6 +1,6 @@
 """Nothing is lost without a record: what Firestore, Cloud Tasks, people and time may do to it.
 
-In memory; `tests/test_delivery.py` and `tests/test_later.py` have the same on the emulator.
+In memory; `tests/test_delivery.py` and `tests/test_resume.py` have the same on the emulator.
 """
 
 import json
@@ -14,7 +14,7 @@ import pytest
 
 import batchpush.events.lookup
 from batchpush import Change, LookUp, Message, Push, QuietHours, Recipients
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.errors import (
     DeliveryUnfinished,
     EventTurnedAway,
@@ -150,7 +150,7 @@ async def test_what_firestore_never_stores_ends_in_a_small_record_that_says_why(
     refusing(house, "claim")
     change = await message(house, "m1")
     record = await house.record_of(change)
-    assert (record.state, record.bodies, record.calls) == (State.REFUSED, (), ())
+    assert (record.state, record.bodies, record.calls) == (DeliveryState.REFUSED, (), ())
     assert record.reason == "Firestore: INVALID_ARGUMENT: the document is too large"
     await house.worker.deliverer.deliver(change, messages.new_message)
     assert house.all_told() == [], "and it does not come again"
@@ -162,7 +162,7 @@ async def test_a_push_that_waited_and_cannot_be_stored_ends_so_too(house: House)
     refusing(house, "take up")
     await house.run_tasks(MORNING)
     record = await house.record_of(change)
-    assert record.state is State.REFUSED
+    assert record.state is DeliveryState.REFUSED
     assert "too large" in (record.reason or "")
 
 
@@ -172,7 +172,7 @@ async def test_an_outcome_that_cannot_be_stored_is_stored_in_fewer_words(
     await conversation(house, "bob")
     refusing(house, "record")
     change = await message(house, "m1")
-    assert (await house.record_of(change)).state is State.SENT
+    assert (await house.record_of(change)).state is DeliveryState.SENT
     house.clock.forward(1000)
     await house.worker.sweep.run()
     assert len(house.all_told()) == 1, "what Batch accepted is not sent again"
@@ -218,11 +218,14 @@ async def test_without_cloud_tasks_those_who_are_awake_are_told_and_the_others_l
         await message(house, "m1", event_id="e1")
     assert house.all_told() == [("bob", "Hello m1")]
     (record,) = [each for each in await house.records() if each.calls]
-    assert record.state is State.RETRY
+    assert record.state is DeliveryState.RETRY
     assert {call.unknown for call in record.calls} == {0}, "nothing is in doubt"
     house.queue.is_down = False
     await house.worker.deliverer.deliver(await _same(house, record), messages.new_message)
-    assert {each.state for each in await house.records()} == {State.SENT, State.WAITING}
+    assert {each.state for each in await house.records()} == {
+        DeliveryState.SENT,
+        DeliveryState.WAITING,
+    }
     await house.run_tasks(MORNING)
     assert house.all_told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
 
@@ -249,7 +252,7 @@ async def test_the_sweep_makes_the_tasks_that_nobody_else_made(house: House) -> 
     assert len(house.queue.tasks) == 1
     await house.run_tasks(MORNING)
     assert house.all_told() == [("bob", "Hello m1"), ("zoe", "Hello m1")]
-    assert {each.state for each in await house.records()} == {State.SENT}
+    assert {each.state for each in await house.records()} == {DeliveryState.SENT}
 
 
 async def test_where_all_sleep_and_no_task_is_made_the_sweep_finds_them_in_the_morning(
@@ -326,7 +329,7 @@ async def test_who_has_to_wait_as_long_as_another_is_told_with_nobody_lost(house
     await house.run_tasks(MORNING)
     await house.run_tasks(MORNING + timedelta(hours=2))
     assert sorted(house.all_told()) == [("bob", "Hello m1"), ("zoe", "Hello m1")]
-    assert {record.state for record in await house.records()} == {State.SENT}
+    assert {record.state for record in await house.records()} == {DeliveryState.SENT}
 
 
 async def test_who_stores_another_id_while_they_sleep_is_told_in_the_morning(
@@ -366,7 +369,7 @@ async def test_a_document_that_became_invalid_is_dropped_and_the_others_are_told
     assert house.all_told() == [("bob", "2 new messages")]
     (line,) = logged(capsys, "document.dropped")
     assert changes[1].path in line["data"]["error"]
-    assert (await house.record_of(changes[0])).state is State.SENT
+    assert (await house.record_of(changes[0])).state is DeliveryState.SENT
 
 
 async def test_an_only_document_that_became_invalid_is_refused(house: House) -> None:
@@ -374,7 +377,7 @@ async def test_an_only_document_that_became_invalid_is_refused(house: House) -> 
     change = await message(house, "m1")
     await house.stores(change.path, {"sender_id": "ann", "text": 5})
     await house.run_tasks(MORNING)
-    assert (await house.record_of(change)).state is State.REFUSED
+    assert (await house.record_of(change)).state is DeliveryState.REFUSED
 
 
 async def test_what_waits_for_a_database_that_is_none_ends_with_a_reason(house: House) -> None:
@@ -389,7 +392,7 @@ async def test_what_waits_for_a_database_that_is_none_ends_with_a_reason(house: 
         await house.run_tasks(house.clock.now())
     entry = await house.worker.ledger.read(strange.id)
     assert entry is not None
-    assert entry.record.state is State.REFUSED
+    assert entry.record.state is DeliveryState.REFUSED
     assert entry.record.reason
     assert [each async for each in house.worker.ledger.overdue(house.clock.now())] == []
 
@@ -413,17 +416,19 @@ async def test_a_document_that_cannot_be_read_any_more_is_dropped(
     assert house.all_told() == [("bob", "2 new messages")]
 
 
-@pytest.mark.parametrize("end", [State.EXPIRED, State.REFUSED, State.OBSOLETE])
+@pytest.mark.parametrize(
+    "end", [DeliveryState.EXPIRED, DeliveryState.REFUSED, DeliveryState.OBSOLETE]
+)
 async def test_a_delivery_that_is_not_sent_after_all_leaves_its_burst(
-    house: House, end: State
+    house: House, end: DeliveryState
 ) -> None:
     await conversation(house, "bob", bob={"quiet_hours": NIGHT})
     change = await message(house, "m1")
-    if end is State.REFUSED:
+    if end is DeliveryState.REFUSED:
         await house.stores(change.path, {"sender_id": "ann", "text": 5})
-    if end is State.OBSOLETE:
+    if end is DeliveryState.OBSOLETE:
         await house.stores(change.path, None)
-    await house.run_tasks(MORNING + timedelta(hours=3 if end is State.EXPIRED else 0))
+    await house.run_tasks(MORNING + timedelta(hours=3 if end is DeliveryState.EXPIRED else 0))
     assert (await house.record_of(change)).state is end
     (burst,) = [
         document for name, document in house.memory.documents.items() if "/batch_bursts/" in name
@@ -521,7 +526,7 @@ async def test_a_record_that_cannot_be_read_keeps_the_sweep_from_no_other(
     house.clock.forward(house.worker.timing.redelivery)
     await house.worker.sweep.run()
     assert house.all_told() == [("bob", "Hello m1")]
-    assert [record.state for record in await house.records()] == [State.SENT]
+    assert [record.state for record in await house.records()] == [DeliveryState.SENT]
     assert len(logged(capsys, "record.unreadable")) >= 3
 
 

@@ -11,7 +11,7 @@ import yaml
 from batchpush.batch_api.outcome import Outcome
 from batchpush.campaigns import state as publication
 from batchpush.cli.check.cloud import ACTS, DATABASE_ROLE, GIVEN_ROLES, READER, ROLES
-from batchpush.delivery.record import State
+from batchpush.delivery.record import DeliveryState
 from tests.tables import table
 
 LOGS = Path("docs/logs.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ LOG_CALL = re.compile(r'\blog\(\s*[^,()]+(?:\([^()]*\))?[^,()]*,\s*f?"([^"]+)"')
 # What a name with a `{...}` in it stands for. Nobody ends what is being sent.
 MADE_OF = {
     "push.": [outcome.name for outcome in Outcome],
-    "delivery.": [state.name for state in State if state is not State.CLAIMED],
+    "delivery.": [state.name for state in DeliveryState if state is not DeliveryState.CLAIMED],
     "campaign.": [state.name for state in publication.CampaignState if state.name != "CLAIMED"],
 }
 

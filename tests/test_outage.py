@@ -19,7 +19,7 @@ import pytest
 
 from batchpush.batch_api.breaker import FAILURES
 from batchpush.batch_api.outcome import Reply
-from batchpush.delivery.record import State
+from batchpush.delivery.record import DeliveryState
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.events.change import Change
@@ -254,10 +254,13 @@ def test_an_event_that_is_turned_away_costs_firestore_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "state"), [(timedelta(hours=6), State.RETRY), (timedelta(hours=24), State.EXPIRED)]
+    ("age", "state"),
+    [(timedelta(hours=6), DeliveryState.RETRY), (timedelta(hours=24), DeliveryState.EXPIRED)],
 )
-def test_before_the_platform_gives_up_there_is_a_record(age: timedelta, state: State) -> None:
-    async def recorded() -> State:
+def test_before_the_platform_gives_up_there_is_a_record(
+    age: timedelta, state: DeliveryState
+) -> None:
+    async def recorded() -> DeliveryState:
         world, worker = await tripped()
         with suppress(DeliveryUnfinished):
             await worker.deliverer.deliver(event_at(now() - age), lasting)

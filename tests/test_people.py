@@ -12,7 +12,7 @@ import batchpush.events.change
 import handlers.people
 from batchpush import Document, InvalidDocument, Message, Push, QuietHours, Recipients
 from batchpush.delivery.plan import Context, plan
-from batchpush.delivery.record import State
+from batchpush.delivery.record import DeliveryState
 from batchpush.documents import Reference
 from batchpush.pushes.push import ID_LISTS
 from handlers.people import (
@@ -252,7 +252,7 @@ def test_each_group_has_its_message() -> None:
 
 
 def test_tokens_are_warned_of_once_in_a_process(capsys: pytest.CaptureFixture[str]) -> None:
-    handlers.people._warn_of_tokens.cache_clear()
+    handlers.people.warn_of_tokens.cache_clear()
     recipients([somebody("ann", batch={"custom_ids": ["a1"]})])
     assert capsys.readouterr().out == ""
     recipients([somebody("ann", batch={"tokens": ["t1"]}), somebody(batch={"tokens": ["t2"]})])
@@ -285,7 +285,7 @@ def claimed_for(told: Sequence[Person]) -> set[str]:
         claimed(), push, Context(since=NIGHT, now=NIGHT, lease_until=NIGHT, apps=("ios",))
     )
     assert planned.large is None
-    assert planned.record.state is State.CLAIMED
+    assert planned.record.state is DeliveryState.CLAIMED
     return set(planned.record.bodies)
 
 

@@ -10,9 +10,9 @@ import pytest
 import batchpush.delivery.plan
 from batchpush import Message, Push, QuietHours, Recipients
 from batchpush.batch_api.outcome import Outcome, Reply
-from batchpush.delivery.ledger import _to_document
+from batchpush.delivery.ledger import to_document
 from batchpush.delivery.plan import CALL_BYTES, Context, Plan, plan
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import InvalidPush
 from batchpush.google.firestore import Firestore
@@ -84,7 +84,7 @@ def test_who_sleeps_is_told_in_a_delivery_of_its_own_and_the_others_now() -> Non
     assert found.record.report_to == RECORD.report_to
     (waiting,) = found.later
     assert found.record.later == ((waiting.id, MORNING),)
-    assert (waiting.state, waiting.not_before) == (State.WAITING, MORNING)
+    assert (waiting.state, waiting.not_before) == (DeliveryState.WAITING, MORNING)
     assert waiting.waits_for == {"custom_ids": ["bob"]}
     assert waiting.best_before == MORNING + FRESH_FOR
     assert waiting.about == ("users/ann", "users/bob")
@@ -94,7 +94,7 @@ def test_who_sleeps_is_told_in_a_delivery_of_its_own_and_the_others_now() -> Non
 
 def test_where_all_sleep_the_delivery_itself_waits_for_the_first_of_them() -> None:
     found = planned(push_to(to("ann", quiet=LONG_NIGHT), to("bob", quiet=NIGHT)))
-    assert (found.record.id, found.record.state) == (RECORD.id, State.WAITING)
+    assert (found.record.id, found.record.state) == (RECORD.id, DeliveryState.WAITING)
     assert found.record.waits_for == {"custom_ids": ["bob"]}
     assert found.record.report_to == RECORD.report_to
     assert found.large is None
@@ -115,17 +115,17 @@ def test_who_is_named_twice_waits_once_and_every_list_of_ids_is_kept() -> None:
 @pytest.mark.parametrize(
     ("age", "state"),
     [
-        (FRESH_FOR - timedelta(seconds=1), State.CLAIMED),
-        (FRESH_FOR, State.EXPIRED),
+        (FRESH_FOR - timedelta(seconds=1), DeliveryState.CLAIMED),
+        (FRESH_FOR, DeliveryState.EXPIRED),
     ],
 )
 @pytest.mark.parametrize("count", [1, 10_001])
 def test_what_is_too_old_is_not_claimed_to_be_sent(
-    count: int, age: timedelta, state: State
+    count: int, age: timedelta, state: DeliveryState
 ) -> None:
     found = planned(push_to(to(*map(str, range(count)))), since=NOW - age)
     assert found.record.state is state
-    assert bool(found.large) is (state is State.CLAIMED and count > 1)
+    assert bool(found.large) is (state is DeliveryState.CLAIMED and count > 1)
     assert found.record.group_id == "g"
 
 
@@ -147,14 +147,14 @@ def test_the_first_push_of_a_burst_is_told_and_opens_a_window() -> None:
 def test_the_second_push_of_a_burst_waits_for_the_end_of_the_window() -> None:
     end = NOW + timedelta(seconds=12)
     found = planned(push_to(to("ann")), burst=stored(ann=Window(end)), window=WINDOW)
-    assert (found.record.state, found.record.not_before) == (State.WAITING, end)
+    assert (found.record.state, found.record.not_before) == (DeliveryState.WAITING, end)
     assert found.burst == stored(ann=Window(end, RECORD.id))
 
 
 def test_a_push_that_is_counted_in_another_one_is_not_sent_itself() -> None:
     window = Window(NOW + WINDOW, "other")
     found = planned(push_to(to("ann")), burst=stored(ann=window), window=WINDOW)
-    assert found.record.state is State.OBSOLETE
+    assert found.record.state is DeliveryState.OBSOLETE
     assert found.record.reason == "told in another push of its burst: other"
     assert found.burst is not None
     assert found.burst.burst.about == {"other": Joined(1, (RECORD.document,))}
@@ -226,7 +226,7 @@ def test_who_is_over_a_limit_is_left_out_and_the_others_are_told(
 ) -> None:
     bob = Recipients(install_ids=["i1", "i2"], person="bob")
     found = planned(push_to(to("ann", "cyd"), bob)).limited([Over(), over], ("ios", "android"))
-    assert found.record.state is (State.CLAIMED if is_told else State.REFUSED)
+    assert found.record.state is (DeliveryState.CLAIMED if is_told else DeliveryState.REFUSED)
     assert found.record.reason == reason
     ids = [{"bob": "i1"}.get(each, each) for each in is_told]
     body = told(found.record) if is_told else ""
@@ -246,7 +246,7 @@ def test_a_push_of_one_record_fits_with_whatever_becomes_of_it() -> None:
     calls = [call.after(Outcome.REFUSED, refused, 1) for call in record.calls]
     ended = record.after(calls, NOW)
     memory = Memory()
-    size = Firestore(memory).create("d/r", _to_document(ended)).ByteSize()
+    size = Firestore(memory).create("d/r", to_document(ended)).ByteSize()
     assert size < 1_040_000
     assert {call.status for call in ended.calls} == {400}
     assert all(call.problem for call in ended.calls)

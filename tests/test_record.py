@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchpush.batch_api.outcome import Outcome, Reply
-from batchpush.delivery.record import CallRecord, CallState, Record, State, state_of
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record, state_of
 from batchpush.errors import ConfigurationError
 from batchpush.events.change import delivery_id
 from batchpush.timing import Timing
@@ -22,13 +22,13 @@ P, A, R, H, E = (
 )
 
 
-def record(state: State, *calls: CallState, unknown: int = 0) -> Record:
+def record(state: DeliveryState, *calls: CallState, unknown: int = 0) -> Record:
     return claimed(
         now=NOW,
         id="r",
         source="s",
         state=state,
-        lease_until=LATER if state is State.CLAIMED else None,
+        lease_until=LATER if state is DeliveryState.CLAIMED else None,
         calls=tuple(CallRecord("ios", 0, call, unknown=unknown) for call in calls),
         bodies=("{}",),
     )
@@ -46,20 +46,20 @@ def reclaimed(record: Record, now: datetime = LATER, max_resends: int = 1) -> Re
 @pytest.mark.parametrize(
     ("calls", "state"),
     [
-        ([A], State.SENT),
-        ([A, A], State.SENT),
-        ([A, R], State.REFUSED),
-        ([A, E], State.EXPIRED),
-        ([R, E], State.EXPIRED),
-        ([A, H], State.HELD),
-        ([R, E, H], State.HELD),
-        ([A, P], State.RETRY),
-        ([R, E, H, P], State.RETRY),
-        ([], State.RETRY),
+        ([A], DeliveryState.SENT),
+        ([A, A], DeliveryState.SENT),
+        ([A, R], DeliveryState.REFUSED),
+        ([A, E], DeliveryState.EXPIRED),
+        ([R, E], DeliveryState.EXPIRED),
+        ([A, H], DeliveryState.HELD),
+        ([R, E, H], DeliveryState.HELD),
+        ([A, P], DeliveryState.RETRY),
+        ([R, E, H, P], DeliveryState.RETRY),
+        ([], DeliveryState.RETRY),
     ],
 )
 def test_the_state_of_a_delivery_is_that_of_its_least_finished_call(
-    calls: list[CallState], state: State
+    calls: list[CallState], state: DeliveryState
 ) -> None:
     assert state_of(CallRecord("ios", 0, call) for call in calls) is state
 
@@ -105,49 +105,49 @@ def test_a_call_that_cannot_be_sent_says_why_and_keeps_no_older_answer() -> None
 
 
 def test_what_an_owner_did_is_all_that_changes_in_its_record() -> None:
-    claimed = replace(record(State.CLAIMED, P), later=(("d2", LATER),))
+    claimed = replace(record(DeliveryState.CLAIMED, P), later=(("d2", LATER),))
     accepted = replace(claimed.calls[0], state=A)
     assert claimed.after([accepted], LATER) == replace(
-        record(State.SENT, A), revision=1, updated_at=LATER
+        record(DeliveryState.SENT, A), revision=1, updated_at=LATER
     )
 
 
 @pytest.mark.parametrize(
     ("state", "now", "free"),
     [
-        (State.CLAIMED, NOW, False),
-        (State.CLAIMED, LATER, True),
-        (State.RETRY, NOW, True),
-        (State.SENT, LATER, False),
-        (State.REFUSED, LATER, False),
-        (State.HELD, LATER, False),
-        (State.EXPIRED, LATER, False),
+        (DeliveryState.CLAIMED, NOW, False),
+        (DeliveryState.CLAIMED, LATER, True),
+        (DeliveryState.RETRY, NOW, True),
+        (DeliveryState.SENT, LATER, False),
+        (DeliveryState.REFUSED, LATER, False),
+        (DeliveryState.HELD, LATER, False),
+        (DeliveryState.EXPIRED, LATER, False),
     ],
 )
-def test_who_may_take_it_up(state: State, now: datetime, free: bool) -> None:
+def test_who_may_take_it_up(state: DeliveryState, now: datetime, free: bool) -> None:
     assert record(state, A).is_free(now) is free
 
 
 def test_an_owner_that_died_may_have_sent_what_was_pending() -> None:
-    taken = reclaimed(record(State.CLAIMED, P, A, R))
+    taken = reclaimed(record(DeliveryState.CLAIMED, P, A, R))
     assert [(call.state, call.unknown) for call in taken.calls] == [(P, 1), (A, 0), (R, 0)]
-    assert (taken.state, taken.owner, taken.revision) == (State.CLAIMED, "second", 1)
+    assert (taken.state, taken.owner, taken.revision) == (DeliveryState.CLAIMED, "second", 1)
 
 
 def test_an_owner_that_died_too_often_leaves_it_to_a_person() -> None:
-    assert reclaimed(record(State.CLAIMED, P), max_resends=0).state is State.HELD
-    assert reclaimed(record(State.CLAIMED, P, unknown=1)).state is State.HELD
+    assert reclaimed(record(DeliveryState.CLAIMED, P), max_resends=0).state is DeliveryState.HELD
+    assert reclaimed(record(DeliveryState.CLAIMED, P, unknown=1)).state is DeliveryState.HELD
 
 
 def test_a_retry_was_told_of_and_nothing_is_in_doubt() -> None:
-    taken = reclaimed(record(State.RETRY, P))
-    assert (taken.state, taken.calls[0].unknown) == (State.CLAIMED, 0)
+    taken = reclaimed(record(DeliveryState.RETRY, P))
+    assert (taken.state, taken.calls[0].unknown) == (DeliveryState.CLAIMED, 0)
 
 
 def test_what_is_too_old_is_not_sent_any_more() -> None:
     old = NOW + timedelta(hours=1)
-    taken = reclaimed(record(State.RETRY, P, A), now=old)
-    assert (taken.state, [call.state for call in taken.calls]) == (State.EXPIRED, [E, A])
+    taken = reclaimed(record(DeliveryState.RETRY, P, A), now=old)
+    assert (taken.state, [call.state for call in taken.calls]) == (DeliveryState.EXPIRED, [E, A])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_is_too_old_is_not_sent_any_more() -> None:
 def test_what_a_person_may_have_sent_again(
     call: CallState, unknown: int, resend_unknown: bool, after: CallState
 ) -> None:
-    again = record(State.HELD, call, unknown=unknown).replayed(
+    again = record(DeliveryState.HELD, call, unknown=unknown).replayed(
         now=MUCH_LATER,
         best_before=MUCH_LATER + timedelta(hours=1),
         resend_unknown=resend_unknown,
@@ -175,44 +175,48 @@ def test_what_a_person_may_have_sent_again(
 
 
 def test_what_is_sent_again_is_not_what_it_was_refused_for_any_more() -> None:
-    refused = replace(record(State.REFUSED, R), reason="group_id must be letters")
+    refused = replace(record(DeliveryState.REFUSED, R), reason="group_id must be letters")
     again = refused.replayed(now=LATER, best_before=MUCH_LATER, resend_unknown=False)
     assert again == replace(
-        record(State.RETRY, P), best_before=MUCH_LATER, revision=1, updated_at=LATER
+        record(DeliveryState.RETRY, P), best_before=MUCH_LATER, revision=1, updated_at=LATER
     )
 
 
 @pytest.mark.parametrize(
     ("state", "days", "until"),
     [
-        (State.SENT, 7, "2026-05-11"),
-        (State.SENT, 29, "2026-06-02"),
-        (State.SENT, 30, None),  # the record goes by then itself
-        (State.RETRY, 7, None),
-        (State.REFUSED, 7, None),
-        (State.HELD, 7, None),
-        (State.EXPIRED, 7, None),
+        (DeliveryState.SENT, 7, "2026-05-11"),
+        (DeliveryState.SENT, 29, "2026-06-02"),
+        (DeliveryState.SENT, 30, None),  # the record goes by then itself
+        (DeliveryState.RETRY, 7, None),
+        (DeliveryState.REFUSED, 7, None),
+        (DeliveryState.HELD, 7, None),
+        (DeliveryState.EXPIRED, 7, None),
     ],
 )
 def test_bodies_of_what_batch_accepted_are_kept_for_some_days(
-    state: State, days: int, until: str | None
+    state: DeliveryState, days: int, until: str | None
 ) -> None:
     ended = record(state, A)
     assert ended.keeping_bodies(days) == replace(ended, bodies_until=until)
 
 
 def test_bodies_that_are_kept_for_no_day_are_not_in_the_outcome() -> None:
-    assert record(State.SENT, A).keeping_bodies(0) == replace(record(State.SENT, A), bodies=())
-    assert record(State.HELD, H).keeping_bodies(0) == record(State.HELD, H)
+    assert record(DeliveryState.SENT, A).keeping_bodies(0) == replace(
+        record(DeliveryState.SENT, A), bodies=()
+    )
+    assert record(DeliveryState.HELD, H).keeping_bodies(0) == record(DeliveryState.HELD, H)
 
 
 # What waits
 
 
 def test_what_waits_holds_to_whom_it_goes_and_nothing_to_be_sent() -> None:
-    waiting = record(State.CLAIMED, P).waiting(LATER, {"custom_ids": ["zoé"]}, timedelta(hours=1))
+    waiting = record(DeliveryState.CLAIMED, P).waiting(
+        LATER, {"custom_ids": ["zoé"]}, timedelta(hours=1)
+    )
     assert waiting == replace(
-        record(State.WAITING),
+        record(DeliveryState.WAITING),
         not_before=LATER,
         best_before=LATER + timedelta(hours=1),
         bodies=('{"recipients":{"custom_ids":["zoé"]}}',),
@@ -221,10 +225,12 @@ def test_what_waits_holds_to_whom_it_goes_and_nothing_to_be_sent() -> None:
 
 
 def test_once_the_wait_is_over_it_is_a_new_owners_and_waits_for_nothing() -> None:
-    waiting = record(State.CLAIMED).waiting(LATER, {"custom_ids": ["ann"]}, timedelta(hours=1))
+    waiting = record(DeliveryState.CLAIMED).waiting(
+        LATER, {"custom_ids": ["ann"]}, timedelta(hours=1)
+    )
     resumed = replace(waiting, about=("users/bob",), burst="b").resumed("second", MUCH_LATER)
     assert resumed == replace(
-        record(State.CLAIMED),
+        record(DeliveryState.CLAIMED),
         owner="second",
         lease_until=None,
         waited_until=LATER,
@@ -239,22 +245,22 @@ def test_once_the_wait_is_over_it_is_a_new_owners_and_waits_for_nothing() -> Non
 
 
 def test_a_push_of_which_nothing_is_sent_says_why_in_1000_characters_at_most() -> None:
-    ended = record(State.CLAIMED).ended(State.REFUSED, "é" * 2000)
-    assert ended == replace(record(State.REFUSED), reason="é" * 1000)
+    ended = record(DeliveryState.CLAIMED).ended(DeliveryState.REFUSED, "é" * 2000)
+    assert ended == replace(record(DeliveryState.REFUSED), reason="é" * 1000)
 
 
 @pytest.mark.parametrize(
     ("calls", "after", "state"),
     [
-        ([P, A], [E, A], State.EXPIRED),
-        ([A, R], [A, R], State.REFUSED),
-        ([], [], State.EXPIRED),
+        ([P, A], [E, A], DeliveryState.EXPIRED),
+        ([A, R], [A, R], DeliveryState.REFUSED),
+        ([], [], DeliveryState.EXPIRED),
     ],
 )
 def test_what_nobody_began_to_send_in_time_is_expired(
-    calls: list[CallState], after: list[CallState], state: State
+    calls: list[CallState], after: list[CallState], state: DeliveryState
 ) -> None:
-    assert record(State.CLAIMED, *calls).too_old(MUCH_LATER) == replace(
+    assert record(DeliveryState.CLAIMED, *calls).too_old(MUCH_LATER) == replace(
         record(state, *after), revision=1, updated_at=MUCH_LATER
     )
 
@@ -262,19 +268,19 @@ def test_what_nobody_began_to_send_in_time_is_expired(
 @pytest.mark.parametrize(
     ("chunks", "state"),
     [
-        ([State.SENT, State.SENT], State.SENT),
-        ([State.SENT, State.REFUSED], State.REFUSED),
-        ([State.REFUSED, State.EXPIRED], State.EXPIRED),
-        ([State.EXPIRED, State.HELD], State.HELD),
-        ([State.HELD, State.CLAIMED], State.RETRY),
-        ([State.SENT, State.RETRY], State.RETRY),
-        ([State.SENT], State.RETRY),  # nothing is known of the other yet
+        ([DeliveryState.SENT, DeliveryState.SENT], DeliveryState.SENT),
+        ([DeliveryState.SENT, DeliveryState.REFUSED], DeliveryState.REFUSED),
+        ([DeliveryState.REFUSED, DeliveryState.EXPIRED], DeliveryState.EXPIRED),
+        ([DeliveryState.EXPIRED, DeliveryState.HELD], DeliveryState.HELD),
+        ([DeliveryState.HELD, DeliveryState.CLAIMED], DeliveryState.RETRY),
+        ([DeliveryState.SENT, DeliveryState.RETRY], DeliveryState.RETRY),
+        ([DeliveryState.SENT], DeliveryState.RETRY),  # nothing is known of the other yet
     ],
 )
 def test_the_state_of_a_large_audience_is_that_of_its_least_finished_chunk(
-    chunks: list[State], state: State
+    chunks: list[DeliveryState], state: DeliveryState
 ) -> None:
-    large = replace(record(State.CLAIMED), chunks=("0", "1"))
+    large = replace(record(DeliveryState.CLAIMED), chunks=("0", "1"))
     states = {str(number): chunk for number, chunk in enumerate(chunks)}
     assert large.with_chunks(states, LATER) == replace(
         large, state=state, lease_until=None, revision=1, updated_at=LATER
@@ -284,14 +290,14 @@ def test_the_state_of_a_large_audience_is_that_of_its_least_finished_chunk(
 @pytest.mark.parametrize(
     ("state", "own_reason", "problems", "reason"),
     [
-        (State.REFUSED, "group_id must be letters", [None], "group_id must be letters"),
-        (State.REFUSED, None, [None, "31 T: m", "32 T: n"], "31 T: m"),
-        (State.EXPIRED, None, [None], None),
-        (State.SENT, None, ["2 MAINTENANCE_ERROR: later"], None),
+        (DeliveryState.REFUSED, "group_id must be letters", [None], "group_id must be letters"),
+        (DeliveryState.REFUSED, None, [None, "31 T: m", "32 T: n"], "31 T: m"),
+        (DeliveryState.EXPIRED, None, [None], None),
+        (DeliveryState.SENT, None, ["2 MAINTENANCE_ERROR: later"], None),
     ],
 )
 def test_an_app_is_told_what_became_of_its_push_and_why(
-    state: State, own_reason: str | None, problems: list[str | None], reason: str | None
+    state: DeliveryState, own_reason: str | None, problems: list[str | None], reason: str | None
 ) -> None:
     calls = tuple(CallRecord("ios", 0, A, problem=problem) for problem in problems)
     ended = replace(record(state), reason=own_reason, calls=(*calls, CallRecord("web", 1, R)))
@@ -318,7 +324,7 @@ def test_two_functions_and_two_sources_have_records_of_their_own() -> None:
 
 
 def test_bodies_do_not_show_in_a_repr() -> None:
-    assert "secret" not in repr(replace(record(State.SENT, A), bodies=("secret",)))
+    assert "secret" not in repr(replace(record(DeliveryState.SENT, A), bodies=("secret",)))
 
 
 @pytest.mark.parametrize(
@@ -343,4 +349,4 @@ def test_times_that_would_let_two_send_at_once_are_refused(timing: dict[str, flo
 def test_a_document_is_where_its_record_is_in_the_same_database(
     source: str, is_there: bool
 ) -> None:
-    assert replace(record(State.SENT), source=source).is_in_firestore is is_there
+    assert replace(record(DeliveryState.SENT), source=source).is_in_firestore is is_there

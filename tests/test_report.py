@@ -7,7 +7,7 @@ import pytest
 
 import main
 from batchpush import worker
-from batchpush.delivery.record import State
+from batchpush.delivery.record import DeliveryState
 from batchpush.delivery.report import report
 from batchpush.testing.memory import Memory
 from tests.deliveries import claimed, worker_in
@@ -20,7 +20,7 @@ STATE = ("pushes", "p1", "delivery", "state")
 
 def settled(**fields: Any) -> Any:
     own = {"source": DATABASE, "document": "pushes/p1", "report_to": "pushes/p1/delivery/state"}
-    return claimed(**own | {"state": State.SENT} | fields)
+    return claimed(**own | {"state": DeliveryState.SENT} | fields)
 
 
 async def test_the_outcome_is_written_below_the_document(database: Database) -> None:
@@ -45,7 +45,7 @@ async def test_a_document_that_is_gone_or_is_no_map_is_left_as_it_is(
 @pytest.mark.parametrize(
     "record",
     [
-        settled(state=State.CLAIMED),
+        settled(state=DeliveryState.CLAIMED),
         settled(report_to=None),
         settled(source="//firestore.googleapis.com/projects/p/databases/(default)"),
     ],

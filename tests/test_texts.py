@@ -61,7 +61,7 @@ def test_what_is_broken_in_one_language_is_said_in_the_default_one_and_logged_on
     monkeypatch.setattr(
         handlers.texts, "TEXTS", {name: languages[name].texts for name in languages}
     )
-    handlers.texts._log_if_broken.cache_clear()
+    handlers.texts.log_if_broken.cache_clear()
     for language in ("fr", "de", "en", "fr"):
         assert say("greeting", language, sender="Ann").body == "Ann is here"
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -71,7 +71,7 @@ def test_what_is_broken_in_one_language_is_said_in_the_default_one_and_logged_on
     ]
     assert lines[0]["data"]["text"] == "greeting"
     assert lines[0]["data"]["problem"] == "body: expected '}' before end of string"
-    handlers.texts._log_if_broken.cache_clear()
+    handlers.texts.log_if_broken.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ class Newsroom:
         assert article is not None
         live = self.settings.publish_articles == "live"
         if campaign is None:
-            await self._write(path, {STOPPED: False, **handler(article), "live": live}, None)
+            await self.write(path, {STOPPED: False, **handler(article), "live": live}, None)
         elif campaign.fields.get(STOPPED) is True:
-            await self._write(path, {"live": live, STOPPED: False}, campaign.version)
+            await self.write(path, {"live": live, STOPPED: False}, campaign.version)
 
     async def _stop(self, campaign: Stored | None) -> None:
         """A draft has nothing to be stopped, and what is sent cannot be."""
@@ -64,7 +64,7 @@ class Newsroom:
             return
         fields = campaign.fields
         if fields.get("live") is True and not self._is_due(fields.get("push_time")):
-            await self._write(campaign.path, {"live": False, STOPPED: True}, campaign.version)
+            await self.write(campaign.path, {"live": False, STOPPED: True}, campaign.version)
 
     def _is_due(self, push_time: object) -> bool:
         return push_time == "now" or (isinstance(push_time, datetime) and push_time <= self.now())
@@ -74,7 +74,7 @@ class Newsroom:
             found = await self.client().read(*paths)
         return [found.get(path) for path in paths]
 
-    async def _write(self, path: str, fields: Mapping[str, Any], version: Version | None) -> None:
+    async def write(self, path: str, fields: Mapping[str, Any], version: Version | None) -> None:
         """Raises `WriteConflict` if the campaign was changed since it was read."""
         client = self.client()
         with translated():

@@ -4,13 +4,13 @@ import argparse
 import re
 from datetime import UTC, datetime, timedelta
 
-from batchpush.delivery.record import State
+from batchpush.delivery.record import DeliveryState
 
 MIN_ID = 8  # characters of an id that a command accepts
 
 
-def state(text: str) -> State:
-    return State(text.upper())
+def state(text: str) -> DeliveryState:
+    return DeliveryState(text.upper())
 
 
 def count(text: str) -> int:

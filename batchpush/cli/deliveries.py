@@ -13,7 +13,7 @@ from typing import Any
 from batchpush.cli.arguments import count, prefix, state, when
 from batchpush.cli.records import full_id, read
 from batchpush.cli.terminal import escaped, indented_json
-from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.worker import Worker
 
 PURPOSE = "List deliveries, newest first."
@@ -26,8 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--state",
         nargs="+",
         type=state,
-        default=[each for each in State if each not in (State.SENT, State.OBSOLETE)],
-        help="only in these states: " + ", ".join(each.value for each in State) + "; by default, "
+        default=[
+            each
+            for each in DeliveryState
+            if each not in (DeliveryState.SENT, DeliveryState.OBSOLETE)
+        ],
+        help="only in these states: "
+        + ", ".join(each.value for each in DeliveryState)
+        + "; by default, "
         "all but SENT and OBSOLETE",
     )
     parser.add_argument(
@@ -69,7 +75,7 @@ def where_bodies_went(record: Record, made: Worker) -> str:
     """Why a record has no bodies; an erasure changes `updated_at`, the sweep does not."""
     days = made.settings.keep_bodies_days
     is_old = made.clock.now() >= record.updated_at + timedelta(days=days)
-    if record.state is State.SENT and is_old:
+    if record.state is DeliveryState.SENT and is_old:
         return f"were deleted after {days} days (KEEP_BODIES_DAYS)"
     return "were erased"
 

@@ -10,7 +10,7 @@ from batchpush.cli.deliveries import heading, moment, told
 from batchpush.cli.records import full_id, read
 from batchpush.cli.terminal import escaped
 from batchpush.delivery.ledger import Entry
-from batchpush.delivery.record import CallRecord, CallState, Record, State
+from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.replay import REPLAY_WITHIN
 from batchpush.errors import DeliveryUnfinished
 from batchpush.google.firestore import WriteConflict
@@ -44,18 +44,18 @@ async def replay(chosen: argparse.Namespace, made: Worker) -> int:
     if not chosen.send:
         print("nothing was sent; add --send to send it")
         return 0
-    return 0 if all(end is State.SENT for end in ends) else 1
+    return 0 if all(end is DeliveryState.SENT for end in ends) else 1
 
 
-async def _replayed(made: Worker, entry: Entry, resend_unknown: bool) -> State:
+async def _replayed(made: Worker, entry: Entry, resend_unknown: bool) -> DeliveryState:
     try:
         record = await made.replay.replay(entry, resend_unknown)
     except (WriteConflict, DeliveryUnfinished):
         print("  another worker resumed it: see `show`")
-        return State.CLAIMED
+        return DeliveryState.CLAIMED
     for call in record.calls:
         print(f"  {escaped(told(call))}")
-    later = "; the sweep will retry it" if record.state is State.RETRY else ""
+    later = "; the sweep will retry it" if record.state is DeliveryState.RETRY else ""
     print(f"  now {record.state.value}{later}")
     return record.state
 
@@ -68,9 +68,9 @@ class Plan:
 
 def plan_replay(record: Record, resend_unknown: bool, apps: Iterable[str]) -> Plan:
     """What a replay would do, call by call, or why it cannot."""
-    if record.state is State.CLAIMED:
+    if record.state is DeliveryState.CLAIMED:
         return Plan(["it is being sent, or the sweep will resume it"])
-    if record.state is State.WAITING and record.not_before:
+    if record.state is DeliveryState.WAITING and record.not_before:
         return Plan([f"it waits until {moment(record.not_before)}"])
     if record.chunks:
         told = f"{len(record.chunks)} chunks: calls that Batch has not accepted would be sent"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from batchpush.delivery.ledger import Ledger
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.sending import Sender, conclude
 from batchpush.google.firestore import WriteConflict
 from batchpush.logs import log
@@ -23,7 +23,9 @@ async def prepare(
             chunk = replace(
                 record, id=f"{record.owner}-{number:05}", report_to=None, burst=None, later=()
             )
-            yield replace(chunk.with_calls(list(calls)), state=State.RETRY, lease_until=None)
+            yield replace(
+                chunk.with_calls(list(calls)), state=DeliveryState.RETRY, lease_until=None
+            )
 
     return tuple(await ledger.chunks_of(record.id).prepare(chunks()))
 

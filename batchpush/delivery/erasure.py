@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
-from batchpush.delivery.record import ERASED, Record, State, state_of
+from batchpush.delivery.record import ERASED, DeliveryState, Record, state_of
 from batchpush.delivery.waiting import name_of
 from batchpush.pushes.push import ID_LISTS
 
@@ -173,13 +173,13 @@ def without(person: Person | str, record: Record, now: datetime) -> Erasure:
     no longer sent.
     """
     person = _person(person)
-    if record.state is State.CLAIMED and not record.is_free(now):
+    if record.state is DeliveryState.CLAIMED and not record.is_free(now):
         return Erasure(record, left="it is being sent: run this again in a minute")
     changed = record
     done: list[str] = []
     if _is_only_theirs(person, record):
         changed, done = _refused(record)
-    elif record.state is State.WAITING:
+    elif record.state is DeliveryState.WAITING:
         changed, done = _not_waited_for(person, record)
     elif not record.is_settled:
         changed, done = _unaddressed(person, record)
@@ -205,7 +205,7 @@ def _is_only_theirs(person: Person, record: Record) -> bool:
     """
     if record.is_settled or not _is_sender(person, record):
         return False
-    if record.state is State.WAITING:
+    if record.state is DeliveryState.WAITING:
         return not record.about and not record.burst
     return bool(record.calls) and record.waited_until is None
 
@@ -224,7 +224,7 @@ def _caller(source: str) -> str | None:
 def _refused(record: Record) -> tuple[Record, list[str]]:
     """An unsettled record after its sender was erased."""
     calls = tuple(call.refused(ERASED) if call.is_pending else call for call in record.calls)
-    state = state_of(calls) if calls else State.REFUSED
+    state = state_of(calls) if calls else DeliveryState.REFUSED
     changed = replace(record, state=state, calls=calls, not_before=None, lease_until=None)
     return replace(changed, reason=ERASED), ["refused: they are its sender"]
 
@@ -267,7 +267,7 @@ def _not_waited_for(person: Person, record: Record) -> tuple[Record, list[str]]:
         return record, done
     changed = replace(record, bodies=(_json(content),), about=about)
     if not any(strings(content)):
-        changed = replace(changed, state=State.OBSOLETE, not_before=None, about=())
+        changed = replace(changed, state=DeliveryState.OBSOLETE, not_before=None, about=())
     return changed, done
 
 
@@ -291,7 +291,7 @@ def names(record: Record, person: Person | str) -> bool:
 
 def _is_about(person: Person, record: Record) -> bool:
     """Whether the record is theirs, or names them anywhere but in an error text."""
-    is_waiting = record.state is State.WAITING
+    is_waiting = record.state is DeliveryState.WAITING
     return (
         _is_sender(person, record)
         or any(map(person.is_in_path, (record.document, *record.about)))

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from batchpush.delivery.record import FORMAT, CallRecord, CallState, Record, State
+from batchpush.delivery.record import FORMAT, CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.waiting import MAX_ABOUT, Burst, Joined, StoredBurst, Window
 from batchpush.errors import LedgerRefused, LedgerUnavailable, UnreadableRecord
 from batchpush.google.firestore import (
@@ -178,10 +178,10 @@ class Ledger:
     # The writes of one commit
 
     def _create(self, record: Record) -> Write:
-        return self.firestore.create(self._path(record.id), _to_document(record))
+        return self.firestore.create(self._path(record.id), to_document(record))
 
     def _put(self, record: Record) -> Write:
-        return self.firestore.put(self._path(record.id), _to_document(record))
+        return self.firestore.put(self._path(record.id), to_document(record))
 
     def _update(self, entry: Entry, record: Record) -> Iterator[Write]:
         changes = _changes(entry.record, record)
@@ -213,14 +213,14 @@ class Ledger:
             return StoredBurst(burst_id, Burst(), None)
         return StoredBurst(burst_id, _to_burst(stored.fields), stored.version)
 
-    async def states(self) -> dict[str, State]:
+    async def states(self) -> dict[str, DeliveryState]:
         """The state of every record, by id."""
         found = await self._find(Query(self.collection, fields=["state"]))
         return {stored.id: _state_in(stored.id, stored.fields) for stored in found}
 
     async def unsettled(self, after: str, limit: int) -> list[str]:
         """Ids of records in CLAIMED or RETRY that sort after `after`, in order."""
-        where = ("state", IN, [State.CLAIMED.value, State.RETRY.value])
+        where = ("state", IN, [DeliveryState.CLAIMED.value, DeliveryState.RETRY.value])
         query = Query(self.collection, where, begins_at=after, itself=False, limit=limit)
         return [stored.id for stored in await self._find(query)]
 
@@ -239,7 +239,7 @@ class Ledger:
         found = [stored.id for stored in await self._find(query)]
         return [each for each in found if each.startswith(beginning)]
 
-    async def each(self, states: Iterable[State]) -> AsyncIterator[Record]:
+    async def each(self, states: Iterable[DeliveryState]) -> AsyncIterator[Record]:
         """Every readable record in one of the states, sorted by id."""
         where = ("state", IN, [state.value for state in states])
         async for stored in self._all(Query(self.collection, where, limit=PAGE, fields=())):
@@ -327,7 +327,7 @@ DEFAULTS = {each.name: each.default for each in fields(Record) if each.name != "
 DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if each.name != "state"}
 
 
-def _to_document(record: Record) -> dict[str, Any]:
+def to_document(record: Record) -> dict[str, Any]:
     return {
         name: STORED_AS[name](value) if name in STORED_AS else value
         for name, default in DEFAULTS.items()
@@ -381,9 +381,9 @@ def _from_document(record_id: str, document: dict[str, Any]) -> Record:
         raise UnreadableRecord(f"record {record_id}: {type(error).__name__}") from None
 
 
-def _state_in(record_id: str, document: Mapping[str, Any]) -> State:
+def _state_in(record_id: str, document: Mapping[str, Any]) -> DeliveryState:
     try:
-        return State(document.get("state"))
+        return DeliveryState(document.get("state"))
     except ValueError:
         raise UnreadableRecord(f"record {record_id} has an unknown state") from None
 

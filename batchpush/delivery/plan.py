@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from batchpush.delivery.ledger import INLINE
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.waiting import (
     MAX_ABOUT,
     Deferral,
@@ -59,7 +59,7 @@ class Plan:
             record, is_large = _claimed(self.record, push, apps)
             return replace(self, record=record, push=push, is_large=is_large)
         problem = problem or next(over.problem for over in overs if over.problem)
-        record = self.record.ended(State.REFUSED, problem)
+        record = self.record.ended(DeliveryState.REFUSED, problem)
         record = replace(record, calls=(), bodies=(), chunks=())
         return replace(self, record=record, push=None, is_large=False)
 
@@ -130,7 +130,9 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
         record = replace(first, report_to=record.report_to, later=record.later)
     else:
         told_in = ", ".join(sorted(deferral.joined))
-        record = record.ended(State.OBSOLETE, f"told in another push of its burst: {told_in}")
+        record = record.ended(
+            DeliveryState.OBSOLETE, f"told in another push of its burst: {told_in}"
+        )
     if burst and deferral.burst:
         burst = replace(burst, burst=deferral.burst)
     return Plan(record, at_once, is_large, tuple(later.values()), burst)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.plan import Context, Plan, names_of, plan
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resumed import ResumedChange
 from batchpush.delivery.waiting import burst_id, is_anyone_quiet
 from batchpush.environment import Settings
@@ -15,7 +15,7 @@ from batchpush.errors import InvalidDocument, InvalidPush, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.logs import log, reason_of
-from batchpush.pushes.limits import Known, counters
+from batchpush.pushes.limits import ReachedLimits, counters
 from batchpush.pushes.push import Push
 from batchpush.timing import Clock, Timing
 
@@ -33,7 +33,7 @@ class Planner:
     timing: Timing
     clock: Clock
     look_up_for: Callable[[Change], LookUp]
-    known: Known = field(default_factory=Known)
+    known: ReachedLimits = field(default_factory=ReachedLimits)
 
     @property
     def apps(self) -> tuple[str, ...]:
@@ -49,19 +49,19 @@ class Planner:
         except TryAgainLater as error:
             if self.clock.now() < since + UNRECORDED_FOR:
                 raise
-            return Plan(record.ended(State.EXPIRED, str(error)))
+            return Plan(record.ended(DeliveryState.EXPIRED, str(error)))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             # A bug in a handler fails the same way each time, and the platform would redeliver the
             # event for a day.
-            return Plan(record.ended(State.REFUSED, reason_of(error)))
+            return Plan(record.ended(DeliveryState.REFUSED, reason_of(error)))
         if push is None:
             is_resumed = isinstance(change, ResumedChange)
             nobody = "nobody is left to be told"
-            return Plan(record.ended(State.OBSOLETE, nobody)) if is_resumed else None
+            return Plan(record.ended(DeliveryState.OBSOLETE, nobody)) if is_resumed else None
         try:
             return self._limited(await self._planned(record, since, change, push), push)
         except InvalidPush as error:
-            return Plan(record.ended(State.REFUSED, reason_of(error)))
+            return Plan(record.ended(DeliveryState.REFUSED, reason_of(error)))
 
     # The record
 
@@ -82,7 +82,7 @@ class Planner:
             event_id=change.id,
             event_time=change.time,
             document=change.path,
-            state=State.CLAIMED,
+            state=DeliveryState.CLAIMED,
             created_at=now,
             updated_at=now,
             best_before=change.time,

@@ -20,7 +20,7 @@ from batchpush.environment import settings
 from batchpush.pushes.push import Call
 
 
-class State(Enum):
+class DeliveryState(Enum):
     """What is true of a delivery."""
 
     WAITING = "WAITING"  # until quiet hours or a coalescing window end; then it is planned again
@@ -33,7 +33,11 @@ class State(Enum):
     OBSOLETE = "OBSOLETE"  # nobody needs it any more: read, deleted, or part of another push
 
 
-SETTLED = frozenset(State) - {State.WAITING, State.CLAIMED, State.RETRY}
+SETTLED = frozenset(DeliveryState) - {
+    DeliveryState.WAITING,
+    DeliveryState.CLAIMED,
+    DeliveryState.RETRY,
+}
 
 
 class CallState(Enum):
@@ -104,11 +108,11 @@ STATE_AFTER = {
 }
 # The first row that matches any call gives the state of the delivery.
 STATE_OF_CALLS = (
-    (CallState.PENDING, State.RETRY),
-    (CallState.HELD, State.HELD),
-    (CallState.EXPIRED, State.EXPIRED),
-    (CallState.REFUSED, State.REFUSED),
-    (CallState.ACCEPTED, State.SENT),
+    (CallState.PENDING, DeliveryState.RETRY),
+    (CallState.HELD, DeliveryState.HELD),
+    (CallState.EXPIRED, DeliveryState.EXPIRED),
+    (CallState.REFUSED, DeliveryState.REFUSED),
+    (CallState.ACCEPTED, DeliveryState.SENT),
 )
 
 
@@ -122,7 +126,7 @@ class Record:
     event_id: str  # the id of the CloudEvent, or the request_id of a callable request
     event_time: datetime
     document: str  # the path of the document that was written
-    state: State
+    state: DeliveryState
     created_at: datetime
     updated_at: datetime
     best_before: datetime  # no attempt begins after this
@@ -166,7 +170,7 @@ class Record:
         body = json.dumps({"recipients": recipients}, ensure_ascii=False, separators=(",", ":"))
         return replace(
             self,
-            state=State.WAITING,
+            state=DeliveryState.WAITING,
             not_before=until,
             best_before=until + fresh_for,
             lease_until=None,
@@ -184,7 +188,7 @@ class Record:
         """The record when its wait is over, claimed, and without calls yet."""
         return replace(
             self,
-            state=State.CLAIMED,
+            state=DeliveryState.CLAIMED,
             owner=owner,
             not_before=None,
             waited_until=self.not_before,
@@ -197,14 +201,14 @@ class Record:
             updated_at=now,
         )
 
-    def ended(self, state: State, reason: str) -> "Record":
+    def ended(self, state: DeliveryState, reason: str) -> "Record":
         """The record of a delivery that sends nothing."""
         return replace(self, state=state, reason=storable(reason[:1000]), lease_until=None)
 
     def refused(self, reason: str, now: datetime) -> "Record":
         """The record of a push that Firestore refused, without any field that may be the cause."""
         return replace(
-            self.ended(State.REFUSED, reason),
+            self.ended(DeliveryState.REFUSED, reason),
             report_to=None,
             not_before=None,
             about=(),
@@ -225,7 +229,7 @@ class Record:
 
     def with_chunks(
         self,
-        states: Mapping[str, State],
+        states: Mapping[str, DeliveryState],
         now: datetime,
         later: Sequence[tuple[str, datetime]] = (),
     ) -> "Record":
@@ -234,16 +238,23 @@ class Record:
         `later` are the waiting records that still need a task.
         """
         of_chunks = {states.get(chunk) for chunk in self.chunks}
-        ends = (State.HELD, State.EXPIRED, State.REFUSED, State.SENT)
+        ends = (
+            DeliveryState.HELD,
+            DeliveryState.EXPIRED,
+            DeliveryState.REFUSED,
+            DeliveryState.SENT,
+        )
         settled = ends if of_chunks <= SETTLED and not later else ()
-        end = next((end for end in settled if end in of_chunks), State.RETRY)
+        end = next((end for end in settled if end in of_chunks), DeliveryState.RETRY)
         return replace(self, later=tuple(later))._ended(end, now)
 
     def too_old(self, now: datetime) -> "Record":
         """The record of a delivery that was not sent in time."""
-        return self.after(self.calls, now) if self.calls else self._ended(State.EXPIRED, now)
+        return (
+            self.after(self.calls, now) if self.calls else self._ended(DeliveryState.EXPIRED, now)
+        )
 
-    def _ended(self, state: State, now: datetime) -> "Record":
+    def _ended(self, state: DeliveryState, now: datetime) -> "Record":
         revision = self.revision + 1
         return replace(self, state=state, lease_until=None, revision=revision, updated_at=now)
 
@@ -279,15 +290,15 @@ class Record:
         return summary | {"ignored": list(self.ignored)} if self.ignored else summary
 
     def _first_problem(self) -> str | None:
-        if self.state is State.SENT:
+        if self.state is DeliveryState.SENT:
             return None
         return next((call.problem for call in self.calls if call.problem), None)
 
     def is_free(self, now: datetime) -> bool:
         """Whether another worker may reclaim it."""
-        if self.state is State.CLAIMED:
+        if self.state is DeliveryState.CLAIMED:
             return self.lease_until is None or now >= self.lease_until
-        return self.state is State.RETRY
+        return self.state is DeliveryState.RETRY
 
     def reclaimed(
         self, *, owner: str, now: datetime, lease_until: datetime, max_resends: int
@@ -297,12 +308,12 @@ class Record:
         If the lease expired, each pending call may have been sent once without being recorded.
         """
         calls: Iterable[CallRecord] = self.calls
-        if self.state is State.CLAIMED:
+        if self.state is DeliveryState.CLAIMED:
             calls = [call.unanswered(max_resends) if call.is_pending else call for call in calls]
         claimed = self._next(calls, now, owner=owner)
         if claimed.is_settled:
             return claimed
-        return replace(claimed, state=State.CLAIMED, lease_until=lease_until)
+        return replace(claimed, state=DeliveryState.CLAIMED, lease_until=lease_until)
 
     def after(
         self,
@@ -319,7 +330,7 @@ class Record:
         Other settled records keep them as long as the record exists: an operator may replay it. The
         limit is a day, not a time: sequential values limit an index to 500 writes a second.
         """
-        if self.state is not State.SENT or not self.bodies:
+        if self.state is not DeliveryState.SENT or not self.bodies:
             return self
         if not days:
             return replace(self, bodies=())
@@ -358,7 +369,7 @@ class Record:
             **changes,
         )
         # Until those tasks exist, a redelivery or the sweep must come back to the record.
-        return replace(following, state=State.RETRY) if following.later else following
+        return replace(following, state=DeliveryState.RETRY) if following.later else following
 
 
 def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
@@ -377,12 +388,12 @@ def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
     )
 
 
-def state_of(calls: Iterable[CallRecord]) -> State:
+def state_of(calls: Iterable[CallRecord]) -> DeliveryState:
     """The state of a delivery with these calls while no worker is sending it."""
     states = {call.state for call in calls}
     return next(
         (state for call_state, state in STATE_OF_CALLS if call_state in states),
-        State.RETRY,  # a large audience, whose chunks are not all settled
+        DeliveryState.RETRY,  # a large audience, whose chunks are not all settled
     )
 
 

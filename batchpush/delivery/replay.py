@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from batchpush.delivery.ledger import Entry
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.report import report
 from batchpush.delivery.sending import Sender
 from batchpush.errors import DeliveryUnfinished
@@ -21,9 +21,9 @@ class Replay:
 
         Raises `DeliveryUnfinished` for a delivery that waits, or that a worker has claimed.
         """
-        if entry.record.state is State.CLAIMED:
+        if entry.record.state is DeliveryState.CLAIMED:
             raise DeliveryUnfinished("it is being sent, or the sweep will resume it")
-        if entry.record.state is State.WAITING:
+        if entry.record.state is DeliveryState.WAITING:
             raise DeliveryUnfinished("it is still waiting")
         if entry.record.chunks:
             return await self._replay_chunks(entry, resend_unknown)
@@ -41,7 +41,7 @@ class Replay:
         of_chunks = Replay(self.sender.of_chunks(entry.record.id))
         for chunk in entry.record.chunks:
             found = await of_chunks.sender.ledger.read(chunk)
-            if found and found.record.state is not State.SENT:
+            if found and found.record.state is not DeliveryState.SENT:
                 await of_chunks.replay(found, resend_unknown)
         states = await of_chunks.sender.ledger.states()
         after = entry.record.with_chunks(states, self.sender.clock.now())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from batchpush.delivery.ledger import Entry
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resumed import ResumedChange
 from batchpush.delivery.sending import Sender
 from batchpush.delivery.waiting import Joined, StoredBurst
@@ -37,7 +37,7 @@ class Resumption:
                 return
             named = entry.record
             with about(function=named.function, event_id=named.event_id, document=named.document):
-                if named.state is not State.WAITING:
+                if named.state is not DeliveryState.WAITING:
                     await self.sender.resume(entry)
                     return
                 await self._until_its_time(named)
@@ -63,7 +63,7 @@ class Resumption:
         resumed = record.resumed(record.owner, self.clock.now())
         if watched is None:
             gone = f"main.py has no {record.function} any more"
-            await self.end(entry, resumed.ended(State.REFUSED, gone), burst)
+            await self.end(entry, resumed.ended(DeliveryState.REFUSED, gone), burst)
             return
         if self.clock.now() >= record.best_before:
             await self.end(entry, resumed.too_old(self.clock.now()), burst)
@@ -75,7 +75,7 @@ class Resumption:
         except TryAgainLater:
             raise
         except BatchpushError as error:  # the database cannot be read, such as one that is not ours
-            await self.end(entry, resumed.ended(State.REFUSED, str(error)), burst)
+            await self.end(entry, resumed.ended(DeliveryState.REFUSED, str(error)), burst)
             return
         late = Late(documents, record.omitted + joined.omitted)
         newest = documents[-1] if documents else None

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from batchpush.batch_api.outcome import Outcome
 from batchpush.batch_api.requests import Caller
 from batchpush.delivery.ledger import Entry, Ledger
-from batchpush.delivery.record import SETTLED, CallRecord, Record, State
+from batchpush.delivery.record import SETTLED, CallRecord, DeliveryState, Record
 from batchpush.delivery.report import report
 from batchpush.delivery.scheduling import Scheduler, chunk_task
 from batchpush.environment import Settings
@@ -46,7 +46,7 @@ class Sender:
         record = entry.record
         if record.is_settled:
             return
-        if record.state is State.WAITING:
+        if record.state is DeliveryState.WAITING:
             await self.finish(entry, record)
             return
         if not record.is_free(self.clock.now()):
@@ -59,7 +59,7 @@ class Sender:
 
     async def finish(self, entry: Entry, record: Record) -> None:
         """Do what is left for a record that we claimed; `entry` is its stored form."""
-        if record.state is State.CLAIMED:
+        if record.state is DeliveryState.CLAIMED:
             entry = await (self._hand_out if record.chunks else self.send)(entry, record)
         else:
             left = await self.scheduler.schedule(record)
@@ -68,7 +68,9 @@ class Sender:
             elif left:
                 raise DeliveryUnfinished("Cloud Tasks did not accept every task for a later send")
         await conclude(entry.record)
-        if entry.record.state is State.RETRY and (entry.record.later or not entry.record.chunks):
+        if entry.record.state is DeliveryState.RETRY and (
+            entry.record.later or not entry.record.chunks
+        ):
             raise DeliveryUnfinished("a call or a task is not accepted yet")
 
     def reclaimed(self, record: Record) -> Record:
@@ -138,7 +140,12 @@ def _log_attempt(call: CallRecord, outcome: Outcome) -> None:
 
 async def conclude(record: Record) -> None:
     """Log the outcome of a delivery, and report it to the app that wrote the document."""
-    is_well = record.state in (State.SENT, State.RETRY, State.WAITING, State.OBSOLETE)
+    is_well = record.state in (
+        DeliveryState.SENT,
+        DeliveryState.RETRY,
+        DeliveryState.WAITING,
+        DeliveryState.OBSOLETE,
+    )
     took = record.updated_at - (record.waited_until or record.event_time)
     milliseconds = round(took / timedelta(milliseconds=1))
     data = {"delivery": record.id, "reason": record.reason, "milliseconds": milliseconds}

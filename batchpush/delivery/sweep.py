@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.scheduling import resume_task
 from batchpush.delivery.sending import Sender
 from batchpush.errors import LedgerUnavailable
@@ -59,7 +59,7 @@ class Sweep:
 
     def _is_abandoned(self, record: Record) -> bool:
         now = self._now()
-        if record.state is State.RETRY:
+        if record.state is DeliveryState.RETRY:
             return record.updated_at <= self.sender.timing.redelivered_since(now)
         return record.is_free(now)
 

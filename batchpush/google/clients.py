@@ -35,7 +35,7 @@ def realtime_database(source: str) -> RealtimeDatabase:
     # A connection belongs to the loop that it was made on.
     key = instance_of(source), emulator, asyncio.get_running_loop()
     if key not in _realtime_databases:
-        headers = _owner if emulator else _credentials().headers
+        headers = _owner if emulator else credentials().headers
         line = transport(CONNECTIONS, KEEP_ALIVE)
         _realtime_databases[key] = RealtimeDatabase(key[0], line, headers, emulator)
     return _realtime_databases[key]
@@ -56,7 +56,7 @@ async def _owner() -> dict[str, str]:
 
 
 @functools.cache
-def _credentials() -> Credentials:
+def credentials() -> Credentials:
     return Credentials(*SCOPES)
 
 
@@ -66,14 +66,14 @@ def firebase_app() -> Any:
     Threads ask for it, several at once when a process is new, and it can be made only once.
     """
     with _making:
-        return _made_app()
+        return made_app()
 
 
 _making = threading.Lock()
 
 
 @functools.cache
-def _made_app() -> Any:
+def made_app() -> Any:
     import firebase_admin
 
     return firebase_admin.initialize_app(options={"httpTimeout": TIMEOUT})

@@ -35,7 +35,7 @@ class Credentials:
     def __init__(self, *scopes: str) -> None:
         """Nothing is looked for before the first use."""
         self._scopes = scopes
-        self._refreshing: asyncio.Task[CredentialsUnavailable | None] | None = None
+        self.refreshing: asyncio.Task[CredentialsUnavailable | None] | None = None
         self._not_before = 0.0
         self._has_warned = False
 
@@ -81,12 +81,12 @@ class Credentials:
         is_valid = self._state != "INVALID"
         if is_valid and time.monotonic() < self._not_before:
             return
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refreshed())
+        if self.refreshing is None or self.refreshing.done():
+            self.refreshing = asyncio.create_task(self._refreshed())
         if is_valid:
             return
         # Whoever gives up waiting does not take it away from the others.
-        if error := await asyncio.shield(self._refreshing):
+        if error := await asyncio.shield(self.refreshing):
             raise type(error)(str(error))
 
     async def _refreshed(self) -> CredentialsUnavailable | None:

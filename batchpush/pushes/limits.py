@@ -131,22 +131,22 @@ def _audience(names: Collection[str]) -> str:
 
 
 @dataclass
-class Known:
+class ReachedLimits:
     """Remembers which counters have reached a limit, so that a flood causes no more writes."""
 
-    _over: dict[str, datetime] = field(default_factory=dict)
+    until: dict[str, datetime] = field(default_factory=dict)
 
     def note(self, counter: Counter, over: Over) -> bool:
         """Remember what exceeds a limit; returns whether any of it is new."""
         keys = {counter.id} if over.is_all else set()
         keys |= {f"{counter.id} {name}" for name in over.names}
-        is_news = not keys <= self._over.keys()
-        if len(self._over) + len(keys) > MAX_KNOWN:
-            self._over.clear()
-        self._over.update(dict.fromkeys(keys, counter.end))
+        is_news = not keys <= self.until.keys()
+        if len(self.until) + len(keys) > MAX_KNOWN:
+            self.until.clear()
+        self.until.update(dict.fromkeys(keys, counter.end))
         return is_news
 
     def over(self, counter: Counter) -> Over:
         """What is already known to exceed a limit, before counting again."""
-        names = {name for name in counter.names if f"{counter.id} {name}" in self._over}
-        return counter.over_of(counter.id in self._over, names)
+        names = {name for name in counter.names if f"{counter.id} {name}" in self.until}
+        return counter.over_of(counter.id in self.until, names)

@@ -52,7 +52,7 @@ def say(key: str, language: str, **values: str) -> Message:
     """The text in a language, or in the default one where that language lacks it."""
     text = TEXTS[language].get(key)
     if text is None:
-        _log_if_broken(key, language)
+        log_if_broken(key, language)
         text = TEXTS[settings().default_language][key]
     return Message(
         title=shorten(text["title"].format_map(values), TITLE),
@@ -61,7 +61,7 @@ def say(key: str, language: str, **values: str) -> Message:
 
 
 @functools.cache
-def _log_if_broken(key: str, language: str) -> None:
+def log_if_broken(key: str, language: str) -> None:
     """Once per process."""
     problems = LANGUAGES[language].problems if language in LANGUAGES else {}
     if problem := problems.get(key) or problems.get(""):

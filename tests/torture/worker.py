@@ -29,7 +29,7 @@ from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Entry, Ledger
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.environment import settings
 from batchpush.errors import TasksUnavailable, TryAgainLater
 from batchpush.events.change import Change
@@ -150,7 +150,7 @@ class TrappedLedger(Ledger):
         return await self.traps.around("claim", record.event_id, super().claim(record, *beside))
 
     async def change(self, entry: Entry, record: Record, *beside: Any) -> Entry:
-        step = "take up" if record.state is State.CLAIMED else "record"
+        step = "take up" if record.state is DeliveryState.CLAIMED else "record"
         written = super().change(entry, record, *beside)
         return await self.traps.around(step, record.event_id, written)
 

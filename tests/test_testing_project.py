@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 import main
-from batchpush.delivery.record import State
+from batchpush.delivery.record import DeliveryState
 from batchpush.errors import TryAgainLater
 from batchpush.testing import Project
 
@@ -39,7 +39,7 @@ async def test_what_waits_is_told_when_its_time_has_come() -> None:
     project = Project(CHAT, now=EVENING)
     assert await project.write("conversations/c1/messages/m1", HELLO) == []
     assert (await project.record("new_message", "conversations/c1/messages/m1")).state is (
-        State.WAITING
+        DeliveryState.WAITING
     )
     assert await project.wait_until(MORNING - timedelta(seconds=1)) == []
     await project.wait_until(MORNING)
@@ -57,7 +57,10 @@ async def test_the_record_says_why_nothing_was_sent() -> None:
     project = Project()
     await project.write("orders/o1", {"status": "delivered"})
     record = await project.record("order_delivered", "orders/o1")
-    assert (record.state, record.reason) == (State.REFUSED, "orders/o1: customer_id is missing")
+    assert (record.state, record.reason) == (
+        DeliveryState.REFUSED,
+        "orders/o1: customer_id is missing",
+    )
 
 
 async def test_batch_answers_what_it_is_told_to_and_the_platform_redelivers() -> None:

@@ -13,7 +13,7 @@ from google.cloud.firestore import AsyncClient
 from batchpush import Change, Push
 from batchpush.delivery.erasure import without
 from batchpush.delivery.planning import PushHandler
-from batchpush.delivery.record import Record, State
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resume import SHORT_WAIT
 from batchpush.errors import DeliveryUnfinished, LookUpFailed, MalformedEvent
 from batchpush.events.lookup import LookUp
@@ -157,14 +157,14 @@ async def test_who_sleeps_is_told_in_the_morning(house: House) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     change = await house.friend_request(bob)
     record = await house.record(change)
-    assert (record.state, record.not_before) == (State.WAITING, MORNING)
+    assert (record.state, record.not_before) == (DeliveryState.WAITING, MORNING)
     assert (record.calls, house.told()) == ((), [])
     assert house.tasks() == [(record.id, MORNING)]
     house.clock.value = MORNING
     await house.made.resumption.resume(record.id)
     assert house.told() == [("bob", "Someone would like to be your friend")]
     record = await house.record(change)
-    assert (record.state, record.not_before) == (State.SENT, None)
+    assert (record.state, record.not_before) == (DeliveryState.SENT, None)
 
 
 async def test_who_is_awake_is_told_now_and_the_others_when_their_night_ends(house: House) -> None:
@@ -176,7 +176,7 @@ async def test_who_is_awake_is_told_now_and_the_others_when_their_night_ends(hou
     await house.stores(f"conversations/{house.id}", {"member_ids": [ann, bob, zoe, tom, tim]})
     change = await house.message("m1", "Hello", sender=ann)
     assert [who for who, _ in house.told()] == ["zoe", "tom"]  # 19:00 and 08:00 there
-    assert (await house.record(change)).state is State.SENT
+    assert (await house.record(change)).state is DeliveryState.SENT
     assert sorted(at for _, at in house.tasks() if at) == [MORNING - timedelta(hours=2), MORNING]
 
 
@@ -220,7 +220,9 @@ async def test_a_friend_request_that_was_taken_back_or_answered_is_not_pushed(
     await house.stores(change.path, meanwhile)
     await house.morning()
     assert bool(house.told()) is is_told
-    assert (await house.record(change)).state is (State.SENT if is_told else State.OBSOLETE)
+    assert (await house.record(change)).state is (
+        DeliveryState.SENT if is_told else DeliveryState.OBSOLETE
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ async def test_quiet_hours_that_became_longer_are_kept(house: House) -> None:
     assert (await house.record(change)).not_before == later
     await house.morning(later)
     assert [who for who, _ in house.told()] == ["bob"]
-    assert (await house.record(change)).state is State.SENT
+    assert (await house.record(change)).state is DeliveryState.SENT
 
 
 async def test_a_task_that_comes_early_waits_or_comes_again(house: House) -> None:
@@ -326,7 +328,7 @@ async def test_what_waited_far_too_long_is_not_sent(house: House) -> None:
     change = await house.friend_request(bob)
     await house.morning(MORNING + timedelta(hours=2))
     assert house.told() == []
-    assert (await house.record(change)).state is State.EXPIRED
+    assert (await house.record(change)).state is DeliveryState.EXPIRED
 
 
 async def test_a_function_that_is_gone_by_the_morning_is_named(house: House) -> None:
@@ -335,7 +337,7 @@ async def test_a_function_that_is_gone_by_the_morning_is_named(house: House) -> 
     del WATCHED[change.function]
     await house.morning()
     record = await house.record(change)
-    assert record.state is State.REFUSED
+    assert record.state is DeliveryState.REFUSED
     assert record.reason == f"main.py has no {change.function} any more"
 
 
@@ -367,13 +369,13 @@ async def test_a_person_who_is_erased_is_not_told_in_the_morning(house: House) -
     await house.stores(f"conversations/{house.id}", {"member_ids": [bob, zoe]})
     change = await house.message("m1", "Hello")
     ledger = house.made.ledger
-    for person, state in ((bob, State.WAITING), (zoe, State.OBSOLETE)):
+    for person, state in ((bob, DeliveryState.WAITING), (zoe, DeliveryState.OBSOLETE)):
         entry = await ledger.read((await house.record(change)).id)
         assert entry is not None
         await ledger.erase(entry, without(person, entry.record, house.clock.now()).record)
         assert (await house.record(change)).state is state
         waiting = [each async for each in ledger.overdue(MORNING + timedelta(1))]
-        assert bool(waiting) is (state is State.WAITING)
+        assert bool(waiting) is (state is DeliveryState.WAITING)
     await house.morning()
     assert house.told() == []
 
@@ -408,7 +410,12 @@ async def test_of_a_burst_the_first_is_told_at_once_and_then_how_many(chat: Hous
     changes = [await chat.message(f"m{number}", f"Hello {number}") for number in range(4)]
     assert chat.told() == [("bob", "Hello 0"), ("zoe", "Hello 0")]
     states = [(await chat.record(change)).state for change in changes]
-    assert states == [State.SENT, State.WAITING, State.OBSOLETE, State.OBSOLETE]
+    assert states == [
+        DeliveryState.SENT,
+        DeliveryState.WAITING,
+        DeliveryState.OBSOLETE,
+        DeliveryState.OBSOLETE,
+    ]
     assert len(chat.made.tasks.tasks) == 1  # type: ignore[attr-defined]
     await pass_window(chat)
     assert chat.told()[2:] == [("bob", "3 new messages"), ("zoe", "3 nouveaux messages")]

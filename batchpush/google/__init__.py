@@ -1,1 +1,1 @@
-"""The services of Google: both databases, Cloud Tasks, Secret Manager, credentials."""
+"""Google services: both databases, Cloud Tasks and credentials."""

@@ -1,6 +1,7 @@
-"""The clients of the two databases, made on first use and kept for the life of the worker.
+"""Database clients, created on first use and kept for the life of the worker.
 
-Not at import: a gRPC channel made before the server forks its worker can hang for ever.
+Never create them at import: a gRPC channel opened before the server forks its worker can hang
+forever.
 """
 
 import asyncio
@@ -15,24 +16,24 @@ from batchpush.google.firestore import Firestore
 from batchpush.google.realtime_database import CONNECTIONS, KEEP_ALIVE, SCOPES, RealtimeDatabase
 from batchpush.google.sources import instance_of
 
-TIMEOUT = 10.0  # seconds for one request of the Admin SDK
+TIMEOUT = 10.0  # seconds per Admin SDK request
 
 
 @functools.cache
 def firestore(database: str) -> Firestore:
-    """A Firestore database, with one connection for all events."""
+    """The client for a database id; all events share its connection."""
     return Firestore(Connection(database))
 
 
 def realtime_database(source: str) -> RealtimeDatabase:
-    """The Realtime Database instance that an event came from, with its connections.
+    """The client for the instance named by an event's `source`; events share its connections.
 
-    Raises `MalformedEvent` for a source that is none.
+    Raises `MalformedEvent` if the source is not an instance.
     """
     from batchpush.http import transport
 
     emulator = os.environ.get("FIREBASE_DATABASE_EMULATOR_HOST")
-    # A connection belongs to the loop that it was made on.
+    # A connection belongs to the event loop that opened it.
     key = instance_of(source), emulator, asyncio.get_running_loop()
     if key not in _realtime_databases:
         headers = _owner if emulator else credentials().headers
@@ -45,7 +46,7 @@ _realtime_databases: dict[object, RealtimeDatabase] = {}
 
 
 async def close_realtime_databases() -> None:
-    """For a command that ends: a worker keeps its connections."""
+    """Close all connections when a command exits. A worker never calls this."""
     while _realtime_databases:
         _, database = _realtime_databases.popitem()
         await database.aclose()
@@ -61,9 +62,10 @@ def credentials() -> Credentials:
 
 
 def firebase_app() -> Any:
-    """The Admin SDK's app, for Cloud Tasks and for App Check.
+    """The Admin SDK's app, used for Cloud Tasks and App Check.
 
-    Threads ask for it, several at once when a process is new, and it can be made only once.
+    The SDK allows one `initialize_app` per process, and several threads may need the app at once
+    in a new process, hence the lock.
     """
     with _making:
         return made_app()

@@ -1,4 +1,4 @@
-"""Cloud Tasks: work that leaves the event that caused it."""
+"""Cloud Tasks: work that runs outside the event that caused it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from batchpush.environment import Settings
 from batchpush.errors import TasksUnavailable
 from batchpush.google.clients import firebase_app
 
-AT_ONCE = 20  # requests to Cloud Tasks
+AT_ONCE = 20  # concurrent requests to Cloud Tasks
 
 
 class Tasks:
-    """The queues of the deployed task functions."""
+    """The queues of the deployed task functions, one per function."""
 
     def __init__(self, settings: Settings) -> None:
         self._region = settings.region
@@ -22,9 +22,9 @@ class Tasks:
     async def enqueue(
         self, function: str, data: Mapping[str, Any], at: datetime | None = None
     ) -> None:
-        """Have the function called with the data, which is small: ids, not recipients.
+        """Enqueue a call of `function` with `data`. Keep the data small: ids, not recipients.
 
-        Not before `at`, where it is given; Google's emulator does not know of it.
+        The task runs no earlier than `at`; Google's emulator ignores the time.
 
         Raises `TasksUnavailable`.
         """
@@ -41,6 +41,6 @@ class Tasks:
         name = f"locations/{self._region}/functions/{function}"
         try:
             functions.task_queue(name, app=firebase_app()).enqueue({"data": dict(data)}, options)
-        # firebase_admin raises ValueError where its credentials cannot be refreshed.
+        # firebase_admin raises ValueError if it cannot refresh its credentials.
         except (FirebaseError, GoogleAuthError, RequestException, ValueError) as error:
             raise TasksUnavailable(f"Cloud Tasks: {type(error).__name__}") from None

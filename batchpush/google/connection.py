@@ -1,7 +1,6 @@
-"""The way to Firestore: gRPC, and what its answers mean.
+"""The gRPC transport to Firestore, and the classification of its errors.
 
-As with Google's client, a call is repeated while the trouble may pass, and all of it ends within
-`TIMEOUT`.
+Like Google's client, it retries transient errors; all attempts together end within `TIMEOUT`.
 """
 
 import asyncio
@@ -38,20 +37,20 @@ from batchpush.google.protocol.firestore_pb2 import (
 
 HOST = "firestore.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/datastore"
-TIMEOUT = 10.0  # seconds for one operation, all its tries included
-# Seconds of silence, while an answer is awaited, until a ping is sent; and until the connection is
-# given up if the ping is not answered. Without them, a connection that something on the way has
-# forgotten stays in use until TCP gives up, a quarter of an hour later. 30 s are those of Google's
-# client: `_DEFAULT_CHANNEL_OPTIONS` of google-cloud-firestore. 5 s leave an operation time to be
-# repeated on a new connection.
+TIMEOUT = 10.0  # seconds for one operation, all attempts included
+# Keepalive, in seconds: silence before a ping while a request is pending, then the wait for its
+# answer before the connection is closed. Without it, a connection silently dropped by a middlebox
+# stays in use until TCP gives up, about 15 minutes later. Google's client also uses 30 s
+# (`_DEFAULT_CHANNEL_OPTIONS` in google-cloud-firestore). 5 s leave an operation time to retry on a
+# new connection.
 KEEPALIVE = 30.0, 5.0
-MIN_PAUSE, MAX_PAUSE = 0.1, 2.0  # seconds between two tries
+MIN_PAUSE, MAX_PAUSE = 0.1, 2.0  # seconds between two attempts
 
 Result = TypeVar("Result")
 
 
 class Connection:
-    """To one database, for all events; made in the worker, used on one event loop."""
+    """A connection to one database, shared by all events. Create it in the worker, on its loop."""
 
     def __init__(
         self,
@@ -62,10 +61,10 @@ class Connection:
         keepalive: tuple[float, float] = KEEPALIVE,
         credentials: Credentials | None = None,
     ) -> None:
-        """Nothing fails here.
+        """Never fails: credentials are looked up on first use. An emulator needs none.
 
-        The platform names the project, and for a person on a laptop the credentials do, unless it
-        is given. An emulator needs no credentials.
+        Without `project`, the platform names it, or on a laptop the credentials do. `seconds` is
+        the time limit of one operation; for `keepalive`, see `KEEPALIVE`.
         """
         self._id, self._project = database, project
         self._seconds = seconds
@@ -75,7 +74,7 @@ class Connection:
 
     @functools.cached_property
     def database(self) -> str:
-        """Its name, `projects/P/databases/D`."""
+        """The resource name, `projects/P/databases/D`. Raises `FirestoreMisconfigured`."""
         try:
             named = self._project or project_id()
             project = named or (self._credentials and self._credentials.project)
@@ -84,7 +83,7 @@ class Connection:
         return f"projects/{project}/databases/{self._id}"
 
     async def ask(self, method: Method[Asked, Answer], request: Asked) -> list[Answer]:
-        """The answers; there is one, or for a read as many as there are documents."""
+        """Send the request and return its answers: one, or for a stream any number."""
 
         async def once(seconds: float) -> list[Answer]:
             metadata = [*self._routed(request), *await self._signed()]
@@ -94,10 +93,10 @@ class Connection:
         def failed(error: Any) -> Exception | None:
             return self._failure(method.name, request, error.code().name, error.details() or "")
 
-        return await _tried(once, self._seconds, failed)
+        return await _with_retries(once, self._seconds, failed)
 
     def _failure(self, method: str, request: object, code: str, details: str) -> Exception | None:
-        """What is raised for a status of gRPC; None for trouble that may pass."""
+        """The exception for a gRPC status; None if it is transient."""
         problem = problem_of(code, details)
         meaning = meaning_of(method, code, details)
         match meaning:
@@ -114,7 +113,7 @@ class Connection:
         return FirestoreMisconfigured(f"{problem}. {fix_of(meaning, project, database, account)}")
 
     def _routed(self, request: object) -> list[tuple[str, str]]:
-        """Where it belongs: without these, Google knows of no database but the default one."""
+        """Routing headers: without them, Google finds only the default database."""
         match request:
             case RunQueryRequest():
                 routing = f"parent={_quoted(request.parent)}"
@@ -126,7 +125,6 @@ class Connection:
         ]
 
     async def _signed(self) -> list[tuple[str, str]]:
-        """Who we are."""
         if self._credentials is None:
             return [("authorization", "Bearer owner")]
         return list((await self._credentials.headers()).items())
@@ -141,7 +139,7 @@ class Connection:
             ("grpc.max_receive_message_length", -1),
             ("grpc.keepalive_time_ms", silence),
             ("grpc.keepalive_timeout_ms", answer),
-            ("grpc.http2.ping_timeout_ms", answer),  # else gRPC waits for a minute, as observed
+            ("grpc.http2.ping_timeout_ms", answer),  # otherwise gRPC was seen to wait a minute
         ]
         channel = (
             grpc.aio.insecure_channel(self._emulator, options)
@@ -163,14 +161,15 @@ def _quoted(name: str) -> str:
     return quote(name, safe="")
 
 
-async def _tried(
+async def _with_retries(
     operation: Callable[[float], Awaitable[Result]],
     seconds: float,
     failed: Callable[[Any], Exception | None],
 ) -> Result:
-    """Carry it out, again and again while the trouble may pass and there is time.
+    """Run the operation, and retry transient errors until `seconds` have passed.
 
-    `failed` gives what is raised for an `AioRpcError`; None if trying again may help.
+    The operation receives the seconds left. `failed` maps an `AioRpcError` to the exception to
+    raise, or to None to retry.
     """
     import grpc
 
@@ -185,40 +184,40 @@ async def _tried(
         except NoCredentials as error:
             raise _without_credentials(error) from None
         except CredentialsUnavailable as error:
-            trouble = str(error)
+            problem = str(error)
         except grpc.aio.AioRpcError as error:
             if final := failed(error):
                 raise final from None
-            trouble = error.code().name
+            problem = error.code().name
         if time.monotonic() + pause >= end:
-            raise FirestoreUnavailable(trouble)
+            raise FirestoreUnavailable(problem)
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
         pause = min(pause * 2, MAX_PAUSE)
 
 
-# What went wrong: https://cloud.google.com/firestore/docs/understand-error-codes, and what to do
-# about each code: https://firebase.google.com/docs/firestore/use-rest-api#error_codes
+# The error codes: https://cloud.google.com/firestore/docs/understand-error-codes, and how to handle
+# each: https://firebase.google.com/docs/firestore/use-rest-api#error_codes
 
 
 class Meaning(Enum):
-    """What a status of gRPC says about the request that it answers."""
+    """What a gRPC status says about its request."""
 
-    TRANSIENT = "it may pass"
-    CONFLICT = "a document is not as the write expects it"
-    GONE = "a document that is to be updated is not there"
-    REFUSED = "this request will never be taken"
-    # What an operator can fix
+    TRANSIENT = "a retry may succeed"
+    CONFLICT = "a document is not in the state that the write requires"
+    GONE = "the document to update does not exist"
+    REFUSED = "Firestore will never accept this request"
+    # An operator can fix these:
     NO_PERMISSION = "the account may not use the database"
-    NO_IDENTITY = "the credentials are not valid"
+    NO_IDENTITY = "the credentials are invalid"
     NO_API = "the API is not enabled"
-    NO_DATABASE = "there is no such database"
-    NO_INDEX = "a query needs an index that is not there"
-    DATASTORE_MODE = "the database speaks another protocol"
+    NO_DATABASE = "the database does not exist"
+    NO_INDEX = "the query needs a missing index"
+    DATASTORE_MODE = "the database is in Datastore mode"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A row of the table: the status, and what its words have to contain; any, where empty."""
+    """A row of `RULES`: `words` must occur in the lowercased details; empty fields match all."""
 
     code: str
     words: str
@@ -228,28 +227,28 @@ class Rule:
 
 RULES = (
     Rule("ALREADY_EXISTS", "", Meaning.CONFLICT),
-    # Of a database in Datastore mode, every request is answered so.
+    # A database in Datastore mode answers every request like this.
     Rule("FAILED_PRECONDITION", "datastore", Meaning.DATASTORE_MODE),
     Rule("FAILED_PRECONDITION", "", Meaning.CONFLICT, method="Commit"),
     Rule("FAILED_PRECONDITION", "", Meaning.NO_INDEX),
-    # "No document to update: projects/..."; the emulator: "no entity to update: app: ...". The
-    # emulator calls it a FAILED_PRECONDITION where the write named the version.
+    # "No document to update: projects/..."; the emulator: "no entity to update: app: ...", but
+    # FAILED_PRECONDITION if the write names a version.
     Rule("NOT_FOUND", "to update", Meaning.GONE),
-    # "The database (default) does not exist for project ...", or no words at all.
+    # "The database (default) does not exist for project ...", or no details at all.
     Rule("NOT_FOUND", "", Meaning.NO_DATABASE),
     # "Cloud Firestore API has not been used in project ... before or it is disabled."
     Rule("PERMISSION_DENIED", "or it is disabled", Meaning.NO_API),
     Rule("PERMISSION_DENIED", "", Meaning.NO_PERMISSION),
     Rule("UNAUTHENTICATED", "", Meaning.NO_IDENTITY),
-    # A document or an index entry that is too large, an id or a field that is not allowed, a value
-    # that cannot be nested, a commit of more than 10 MiB.
+    # A document or index entry that is too large, an invalid id or field name, a value that cannot
+    # be nested, or a commit over 10 MiB.
     Rule("INVALID_ARGUMENT", "", Meaning.REFUSED),
     Rule("OUT_OF_RANGE", "", Meaning.REFUSED),
-    # gRPC's own limits; the emulator's is 4 MiB. Other than a quota, they stay as they are.
+    # gRPC's own limits (the emulator's is 4 MiB). Unlike a quota, they do not recover.
     Rule("RESOURCE_EXHAUSTED", "message exceeds maximum size", Meaning.REFUSED),
     Rule("RESOURCE_EXHAUSTED", "message larger than max", Meaning.REFUSED),
-    # All others, such as UNAVAILABLE, INTERNAL, ABORTED (many write one document at once) and
-    # RESOURCE_EXHAUSTED. UNIMPLEMENTED is how gRPC reads the 404 of something on the way:
+    # Everything else is transient: UNAVAILABLE, INTERNAL, ABORTED (contention on a document),
+    # RESOURCE_EXHAUSTED (a quota). UNIMPLEMENTED too: gRPC maps an intermediary's HTTP 404 to it.
     # https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 )
 
@@ -267,19 +266,19 @@ FIXES = {
 
 
 def fix_of(meaning: Meaning, project: str | None, database: str, account: str | None = None) -> str:
-    """The command for what an operator can fix, as a sentence."""
+    """A sentence with the command that fixes it; `meaning` must be a key of `FIXES`."""
     known = {"project": project or "PROJECT", "account": account or "SERVICE_ACCOUNT"}
     return "Fix it with: " + FIXES[meaning].format(database=database, **known)
 
 
 def problem_of(code: str, details: str) -> str:
-    """The code, and the beginning of Firestore's own words on one line."""
+    """The code and the start of Firestore's own message, on one line."""
     words = " ".join(details.split())[:MAX_WORDS]
     return f"{code}: {words}" if words else code
 
 
 def meaning_of(method: str, code: str, words: str) -> Meaning:
-    """The first rule that applies; what no rule knows may pass."""
+    """Classify a status by the first rule that matches; without one, it is transient."""
     for rule in RULES:
         if rule.code == code and rule.words in words.lower() and rule.method in ("", method):
             return rule.meaning
@@ -287,7 +286,7 @@ def meaning_of(method: str, code: str, words: str) -> Meaning:
 
 
 def _document_in_the_way(words: str, request: object) -> str | None:
-    """The path of the document that Firestore names, or of the only one that was written."""
+    """The path of the document that the error names, or of the only one in the request."""
     # "Document already exists: projects/P/databases/D/documents/users/ann"; the emulator:
     # "entity already exists: EntityRef{partitionRef=dev~P, path=/users/ann}".
     if named := re.search(r"/documents/(.+)$|path=/([^}]+)\}", words):

@@ -1,13 +1,12 @@
-"""Who we are to Google: a token that is used until it really ends.
+"""Credentials for Google: a token that is used until it expires.
 
-google-auth calls a token stale some minutes before it expires, so that there is time to fetch
-another. That happens beside the requests: trouble with it, or slowness, is theirs only once the
-token at hand has expired.
+google-auth calls a token stale a few minutes before it expires. A stale token is refreshed in the
+background, so a slow or failed refresh affects requests only after the token has expired.
 
-    fetched                       stale              expired
-       ├────────────────────────────┼───────────────────┼─────────────
-            the token at hand         the same, while     a new one is
-                                      one is fetched      waited for
+    fetched                       stale               expired
+       ├────────────────────────────┼───────────────────┼─────────────────
+          requests use the token      they still do,       they wait for
+                                      during a refresh     the refresh
 """
 
 import asyncio
@@ -17,30 +16,30 @@ from typing import Any
 
 from batchpush.logs import log
 
-TIMEOUT = 10.0  # seconds for one request for a token; google-auth would wait for two minutes
-RETRY_AFTER = 10.0  # seconds from a failure until a token that is stale is refreshed again
+TIMEOUT = 10.0  # seconds for one token request; the default of google-auth is two minutes
+RETRY_AFTER = 10.0  # seconds after a failure before a stale token is refreshed again
 
 
 class CredentialsUnavailable(Exception):
-    """There is no valid token; the message names the error of google-auth, and no more."""
+    """There is no valid token. The message is only the name of google-auth's error class."""
 
 
 class NoCredentials(CredentialsUnavailable):
-    """There is nothing to get a token with, until an operator has fixed it."""
+    """No usable credentials were found; an operator must fix that."""
 
 
 class Credentials:
-    """Application default credentials for some scopes; used on one event loop."""
+    """Application default credentials for some scopes. Use them on one event loop."""
 
     def __init__(self, *scopes: str) -> None:
-        """Nothing is looked for before the first use."""
+        """Looks for credentials only on first use."""
         self._scopes = scopes
         self.refreshing: asyncio.Task[CredentialsUnavailable | None] | None = None
         self._not_before = 0.0
         self._has_warned = False
 
     async def headers(self) -> dict[str, str]:
-        """The headers of a request, with a valid token. Raises `CredentialsUnavailable`."""
+        """Request headers with a valid token. Raises `CredentialsUnavailable`."""
         if self._state != "FRESH":
             await self._refresh_in_time()
         headers: dict[str, str] = {}
@@ -49,13 +48,13 @@ class Credentials:
 
     @property
     def project(self) -> str | None:
-        """The project that the credentials name; it is looked for on the spot."""
+        """The project that the credentials name. May block; raises `NoCredentials`."""
         project: str | None = self._found[1]
         return project
 
     @property
     def account(self) -> str | None:
-        """The service account's address, once it is known."""
+        """The service account's email address; None while it is unknown, or for a user."""
         known = self.__dict__.get("_found")
         address = getattr(known[0], "service_account_email", None) if known else None
         return address if address and "@" in address else None  # `default` until the first token
@@ -66,7 +65,7 @@ class Credentials:
 
         try:
             found: tuple[Any, str | None] = google.auth.default(scopes=self._scopes)
-        except Exception as error:  # noqa: BLE001 - an unreadable key file raises what it likes
+        except Exception as error:  # noqa: BLE001 - an unreadable key file can raise anything
             raise NoCredentials(type(error).__name__) from None
         return found
 
@@ -77,7 +76,7 @@ class Credentials:
         return name
 
     async def _refresh_in_time(self) -> None:
-        """Have another token fetched, and wait for it where the one at hand is of no use."""
+        """Refresh the token; wait for it only if the current one is invalid."""
         is_valid = self._state != "INVALID"
         if is_valid and time.monotonic() < self._not_before:
             return
@@ -85,12 +84,12 @@ class Credentials:
             self.refreshing = asyncio.create_task(self._refreshed())
         if is_valid:
             return
-        # Whoever gives up waiting does not take it away from the others.
+        # Cancelling one waiter must not cancel the refresh for the others.
         if error := await asyncio.shield(self.refreshing):
             raise type(error)(str(error))
 
     async def _refreshed(self) -> CredentialsUnavailable | None:
-        """What went wrong, if anything did."""
+        """Refresh the token; returns the error, if any."""
         try:
             await asyncio.to_thread(self._refresh)
         except CredentialsUnavailable as error:
@@ -108,5 +107,5 @@ class Credentials:
         credentials, _ = self._found
         try:
             credentials.refresh(functools.partial(Request(), timeout=TIMEOUT))
-        except Exception as error:  # noqa: BLE001 - not all kinds raise google-auth's errors only
+        except Exception as error:  # noqa: BLE001 - some kinds also raise errors of others
             raise CredentialsUnavailable(type(error).__name__) from None

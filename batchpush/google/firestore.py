@@ -1,8 +1,8 @@
-"""Firestore: the few calls that a delivery needs, in the messages of its own protocol.
+"""A small Firestore client that speaks the protocol's own messages.
 
-Google's client takes long to import in a cold start, and wraps every message and every value of it
-in objects of its own; `make bench` shows the difference. What carries the messages is a
-`Transport`: to Firestore that is `batchpush.google.connection`.
+Google's client slows a cold start with its imports and wraps every message and value in objects of
+its own; `make bench` measures the difference. A `Transport` carries the messages: see
+`batchpush.google.connection`.
 """
 
 import functools
@@ -31,13 +31,13 @@ from batchpush.google.protocol.firestore_pb2 import (
 from batchpush.google.values import encode, plain
 from batchpush.sealed import leaving
 
-MAX_WORDS = 300  # characters of Firestore's own words in an error
+MAX_WORDS = 300  # characters of Firestore's own message in an error
 
-Version: TypeAlias = Timestamp  # Firestore's update time of a document, to the nanosecond
+Version: TypeAlias = Timestamp  # a document's update time, to the nanosecond
 
 
 class WriteConflict(Exception):
-    """Somebody else wrote the document first; `document` is its path, where that is known."""
+    """Somebody else wrote the document first. `document` is its path, if known."""
 
     def __init__(self, problem: str = "", document: str | None = None) -> None:
         self.document = document
@@ -45,24 +45,24 @@ class WriteConflict(Exception):
 
 
 class DocumentGone(WriteConflict):
-    """The document that was to be updated is not there any more."""
+    """The document to update no longer exists."""
 
 
 class FirestoreUnavailable(Exception):
-    """Firestore did not do what it was asked; the message is the name of the trouble."""
+    """Firestore could not carry out the request. The message names the cause."""
 
 
 class FirestoreMisconfigured(FirestoreUnavailable):
-    """... and does not until an operator has fixed it; the message has the command for that."""
+    """... and cannot until an operator fixes it. The message includes the command for that."""
 
 
 class FirestoreRefused(BatchpushError):
-    """Firestore does not take this request, however often it is sent; the message says why."""
+    """Firestore will never accept this request. The message says why."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A document as it was read."""
+    """A document as read from Firestore."""
 
     path: str
     fields: dict[str, Any]
@@ -75,26 +75,20 @@ class Stored:
 
 @dataclass(frozen=True)
 class Query:
-    """Documents of a collection, in the order of their ids unless `order_by` names a field.
+    """A query for documents of one collection, in ascending order."""
 
-    `where` is a field, one of the operators, and a value. `begins_at` is the id of the first
-    document, or with `itself=False` of the one before it; where a field gives the order, it goes
-    with `from_value` of that field, or that value is alone. With `everywhere`, the documents are
-    those of every collection of that name, below whatever document, and `begins_at` is a path.
-    """
-
-    collection: str
-    where: tuple[str, int, Any] | None = None
-    order_by: str = "__name__"
-    from_value: Any = None
-    begins_at: str | None = None
-    itself: bool = True
+    collection: str  # its path
+    where: tuple[str, int, Any] | None = None  # a field, an operator below, and a value
+    order_by: str = "__name__"  # a field; by default, the path
+    from_value: Any = None  # start at this value of the `order_by` field; `begins_at` needs it then
+    begins_at: str | None = None  # start at the document with this id; with `everywhere`, this path
+    itself: bool = True  # include the document at the start
     limit: int | None = None
-    fields: Sequence[str] = ("__name__",)
-    everywhere: bool = False
+    fields: Sequence[str] = ("__name__",)  # to return; all if empty
+    everywhere: bool = False  # search all collections with this id, at any depth below the parent
 
     def after(self, last: Stored) -> "Query":
-        """The same query for what follows a document that it found."""
+        """The same query, starting after a document that it returned."""
         return replace(
             self,
             from_value=None if self.order_by == "__name__" else last.fields[self.order_by],
@@ -103,15 +97,15 @@ class Query:
         )
 
 
-DELETE_FIELD = object()  # the value of a field that an update removes
-# Operators of a query, as the protocol has them.
+DELETE_FIELD = object()  # as a value, makes an update remove the field
+# Enum values of the protocol's query operators and directions.
 LESS_THAN, LESS_THAN_OR_EQUAL, GREATER_THAN, GREATER_THAN_OR_EQUAL = 1, 2, 3, 4
 IN, ARRAY_CONTAINS_ANY = 8, 9
 ASCENDING = 1
 
 
 def is_document(path: str) -> bool:
-    """Whether a document may have this path; no other is ever there.
+    """Whether the path is a valid document path.
 
     https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
     """
@@ -128,7 +122,7 @@ def _is_id(text: str) -> bool:
     return 0 < size <= MAX_ID_BYTES and text not in (".", "..") and not is_reserved
 
 
-# What a database is asked, and by whom
+# Requests, and the transport that carries them
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -136,7 +130,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Method(Generic[Asked, Answer]):
-    """A method of the protocol, and the messages that go and come; a stream has many answers."""
+    """A method of the protocol and its message types. A stream has any number of answers."""
 
     name: str
     request: type[Asked]
@@ -151,42 +145,42 @@ METHODS = COMMIT, READ, QUERY
 
 
 class Transport(Protocol):
-    """Carries requests to one database, and brings its answers."""
+    """Carries requests to one database and returns its answers."""
 
     @property
     def database(self) -> str:
-        """Its name, `projects/P/databases/D`; raises `FirestoreMisconfigured`."""
+        """The resource name, `projects/P/databases/D`. Raises `FirestoreMisconfigured`."""
 
     async def ask(self, method: Method[Asked, Answer], request: Asked) -> list[Answer]:
-        """The answers to a request; raises as `Firestore` says."""
+        """Send the request and return its answers. Raises the errors listed in `Firestore`."""
 
 
 class Firestore:
-    """One database, made in the worker.
+    """One database. Create it in the worker.
 
-    Its operations raise `FirestoreUnavailable`, `FirestoreRefused`, and `WriteConflict` where a
-    write came too late. What makes a write raises `FirestoreRefused` for what Firestore cannot
-    store.
+    Its operations raise `FirestoreUnavailable`, `FirestoreRefused`, or `WriteConflict` if somebody
+    else wrote first. The methods that build a `Write` raise `FirestoreRefused` for values that
+    Firestore cannot store.
     """
 
     def __init__(self, transport: Transport) -> None:
-        """Nothing fails here; the first operation does, where there are no credentials."""
+        """Never fails: missing credentials make the first operation fail."""
         self.transport = transport
 
     @functools.cached_property
     def _database(self) -> str:
         return self.transport.database
 
-    # Writes, to be committed together
+    # Writes: build them, then commit them together
 
     def create(self, path: str, fields: Mapping[str, Any]) -> Write:
-        """A document that must not be there yet."""
+        """Create a document; the commit fails if it exists."""
         write = self.put(path, fields)
         write.current_document.exists = False
         return write
 
     def put(self, path: str, fields: Mapping[str, Any]) -> Write:
-        """A document, whatever was there."""
+        """Create or replace a document."""
         write = Write()
         try:
             write.update.name = self._name(path)
@@ -197,7 +191,7 @@ class Firestore:
         return write
 
     def update(self, path: str, fields: Mapping[str, Any], version: Version) -> Write:
-        """Some fields of a document that nobody wrote since; `DELETE_FIELD` removes a field."""
+        """Update these fields if the document still has this version; see `DELETE_FIELD`."""
         kept = {field: value for field, value in fields.items() if value is not DELETE_FIELD}
         write = self.put(path, kept)
         write.update_mask.field_paths.extend(fields)
@@ -205,17 +199,17 @@ class Firestore:
         return write
 
     def replace(self, path: str, fields: Mapping[str, Any], version: Version | None) -> Write:
-        """An update of the document that was read in this version; a new one, where none was."""
+        """Update the document if it still has this version; create it if `version` is None."""
         if version is None:
             return self.create(path, fields)
         return self.update(path, fields, version)
 
     def delete(self, path: str) -> Write:
-        """No document, whether there was one or not."""
+        """Delete the document if it exists."""
         return Write(delete=self._name(path))
 
     def count(self, path: str, counters: Iterable[str], fields: Mapping[str, Any]) -> Write:
-        """Some fields, and one more in each counter; the result says what they count then."""
+        """Set the fields and increment each counter; the result has the new counts."""
         write = self.put(path, fields)
         write.update_mask.field_paths.extend(fields)
         for counter in counters:
@@ -223,7 +217,7 @@ class Firestore:
         return write
 
     async def commit(self, writes: Iterable[Write]) -> Sequence[WriteResult]:
-        """All of them or none; each result has `update_time`, the document's version."""
+        """Commit all writes or none. Each result's `update_time` is the document's new version."""
         leaving("writes to Firestore")
         try:
             request = CommitRequest(database=self._database, writes=writes)
@@ -236,7 +230,7 @@ class Firestore:
     # Reads
 
     async def read(self, *paths: str, fields: Iterable[str] = ()) -> dict[str, Stored]:
-        """Those of the documents that are there, by their paths; only these fields, if any."""
+        """Read the documents that exist, keyed by path; with `fields`, only those fields."""
         if not paths:
             return {}
         try:
@@ -252,7 +246,6 @@ class Firestore:
         return {document.path: document for document in found}
 
     async def find(self, query: Query) -> list[Stored]:
-        """The documents of a query."""
         try:
             request = self._request(query)
         except UNSTORABLE as error:
@@ -300,20 +293,20 @@ class Firestore:
         return Stored(path, fields, document.update_time)
 
 
-# What our own encoder cannot put into a request; Firestore would refuse it.
+# What our encoder raises for a value that Firestore would refuse.
 UNSTORABLE = (TypeError, ValueError, OverflowError, RecursionError, DecodeError, EncodeError)
 
 
 def _refused(error: Exception) -> FirestoreRefused:
     problem = f"{type(error).__name__}: {error}"[:MAX_WORDS]
-    if isinstance(error, DecodeError | EncodeError):  # as protobuf says it
+    if isinstance(error, DecodeError | EncodeError):  # protobuf's error for it
         problem = "it is nested too deeply"
     return FirestoreRefused(f"Firestore cannot store a value: {problem}")
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Trouble of Firestore, in a word that has the event come again."""
+    """Translate Firestore's errors into those that make the platform redeliver the event."""
     try:
         yield
     except FirestoreUnavailable as error:

@@ -1,15 +1,15 @@
-"""Documents that one owner at a time may change: a delivery's record, a campaign's state.
+"""Documents that only one owner at a time may change: a delivery's record, a campaign's state.
 
-There are no transactions: a create has one winner, and so has an update that names the version it
-was made from (`Firestore.replace`). Whose write is stored, the document says itself: a write that
-was repeated because its answer was lost, and is told that it came second, is known as our own.
+There are no transactions. A create has one winner, and so does an update that names the version it
+is based on (`Firestore.replace`). If the answer to a write is lost, its retry gets a write
+conflict; the owner and revision in the document then show whether the stored write is ours.
 """
 
 from typing import Protocol
 
 
 class Leased(Protocol):
-    """`owner` is the claimant's nonce; `revision` grows with every write."""
+    """`owner` is the nonce of the last claim; every write increments `revision`."""
 
     @property
     def owner(self) -> str: ...
@@ -19,5 +19,5 @@ class Leased(Protocol):
 
 
 def is_own_write(found: Leased, written: Leased) -> bool:
-    """Whether what is stored is what we wrote, and lost the answer to."""
+    """Whether `found` is the write whose answer we lost."""
     return (found.owner, found.revision) == (written.owner, written.revision)

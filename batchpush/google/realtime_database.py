@@ -1,4 +1,4 @@
-"""The Realtime Database over REST: reads of many values at once, fair between events.
+"""A Realtime Database client over REST: concurrent reads, shared fairly between events.
 
 https://firebase.google.com/docs/reference/rest/database
 """
@@ -23,17 +23,17 @@ SCOPES = (
     "https://www.googleapis.com/auth/firebase.database",
     "https://www.googleapis.com/auth/userinfo.email",
 )
-CONNECTIONS = 200  # to one instance
-AT_ONCE = 100  # requests of one event
+CONNECTIONS = 200  # per instance
+AT_ONCE = 100  # concurrent requests per event
 CONNECT_TIMEOUT = 5.0  # seconds
-TIMEOUT = 10.0  # seconds for one request, all its attempts included
+TIMEOUT = 10.0  # seconds for one request, all attempts included
 KEEP_ALIVE = 30.0  # seconds
 MAX_ATTEMPTS = 3
 MIN_PAUSE = 0.1  # seconds between two attempts
 MAX_ANSWER = 10_000_000  # bytes
 
 TRANSIENT = {429, 500, 502, 503, 504}
-TOO_MUCH = {400, 413, 414}  # the path or the value, whenever it is asked for
+TOO_MUCH = {400, 413, 414}  # the path or value is at fault: a retry cannot help
 HINTS = {
     401: "grant roles/firebasedatabase.admin to the service account",
     403: "grant roles/firebasedatabase.admin to the service account",
@@ -44,9 +44,9 @@ Headers = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 class Turns:
-    """At most `limit` at once. Those who wait are let in event by event, not as they came.
+    """Admits at most `limit` requests at once, and queued ones round-robin by event.
 
-    However many requests an event has, one of another event waits for a single turn of it.
+    However many requests an event queues, another event waits for only one of them.
     """
 
     def __init__(self, limit: int) -> None:
@@ -70,7 +70,7 @@ class Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it had come by then
+            if not turn.cancelled():  # it was granted already
                 self._pass_on()
             raise
 
@@ -80,7 +80,7 @@ class Turns:
             turns = self._waiting.pop(event)
             turn = turns.popleft()
             if turns:
-                self._waiting[event] = turns  # behind all others
+                self._waiting[event] = turns  # to the back of the queue
             if not turn.done():
                 turn.set_result(None)
                 return
@@ -88,9 +88,9 @@ class Turns:
 
 
 class RealtimeDatabase:
-    """One instance. Its operations raise `LookUpFailed` when it does not do as it was asked.
+    """One instance. Its operations raise `LookUpFailed` if a request fails.
 
-    `event` is any object that stands for the event on whose behalf it is done.
+    `event` is any hashable object that identifies the event that the request is for.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class RealtimeDatabase:
         self._turns = Turns(CONNECTIONS)
 
     async def read(self, paths: Sequence[str], event: object) -> list[Any]:
-        """The values at the paths, in their order; None where there is none.
+        """The values at the paths, in the same order; None where there is no value.
 
-        Raises `InvalidDocument` for a value that is too large.
+        Raises `InvalidDocument` if a value is too large.
         """
         values: list[Any] = [None] * len(paths)
         to_read = iter(enumerate(paths))
@@ -127,12 +127,12 @@ class RealtimeDatabase:
         return values
 
     async def names(self, path: str, event: object) -> set[str]:
-        """The names of the fields at a path; none where there is no map."""
+        """The field names of the map at a path; empty if there is no map."""
         found = await self._ask("GET", path, event, query="shallow=true")
         return set(found) if isinstance(found, dict) else set()
 
     async def write(self, path: str, value: Any, event: object) -> None:
-        """Put the value in place of whatever is there."""
+        """Replace the value at the path."""
         content = json.dumps(value).encode()
         await self._ask("PUT", path, event, query="print=silent", content=content)
 
@@ -154,7 +154,7 @@ class RealtimeDatabase:
         async with self._turns.turn(event):
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    # No redirect is followed: the token is for this host.
+                    # Follows no redirects: the token is meant for this host only.
                     headers = [
                         (name.encode(), value.encode())
                         for name, value in (await self._headers()).items()
@@ -173,15 +173,15 @@ class RealtimeDatabase:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 status, body = await self._attempt(request, path)
-                trouble = str(status)
+                problem = str(status)
             except FAILURES as error:
-                status, trouble = None, type(error).__name__
+                status, problem = None, type(error).__name__
             if status is not None and status not in TRANSIENT:
                 return _value(status, body, path)
             if attempt < MAX_ATTEMPTS:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                 pause *= 2
-        raise LookUpFailed(f"Realtime Database: {trouble}")
+        raise LookUpFailed(f"Realtime Database: {problem}")
 
     async def _attempt(self, request: "httpx.Request", path: str) -> tuple[int, bytes]:
         from batchpush.http import exchange
@@ -207,12 +207,12 @@ def _value(status: int, body: bytes, path: str) -> Any:
 
 
 def is_path(path: str) -> bool:
-    """Whether there can be a value at a path."""
+    """Whether the path is valid in a Realtime Database."""
     return all(map(is_key, path.split("/")))
 
 
 def is_key(text: str) -> bool:
-    """Whether the text can be one segment of a path in a Realtime Database."""
+    """Whether the text is valid as one segment of a path."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -221,5 +221,5 @@ def is_key(text: str) -> bool:
 
 
 def _quoted(path: str) -> str:
-    """Each segment so that the server reads it as it is: a `%76` in it is not a `v`."""
+    """Quote each segment so that the server reads it literally: `%76` must not become `v`."""
     return "/".join(quote(segment, safe="") for segment in path.split("/"))

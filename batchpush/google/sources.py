@@ -1,7 +1,7 @@
-"""Where an event comes from: the `source` of its CloudEvent, which the records keep too.
+"""Parses the `source` of a CloudEvent, which records store too.
 
-A token of the service account goes to the host that is made of a source, so each part of it is
-checked: by the decoder of events, and again by whoever connects.
+The service account's token is sent to a host name built from the source. Every part of it is
+therefore validated twice: when the event is decoded, and before connecting.
 """
 
 import re
@@ -19,12 +19,12 @@ DATABASE = re.compile(
     rf"//firebasedatabase\.googleapis\.com/projects/{PROJECT}"
     r"/locations/([a-z]+-[a-z]+[0-9]+)/instances/([a-z0-9-]+)"
 )
-NAME = re.compile(r"\(default\)|[a-z][a-z0-9-]{0,62}")  # of a database of Firestore
+NAME = re.compile(r"\(default\)|[a-z][a-z0-9-]{0,62}")  # of a Firestore database
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance of the Realtime Database."""
+    """A Realtime Database instance."""
 
     name: str
     location: str
@@ -37,16 +37,16 @@ class Instance:
 
 
 def check_database(source: str) -> None:
-    """Raises `MalformedEvent` for what is not the source of an event of the watched instance."""
+    """Raises `MalformedEvent` unless the source is an instance: the watched one, if that is set."""
     name = instance_of(source).name
     if known_instance() not in (name, None):
         raise MalformedEvent(f"the source is the instance {name}, not the one that is watched")
 
 
 def instance_of(source: str) -> Instance:
-    """The Realtime Database instance of a source; raises `MalformedEvent` for any other source.
+    """The instance that the source names. Raises `MalformedEvent` if it names none.
 
-    A record may be of another one than is watched now.
+    It need not be the one watched now: a record may be older than that setting.
     """
     found = DATABASE.fullmatch(source)
     if not found:
@@ -56,14 +56,14 @@ def instance_of(source: str) -> Instance:
 
 
 def check_firestore(source: str) -> None:
-    """Raises `MalformedEvent` for what is not the source of an event of Firestore."""
+    """Raises `MalformedEvent` unless the source is a Firestore database."""
     found = FIRESTORE.fullmatch(source)
     if not found or not NAME.fullmatch(found[1]):
         raise MalformedEvent("the source is not a Firestore database")
 
 
 def firestore_database_of(source: str) -> str:
-    """The name of the Firestore database of a source; a call by an app has one, too."""
+    """The database id in a source; the source of a callable request has one too."""
     name = source.rpartition("/databases/")[2]
     if not NAME.fullmatch(name):
         raise MalformedEvent("the source is not a Firestore database")

@@ -1,4 +1,4 @@
-"""Firestore's values as Python's own, and back."""
+"""Converts Firestore values to Python values and back."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,10 @@ SECOND = timedelta(seconds=1)
 
 
 def plain(value: Value, database: str) -> Any:
-    """A value of Firestore as Python's own; `database` is `projects/P/databases/D`."""
+    """Convert to a Python value; `database` is `projects/P/databases/D`.
+
+    A reference becomes a `Reference` with the path inside the database.
+    """
     kind = value.WhichOneof("value_type")
     match kind:
         case None | "null_value":
@@ -33,7 +36,7 @@ def plain(value: Value, database: str) -> Any:
 
 SCALARS = (
     (str, "string_value"),
-    (bool, "boolean_value"),  # before int, of which it is a kind
+    (bool, "boolean_value"),  # before int: bool is a subclass of it
     (int, "integer_value"),
     (float, "double_value"),
     (bytes, "bytes_value"),
@@ -41,7 +44,7 @@ SCALARS = (
 
 
 def encode(value: Any, into: Value) -> None:
-    """Fill a message with a value; raises `TypeError` and the like for what has no form there."""
+    """Store the value in the message. Raises one of `firestore.UNSTORABLE` if it cannot."""
     for kind, field in SCALARS:
         if isinstance(value, kind):
             setattr(into, field, value)

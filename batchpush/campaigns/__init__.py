@@ -1,1 +1,1 @@
-"""Campaigns at Batch as their documents say, and their results brought back."""
+"""Reconciles Batch's campaigns with their Firestore documents, and pulls their statistics."""

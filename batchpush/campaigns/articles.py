@@ -1,7 +1,7 @@
-"""An article that is published becomes a campaign: the document `campaigns/article-{id}`.
+"""A published article becomes a campaign document, `campaigns/article-{id}`.
 
-It is written once, and is the editors' from then on. What makes a campaign of it at Batch is the
-function that watches campaigns.
+We create the document once; from then on the editors own it, and we change only `live` and
+`stopped_by_article`. The function that watches campaigns then creates the campaign at Batch.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ from batchpush.logs import log
 Condition = Callable[[Document], bool]
 ArticleHandler = Callable[[Document], Mapping[str, Any]]
 
-STOPPED = "stopped_by_article"  # a field of the campaign: its article was taken back in time
+STOPPED = "stopped_by_article"  # a campaign's field: we stopped it when its article was unpublished
 
 
 @dataclass
 class Newsroom:
-    """`client` gives the database; it is called on first use, in the worker."""
+    """`client` returns the database; it is called on first use, in the worker."""
 
     client: Callable[[], Firestore]
     settings: Settings
@@ -39,7 +39,7 @@ class Newsroom:
         path = _campaign_path(change.path)
         article, campaign = await self._read(change.path, path)
         if becomes != _is(is_published, _document(article)):
-            return  # it was changed since, and that event says what is to be done
+            return  # changed since: the event of that change decides
         try:
             if becomes:
                 await self._start(path, _document(article), campaign, handler)
@@ -59,7 +59,7 @@ class Newsroom:
             await self.write(path, {"live": live, STOPPED: False}, campaign.version)
 
     async def _stop(self, campaign: Stored | None) -> None:
-        """A draft has nothing to be stopped, and what is sent cannot be."""
+        """Stop a live campaign that is not due yet. A sent one cannot be stopped."""
         if campaign is None:
             return
         fields = campaign.fields
@@ -75,7 +75,7 @@ class Newsroom:
         return [found.get(path) for path in paths]
 
     async def write(self, path: str, fields: Mapping[str, Any], version: Version | None) -> None:
-        """Raises `WriteConflict` if the campaign was changed since it was read."""
+        """Raises `WriteConflict` if the campaign has changed since it was read."""
         client = self.client()
         with translated():
             await client.commit([client.replace(path, fields, version)])
@@ -91,7 +91,7 @@ def _document(stored: Stored | None) -> Document | None:
 
 
 def _is(condition: Condition, document: Document | None) -> bool:
-    """False where it cannot be read: what is no article is not published."""
+    """Whether the condition holds; False for an invalid document, which is not published."""
     try:
         return document is not None and condition(document)
     except InvalidDocument:

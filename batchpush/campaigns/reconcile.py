@@ -1,8 +1,8 @@
-"""How a campaign gets to Batch, on one screen.
+"""Reconciles one campaign: from its document to each app at Batch.
 
-document, as it is now ──> desired state per app ──> claim ──> call ──> state document
-        ▲                                                                     │
-        └─────────────────── again, if it was changed meanwhile ──────────────┘
+current document ──> desired state per app ──> claim ──> request ──> state document
+        ▲                                                                 │
+        └────────────── again, if the document has changed ───────────────┘
 """
 
 import asyncio
@@ -36,15 +36,15 @@ from batchpush.timing import Timing
 
 CampaignHandler = Callable[[Document], Campaign | None]
 
-LIST_PAGE = 100  # rows of Batch's list; it gives no more at once
+LIST_PAGE = 100  # rows per page of Batch's list, its maximum
 MAX_PAGES = 10
-MAX_SWEPT = 10_000  # states that one run looks at
+MAX_SWEPT = 10_000  # state documents that one sweep reads
 SWEEP_FOR = timedelta(seconds=420)
 
 
 @dataclass
 class Publisher:
-    """Brings each app of Batch to the state that the campaign's document asks for."""
+    """Reconciles each app at Batch with the campaign's document."""
 
     publications: Publications
     caller: Caller
@@ -52,14 +52,17 @@ class Publisher:
     timing: Timing = field(default_factory=Timing)
 
     async def publish(self, campaign: str, handler: CampaignHandler) -> None:
-        """`campaign` is the path of its document."""
+        """Reconcile the campaign whose document is at this path.
+
+        Raises `TryAgainLater` if an app is unfinished, or if the document keeps changing.
+        """
         stop = self._now() + timedelta(seconds=self.timing.budget)
         while True:
             observed = await self.publications.look(campaign, self.settings.batch_apps)
             desired = self._desired_of(observed, handler)
             ends = await asyncio.gather(
-                *(self._reconcile(known, desired[known.app]) for known in observed.known),
-                return_exceptions=True,  # the other apps stand, whatever comes of one
+                *(self._reconcile(entry, desired[entry.app]) for entry in observed.known),
+                return_exceptions=True,  # one failing app must not stop the others
             )
             was_changed = any(ends) and observed.version != await self.publications.version(
                 campaign
@@ -72,79 +75,81 @@ class Publisher:
         if was_changed:
             raise EventTurnedAway("the campaign was changed again")
 
-    # From the document to what each app is to have
+    # The desired state of each app
 
     def _desired_of(self, observed: Observed, handler: CampaignHandler) -> dict[str, Desired]:
         apps = tuple(self.settings.batch_apps)
         try:
             campaign = handler(observed.document) if observed.document else None
             bodies = campaign.bodies(apps) if campaign else {}
-        except Exception as error:  # noqa: BLE001 - a mistake in a handler stays one
+        except Exception as error:  # noqa: BLE001 - a retry cannot fix a handler's bug
             return dict.fromkeys(apps, Desired(observed.version, problem=reason_of(error)[:1000]))
         due = campaign.due(self._now()) if campaign else None
         return {app: Desired(observed.version, bodies.get(app), due) for app in apps}
 
-    # From there to Batch
+    # Reconciling one app
 
-    async def _reconcile(self, known: AppEntry, desired: Desired) -> bool:
-        """Reconcile one app; returns whether there was anything to do. Raises `TryAgainLater`."""
-        step = known.publication.next_step(desired, self._now())
+    async def _reconcile(self, entry: AppEntry, desired: Desired) -> bool:
+        """Reconcile one app. Returns whether there was anything to do; raises `TryAgainLater`."""
+        step = entry.publication.next_step(desired, self._now())
         if step is Step.NOTHING:
             return False
         if step is Step.WAIT:
-            raise DeliveryUnfinished(f"{known.app}: somebody else is at it, or may be")
+            raise DeliveryUnfinished(
+                f"{entry.app}: another worker has the lease, or a create is too recent"
+            )
         try:
-            publication = await self._carry_out(known, step, desired)
+            publication = await self._carry_out(entry, step, desired)
         except WriteConflict:
-            raise DeliveryUnfinished(f"{known.app}: somebody else resumed it") from None
-        _log_end(known, publication)
+            raise DeliveryUnfinished(f"{entry.app}: somebody else resumed it") from None
+        _log_end(entry, publication)
         if publication.state in UNFINISHED:
-            raise DeliveryUnfinished(f"{known.app}: {publication.error}")
+            raise DeliveryUnfinished(f"{entry.app}: {publication.error}")
         return True
 
-    async def _carry_out(self, known: AppEntry, step: Step, desired: Desired) -> Publication:
-        """Carry out the step and what follows from it; returns the state that was stored."""
+    async def _carry_out(self, entry: AppEntry, step: Step, desired: Desired) -> Publication:
+        """Carry out the step and, after a look-up, the next one. Returns the stored state."""
         if step is Step.LOOK:
-            known = await self._claimed(known, step, desired)
-            publication = await self._looked_for(known, desired)
+            entry = await self._claimed(entry, step, desired)
+            publication = await self._looked_for(entry, desired)
             if not publication.is_claimed:
-                return (await self.publications.write(known, publication)).publication
-            known = AppEntry(known.path, publication, known.version)
+                return (await self.publications.write(entry, publication)).publication
+            entry = AppEntry(entry.path, publication, entry.version)
             step = publication.step_after_look(desired)
         if step is Step.NOTE:
-            publication = known.publication.noted(desired, self._now())
+            publication = entry.publication.noted(desired, self._now())
         else:
-            before = known.publication
-            known = await self._claimed(known, step, desired)
-            outcome, reply = await self._called(known, _request(step, before, desired))
-            publication = known.publication.after(
+            before = entry.publication
+            entry = await self._claimed(entry, step, desired)
+            outcome, reply = await self._called(entry, _request(step, before, desired))
+            publication = entry.publication.after(
                 step, desired, outcome, reply, before=before, now=self._now()
             )
-        return (await self.publications.write(known, publication)).publication
+        return (await self.publications.write(entry, publication)).publication
 
-    async def _claimed(self, known: AppEntry, step: Step, desired: Desired) -> AppEntry:
+    async def _claimed(self, entry: AppEntry, step: Step, desired: Desired) -> AppEntry:
         now = self._now()
-        claimed = known.publication.claimed(
+        claimed = entry.publication.claimed(
             step,
             desired,
             owner=secrets.token_hex(8),
             now=now,
             lease_until=self.timing.lease_until(now),
         )
-        return await self.publications.write(known, claimed)
+        return await self.publications.write(entry, claimed)
 
-    async def _called(self, known: AppEntry, request: Request) -> tuple[Outcome, Reply]:
-        lease_until = known.publication.lease_until
+    async def _called(self, entry: AppEntry, request: Request) -> tuple[Outcome, Reply]:
+        lease_until = entry.publication.lease_until
         assert lease_until is not None
-        return await self.caller.call(known.app, request, self.timing.last_start(lease_until))
+        return await self.caller.call(entry.app, request, self.timing.last_start(lease_until))
 
-    async def _looked_for(self, known: AppEntry, desired: Desired) -> Publication:
-        """Look in Batch's list for creates whose outcome is unknown."""
-        publication, tokens = known.publication, set[str]()
+    async def _looked_for(self, entry: AppEntry, desired: Desired) -> Publication:
+        """Search Batch's list for creates whose outcome is unknown."""
+        publication, tokens = entry.publication, set[str]()
         since = min(doubt.at for doubt in publication.doubts) - SKEW
         for page in range(MAX_PAGES):
-            outcome, reply = await self._called(known, _list_request(page))
-            if outcome is Outcome.REFUSED:  # a Dev key
+            outcome, reply = await self._called(entry, _list_request(page))
+            if outcome is Outcome.REFUSED:  # Batch gives no list to a Dev key
                 return self._found(publication, None, desired)
             if outcome is not Outcome.ACCEPTED:
                 return publication.after(
@@ -158,7 +163,7 @@ class Publisher:
                 and any(doubt.may_be(row) for doubt in publication.doubts)
             }
             oldest = created_at(rows[-1]) if rows else None
-            if len(rows) < LIST_PAGE or (oldest and oldest < since):  # the newest come first
+            if len(rows) < LIST_PAGE or (oldest and oldest < since):  # the list is newest first
                 break
         return self._found(publication, tokens - await self.publications.taken(tokens), desired)
 
@@ -168,27 +173,27 @@ class Publisher:
         max_resends = self.settings.max_ambiguous_resends
         return publication.found(tokens, desired, max_resends=max_resends, now=self._now())
 
-    # What the platform gave up on
+    # Campaigns that the platform has given up on
 
     async def sweep(self, handler: CampaignHandler) -> None:
-        """Resume campaigns whose lease ended, or whose redelivery never came.
+        """Resume campaigns whose lease has expired or whose redelivery never came.
 
-        Each run is bounded and starts at a random campaign, so that every campaign gets its turn.
+        Each run is bounded and starts at a random campaign, so every campaign gets its turn.
         """
         stop = self._now() + SWEEP_FOR
         for campaign in self.caller.from_anywhere(await self._abandoned()):
             if self._now() >= stop:
-                break  # what is under way must end before the platform ends the function
+                break  # leave the current one time to finish within the function's timeout
             await on_its_own(self.publish(campaign, handler), function="sweep", document=campaign)
 
     async def _abandoned(self) -> list[str]:
-        """The paths of the campaigns."""
+        """The paths of abandoned campaigns."""
         campaigns: dict[str, None] = {}
         looked_at = 0
-        async for known in self.publications.unfinished():
+        async for entry in self.publications.unfinished():
             looked_at += 1
-            if self._is_abandoned(known.publication):
-                campaigns[known.campaign] = None
+            if self._is_abandoned(entry.publication):
+                campaigns[entry.campaign] = None
             if looked_at >= MAX_SWEPT:
                 break
         return list(campaigns)
@@ -231,7 +236,7 @@ SEVERITY = {
 }
 
 
-def _log_end(known: AppEntry, publication: Publication) -> None:
+def _log_end(entry: AppEntry, publication: Publication) -> None:
     state = publication.state
     data = {"campaign_token": publication.campaign_token, "error": publication.error}
-    log(SEVERITY.get(state, "INFO"), f"campaign.{state.name.lower()}", app=known.app, data=data)
+    log(SEVERITY.get(state, "INFO"), f"campaign.{state.name.lower()}", app=entry.app, data=data)

@@ -1,4 +1,4 @@
-"""What a campaign or a group of pushes came to on one day, and how it is exported. Pure."""
+"""Daily statistics of campaigns and of groups of pushes, and their export. Pure."""
 
 import csv
 import io
@@ -14,20 +14,20 @@ from batchpush.documents import is_unicode
 COUNTERS = ("sent", "direct_open", "influenced_open", "reengaged", "errors")
 COLUMNS = ("date", "app", "campaign", "group_id", *COUNTERS, "open_rate")
 
-MAX_COUNT = 2**63 - 1  # of an integer in Firestore
-MAX_VERSIONS = 100  # of one campaign, and counters of one version
+MAX_COUNT = 2**63 - 1  # the largest integer in Firestore
+MAX_VERSIONS = 100  # versions of one campaign; also counters of one version
 
-STILL_CHANGES = timedelta(days=7)  # a day's results: people open a push days after it came
-PULLED_FOR = timedelta(days=35)  # since the last push of a campaign; some recur every month
-PULL_AGAIN = timedelta(minutes=50)  # at the earliest: the schedule is hourly, more or less
+STILL_CHANGES = timedelta(days=7)  # how long a day's counters may grow: opens come late
+PULLED_FOR = timedelta(days=35)  # after a campaign's last push; some recur monthly
+PULL_AGAIN = timedelta(minutes=50)  # at the earliest; the hourly schedule drifts
 
 
 def day_rows(
     detail: Iterable[Any], since: date, about: Mapping[str, Any], until: date = date.max
 ) -> dict[str, dict[str, Any]]:
-    """Batch's rows from a day on, by their days, as they are kept.
+    """Convert Batch's rows for the days from `since` to `until` to our documents, keyed by day.
 
-    Empty days are left out, and what is no row.
+    Each includes the fields of `about`. Days without counts and malformed rows are left out.
     """
     rows = {}
     for row in detail:
@@ -46,6 +46,7 @@ def day_rows(
 
 
 def day_of(row: object) -> date | None:
+    """The day of one of Batch's rows; None if the row is malformed."""
     try:
         return date.fromisoformat(row["date"])  # type: ignore[index]
     except (KeyError, TypeError, ValueError):
@@ -53,14 +54,14 @@ def day_of(row: object) -> date | None:
 
 
 def rated(counted: Mapping[str, Any]) -> dict[str, Any]:
-    """The counters with the open rate as Batch defines it; None where nothing was sent."""
+    """Add the open rate as Batch defines it, from 0 to 1; None if nothing was sent."""
     opened = counted.get("direct_open", 0) + counted.get("influenced_open", 0)
     sent = counted.get("sent", 0)
     return {**counted, "open_rate": round(opened / sent, 4) if sent else None}
 
 
 def _more(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What only campaigns and A/B tests have; each version has an open rate of its own."""
+    """Fields that only campaigns and A/B tests have; each version gets its own open rate."""
     more: dict[str, Any] = {}
     if _is_count(row.get("sent_optins")):
         more["sent_optins"] = row["sent_optins"]
@@ -83,7 +84,7 @@ def _are_counts(counters: object) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    """Whether Firestore takes it as a field: not empty, not `__reserved__`, and not too long."""
+    """Whether it is a valid Firestore field name: not empty, `__reserved__` or too long."""
     return bool(re.fullmatch(r"(?!__.*__$).{1,100}", text)) and is_unicode(text)
 
 
@@ -92,7 +93,7 @@ def _is_count(value: object) -> bool:
 
 
 def next_pull(last_active: datetime, now: datetime) -> datetime | None:
-    """When a campaign is to be asked for again: ever less often, and not for ever."""
+    """When to pull a campaign again: less and less often, and None after `PULLED_FOR`."""
     age = now - last_active
     return now + max(PULL_AGAIN, age / 24) if age < PULLED_FOR else None
 
@@ -109,7 +110,6 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def as_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """An object per line."""
     return "\n".join(json.dumps(row, default=str, sort_keys=True) for row in rows)
 
 

@@ -1,15 +1,15 @@
-"""What is known of a campaign in one app, and how that may change. Pure.
+"""The state of a campaign in one app, and its transitions. Pure.
 
                  create, update               delete
     ABSENT ──> CLAIMED ──> APPLIED ──> CLAIMED ──> ABSENT
-                 │  ▲         │ an edit, or a switch, is claimed again
+                 │  ▲         │ an edit or a switch claims it again
                  ▼  │         ▼
         RETRY, or REFUSED, or HELD
 
-A campaign is brought into line with its document as that is now, whatever event came: edits in
-quick succession end with the last one. What may be under way is written down before it is: while
-a create is under way it is among the `doubts`, and what an update makes of the campaign is not
-known until it is answered. So nothing has to be guessed of an owner that died.
+Every event reconciles the campaign with the current document, so after several quick edits the last
+one wins. Before sending a request we store what it may change: a create is added to `doubts`, and
+an update or a delete clears `applied` until Batch answers. If the owner dies, its successor does
+not have to guess.
 """
 
 import hashlib
@@ -24,21 +24,21 @@ from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.documents import EPOCH
 
 SKEW = timedelta(seconds=60)  # between our clock and Batch's
-LOOK_AFTER = timedelta(seconds=15)  # until then Batch may still be working on a create
-MAX_LEASE = timedelta(minutes=10)  # one that runs for longer is a mistake
+LOOK_AFTER = timedelta(seconds=15)  # before that, Batch may still be processing a create
+MAX_LEASE = timedelta(minutes=10)  # ignore a longer one: no worker sets it
 MAX_TOKEN = 200  # characters; Batch's are UUIDs
-MAX_NAMED = 10  # campaigns that may be the one that is looked for
+MAX_NAMED = 10  # candidate campaigns that an error text lists
 
 
 class CampaignState(Enum):
     """What is true of a campaign in one app."""
 
-    ABSENT = "ABSENT"  # Batch has none: it was deleted, or is not meant for this app
-    CLAIMED = "CLAIMED"  # somebody is calling Batch, until the lease ends
-    RETRY = "RETRY"  # Batch does not have it as it should be; the event is redelivered
-    APPLIED = "APPLIED"  # Batch has it as the document says
-    REFUSED = "REFUSED"  # Batch or our validation refused what the document says now
-    HELD = "HELD"  # it may be at Batch once or more, and cannot be found: a person decides
+    ABSENT = "ABSENT"  # Batch has no campaign: it was deleted, or is not meant for this app
+    CLAIMED = "CLAIMED"  # a worker is calling Batch, until the lease expires
+    RETRY = "RETRY"  # Batch does not have the desired state yet; the event is redelivered
+    APPLIED = "APPLIED"  # Batch has the desired state
+    REFUSED = "REFUSED"  # Batch or our validation refused the current document
+    HELD = "HELD"  # Batch may have it, even twice, but we cannot identify it: a person decides
 
 
 UNFINISHED = frozenset({CampaignState.CLAIMED, CampaignState.RETRY})
@@ -46,12 +46,12 @@ UNTIL_EDITED = frozenset({CampaignState.REFUSED, CampaignState.HELD})
 
 
 class Step(Enum):
-    """What is to be done next."""
+    """The next thing to do to reach the desired state."""
 
     NOTHING = "nothing"
-    WAIT = "wait"  # somebody else has the lease, or a create is too recent to look for
-    NOTE = "note"  # only store it
-    LOOK = "look"  # for a create whose outcome is unknown
+    WAIT = "wait"  # another worker has the lease, or a create is too recent to look up
+    NOTE = "note"  # store the state without a request
+    LOOK = "look"  # search for a create whose outcome is unknown
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
@@ -59,19 +59,16 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Desired:
-    """The desired state of one app: a campaign, or none; with a `problem`, the document is invalid.
+    """The desired state of one app."""
 
-    `version` names the state of the document that says so.
-    """
-
-    version: str
-    body: bytes | None = None
-    due: datetime | None = None
-    problem: str | None = None
+    version: str  # of the campaign's document that it was derived from
+    body: bytes | None = None  # the JSON for Batch; None if the app should have no campaign
+    due: datetime | None = None  # when the first phone may get it; None for a draft
+    problem: str | None = None  # why the document is invalid
 
     @property
     def fingerprint(self) -> str:
-        """The same for bodies that mean the same: Firestore does not keep a map's order."""
+        """A hash that ignores key order, which Firestore's maps do not preserve."""
         assert self.body is not None
         canonical = json.dumps(json.loads(self.body), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -86,18 +83,18 @@ class Desired:
 class UnknownCreate:
     """A create whose outcome is unknown."""
 
-    name: str
-    fingerprint: str
-    at: datetime
+    name: str  # the campaign's, as in Batch's list
+    fingerprint: str  # of the body that was sent
+    at: datetime  # when it was claimed, by our clock
 
     def may_be(self, row: Mapping[str, Any]) -> bool:
-        """Whether it may be this row of Batch's list."""
+        """Whether this row of Batch's list may be the result."""
         created = created_at(row)
         return row.get("name") == self.name and created is not None and created >= self.at - SKEW
 
 
 def created_at(row: Mapping[str, Any]) -> datetime | None:
-    """When a row of Batch's list was created; Batch leaves out the zone, which is GMT."""
+    """When a row of Batch's list was created. Batch omits the time zone, which is GMT."""
     try:
         created = datetime.fromisoformat(str(row.get("created_date")))
     except ValueError:
@@ -106,37 +103,30 @@ def created_at(row: Mapping[str, Any]) -> datetime | None:
 
 
 def is_token(value: object) -> bool:
-    """Whether it may be Batch's name for a campaign."""
+    """Whether the value can be a campaign token."""
     return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """One campaign in one app, as its state document says.
-
-    `applied` is the fingerprint of what Batch has, where that is known. `tried` is the version of
-    the document that was dealt with last. `live_from` is when the first phone may get it, None
-    for a draft; `stats_at` when its statistics are to be asked for next, None for not any more,
-    and `stats_of` when they were asked for last.
-    `owner` is the claimant's nonce; `revision` grows with every write.
-    """
+    """One campaign in one app, as its state document stores it. Times are UTC."""
 
     state: CampaignState = CampaignState.ABSENT
-    campaign_token: str | None = None
-    error: str | None = None
+    campaign_token: str | None = None  # Batch's id of the campaign; None if there is none we know
+    error: str | None = None  # why it is not applied
     updated_at: datetime = EPOCH
-    applied: str | None = None
-    tried: str | None = None
-    doubts: tuple[UnknownCreate, ...] = ()
-    live_from: datetime | None = None
-    stats_at: datetime | None = None
-    stats_of: datetime | None = None
-    owner: str = ""
-    lease_until: datetime | None = None
-    revision: int = 0
+    applied: str | None = None  # fingerprint of the body that Batch has; None if unknown
+    tried: str | None = None  # version of the document that was reconciled last
+    doubts: tuple[UnknownCreate, ...] = ()  # creates whose outcome is unknown
+    live_from: datetime | None = None  # when the first phone may get it; None for a draft
+    stats_at: datetime | None = None  # when to pull its statistics next; None for never
+    stats_of: datetime | None = None  # when they were last pulled
+    owner: str = ""  # the nonce of the last claim
+    lease_until: datetime | None = None  # while CLAIMED: nobody else may resume it earlier
+    revision: int = 0  # incremented by every write
 
     def next_step(self, desired: Desired, now: datetime) -> Step:
-        """What leads to the desired state, given what is known of Batch's."""
+        """The next step from the observed to the desired state."""
         if self.is_claimed and self.has_lease(now):
             return Step.WAIT
         if self.state in UNTIL_EDITED and self.tried == desired.version:
@@ -149,7 +139,7 @@ class Publication:
         return self.step_after_look(desired)
 
     def step_after_look(self, desired: Desired) -> Step:
-        """... once the unknown creates were looked for."""
+        """The next step once there is no unknown create left to look up."""
         if desired.body is None:
             if self.campaign_token:
                 return Step.DELETE
@@ -161,7 +151,7 @@ class Publication:
         return Step.NOTHING if self.state is CampaignState.APPLIED else Step.NOTE
 
     def noted(self, desired: Desired, now: datetime) -> "Publication":
-        """As it is without a call: refused by our validation, absent, or as it was before."""
+        """The state without a request: refused by our validation, absent, or still applied."""
         if desired.problem:
             return self._next(CampaignState.REFUSED, desired, now, error=desired.problem)
         return self._next(
@@ -171,7 +161,10 @@ class Publication:
     def claimed(
         self, step: Step, desired: Desired, *, owner: str, now: datetime, lease_until: datetime
     ) -> "Publication":
-        """As its owner stores it before the call: ready for an answer that never comes."""
+        """The state to store before the request.
+
+        It stays correct even if the answer never arrives: see the module's docstring.
+        """
         claimed = replace(
             self._next(CampaignState.CLAIMED, desired, now, error=self.error),
             owner=owner,
@@ -192,7 +185,7 @@ class Publication:
         before: "Publication",
         now: datetime,
     ) -> "Publication":
-        """As it is once Batch has answered; `before` is how it was before it was claimed."""
+        """The state after the request; `before` is the state before the claim."""
         error = reply.said() or reply.problem or f"Batch answered {reply.status}"
         if step is Step.DELETE and (outcome is Outcome.ACCEPTED or reply.status == 404):
             gone = replace(self, campaign_token=None, live_from=None, stats_at=None)
@@ -202,29 +195,29 @@ class Publication:
                 token = self.campaign_token or str(reply.json()["campaign_token"])
                 return self._as(token, desired.fingerprint)._applied(desired, now)
             case Outcome.REFUSED:
-                known = self._with_what_was_known(before)
-                return known._next(
-                    CampaignState.REFUSED, desired, now, error=known._about(error, now)
+                restored = self._restored(before)
+                return restored._next(
+                    CampaignState.REFUSED, desired, now, error=restored._about(error, now)
                 )
             case Outcome.NOT_SENT:
-                known = self._with_what_was_known(before)
-                return known._next(CampaignState.RETRY, desired, now, error=error)
+                restored = self._restored(before)
+                return restored._next(CampaignState.RETRY, desired, now, error=error)
             case Outcome.UNKNOWN:
                 return self._next(CampaignState.RETRY, desired, now, error=error)
 
     def found(
         self, tokens: Collection[str] | None, desired: Desired, *, max_resends: int, now: datetime
     ) -> "Publication":
-        """As it is once the unknown creates were looked for; `tokens` is None without Batch's list.
+        """The state after looking up the unknown creates; still claimed if a request must follow.
 
-        Still claimed, if there is a call to be made.
+        `tokens` are the matches; None if Batch gives no list.
         """
         if tokens and len(tokens) == 1:
             (token,) = tokens
             of_all = {doubt.fingerprint for doubt in self.doubts}
             found = self._as(token, of_all.pop() if len(of_all) == 1 else None)
-            is_as_wished = desired.body is not None and found.applied == desired.fingerprint
-            return found._applied(desired, now) if is_as_wished else found
+            is_as_desired = desired.body is not None and found.applied == desired.fingerprint
+            return found._applied(desired, now) if is_as_desired else found
         if tokens:
             named = ", ".join(sorted(tokens)[:MAX_NAMED])
             more = f", and {len(tokens) - MAX_NAMED} more" if len(tokens) > MAX_NAMED else ""
@@ -242,7 +235,7 @@ class Publication:
         return self.state is CampaignState.CLAIMED
 
     def has_lease(self, now: datetime) -> bool:
-        """Whether its owner may still be at it."""
+        """Whether its owner may still be working on it."""
         until = self.lease_until
         return until is not None and timedelta() < until - now <= MAX_LEASE
 
@@ -260,8 +253,8 @@ class Publication:
     def _held(self, desired: Desired, now: datetime, error: str) -> "Publication":
         return self._next(CampaignState.HELD, desired, now, error=error)
 
-    def _with_what_was_known(self, before: "Publication") -> "Publication":
-        """The call did nothing: undo what was stored in case it did."""
+    def _restored(self, before: "Publication") -> "Publication":
+        """Undo what `claimed` stored, since the request had no effect."""
         return replace(self, applied=before.applied, doubts=before.doubts)
 
     def _about(self, error: str, now: datetime) -> str:

@@ -1,11 +1,11 @@
-"""Results from Batch, brought to where the editors are.
+"""Pulls statistics from Batch into Firestore, where editors see them.
 
 campaigns ──> campaigns/{id}/batch/{app}/stats/{date}
 group ids ──> batch_stats/{app}_{group_id}_{date}
 
-Only what can still change is asked for again: a campaign less and less often, a group's last
-days. Which groups there are, the delivery records say: each look finds the next group after the
-last one in the index, so that finding them all takes one read per group, and no write per push.
+We pull only what can still change: a campaign less and less often, and a group's last days. The
+group ids come from the delivery records. Each query finds the next id in the index, so listing all
+groups costs one read per group, and sending a push needs no extra write.
 """
 
 import re
@@ -34,32 +34,29 @@ from batchpush.google.firestore import (
 from batchpush.logs import log
 from batchpush.sweeping import on_its_own
 
-DEV = "DEV"  # so do Dev keys begin; Batch has no statistics for them
+DEV = "DEV"  # the prefix of Dev keys; Batch has no statistics for them
 STATS = "stats"  # the subcollection of a campaign's state in one app
 GROUP_STATS = "batch_stats"
-GROUP_ID = r"[A-Za-z0-9_-]{1,500}"  # as Batch takes it, and a document's id
+GROUP_ID = r"[A-Za-z0-9_-]{1,500}"  # valid for Batch, and as part of a document id
 
-BATCH_KEEPS = timedelta(days=190)  # it gives no more than six months
-AHEAD = timedelta(days=1)  # somewhere it is tomorrow already
-PAUSE = 1.0  # seconds between calls; Batch is known to take 60 a minute
+BATCH_KEEPS = timedelta(days=190)  # six months, with a margin
+AHEAD = timedelta(days=1)  # it may already be tomorrow elsewhere
+PAUSE = 1.0  # seconds between requests; Batch is known to accept 60 a minute
 PULL_WITHIN = timedelta(seconds=420)
-MAX_PER_RUN = 500  # campaigns in one run, and groups: more than there is time for
+MAX_PER_RUN = 500  # campaigns, and groups; one run has no time for more
 
 
 @dataclass
 class Pull:
-    """One run; `since` is for a person who wants all that can change, from a day on.
-
-    `asked` and `failed` count the calls.
-    """
+    """One run. An operator sets `since` to pull everything that can change, from that day on."""
 
     results: "Results"
     publications: Publications
     caller: Caller
     settings: Settings
     since: date | None = None
-    asked: int = 0
-    failed: int = 0
+    asked: int = 0  # requests to Batch
+    failed: int = 0  # of those, the ones that may succeed later
 
     def __post_init__(self) -> None:
         self.begun = self.caller.clock.now()
@@ -78,35 +75,35 @@ class Pull:
     async def _campaigns(self) -> None:
         by = self.begun + PULLED_FOR / 24 if self.since else self.begun
         due = await self.publications.with_stats_due(by, MAX_PER_RUN)
-        for known in self.caller.from_anywhere(due):
-            if not known.publication.is_claimed:
-                await on_its_own(self._campaign(known), function="pull_stats", document=known.path)
+        for entry in self.caller.from_anywhere(due):
+            if not entry.publication.is_claimed:
+                await on_its_own(self._campaign(entry), function="pull_stats", document=entry.path)
 
-    async def _campaign(self, known: AppEntry) -> None:
-        publication = known.publication
-        if known.app not in self.apps or not publication.campaign_token:
-            await self._plan(known, stats_at=None)
+    async def _campaign(self, entry: AppEntry) -> None:
+        publication = entry.publication
+        if entry.app not in self.apps or not publication.campaign_token:
+            await self._plan(entry, stats_at=None)
             return
         token = quote(publication.campaign_token, safe="")
-        outcome, detail = await self._asked(known.app, f"campaigns/stats/{token}")
-        if outcome is Outcome.REFUSED:  # somebody deleted it in the dashboard
-            await self._plan(known, stats_at=None)
+        outcome, detail = await self._asked(entry.app, f"campaigns/stats/{token}")
+        if outcome is Outcome.REFUSED:  # it was deleted in the dashboard
+            await self._plan(entry, stats_at=None)
         if outcome is not Outcome.ACCEPTED:
             return
         last = publication.stats_of
         since = min(last.date() - STILL_CHANGES, self.since or date.max) if last else date.min
-        names = {"app": known.app, "campaign": known.campaign.rpartition("/")[2]}
+        names = {"app": entry.app, "campaign": entry.campaign.rpartition("/")[2]}
         rows = self._rows(detail, since, names)
-        await self.results.keep({f"{known.path}/{STATS}/{day}": rows[day] for day in rows})
+        await self.results.keep({f"{entry.path}/{STATS}/{day}": rows[day] for day in rows})
         ends = [datetime.combine(date.fromisoformat(day), time.max, UTC) for day in rows]
         last_active = max([publication.live_from or self.begun, *ends])
-        await self._plan(known, stats_at=next_pull(last_active, self.begun), stats_of=self.begun)
+        await self._plan(entry, stats_at=next_pull(last_active, self.begun), stats_of=self.begun)
 
-    async def _plan(self, known: AppEntry, **plan: datetime | None) -> None:
-        revision = known.publication.revision + 1
-        with suppress(WriteConflict):  # it was changed meanwhile: its results are due still
-            planned = replace(known.publication, revision=revision, **plan)  # type: ignore[arg-type]
-            await self.publications.write(known, planned)
+    async def _plan(self, entry: AppEntry, **plan: datetime | None) -> None:
+        revision = entry.publication.revision + 1
+        with suppress(WriteConflict):  # changed meanwhile: its statistics stay due
+            planned = replace(entry.publication, revision=revision, **plan)  # type: ignore[arg-type]
+            await self.publications.write(entry, planned)
 
     async def _groups(self) -> None:
         for group_id in self.caller.from_anywhere(await self.results.group_ids()):
@@ -126,12 +123,12 @@ class Pull:
     def _rows(
         self, detail: list[Any], since: date, names: Mapping[str, Any]
     ) -> dict[str, dict[str, Any]]:
-        """Those of days that Batch can have results of."""
+        """Rows keyed by day, limited to days for which Batch can have statistics."""
         today = self.begun.date()
         return day_rows(detail, max(since, today - BATCH_KEEPS), names, today + AHEAD)
 
     async def _asked(self, app: str, route: str) -> tuple[Outcome, list[Any]]:
-        """What came of the question, and Batch's rows."""
+        """The outcome of the request, and Batch's rows if it succeeded."""
         if self.caller.clock.now() >= self.stop:
             return Outcome.NOT_SENT, []
         await self.caller.clock.sleep(PAUSE)
@@ -150,33 +147,33 @@ def _has_detail(reply: Reply) -> bool:
 
 
 class Results:
-    """The results in Firestore. Raises `LedgerUnavailable` when it does not do what it is asked."""
+    """The statistics in Firestore. Raises `LedgerUnavailable` if a request to it fails."""
 
     def __init__(self, client: Callable[[], Firestore], deliveries: str) -> None:
-        """`client` gives the database, on first use; `deliveries` is the records' collection."""
+        """`client` returns the database; `deliveries` is the collection of delivery records."""
         self._client = client
         self._deliveries = deliveries
 
     async def keep(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write those of the rows, by their paths, that are not there as they are.
+        """Write the rows, keyed by path, that are new or changed.
 
-        A read costs a third of a write, and most rows have not changed.
+        It reads them first: a read costs a third of a write, and most rows have not changed.
         """
         client = self._client()
         with translated():
-            known = await client.read(*rows)
+            stored = await client.read(*rows)
             changed = [
                 client.put(path, row)
                 for path, row in rows.items()
-                if path not in known or known[path].fields != row
+                if path not in stored or stored[path].fields != row
             ]
             if changed:
                 await client.commit(changed)
 
     async def group_ids(self) -> list[str]:
-        """Groups that have a delivery record, `MAX_PER_RUN` at most.
+        """The groups that have a delivery record, at most `MAX_PER_RUN`.
 
-        They are looked for from that of any record on: where there are more, each has its turn.
+        The search starts at the group of a random record, so every group gets its turn.
         """
         first = await self._any_group()
         later = await self._groups_between(first, None, MAX_PER_RUN)
@@ -184,7 +181,7 @@ class Results:
         return sorted(each for each in later + earlier if re.fullmatch(GROUP_ID, each))
 
     async def _any_group(self) -> str:
-        """That of the record at a random place, for the ids of records are; empty without one."""
+        """The group of a random record; empty if there is none. Record ids are random."""
         place = secrets.token_hex(32)
         found = await self._find(
             Query(self._deliveries, begins_at=place, fields=("group_id",), limit=1)
@@ -193,7 +190,7 @@ class Results:
         return group_id if isinstance(group_id, str) else ""
 
     async def _groups_between(self, after: str, until: str | None, limit: int) -> list[str]:
-        """Found one by one, by the next one in the index."""
+        """Group ids in `(after, until]`, each found by a query for the next one in the index."""
         found: list[str] = []
         while len(found) < limit:
             where = ("group_id", GREATER_THAN, found[-1] if found else after)
@@ -207,7 +204,7 @@ class Results:
         return found
 
     async def since(self, day: date) -> list[dict[str, Any]]:
-        """All that is kept, from a day on, in the order of the days."""
+        """All stored rows from this day on, by day."""
         where = ("date", GREATER_THAN_OR_EQUAL, day.isoformat())
         found = [
             *await self._find(Query(STATS, where, order_by="date", fields=(), everywhere=True)),

@@ -1,7 +1,6 @@
 """The state documents of campaigns in Firestore: `campaigns/{id}/batch/{app}`.
 
-As with delivery records there are no transactions: `create()` has one winner, and so has an
-update that names the version it was made from.
+Like delivery records, they need no transactions: see `batchpush.google.leased`.
 """
 
 from collections.abc import (
@@ -39,15 +38,15 @@ from batchpush.google.leased import is_own_write
 from batchpush.logs import log
 
 CAMPAIGNS = "campaigns"
-STATES = "batch"  # the subcollection of a campaign, with a document per app
-PAGE = 100  # states in one answer
-MAX_REVISIONS = 2**62  # far from the end of an integer
-MAX_VALUES = 30  # that a query's IN may have
+STATES = "batch"  # a campaign's subcollection, with one document per app
+PAGE = 100  # state documents per query
+MAX_REVISIONS = 2**62  # far below the largest integer in Firestore
+MAX_VALUES = 30  # Firestore's limit for IN
 
 
 @dataclass(frozen=True)
 class AppEntry:
-    """What is known of a campaign in one app; `version` is Firestore's, None where it is new."""
+    """A state document: its path, its content, and its version, None if it does not exist yet."""
 
     path: str
     publication: Publication
@@ -65,26 +64,22 @@ class AppEntry:
 
 @dataclass(frozen=True)
 class Observed:
-    """A campaign's document as it was at one moment, and what was known of it in each app.
-
-    `version` changes with each write of the document; it is empty where there is none. An app whose
-    state cannot be read is not among the `known`: it is not ours to touch.
-    """
+    """A campaign's document and its state documents, read at one moment."""
 
     document: Document | None
-    version: str
-    known: Sequence[AppEntry]
+    version: str  # changes with every write of the document; empty if there is none
+    known: Sequence[AppEntry]  # without unreadable states: those are not ours to touch
 
 
 class Publications:
-    """Raises `LedgerUnavailable` when Firestore does not do what it is asked."""
+    """Reads and writes state documents. Raises `LedgerUnavailable` if Firestore fails."""
 
     def __init__(self, client: Callable[[], Firestore]) -> None:
-        """`client` gives the database; it is called on first use, in the worker."""
+        """`client` returns the database; it is called on first use, in the worker."""
         self._client = client
 
     async def look(self, campaign: str, apps: Collection[str]) -> Observed:
-        """Read the campaign at the path, and its state in each app, at once."""
+        """Read the campaign at this path and its state in each app, in one request."""
         states = [f"{campaign}/{STATES}/{app}" for app in apps]
         found = await self._read(campaign, *states)
         document = found.get(campaign)
@@ -95,25 +90,25 @@ class Publications:
         )
 
     async def version(self, campaign: str) -> str:
-        """That of the document at the path as it is now."""
+        """The current version of the campaign's document."""
         return _version((await self._read(campaign)).get(campaign))
 
-    async def write(self, known: AppEntry, publication: Publication) -> AppEntry:
-        """Write what replaces `known`; raises `WriteConflict` if somebody else did before."""
+    async def write(self, entry: AppEntry, publication: Publication) -> AppEntry:
+        """Replace the stored state; raises `WriteConflict` if somebody else wrote it first."""
         client = self._client()
         try:
             with translated():
-                write = client.replace(known.path, _to_document(publication), known.version)
+                write = client.replace(entry.path, _to_document(publication), entry.version)
                 (result,) = await client.commit([write])
         except WriteConflict:
-            found = _readable((await self._read(known.path)).items())
+            found = _readable((await self._read(entry.path)).items())
             if not found or not is_own_write(found[0].publication, publication):
                 raise
             return found[0]
-        return AppEntry(known.path, publication, result.update_time)
+        return AppEntry(entry.path, publication, result.update_time)
 
     async def taken(self, tokens: Collection[str]) -> set[str]:
-        """Those of the tokens that are known to be some campaign's, also in a state of garbage."""
+        """The tokens that some state document already has, even an unreadable one."""
         ordered = sorted(tokens)
         found: set[str] = set()
         for start in range(0, len(ordered), MAX_VALUES):
@@ -124,19 +119,19 @@ class Publications:
         return found
 
     async def unfinished(self) -> AsyncIterator[AppEntry]:
-        """All that is neither as its document says nor settled otherwise, page by page."""
+        """All unfinished states, read page by page."""
         where = ("state", IN, [each.value for each in UNFINISHED])
         query = Query(STATES, where, limit=PAGE, fields=(), everywhere=True)
         while True:
             page = await self._find(query)
-            for known in _readable(_ours(page)):
-                yield known
+            for entry in _readable(_ours(page)):
+                yield entry
             if len(page) < PAGE:
                 return
             query = query.after(page[-1])
 
     async def with_stats_due(self, by: datetime, limit: int) -> list[AppEntry]:
-        """Those whose statistics are to be asked for by then, the longest due first."""
+        """The states whose statistics are due by then, longest overdue first."""
         where = ("stats_at", LESS_THAN_OR_EQUAL, by)
         query = Query(STATES, where, order_by="stats_at", limit=limit, fields=(), everywhere=True)
         return _readable(_ours(await self._find(query)))
@@ -151,7 +146,7 @@ class Publications:
 
 
 def _ours(found: Iterable[Stored]) -> Iterator[tuple[str, Stored]]:
-    """By their paths; another collection of that name is somebody else's."""
+    """Pairs of path and document, without those from other collections named `batch`."""
     for stored in found:
         first, *others = stored.path.split("/")
         if first == CAMPAIGNS and len(others) == 3:
@@ -159,22 +154,22 @@ def _ours(found: Iterable[Stored]) -> Iterator[tuple[str, Stored]]:
 
 
 def _version(stored: Stored | None) -> str:
-    """As the states have always named it: to the microsecond."""
+    """The update time to the microsecond: stored states have it in this format."""
     return stored.version.ToDatetime(UTC).isoformat() if stored else ""
 
 
 def _readable(found: Iterable[tuple[str, Stored | None]]) -> list[AppEntry]:
-    """What is known, without what cannot be read: a person, or a later version, wrote that."""
+    """The entries we can read. A person or a later version wrote the others."""
     readable = []
     for path, stored in found:
         try:
-            readable.append(_known(path, stored))
+            readable.append(_entry(path, stored))
         except ValueError as error:
             log("ERROR", "campaign.unreadable", data={"state": path, "problem": str(error)})
     return readable
 
 
-def _known(path: str, stored: Stored | None) -> AppEntry:
+def _entry(path: str, stored: Stored | None) -> AppEntry:
     if stored is None:
         return AppEntry(path, Publication())
     return AppEntry(path, _from_document(stored.fields), stored.version)
@@ -188,9 +183,9 @@ def _to_document(publication: Publication) -> dict[str, Any]:
 
 
 def _from_document(document: Mapping[str, Any]) -> Publication:
-    """Raises ValueError, naming the field, for what no version up to this one writes."""
+    """Raises ValueError, naming the field, for a value that this version cannot read."""
     values = {name: document[name] for name in KINDS.keys() & document.keys()}
-    # A person who found a campaign at Batch may have written no more than its token.
+    # An operator who resolves a HELD campaign may write only its token.
     values["state"] = values.get("state", CampaignState.HELD.value)
     if not is_token(values.get("campaign_token")):
         values["campaign_token"] = None

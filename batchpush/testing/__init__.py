@@ -1,6 +1,6 @@
-"""A test kit for handlers and for this package, which needs no emulators.
+"""A test kit for your handlers and for this package. It needs no emulators.
 
-It is not uploaded with the functions.
+It is not deployed with the functions.
 """
 
 from batchpush.testing.batch import Batch, Call

@@ -10,16 +10,13 @@ import httpx
 
 @dataclass(frozen=True)
 class Call:
-    """What Batch was asked, and what it answered.
+    """One request to Batch, and the status of its answer."""
 
-    `app` is the app's key, and `body` what its JSON holds. `status` is None without an answer.
-    """
-
-    app: str
+    app: str  # the app key
     method: str
-    route: str
-    body: Any = None
-    status: int | None = None
+    route: str  # the path after the app key
+    body: Any = None  # the decoded JSON
+    status: int | None = None  # None if there was no answer
 
     @property
     def is_accepted(self) -> bool:
@@ -27,9 +24,9 @@ class Call:
 
 
 class Batch(httpx.AsyncBaseTransport):
-    """Accepts every call, unless it is told what to answer, and remembers them all.
+    """Records every request in `calls` and accepts it, unless you set another answer.
 
-    Every call gets `answer` as long as there is one.
+    `answer_next` sets the answers to the next requests; `answer`, if set, is for all others.
     """
 
     def __init__(self) -> None:
@@ -38,9 +35,9 @@ class Batch(httpx.AsyncBaseTransport):
         self._answers: deque[httpx.Response | Exception] = deque()
 
     def answer_next(self, *answers: httpx.Response | Exception) -> None:
-        """Set the replies to the next calls, one each; an exception is a failure of the network.
+        """Set the answers to the next requests, one each. An exception is a network failure.
 
-        `httpx.ConnectError` means that the call was not sent.
+        `httpx.ConnectError` means that the request was not sent.
         """
         self._answers += answers
 

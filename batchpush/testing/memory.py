@@ -1,10 +1,10 @@
-"""Firestore in memory, below our client: what a commit, a read and a query do, and how they fail.
+"""Firestore in memory: a transport for our client, with commits, reads, queries and their errors.
 
     memory = Memory()
     firestore = Firestore(memory)
     await firestore.commit([firestore.create("users/ann", {"language": "fr"})])
 
-The client encodes and decodes as it does for the real one, so what it would choke on, it does.
+The client encodes and decodes as in production, so a value that it cannot encode fails here too.
 """
 
 import itertools
@@ -45,11 +45,12 @@ Operation = Callable[[], Any]
 
 
 class Memory:
-    """A `Transport` to documents that it holds itself, by their names.
+    """A `Transport` that keeps the documents itself, keyed by resource name.
 
-    `operations` are the names of what was done, in order: `read` and `query`, and what a commit
-    was for a delivery, `claim`, `take up` or `record`. `strike` stands between every operation and
-    its effect: it carries it out, or does not, or loses the answer.
+    `operations` lists what was requested, in order: `read`, `query`, or the purpose of a commit in
+    a delivery, `claim`, `take up` (a reclaim) or `record`. Set `strike` to inject faults: it gets
+    the name and a function that carries out the operation, and may call it, skip it, or call it
+    and lose the answer.
     """
 
     def __init__(self, database: str = "projects/demo-batchpush/databases/(default)") -> None:
@@ -60,18 +61,18 @@ class Memory:
         self._versions = itertools.count(1)
 
     async def ask(self, method: Method[Asked, Answer], request: Asked) -> list[Answer]:
-        """As a `Transport`; what `strike` raises or gives stands for Firestore's answer."""
+        """Answer the request; what `strike` returns or raises replaces the answer."""
         name, operation = self._operation(request)
         self.operations.append(name)
         answers: list[Answer] = await self.strike(name, operation) if self.strike else operation()
         return answers
 
     def remove(self, path: str) -> None:
-        """Have no document at the path."""
+        """Delete the document at the path, if any, without a request."""
         self.documents.pop(self.name_of(path), None)
 
     def store(self, document: Document) -> None:
-        """Have a document by its name, in a new version, whatever was there."""
+        """Create or replace a document, in a new version, without a request."""
         document.update_time.seconds = next(self._versions)
         self.documents[document.name] = document
 
@@ -86,7 +87,7 @@ class Memory:
         raise TypeError(f"Firestore is not asked for a {type(request).__name__}")
 
     def name_of(self, path: str) -> str:
-        """The name of a document, by its path."""
+        """The resource name of the document at the path."""
         return f"{self.database}/documents/{path}"
 
     def _committed(self, writes: Iterable[Write]) -> CommitResponse:
@@ -105,7 +106,7 @@ class Memory:
         return response
 
     def _transformed(self, name: str, transform: FieldTransform) -> Value:
-        """The value of a counter, at a path in maps, once it is one more."""
+        """Increment a counter at a path of nested maps; returns its new value."""
         *maps, counter = transform.field_path.split(".")
         fields = self.documents[name].fields
         for each in maps:
@@ -115,7 +116,7 @@ class Memory:
         return value
 
     def check(self, write: Write) -> None:
-        """Whether the document is as the write expects it; raises `WriteConflict`."""
+        """Raises `WriteConflict` if the document does not meet the write's precondition."""
         stored, condition = self.documents.get(write.update.name), write.current_document
         if condition.HasField("exists") and not condition.exists and stored is not None:
             raise WriteConflict("it is there")
@@ -140,7 +141,7 @@ class Memory:
         return document.update_time
 
     def found(self, name: str) -> BatchGetDocumentsResponse:
-        """What a read of one document gives."""
+        """The answer to a read of one document."""
         return BatchGetDocumentsResponse(found=self.documents.get(name))
 
     def _answers(self, request: RunQueryRequest) -> Iterator[RunQueryResponse]:
@@ -180,7 +181,7 @@ def _is_asked_for(document: Document, query: StructuredQuery) -> bool:
 
 
 def _field(document: Document, path: str) -> Value | None:
-    """The value at a path in maps."""
+    """The value at a path of nested maps."""
     *maps, name = path.split(".")
     fields = document.fields
     for each in maps:
@@ -192,7 +193,7 @@ def _field(document: Document, path: str) -> Value | None:
 
 
 def _holds(found: Any, operator: int, value: Any) -> bool:
-    """Whether a value fulfils a condition; only values of a kind are less or greater."""
+    """Whether a value meets a condition. Values of different kinds are never less or greater."""
     (kind, content), (other_kind, other) = found, value
     match operator:
         case o if o == IN:
@@ -215,13 +216,13 @@ def _ordered(document: Document) -> set[str]:
 
 
 def _place(document: Document, query: StructuredQuery) -> tuple[Any, ...]:
-    """Where a document stands in the order of a query."""
+    """The document's sort key in the query's order."""
     fields = [order.field.field_path for order in query.order_by]
     name = Value(reference_value=document.name)
     return tuple(_order(name if each == "__name__" else document.fields[each]) for each in fields)
 
 
-# In the order in which values of different kinds stand:
+# How Firestore sorts values of different kinds:
 # https://firebase.google.com/docs/firestore/manage-data/data-types#value_type_ordering
 KINDS = (
     *("null_value", "boolean_value", "number", "timestamp_value", "string_value", "bytes_value"),
@@ -230,7 +231,7 @@ KINDS = (
 
 
 def _order(value: Value) -> tuple[int, Any]:
-    """What can be compared in place of a value: its kind, and what it holds."""
+    """A sort key for a value: the rank of its kind, and its content."""
     kind = value.WhichOneof("value_type") or "null_value"
     content: Any = getattr(value, kind)
     match kind:
@@ -251,7 +252,7 @@ def _order(value: Value) -> tuple[int, Any]:
 
 
 def _step(writes: Sequence[Write]) -> str:
-    """What a commit of the ledger is: a claim, a take-up, or a record of the outcome."""
+    """The purpose of a commit by the ledger: a claim, a reclaim, or a record of the outcome."""
     if not writes or not writes[0].HasField("update_mask"):
         return "claim"
     return "take up" if writes[0].update.fields["state"].string_value == "CLAIMED" else "record"

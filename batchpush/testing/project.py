@@ -8,8 +8,8 @@
         await project.write("orders/o1", {"customer_id": "ann", "status": "delivered"})
         assert project.told("ann") == ["Votre commande est arrivée"]
 
-Firestore, Cloud Tasks and Batch are in memory, and the clock stands still. All between them is what
-is deployed: decoding aside, a write goes the way that an event goes.
+Firestore, Cloud Tasks and Batch are in memory, and the clock stands still. The code between them is
+the deployed code: a write takes the path of a real event, except for its decoding.
 """
 
 import os
@@ -35,7 +35,7 @@ from batchpush.worker import Worker, working_with
 
 
 class ManualClock:
-    """A clock that stands still; whoever sleeps moves it on."""
+    """A clock that stands still until you set it, or until the code under test sleeps."""
 
     def __init__(self, now: datetime | None = None) -> None:
         self.value = now or datetime.now(UTC).replace(microsecond=0)
@@ -53,7 +53,7 @@ class ManualClock:
 
 
 class Queue(Tasks):
-    """Keeps the tasks instead of handing them to Cloud Tasks, unless it `is_down`."""
+    """Keeps tasks instead of sending them to Cloud Tasks; set `is_down` to make it fail."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -70,7 +70,7 @@ class Queue(Tasks):
         self.times.append(at)
 
     def take_due(self, now: datetime) -> list[tuple[str, dict[str, Any]]]:
-        """The tasks whose time has come; they are no longer kept."""
+        """Remove the tasks that are due, and return them."""
         kept = list(zip(self.tasks, self.times, strict=True))
         left = [(task, at) for task, at in kept if at and at > now]
         self.tasks, self.times = [task for task, _ in left], [at for _, at in left]
@@ -78,11 +78,11 @@ class Queue(Tasks):
 
 
 class Project:
-    """Calls the functions of `main.py` that watch Firestore, as the platform would.
+    """Calls the functions in `main.py` that watch Firestore, as the platform would.
 
-    `documents` are there from the start, by their paths: nobody is told of them. `settings` are
-    environment variables, beside those of the process. Quiet hours and windows end with
-    `wait_until`. Why nothing was sent, the `record` says.
+    `documents`, keyed by path, exist from the start and trigger nothing. `settings` are environment
+    variables that override those of the process. Use `wait_until` to end quiet hours and coalescing
+    windows, and `record` to find out why nothing was sent.
     """
 
     def __init__(
@@ -112,33 +112,33 @@ class Project:
             self.hold(path, fields)
 
     def hold(self, path: str, fields: Mapping[str, Any]) -> None:
-        """Have a document as if it had always been there: nobody is told of it."""
+        """Store a document without triggering any function."""
         self.memory.store(self.firestore.put(path, fields).update)
 
     async def write(self, path: str, fields: Mapping[str, Any]) -> list[Call]:
-        """Create the document, or replace it; returns the calls that Batch got of it.
+        """Create or replace the document; returns the requests that Batch received as a result.
 
-        Raises `TryAgainLater` where the platform would have to redeliver the event.
+        Raises `TryAgainLater` if the platform would have to redeliver the event.
         """
         before = await self._read(path)
         self.hold(path, fields)
         return await self._written(path, before, await self._read(path))
 
     async def delete(self, path: str) -> list[Call]:
-        """Delete the document; returns the calls that Batch got of it."""
+        """Delete the document; returns the requests that Batch received as a result."""
         before = await self._read(path)
         self.memory.remove(path)
         return await self._written(path, before, None)
 
     async def wait_until(self, time: datetime) -> list[Call]:
-        """Let the time come, and all that waits for it; returns the calls that Batch got of it."""
+        """Set the clock and run the due tasks; returns the requests that Batch received."""
         self.clock.value = time
         seen = len(self.batch.calls)
         await self._run_tasks()
         return self.batch.calls[seen:]
 
     def told(self, user_id: str) -> list[str]:
-        """The texts that the person got, one for each push, however many apps there are."""
+        """The texts that the user received: one per push, however many apps there are."""
         (app, *_) = self.worker.settings.batch_apps.values()
         return [
             call.body["message"]["body"]
@@ -149,7 +149,7 @@ class Project:
         ]
 
     async def record(self, function: str, path: str) -> Record:
-        """The record of what the function did with the newest write of the document."""
+        """The delivery record of the function for the latest write to the document."""
         entry = await self.worker.ledger.read(self._events[function, path])
         assert entry is not None, f"{function} sent nothing for {path}"
         return entry.record
@@ -188,7 +188,7 @@ class Project:
                 await self.run_task(function, data)
 
     async def run_task(self, function: str, data: Mapping[str, str]) -> None:
-        """Call the function of a queue; raises `TryAgainLater` for a task to be redelivered."""
+        """Call a task function. Raises `TryAgainLater` if Cloud Tasks would have to retry it."""
         with working_with(self.worker):
             if function == "sendlater":
                 await self.worker.resumption.resume(data["delivery"])

@@ -3,7 +3,7 @@
     make bench               prints the table
     make bench WRITE=1       and puts it into README.md
 
-Two apps; each row is a process of its own, against the Firestore emulator and a Batch stand-in.
+Two apps; each row is a process of its own, against the Firestore emulator and a Batch emulator.
 Memory is the highest resident size, the recipients' ids included.
 """
 

@@ -26,7 +26,7 @@ PROJECT = "demo-campaigns"
 
 @contextmanager
 def batch_at(clock: ManualClock, **apps: str) -> Iterator[Batch]:
-    """A stand-in that lives in the test's time."""
+    """A Batch emulator that runs on the test's clock."""
     with in_background(create_app(apps, [REST_KEY], now=clock.now)) as url:
         yield Batch(url)
 
@@ -60,7 +60,7 @@ def sale(clock: ManualClock, **fields: Any) -> dict[str, Any]:
 
 
 def said(campaign: Mapping[str, Any]) -> str:
-    """The first text of a campaign at the stand-in."""
+    """The first text of a campaign in the emulator."""
     return str(campaign["body"]["messages"][0]["body"])
 
 

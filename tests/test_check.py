@@ -1,4 +1,4 @@
-"""`check`: what would keep a deployment from working, offline and from a stand-in of Google."""
+"""`check`: what would break a deployment, offline and against an emulator of Google's APIs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The operator's command line, against the Firestore emulator and the Batch stand-in."""
+"""The operator's command line, against the Firestore emulator and the Batch emulator."""
 
 import argparse
 import asyncio

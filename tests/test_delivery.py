@@ -1,4 +1,4 @@
-"""Deliveries on the real Firestore emulator, against the strict Batch stand-in."""
+"""Deliveries on the Firestore emulator, against the strict Batch emulator."""
 
 import asyncio
 import json

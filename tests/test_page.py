@@ -40,7 +40,7 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture
 def open_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
-    """Opens the page of a stand-in; what its console complains of fails the test."""
+    """Opens an emulator's page; any error in its console fails the test."""
     complaints: list[str] = []
     contexts = []
 
@@ -64,7 +64,7 @@ def open_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
 
 @pytest.fixture
 def batch() -> Iterator[Batch]:
-    """A stand-in that runs alone."""
+    """A Batch emulator on its own."""
     with running(apps=APPS) as batch:
         yield batch
 

@@ -1,4 +1,4 @@
-"""What the stand-in finds out about the project around it."""
+"""What the Batch emulator finds out about the project around it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Campaigns on the real Firestore emulator, against the strict Batch stand-in."""
+"""Campaigns on the Firestore emulator, against the strict Batch emulator."""
 
 import asyncio
 import json

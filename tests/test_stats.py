@@ -1,4 +1,4 @@
-"""Results on the real Firestore emulator, from the strict Batch stand-in."""
+"""Statistics on the Firestore emulator, from the strict Batch emulator."""
 
 import json
 import secrets

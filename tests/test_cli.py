@@ -838,7 +838,7 @@ def test_an_erased_retry_is_sent_to_the_others(operator: Operator) -> None:
     [
         (
             a_record(DeliveryState.CLAIMED, IOS, lease_until=NOW + timedelta(days=1)),
-            "somebody is sending it",
+            "it is being sent",
         ),
         (a_record(DeliveryState.RETRY, IOS, document="users/bob/x/y"), "once it is settled"),
     ],

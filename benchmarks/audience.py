@@ -17,13 +17,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Ledger
-from batchpush.documents import Document
 from batchpush.environment import Settings
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
@@ -35,6 +35,7 @@ from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.timing import Timing
 from batchpush.worker import Worker
 from emulators.batch import running
+from tests.events import created
 from tests.tables import machine, write
 
 SIZES = (1, 1_000, 10_000, 100_000, 1_000_000)
@@ -83,17 +84,8 @@ async def deliver(size: int) -> dict[str, float]:
     tasks = Queue(settings)
     worker = Worker(settings, lambda name: firestore, client, tasks)
     worker.ledger = ledger
-    change = Change(
-        id=uuid.uuid4().hex,
-        source="//firestore.googleapis.com/projects/p/databases/(default)",
-        path="pushes/p1",
-        params={},
-        before=None,
-        after=Document("pushes/p1", {}),
-        time=datetime.now(UTC),
-        database="firestore",
-        function="outbox",
-    )
+    written = created("pushes/p1", {})
+    change = replace(written, id=uuid.uuid4().hex, time=datetime.now(UTC), function="outbox")
     started = time.monotonic()
     await worker.deliverer.deliver(change, to_everybody(size))
     for task in tasks.tasks:

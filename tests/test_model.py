@@ -13,22 +13,12 @@ import pytest
 
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.record import CallRecord, DeliveryState, Record
+from tests.deliveries import claimed
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 LEASE = timedelta(seconds=1)
-NEW = Record(
-    id="r",
-    function="f",
-    source="s",
-    event_id="e",
-    event_time=START,
-    document="users/ann",
-    state=DeliveryState.CLAIMED,
-    created_at=START,
-    updated_at=START,
-    best_before=START + timedelta(days=1),
-    expire_at=START + timedelta(days=30),
-    owner="",
+NEW = claimed(
+    "", START, calls=(), bodies=(), best_before=START + timedelta(days=1), lease_until=None
 )
 
 # What Batch may do with a call: what we learn, and whether it took it. All but the first are

@@ -60,7 +60,7 @@ def log(
     fields: dict[str, Any] = {name: value for name, value in entry.items() if value is not None}
     if data or of_error:
         fields["data"] = {**(data or {}), **of_error}
-    line = json.dumps(fields, default=_plain)
+    line = _encode(fields)
     if len(line) > MAX_DATA:
         line = _bounded(fields)
     sys.stdout.write(line + "\n")
@@ -69,10 +69,10 @@ def log(
 
 def _bounded(fields: dict[str, Any]) -> str:
     """The line with `data` cut if too long: Cloud Logging would split it and break the JSON."""
-    text = json.dumps(fields.get("data", {}), default=_plain)
+    text = _encode(fields.get("data", {}))
     if len(text) > MAX_DATA:
         fields["data"] = {"cut": text[:MAX_DATA]}
-    return json.dumps(fields, default=_plain)
+    return _encode(fields)
 
 
 def reason_of(error: Exception) -> str:
@@ -93,3 +93,7 @@ def raised_at(error: BaseException) -> str | None:
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+# Made once: `json.dumps` makes an encoder for each call.
+_encode = json.JSONEncoder(default=_plain).encode

@@ -24,6 +24,7 @@ KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is n
 MAX_REPLY = 16_384  # bytes of an answer that are read
 MAX_LIST = 1_000_000  # bytes of a list, or of statistics
 SLACK = 1_000  # bytes more, in which a key may be cut off
+RETRY_AFTER = b"retry-after"
 JSON = (b"Content-Type", b"application/json")
 # Seconds to connect, or to get a free connection of the pool: aiohttp counts both as one.
 TIMEOUT = {"pool": 5.0}
@@ -67,11 +68,14 @@ class Line:
             return Reply(
                 sent=not isinstance(failure, NEVER_CONNECTED), problem=type(failure).__name__
             )
-        retry_after = response.headers.get("retry-after")
+        retry_after = None
+        for name, value in response.headers.raw:  # httpx would decode them all to look one up
+            if name.lower() == RETRY_AFTER:
+                retry_after = masked_text(value.decode("latin-1"), key)
         return Reply(
             response.status_code,
             _beginning(answer, limit, key),
-            retry_after and masked_text(retry_after, key),
+            retry_after,
         )
 
     async def aclose(self) -> None:

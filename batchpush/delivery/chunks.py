@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 from batchpush.delivery.ledger import Ledger
@@ -20,12 +20,10 @@ async def prepare(
 
     def chunks() -> Iterator[Record]:
         for number, calls in groupby(push.calls(apps), key=lambda call: call.chunk):
-            chunk = replace(
-                record, id=f"{record.owner}-{number:05}", report_to=None, burst=None, later=()
+            chunk = record.evolve(
+                id=f"{record.owner}-{number:05}", report_to=None, burst=None, later=()
             )
-            yield replace(
-                chunk.with_calls(list(calls)), state=DeliveryState.RETRY, lease_until=None
-            )
+            yield chunk.with_calls(list(calls)).evolve(state=DeliveryState.RETRY, lease_until=None)
 
     return tuple(await ledger.chunks_of(record.id).prepare(chunks()))
 

@@ -5,7 +5,7 @@ change ──> plan ──> claim ──> send: calls, all at once ──> recor
              └─ wait <┘  for the end of quiet hours, or of a coalescing window
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from batchpush.delivery.chunks import prepare
 from batchpush.delivery.ledger import Entry, Ledger
@@ -81,7 +81,7 @@ class Deliverer:
             if is_new and (found := await self.ledger.read(record.id)):
                 return found
             chunks = await prepare(self.ledger, record, planned.large, self.planner.apps)
-            record = replace(record, chunks=chunks)
+            record = record.evolve(chunks=chunks)
         if not isinstance(change, ResumedChange):
             return await self.ledger.claim(record, planned.later, planned.burst, planned.counters)
         burst = change.burst and change.burst.without(record.id)

@@ -328,15 +328,17 @@ DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if ea
 
 
 def to_document(record: Record) -> dict[str, Any]:
+    values = vars(record)
     return {
         name: STORED_AS[name](value) if name in STORED_AS else value
         for name, default in DEFAULTS.items()
-        if (value := getattr(record, name)) != default
+        if (value := values[name]) != default
     }
 
 
 def _changes(before: Record, after: Record) -> dict[str, Any]:
     """The fields that differ between two revisions, as an update."""
+    was, now = vars(before), vars(after)
     return {
         name: DELETE_FIELD
         if value == default
@@ -344,7 +346,7 @@ def _changes(before: Record, after: Record) -> dict[str, Any]:
         if name in STORED_AS
         else value
         for name, default in DEFAULTS.items()
-        if (value := getattr(after, name)) != getattr(before, name)
+        if (value := now[name]) != was[name]
     }
 
 

@@ -60,7 +60,7 @@ class Plan:
             return replace(self, record=record, push=push, is_large=is_large)
         problem = problem or next(over.problem for over in overs if over.problem)
         record = self.record.ended(DeliveryState.REFUSED, problem)
-        record = replace(record, calls=(), bodies=(), chunks=())
+        record = record.evolve(calls=(), bodies=(), chunks=())
         return replace(self, record=record, push=None, is_large=False)
 
 
@@ -98,8 +98,7 @@ class Context:
 def plan(record: Record, push: Push, context: Context) -> Plan:
     """What to claim for a checked push; raises `InvalidPush` for problems found in its calls."""
     burst = context.burst
-    record = replace(
-        record,
+    record = record.evolve(
         group_id=push.group_id,
         ignored=tuple(push.ignored),
         best_before=context.since + push.fresh_for,
@@ -121,13 +120,13 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     later = _later(record, push, deferral, context)
     if later:
         waits = tuple((delivery, part.until) for delivery, part in deferral.later.items())
-        record = replace(record, later=waits)
+        record = record.evolve(later=waits)
     at_once, is_large = None, False
     if deferral.now:
         at_once = replace(push, recipients=deferral.now) if later or burst else push
         record, is_large = _claimed(record, at_once, context.apps)
     elif first := later.pop(record.id, None):
-        record = replace(first, report_to=record.report_to, later=record.later)
+        record = first.evolve(report_to=record.report_to, later=record.later)
     else:
         told_in = ", ".join(sorted(deferral.joined))
         record = record.ended(
@@ -142,9 +141,9 @@ def _later(record: Record, push: Push, deferral: Deferral, context: Context) -> 
     """The waiting records by id; the record itself may be one of them."""
     kept = tuple(context.about[-MAX_ABOUT:])
     omitted = context.omitted + len(context.about) - len(kept)
-    waiting = replace(record, about=kept, omitted=omitted)
+    waiting = record.evolve(about=kept, omitted=omitted)
     return {
-        delivery: _waiting(replace(waiting, id=delivery), part, push.fresh_for)
+        delivery: _waiting(waiting.evolve(id=delivery), part, push.fresh_for)
         for delivery, part in deferral.later.items()
     }
 
@@ -173,4 +172,4 @@ def _bytes(*texts: str) -> int:
 
 def _waiting(record: Record, part: Part, fresh_for: timedelta) -> Record:
     waiting = record.waiting(part.until, waiting_lists(part.recipients), fresh_for)
-    return replace(waiting, report_to=None)
+    return waiting.evolve(report_to=None)

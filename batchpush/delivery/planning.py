@@ -91,7 +91,7 @@ class Planner:
         )
         if self.settings.mirror_deliveries and not report_to and record.is_in_firestore:
             report_to = f"deliveries/{record.id}"
-        return replace(record, report_to=f"{change.path}/{report_to}") if report_to else record
+        return record.evolve(report_to=f"{change.path}/{report_to}") if report_to else record
 
     # The push
 

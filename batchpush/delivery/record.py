@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.environment import settings
@@ -154,11 +154,17 @@ class Record:
     bodies_until: str | None = None  # the day, such as 2026-12-02, after which a sweep drops them
     format: int = FORMAT  # the record format of the version that wrote it
 
+    def evolve(self, **changes: Any) -> Self:
+        """The record with other values: what `dataclasses.replace` does, in a fifth of the time."""
+        assert changes.keys() <= self.__dict__.keys(), f"no fields of a record: {[*changes]}"
+        evolved = object.__new__(type(self))
+        evolved.__dict__.update(self.__dict__, **changes)
+        return evolved
+
     def with_calls(self, calls: Collection[Call]) -> "Record":
         """The record with the push's calls frozen in it; equal bodies are stored once."""
         bodies = {body: i for i, body in enumerate(dict.fromkeys(call.body for call in calls))}
-        return replace(
-            self,
+        return self.evolve(
             calls=tuple(CallRecord(call.app, bodies[call.body]) for call in calls),
             bodies=tuple(body.decode() for body in bodies),
         )
@@ -168,8 +174,7 @@ class Record:
     ) -> "Record":
         """The record waiting to be sent to these lists of ids."""
         body = json.dumps({"recipients": recipients}, ensure_ascii=False, separators=(",", ":"))
-        return replace(
-            self,
+        return self.evolve(
             state=DeliveryState.WAITING,
             not_before=until,
             best_before=until + fresh_for,
@@ -186,8 +191,7 @@ class Record:
 
     def resumed(self, owner: str, now: datetime) -> "Record":
         """The record when its wait is over, claimed, and without calls yet."""
-        return replace(
-            self,
+        return self.evolve(
             state=DeliveryState.CLAIMED,
             owner=owner,
             not_before=None,
@@ -203,12 +207,11 @@ class Record:
 
     def ended(self, state: DeliveryState, reason: str) -> "Record":
         """The record of a delivery that sends nothing."""
-        return replace(self, state=state, reason=storable(reason[:1000]), lease_until=None)
+        return self.evolve(state=state, reason=storable(reason[:1000]), lease_until=None)
 
     def refused(self, reason: str, now: datetime) -> "Record":
         """The record of a push that Firestore refused, without any field that may be the cause."""
-        return replace(
-            self.ended(DeliveryState.REFUSED, reason),
+        return self.ended(DeliveryState.REFUSED, reason).evolve(
             report_to=None,
             not_before=None,
             about=(),
@@ -225,7 +228,7 @@ class Record:
     def without_problems(self) -> "Record":
         """The record at its smallest: the outcome of each call without its problem text."""
         calls = tuple(replace(call, problem=None) for call in self.calls)
-        return replace(self, calls=calls, report_to=None)
+        return self.evolve(calls=calls, report_to=None)
 
     def with_chunks(
         self,
@@ -246,7 +249,7 @@ class Record:
         )
         settled = ends if of_chunks <= SETTLED and not later else ()
         end = next((end for end in settled if end in of_chunks), DeliveryState.RETRY)
-        return replace(self, later=tuple(later))._ended(end, now)
+        return self.evolve(later=tuple(later))._ended(end, now)
 
     def too_old(self, now: datetime) -> "Record":
         """The record of a delivery that was not sent in time."""
@@ -256,7 +259,7 @@ class Record:
 
     def _ended(self, state: DeliveryState, now: datetime) -> "Record":
         revision = self.revision + 1
-        return replace(self, state=state, lease_until=None, revision=revision, updated_at=now)
+        return self.evolve(state=state, lease_until=None, revision=revision, updated_at=now)
 
     @property
     def is_in_firestore(self) -> bool:
@@ -313,7 +316,7 @@ class Record:
         claimed = self._next(calls, now, owner=owner)
         if claimed.is_settled:
             return claimed
-        return replace(claimed, state=DeliveryState.CLAIMED, lease_until=lease_until)
+        return claimed.evolve(state=DeliveryState.CLAIMED, lease_until=lease_until)
 
     def after(
         self,
@@ -333,10 +336,10 @@ class Record:
         if self.state is not DeliveryState.SENT or not self.bodies:
             return self
         if not days:
-            return replace(self, bodies=())
+            return self.evolve(bodies=())
         until = self.updated_at + timedelta(days=days)
         is_sooner = until < self.expire_at
-        return replace(self, bodies_until=until.date().isoformat()) if is_sooner else self
+        return self.evolve(bodies_until=until.date().isoformat()) if is_sooner else self
 
     def replayed(self, *, now: datetime, best_before: datetime, resend_unknown: bool) -> "Record":
         """The record for an operator's replay: calls that Batch has not accepted become pending.
@@ -349,7 +352,7 @@ class Record:
             else call
             for call in self.calls
         ]
-        fresh = replace(self, best_before=best_before, reason=None)
+        fresh = self.evolve(best_before=best_before, reason=None)
         return fresh._next(calls, now)
 
     def _next(self, calls: Iterable[CallRecord], now: datetime, **changes: Any) -> "Record":
@@ -359,8 +362,7 @@ class Record:
                 replace(call, state=CallState.EXPIRED) if call.is_pending else call
                 for call in calls
             )
-        following = replace(
-            self,
+        following = self.evolve(
             state=state_of(calls),
             calls=_bounded(calls),
             lease_until=None,
@@ -369,7 +371,7 @@ class Record:
             **changes,
         )
         # Until those tasks exist, a redelivery or the sweep must come back to the record.
-        return replace(following, state=DeliveryState.RETRY) if following.later else following
+        return following.evolve(state=DeliveryState.RETRY) if following.later else following
 
 
 def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:

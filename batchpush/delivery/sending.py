@@ -64,7 +64,7 @@ class Sender:
         else:
             left = await self.scheduler.schedule(record)
             if record != entry.record:
-                entry = await self.write(entry, replace(record, later=()))
+                entry = await self.write(entry, record.evolve(later=()))
             elif left:
                 raise DeliveryUnfinished("Cloud Tasks did not accept every task for a later send")
         await conclude(entry.record)

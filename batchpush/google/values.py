@@ -34,22 +34,20 @@ def plain(value: Value, database: str) -> Any:
             return getattr(value, kind)
 
 
-SCALARS = (
-    (str, "string_value"),
-    (bool, "boolean_value"),  # before int: bool is a subclass of it
-    (int, "integer_value"),
-    (float, "double_value"),
-    (bytes, "bytes_value"),
-)
+FIELD_OF = {
+    str: "string_value",
+    bool: "boolean_value",
+    int: "integer_value",
+    float: "double_value",
+    bytes: "bytes_value",
+}
 
 
 def encode(value: Any, into: Value) -> None:
     """Store the value in the message. Raises one of `firestore.UNSTORABLE` if it cannot."""
-    for kind, field in SCALARS:
-        if isinstance(value, kind):
-            setattr(into, field, value)
-            return
-    if value is None:
+    if field := FIELD_OF.get(type(value)):
+        setattr(into, field, value)
+    elif value is None:
         into.null_value = 0
     elif isinstance(value, datetime):
         since = value - EPOCH
@@ -63,5 +61,7 @@ def encode(value: Any, into: Value) -> None:
         into.array_value.SetInParent()
         for item in value:
             encode(item, into.array_value.values.add())
+    elif isinstance(value, str):  # a subclass, such as a `Reference`
+        into.string_value = value
     else:
         raise TypeError(f"it has no form for {type(value).__name__}")

@@ -309,9 +309,7 @@ def encoded(body: Mapping[str, Any]) -> bytes:
 def _json(value: Mapping[str, Any], within: str) -> str:
     """Raises `InvalidPush` with the full path of a value that JSON cannot hold."""
     try:
-        text = json.dumps(
-            value, default=_iso, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        text = _encode(value)
     except (TypeError, ValueError, RecursionError):
         raise _not_json(value, within) from None
     if not is_unicode(text):
@@ -334,6 +332,12 @@ def _iso(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError
+
+
+# Made once: `json.dumps` makes an encoder for each call.
+_encode = json.JSONEncoder(
+    default=_iso, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
 
 
 def _not_json(value: object, within: str) -> InvalidPush:

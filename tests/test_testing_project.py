@@ -29,7 +29,7 @@ async def test_a_write_calls_the_functions_that_watch_it_and_they_tell_people() 
     await project.write("orders/o1", DELIVERED | {"status": "preparing"})
     assert project.told("ann") == []
     await project.write("orders/o1", DELIVERED)
-    assert len(project.told("ann")) == 1
+    assert project.told("ann") == ["Votre commande o1 est arrivée"]
     assert {call.app for call in project.batch.calls} == set(
         project.worker.settings.batch_apps.values()
     )

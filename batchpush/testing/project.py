@@ -6,7 +6,7 @@
     async def test_the_buyer_is_told() -> None:
         project = Project({"users/ann": {"language": "fr"}})
         await project.write("orders/o1", {"customer_id": "ann", "status": "delivered"})
-        assert project.told("ann") == ["Votre commande est arrivée"]
+        assert project.told("ann") == ["Votre commande o1 est arrivée"]
 
 Firestore, Cloud Tasks and Batch are in memory, and the clock stands still. The code between them is
 the deployed code: a write takes the path of a real event, except for its decoding.

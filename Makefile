@@ -59,7 +59,8 @@ bench: setup benchmarks/peers/node_modules/.installed ## Ours beside its peers, 
 
 deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an alias
 	$(BIN)/python -m batchpush check $(if $(PROJECT),--project $(PROJECT))
-	$(FIREBASE) deploy --only functions,firestore:indexes $(if $(PROJECT),--project $(PROJECT))
+	$(BIN)/python -m local.deploy --firebase $(FIREBASE) $(if $(PROJECT),--project $(PROJECT)) \
+		$(if $(filter yes,$(DELETE)),--delete)
 
 audit: setup ## Look for known vulnerabilities; fails if it cannot look, unless AUDIT=optional
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/audit.py

@@ -11,7 +11,8 @@ import google_crc32c
 from aiohttp import web
 
 from emulators import faults
-from emulators.secret_manager.store import LATEST, Refused, Secret, State, Store, Version
+from emulators.google_errors import Refused
+from emulators.secret_manager.store import LATEST, Secret, State, Store, Version
 from emulators.serving import MAX_BODY, is_of_this_address
 
 SECRETS = "/v1/projects/{project}/secrets"

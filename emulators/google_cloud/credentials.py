@@ -1,0 +1,102 @@
+"""Made-up credentials, and the tokens that they are exchanged for."""
+
+import base64
+import json
+import secrets
+import time
+from email.parser import BytesParser
+from email.policy import HTTP
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from emulators.google_cloud.project import Project
+from emulators.google_errors import Refused
+
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+AUDIENCE = "https://oauth2.googleapis.com/token"
+SECONDS = 3600
+
+
+class InvalidGrant(Exception):
+    """The credential is none of ours; OAuth has a shape of its own for errors (RFC 6749, 5.2)."""
+
+
+class Credentials:
+    """Of one deployer: a refresh token, and the key of a service account. Both are made up."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._tokens: set[str] = set()
+        self.refresh_token = f"1//local-{secrets.token_hex(16)}"
+
+    @cached_property
+    def service_account(self) -> dict[str, str]:
+        """As in a key file."""
+        key = self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return {
+            "type": "service_account",
+            "project_id": self._project.id,
+            "private_key_id": "local",
+            "private_key": key.decode(),
+            "client_email": self._project.email("deployer"),
+            "client_id": "0",
+            "token_uri": AUDIENCE,
+        }
+
+    def exchange(self, content_type: str, data: bytes) -> dict[str, Any]:
+        form = _form(content_type, data)
+        match form.get("grant_type"):
+            case "refresh_token" if form.get("refresh_token") == self.refresh_token:
+                pass
+            case grant if grant == JWT_BEARER and self._signed(form.get("assertion", "")):
+                pass
+            case _:
+                raise InvalidGrant
+        token = f"local-{secrets.token_hex(16)}"
+        self._tokens.add(token)
+        return {"access_token": token, "expires_in": SECONDS, "token_type": "Bearer"}
+
+    def authenticate(self, header: str) -> None:
+        kind, _, token = header.partition(" ")
+        if kind.lower() != "bearer" or token not in self._tokens:
+            raise Refused(401, "Request had invalid authentication credentials.")
+
+    def _signed(self, assertion: str) -> bool:
+        """Whether our key signed it, for this purpose and not long ago (RFC 7523)."""
+        signed, _, signature = assertion.rpartition(".")
+        try:
+            self._key.public_key().verify(
+                _decoded(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256()
+            )
+            claims = json.loads(_decoded(signed.partition(".")[2]))
+            is_ours = claims["iss"] == self._project.email("deployer")
+            is_now = claims["iat"] - 60 <= time.time() <= claims["exp"]
+        except (InvalidSignature, ValueError, LookupError, TypeError):
+            return False
+        return bool(is_ours and is_now and claims.get("aud") == AUDIENCE)
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _form(content_type: str, data: bytes) -> dict[str, str]:
+    """The CLI sends its form as multipart, Google's libraries URL-encoded."""
+    if not content_type.startswith("multipart/form-data"):
+        return dict(parse_qsl(data.decode("utf-8", "replace")))
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    parts = BytesParser(policy=HTTP).parsebytes(head + data).iter_parts()
+    return {
+        str(part.get_param("name", header="content-disposition")): str(part.get_content())
+        for part in parts
+    }

@@ -1,0 +1,197 @@
+"""Google's hosts on this machine, and the emulator's own routes under `/__`.
+
+    firebase, check --> proxy --> TLS as *.googleapis.com --> the method that the request calls
+
+The clients keep Google's addresses and names: they are told a proxy (`HTTPS_PROXY`), which lets
+nothing out of this machine, and the certificate to trust. So also what the Firebase CLI asks of
+addresses that no variable can change comes here (`checkServiceAccountIam` of checkIam.js), and the
+names of the APIs that it enables are right, which it takes from the addresses.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from emulators.google_cloud import certificates, firestore, functions, identities, schedules
+from emulators.google_cloud.call import ANSWERS, Call
+from emulators.google_cloud.credentials import Credentials, InvalidGrant
+from emulators.google_cloud.discovery import Method, check, find
+from emulators.google_cloud.project import Cloud, Project, Resource
+from emulators.google_cloud.relay import Relay
+from emulators.google_errors import Refused
+from emulators.serving import is_of_this_address
+
+# They register what they answer.
+assert all((firestore, functions, identities, schedules))
+
+TOKEN_HOSTS = {
+    "www.googleapis.com": "/oauth2/v3/token",  # refreshTokens of the CLI's auth.js
+    "oauth2.googleapis.com": "/token",  # of service accounts: google-auth, google-auth-library
+}
+STORAGE = "storage.googleapis.com"
+
+
+@dataclass
+class Request:
+    """What was asked, without its credential; `error` is Google's, if it was refused."""
+
+    host: str
+    verb: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    method: str | None = None
+    status: int = 0
+    error: str | None = None
+
+
+def create_app(project: Project) -> web.Application:
+    """The emulator's own routes; it serves Google's hosts while it runs."""
+    server = GoogleCloudServer(project)
+    app = web.Application(middlewares=[refuse_other_sites])
+    app.add_routes(
+        [
+            web.get("/__ready", server.ready),
+            web.get("/__requests", server.list_requests),
+            web.delete("/__requests", server.clear_requests),
+            web.get("/__state", server.state),
+            web.get("/__archives/{name:.*}", server.archive),
+        ]
+    )
+    app.cleanup_ctx.append(server.serve_google)
+    return app
+
+
+@web.middleware
+async def refuse_other_sites(request: web.Request, handler: Any) -> web.StreamResponse:
+    if not is_of_this_address(request):
+        raise web.HTTPForbidden(text="Only for programs and pages of this address.")
+    answer: web.StreamResponse = await handler(request)
+    return answer
+
+
+class GoogleCloudServer:
+    def __init__(self, project: Project) -> None:
+        self.cloud = Cloud(project)
+        self.credentials = Credentials(project)
+        self.requests: list[Request] = []
+
+    async def serve_google(self, _: web.Application) -> AsyncIterator[None]:
+        self.certificate, context = certificates.make()
+        app = web.Application(client_max_size=functions.MAX_ARCHIVE + 1)
+        app.router.add_route("*", "/{path:.*}", self.answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        relay = Relay(runner.addresses[0][1], self.refuse_elsewhere)
+        self.proxy = await relay.start()
+        yield
+        await relay.stop()
+        await runner.cleanup()
+
+    def refuse_elsewhere(self, line: str) -> None:
+        verb, _, rest = line.partition(" ")
+        error = "is not Google's: refused by the proxy"
+        self.requests.append(Request(rest.partition(" ")[0], verb, "", status=403, error=error))
+
+    async def answer(self, request: web.Request) -> web.Response:
+        data = await request.read()
+        asked = Request(request.host, request.method, request.path)
+        self.requests.append(asked)
+        try:
+            answer = self._answer(request, data, asked)
+        except Refused as refused:
+            asked.status, asked.error = refused.code, refused.message
+            return web.json_response(refused.as_json(), status=refused.code)
+        except InvalidGrant:
+            asked.status, asked.error = 400, "invalid_grant"
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        asked.status = 200
+        return answer
+
+    def _answer(self, request: web.Request, data: bytes, asked: Request) -> web.Response:
+        if TOKEN_HOSTS.get(request.host) == request.path:
+            asked.method = "token"
+            token = self.credentials.exchange(request.headers.get("Content-Type", ""), data)
+            return web.json_response(token)
+        if request.host == STORAGE:
+            return self._upload(request, data, asked)
+        self.credentials.authenticate(request.headers.get("Authorization", ""))
+        asked.query = {
+            name: ",".join(request.query.getall(name)) for name in dict.fromkeys(request.query)
+        }
+        asked.body = _parsed(data)
+        found = find(request.host, request.method, request.path)
+        if found is None:
+            raise Refused(404, f"{request.host} has no {request.method} {request.path} here.")
+        method, place = found
+        asked.method = method.key
+        return web.json_response(self._call(method, place, asked))
+
+    def _call(self, method: Method, place: dict[str, str], asked: Request) -> Resource:
+        if unknown := asked.query.keys() - method.query:
+            raise Refused(400, f'Unknown name "{min(unknown)}": Cannot bind query parameter.')
+        body = asked.body
+        if method.request is None and body not in (None, {}):
+            raise Refused(400, f"{method.key} has no body.")
+        if method.request and body is not None:
+            check(method.api, method.request, body)
+        answer = ANSWERS[method.key](self.cloud, Call(method, place, asked.query, body or {}))
+        if method.response:
+            check(method.api, method.response, answer)  # ours must have Google's shape too
+        return answer
+
+    def _upload(self, request: web.Request, data: bytes, asked: Request) -> web.Response:
+        asked.method = "upload"
+        asked.body = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if request.method != "PUT":
+            raise Refused(404, "This emulator has only the addresses of uploads.")
+        kind = request.headers.get("Content-Type", "")
+        signature = request.query.get("Signature", "")
+        functions.receive(self.cloud, request.path.lstrip("/"), signature, kind, data)
+        return web.Response(headers={"x-goog-generation": "1"})
+
+    # --- the emulator's own routes
+
+    async def ready(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "ready": True,
+                "proxy": f"http://127.0.0.1:{self.proxy}",
+                "certificate": self.certificate,
+                "refresh_token": self.credentials.refresh_token,
+                "service_account": self.credentials.service_account,
+            }
+        )
+
+    async def list_requests(self, request: web.Request) -> web.Response:
+        return web.json_response([asdict(each) for each in self.requests])
+
+    async def clear_requests(self, request: web.Request) -> web.Response:
+        self.requests.clear()
+        return web.Response(status=204)
+
+    async def state(self, request: web.Request) -> web.Response:
+        """What was deployed: Google's resources by kind and name."""
+        kinds = ("functions", "jobs", "queues", "fields", "indexes", "repositories", "policies")
+        return web.json_response({kind: getattr(self.cloud, kind) for kind in kinds})
+
+    async def archive(self, request: web.Request) -> web.Response:
+        upload = self.cloud.uploads.get(request.match_info["name"])
+        if upload is None or upload.data is None:
+            raise web.HTTPNotFound(text="There is no such archive.")
+        return web.json_response({"zip": base64.b64encode(upload.data).decode()})
+
+
+def _parsed(data: bytes) -> Any:
+    if not data:
+        return None
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise Refused(400, "Invalid JSON payload received.") from None

@@ -1002,6 +1002,25 @@ def test_a_secret_of_another_project_is_looked_for_there() -> None:
     assert "gcloud secrets create batch --project=keys" in wrong.fix
 
 
+def test_only_the_resource_manager_is_asked_with_a_body() -> None:
+    """IAM takes no body: "The request body must be empty", says its reference."""
+    asked: dict[str, Any] = {}
+
+    class NotFound:
+        def request(self, _: str, url: str, *, json: Any, timeout: float) -> requests.Response:
+            asked[url] = json
+            answer = requests.Response()
+            answer.status_code, answer._content = 404, b"{}"
+            return answer
+
+    settings_ = Settings.from_environment({"BATCH_APPS": "ios=K", "SERVICE_ACCOUNT": "batchpush@"})
+    look(Google(NotFound()), "my-project", settings_, Discovery())
+    bodies = {url for url, body in asked.items() if body is not None}
+    assert bodies == {
+        "https://cloudresourcemanager.googleapis.com/v1/projects/my-project:getIamPolicy"
+    }
+
+
 def test_nobody_is_asked_again_once_there_is_no_answer() -> None:
     asked = []
 

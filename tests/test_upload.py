@@ -109,6 +109,15 @@ def test_what_runs_is_uploaded_and_nothing_else(clone: Path) -> None:
     assert set(uploaded(clone, OURS)) == expected
 
 
+@pytest.mark.parametrize("clone", ["project"], indirect=True)
+def test_what_only_tests_import_need_not_be_uploaded(clone: Path) -> None:
+    (finding,) = upload(clone, OURS, "firebase.json:7", ["main.py"])
+    assert finding.severity is Severity.OK
+    (finding,) = upload(clone, OURS, "firebase.json:7", ["batchpush/testing/batch.py"])
+    assert finding.severity is Severity.ERROR
+    assert finding.says.startswith("ignore: batchpush/testing/batch.py is needed")
+
+
 def test_a_code_file_that_a_pattern_lets_through_is_named(tmp_path: Path) -> None:
     put(tmp_path / "batchpush", "main.py", "batchpush/__init__.py", "scratch.py")
     (finding,) = upload(tmp_path / "batchpush", OURS, "firebase.json:7", ["main.py"])

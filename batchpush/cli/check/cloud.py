@@ -78,7 +78,9 @@ class Google:
 
         if self._silent:
             raise NotKnown(self._silent)
-        body = {"options": {"requestedPolicyVersion": 3}} if method == "POST" else None
+        # Only this API takes the version in a body; IAM takes no body at all.
+        is_in_body = method == "POST" and api == "cloudresourcemanager"
+        body = {"options": {"requestedPolicyVersion": 3}} if is_in_body else None
         try:
             answer = self._session.request(
                 method, f"{self._url(api)}/{path}", json=body, timeout=TIMEOUT
@@ -147,7 +149,8 @@ QUESTIONS = {
     "account_policy": (
         "POST",
         "iam",
-        "v1/projects/{account_project}/serviceAccounts/{account}:getIamPolicy",
+        "v1/projects/{account_project}/serviceAccounts/{account}:getIamPolicy"
+        "?options.requestedPolicyVersion=3",
     ),
     "ttl": (
         "GET",

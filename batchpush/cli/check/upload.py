@@ -12,6 +12,7 @@ BY_DEFAULT = ("node_modules", ".git")
 ALWAYS = ("firebase-debug.log", "firebase-debug.*.log", ".runtimeconfig.json")
 
 NEEDED = ("main.py", "requirements.txt", "batchpush/**/*.py", "handlers/texts/*.toml")
+FOR_TESTS = "batchpush/testing/*"
 USUAL = (*NEEDED, "handlers/**/*.py")
 SECRETS = (
     *(".env*", ".netrc", ".npmrc", ".pypirc", "id_*", "*credential*", "*secret*", "*adminsdk*"),
@@ -54,7 +55,8 @@ def upload(
 ) -> Iterator[Finding]:
     """`imported` are the files that `main.py` imports; `told` are folders already reported."""
     going = {file for file in uploaded(folder, patterns) if file.partition("/")[0] not in told}
-    needed = set(imported) | _found(folder, NEEDED)
+    only_tests = set(fnmatch.filter(_found(folder, NEEDED), FOR_TESTS))
+    needed = set(imported) | _found(folder, NEEDED) - only_tests
     for file in sorted(needed - going):
         yield error(f"ignore: {file} is needed, and would not be uploaded: {_let_in(file)}", where)
     others = going - needed - _found(folder, USUAL)

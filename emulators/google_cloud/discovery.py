@@ -76,6 +76,7 @@ METHODS = {
         "projects.serviceAccounts.getIamPolicy",
         "projects.serviceAccounts.testIamPermissions",
     ),
+    "iamcredentials.v1": ("projects.serviceAccounts.getAllowedLocations",),
     "run.v1": (
         "projects.locations.services.getIamPolicy",
         "projects.locations.services.setIamPolicy",

@@ -159,6 +159,13 @@ def get_account(cloud: Cloud, call: Call) -> Resource:
     return {"name": name, "email": email, "projectId": cloud.project.id}
 
 
+@answers("iamcredentials.v1:projects.serviceAccounts.getAllowedLocations")
+def get_allowed_locations(cloud: Cloud, call: Call) -> Resource:
+    """google-auth asks for it with every new token; "0x0" is no boundary."""
+    cloud.check_account(call.place["name"].rpartition("/")[2])
+    return {"locations": [], "encodedLocations": "0x0"}
+
+
 @answers("secretmanager.v1:projects.secrets.get")
 def get_secret(cloud: Cloud, call: Call) -> Resource:
     name = cloud.own(call.place["name"])

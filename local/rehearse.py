@@ -3,10 +3,13 @@
     python -m local.rehearse      says what was deployed; exits with 1 if something is wrong
 
     a copy of this folder --> python -m local.deploy --> Firebase CLI --> emulators.google_cloud
+                                                                                |
+                        Batch <-- functions-framework <-- fresh venv <-- the archive
 
 No terminal, no account, and no way out: the CLI is told a proxy that leads to the emulator only. It
 deploys three times: for the first time; once more, when nothing is to be done; and after functions
-have left the code, when nothing may be deleted until that is asked for.
+have left the code, when nothing may be deleted until that is asked for. After the first time, one
+function of each kind is started from the archive (`local/instances.py`).
 """
 
 import json
@@ -17,13 +20,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from batchpush.cli.discovery import Discovery, discover
 from batchpush.cli.env_files import text_with
+from emulators import batch
 from emulators.google_cloud import GoogleCloud, Project, running
 from local.expected import (
     Archive,
@@ -32,6 +36,17 @@ from local.expected import (
     differences,
     expected_from,
     files_of,
+)
+from local.instances import (
+    DidNotServe,
+    Instance,
+    Instances,
+    build,
+    called,
+    created,
+    dispatched,
+    firestore_emulator,
+    scheduled,
 )
 from local.tools import CannotStart, find_firebase, find_runtime
 
@@ -61,6 +76,7 @@ DECOYS = {
     "notes/todo.py": "",
 }
 MAX_ARCHIVE = 1_000_000
+REST_KEY = "rehearsal-rest-key"
 
 
 class Failed(Exception):
@@ -74,6 +90,7 @@ class Rehearsal:
     folder: Path
     cloud: GoogleCloud
     environment: Mapping[str, str]
+    directory: Path
     problems: list[str] = field(default_factory=list)
 
     def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -120,9 +137,9 @@ def main() -> int:
     began = time.monotonic()
     try:
         with rehearsal() as run:
-            for step in (first, again, after_functions_left):
+            for step in (first, served, again, after_functions_left):
                 print(step(run), flush=True)
-    except (CannotStart, Failed) as why:
+    except (CannotStart, DidNotServe, Failed) as why:
         print(why, file=sys.stderr)
         return 1
     for problem in run.problems:
@@ -140,7 +157,7 @@ def rehearsal() -> Iterator[Rehearsal]:
         # Resolved, since the CLI compares paths as text.
         directory = Path(temporary).resolve()
         folder = copy_to(directory / "project")
-        yield Rehearsal(folder, cloud, environment(cloud, directory))
+        yield Rehearsal(folder, cloud, environment(cloud, directory), directory)
 
 
 def project() -> Project:
@@ -156,6 +173,8 @@ def project() -> Project:
         roles={f"roles/{role}": [member] for role in (*roles, "firebasedatabase.admin")}
         | {"roles/owner": [deployer]},
         secrets={"batch-rest-api-key": [member]},
+        payloads={"batch-rest-api-key": REST_KEY},
+        runs_as=ACCOUNT,
     )
 
 
@@ -218,6 +237,69 @@ def first(run: Rehearsal) -> str:
     run.problems += archive.differences(files_of(ROOT), MAX_ARCHIVE)
     run.problems += refused(run.cloud)
     return "\n".join(["Deployed for the first time, without a terminal:", *summary(state, archive)])
+
+
+def served(run: Rehearsal) -> str:
+    """One function of each kind, started from the archive."""
+    state = run.cloud.state()
+    apps = dict(each.split("=") for each in SETTINGS["BATCH_APPS"].split(","))
+    with (
+        ExitStack() as stack,
+        batch.running(apps, [REST_KEY]) as local_batch,
+        firestore_emulator(run.directory) as firestore,
+        run.cloud.archive(next(iter(state["functions"].values()))) as zipped,
+    ):
+        began = time.monotonic()
+        source = build(zipped, run.directory)
+        built = time.monotonic() - began
+        run.cloud.clear()
+        certificate = run.directory / "certificate.pem"
+        instances = Instances(
+            run.directory, source, run.cloud, local_batch, certificate, firestore, stack
+        )
+        said = [f"Built from the archive in {built:.0f} s, and started as Cloud Run does:"]
+        try:
+            said += [f"  {each}" for each in kinds(run, instances, state)]
+        except DidNotServe as why:
+            raise Failed("\n".join([str(why), *refused(run.cloud)])) from None
+    run.problems += refused(run.cloud)
+    return "\n".join(said)
+
+
+def kinds(run: Rehearsal, instances: Instances, state: Mapping[str, Any]) -> Iterator[str]:
+    region = f"projects/{PROJECT}/locations/{REGION}"
+
+    def start(name: str) -> Instance:
+        return instances.start(state["functions"][f"{region}/functions/{name}"])
+
+    push = {"group_id": "rehearsal", "message": {"title": "Hello", "body": "From the archive"}}
+    outbox = start("outbox")
+    document = push | {"recipients": {"custom_ids": ["ann"]}}
+    outbox.expect(200, *created(PROJECT, "pushes/one", document))
+    calls = instances.batch.wait_for_calls(2)
+    run.expect(all(each["accepted"] for each in calls), f"Batch refuses: {calls}")
+    yield "outbox: an event of Firestore became a push of each of two apps"
+
+    document = push | {"recipients": {"custom_ids": [f"user-{n}" for n in range(10_001)]}}
+    outbox.expect(200, *created(PROJECT, "pushes/many", document))
+    tasks = run.cloud.state()["tasks"]
+    sendchunk = start("sendchunk")
+    for task in tasks.values():
+        sendchunk.expect(200, *dispatched(task))
+    calls = instances.batch.wait_for_calls(6)
+    run.expect(len(tasks) == len(calls[2:]) == 4, f"{len(tasks)} tasks, {len(calls) - 2} calls")
+    yield f"sendchunk: {len(tasks)} tasks of a large audience became {len(calls) - 2} calls"
+
+    job = state["jobs"][f"{region}/jobs/firebase-schedule-sweep-{REGION}"]
+    start("sweep").expect(200, *scheduled(job))
+    yield "sweep: a schedule found nothing to do"
+
+    said = start("notify").expect(401, *called({"to": "bob", "template": "poke"}))
+    run.expect("UNAUTHENTICATED" in said, f"notify answers {said}")
+    yield "notify: a call without a user is refused"
+
+    start("outbox_rtdb").expect(200, b"{}", {"content-type": "application/json"})
+    yield "outbox_rtdb: an event that is none is settled"
 
 
 def again(run: Rehearsal) -> str:

@@ -11,12 +11,16 @@ from emulators.google_errors import Refused
 
 @dataclass(frozen=True)
 class Call:
-    """`place` is what stands in the path. The body has been checked against Google's schema."""
+    """`place` is what stands in the path, `caller` whose token it has.
+
+    The body has been checked against Google's schema.
+    """
 
     method: Method
     place: Mapping[str, str]
     query: Mapping[str, str]
     body: Resource
+    caller: str
 
     def mask(self, required: bool = True) -> list[str]:
         """The fields to change, in a `patch`."""

@@ -32,7 +32,7 @@ class Credentials:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._tokens: set[str] = set()
+        self._accounts: dict[str, str] = {}  # by token
         self.refresh_token = f"1//local-{secrets.token_hex(16)}"
 
     @cached_property
@@ -62,14 +62,19 @@ class Credentials:
                 pass
             case _:
                 raise InvalidGrant
+        return self.token_of(self._project.email("deployer"))
+
+    def token_of(self, account: str) -> dict[str, Any]:
         token = f"local-{secrets.token_hex(16)}"
-        self._tokens.add(token)
+        self._accounts[token] = account
         return {"access_token": token, "expires_in": SECONDS, "token_type": "Bearer"}
 
-    def authenticate(self, header: str) -> None:
+    def authenticate(self, header: str) -> str:
+        """The account that a token is of."""
         kind, _, token = header.partition(" ")
-        if kind.lower() != "bearer" or token not in self._tokens:
+        if kind.lower() != "bearer" or token not in self._accounts:
             raise Refused(401, "Request had invalid authentication credentials.")
+        return self._accounts[token]
 
     def _signed(self, assertion: str) -> bool:
         """Whether our key signed it, for this purpose and not long ago (RFC 7523)."""

@@ -23,8 +23,8 @@ from emulators.google_errors import Refused
 FILE = Path(__file__).with_name("discovery.json")
 DOCUMENTS = "googleapiclient/discovery_cache/documents/"
 
-# What the Firebase CLI and `python -m batchpush check` ask. With the API's version, since v1 and v2
-# of an API have methods of the same id.
+# What the Firebase CLI, `python -m batchpush check` and the functions ask. With the API's version,
+# since v1 and v2 of an API have methods of the same id.
 METHODS = {
     "artifactregistry.v1": (
         "projects.locations.repositories.get",
@@ -57,6 +57,7 @@ METHODS = {
         "projects.locations.queues.get",
         "projects.locations.queues.patch",
         "projects.locations.queues.purge",
+        "projects.locations.queues.tasks.create",
     ),
     "compute.v1": ("projects.get",),
     "firebase.v1beta1": ("projects.getAdminSdkConfig",),
@@ -86,6 +87,7 @@ METHODS = {
     "secretmanager.v1": (
         "projects.secrets.get",
         "projects.secrets.getIamPolicy",
+        "projects.secrets.versions.access",
         "projects.secrets.versions.get",
     ),
     "serviceusage.v1": ("services.batchGet", "services.enable", "services.get"),

@@ -1,6 +1,9 @@
 """Projects, APIs, accounts, roles and secrets."""
 
+import base64
 import re
+
+import google_crc32c
 
 from emulators.google_cloud.call import Call, answers
 from emulators.google_cloud.project import Cloud, Resource, policy_of
@@ -181,3 +184,15 @@ def get_secret_version(cloud: Cloud, call: Call) -> Resource:
     if secret not in cloud.policies:
         raise Refused(404, f"Secret [{secret}] not found or has no versions.")
     return {"name": f"{secret}/versions/1", "state": "ENABLED"}
+
+
+@answers("secretmanager.v1:projects.secrets.versions.access")
+def access_secret_version(cloud: Cloud, call: Call) -> Resource:
+    """What a function does with the token of its metadata server."""
+    version = get_secret_version(cloud, call)["name"]
+    secret = version.partition("/versions/")[0]
+    cloud.check_role(call.caller, "roles/secretmanager.secretAccessor", secret)
+    data = cloud.project.payloads.get(secret.rpartition("/")[2], "").encode()
+    checksum = str(google_crc32c.value(data))
+    payload = {"data": base64.b64encode(data).decode(), "dataCrc32c": checksum}
+    return {"name": version, "payload": payload}

@@ -13,7 +13,10 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True)
 class Project:
-    """What is there before the first deployment; `roles` and `secrets` are members by name."""
+    """What is there before the first deployment.
+
+    `roles` and `secrets` are members by name; `payloads` is what the secrets hold.
+    """
 
     id: str
     number: str = "123456789012"
@@ -22,6 +25,8 @@ class Project:
     accounts: Collection[str] = ()  # the part before the @
     roles: Mapping[str, Collection[str]] = field(default_factory=dict)
     secrets: Mapping[str, Collection[str]] = field(default_factory=dict)
+    payloads: Mapping[str, str] = field(default_factory=dict)
+    runs_as: str = ""  # the account of the functions, for the metadata server
     disabled: Collection[str] = ()  # APIs that somebody has to enable first
 
     @cached_property
@@ -41,6 +46,7 @@ class Cloud:
     services: dict[str, Resource] = field(default_factory=dict)  # of Cloud Run: their policies
     jobs: dict[str, Resource] = field(default_factory=dict)
     queues: dict[str, Resource] = field(default_factory=dict)
+    tasks: dict[str, Resource] = field(default_factory=dict)
     fields: dict[str, Resource] = field(default_factory=dict)
     indexes: dict[str, Resource] = field(default_factory=dict)
     repositories: dict[str, Resource] = field(default_factory=dict)
@@ -108,6 +114,16 @@ class Cloud:
             raise Refused(400, f"The member {member} is of an unknown type.")
         if kind == "serviceAccount" and name not in self.accounts:
             raise Refused(400, f"Service account {name} does not exist.")
+
+    def check_role(self, email: str, role: str, resource: str = "project") -> None:
+        """Refuses an account that has neither the role on the resource nor owns the project."""
+        allowed = (("project", "roles/owner"), ("project", role), (resource, role))
+        member = f"serviceAccount:{email}"
+        for name, each in allowed:
+            for binding in self.policy(name)["bindings"]:
+                if binding["role"] == each and member in binding["members"]:
+                    return
+        raise Refused(403, f"{email} does not have {role}.")
 
     def check_account(self, email: str) -> None:
         if email not in self.accounts:

@@ -1,6 +1,9 @@
 """Cloud Scheduler's jobs and Cloud Tasks' queues."""
 
+import base64
+import binascii
 import re
+import secrets
 
 from emulators.google_cloud.call import Call, answers, changed, existing, text
 from emulators.google_cloud.project import Cloud, Resource
@@ -92,3 +95,32 @@ def patch_queue(cloud: Cloud, call: Call) -> Resource:
 @answers("cloudtasks.v2:projects.locations.queues.purge")
 def purge_queue(cloud: Cloud, call: Call) -> Resource:
     return existing(cloud.queues, cloud.own(call.place["name"]))
+
+
+MAX_TASK = 1024 * 1024
+
+
+@answers("cloudtasks.v2:projects.locations.queues.tasks.create")
+def create_task(cloud: Cloud, call: Call) -> Resource:
+    """A call of a function, which this emulator keeps and does not make."""
+    queue = cloud.own(call.place["parent"])
+    existing(cloud.queues, queue)
+    cloud.check_role(call.caller, "roles/cloudtasks.enqueuer")
+    task = call.body.get("task") or {}
+    request = task.get("httpRequest") or {}
+    addresses = {each["url"] for each in cloud.functions.values()}
+    if request.get("url") not in addresses:
+        raise Refused(400, f"{request.get('url')} is the address of no function.")
+    account = text((request.get("oidcToken") or {}).get("serviceAccountEmail"))
+    cloud.check_account(account)
+    try:
+        body = base64.b64decode(request.get("body", ""), validate=True)
+    except binascii.Error:
+        raise Refused(400, "The body must be base64.") from None
+    if len(body) > MAX_TASK:
+        raise Refused(400, "Task size too large")
+    name = cloud.own(task["name"]) if task.get("name") else f"{queue}/tasks/{secrets.token_hex(8)}"
+    if name in cloud.tasks:
+        raise Refused(409, "Requested entity already exists")
+    cloud.tasks[name] = {**task, "name": name}
+    return cloud.tasks[name]

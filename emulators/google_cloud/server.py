@@ -1,6 +1,6 @@
 """Google's hosts on this machine, and the emulator's own routes under `/__`.
 
-    firebase, check --> proxy --> TLS as *.googleapis.com --> the method that the request calls
+    firebase, check, functions --> proxy --> TLS as *.googleapis.com --> a method of `ANSWERS`
 
 The clients keep Google's addresses and names: they are told a proxy (`HTTPS_PROXY`), which lets
 nothing out of this machine, and the certificate to trust. So also what the Firebase CLI asks of
@@ -21,6 +21,7 @@ from emulators.google_cloud import certificates, firestore, functions, identitie
 from emulators.google_cloud.call import ANSWERS, Call
 from emulators.google_cloud.credentials import Credentials, InvalidGrant
 from emulators.google_cloud.discovery import Method, check, find
+from emulators.google_cloud.metadata import Metadata
 from emulators.google_cloud.project import Cloud, Project, Resource
 from emulators.google_cloud.relay import Relay
 from emulators.google_errors import Refused
@@ -46,6 +47,7 @@ class Request:
     query: dict[str, str] = field(default_factory=dict)
     body: Any = None
     method: str | None = None
+    caller: str = ""
     status: int = 0
     error: str | None = None
 
@@ -53,6 +55,7 @@ class Request:
 def create_app(project: Project) -> web.Application:
     """The emulator's own routes; it serves Google's hosts while it runs."""
     server = GoogleCloudServer(project)
+    metadata = Metadata(project, server.credentials)
     app = web.Application(middlewares=[refuse_other_sites])
     app.add_routes(
         [
@@ -61,6 +64,8 @@ def create_app(project: Project) -> web.Application:
             web.delete("/__requests", server.clear_requests),
             web.get("/__state", server.state),
             web.get("/__archives/{name:.*}", server.archive),
+            web.get("/", metadata.ping),
+            web.get("/computeMetadata/v1/{path:.*}", metadata.answer),
         ]
     )
     app.cleanup_ctx.append(server.serve_google)
@@ -121,7 +126,7 @@ class GoogleCloudServer:
             return web.json_response(token)
         if request.host == STORAGE:
             return self._upload(request, data, asked)
-        self.credentials.authenticate(request.headers.get("Authorization", ""))
+        asked.caller = self.credentials.authenticate(request.headers.get("Authorization", ""))
         asked.query = {
             name: ",".join(request.query.getall(name)) for name in dict.fromkeys(request.query)
         }
@@ -134,14 +139,18 @@ class GoogleCloudServer:
         return web.json_response(self._call(method, place, asked))
 
     def _call(self, method: Method, place: dict[str, str], asked: Request) -> Resource:
-        if unknown := asked.query.keys() - method.query:
+        # Google's client libraries write `$alt` (https://cloud.google.com/apis/docs/system-parameters).
+        named = {name.removeprefix("$") for name in asked.query}
+        if unknown := named - method.query:
             raise Refused(400, f'Unknown name "{min(unknown)}": Cannot bind query parameter.')
         body = asked.body
         if method.request is None and body not in (None, {}):
             raise Refused(400, f"{method.key} has no body.")
         if method.request and body is not None:
             check(method.api, method.request, body)
-        answer = ANSWERS[method.key](self.cloud, Call(method, place, asked.query, body or {}))
+        answer = ANSWERS[method.key](
+            self.cloud, Call(method, place, asked.query, body or {}, asked.caller)
+        )
         if method.response:
             check(method.api, method.response, answer)  # ours must have Google's shape too
         return answer
@@ -178,7 +187,10 @@ class GoogleCloudServer:
 
     async def state(self, request: web.Request) -> web.Response:
         """What was deployed: Google's resources by kind and name."""
-        kinds = ("functions", "jobs", "queues", "fields", "indexes", "repositories", "policies")
+        kinds = (
+            *("functions", "jobs", "queues", "tasks", "fields", "indexes"),
+            *("repositories", "policies"),
+        )
         return web.json_response({kind: getattr(self.cloud, kind) for kind in kinds})
 
     async def archive(self, request: web.Request) -> web.Response:

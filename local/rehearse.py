@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchpush.cli import firebase_files
 from batchpush.cli.discovery import Discovery, discover
 from batchpush.cli.env_files import text_with
 from emulators import batch
@@ -48,6 +49,7 @@ from local.instances import (
     firestore_emulator,
     scheduled,
 )
+from local.suite import firebase_config
 from local.tools import CannotStart, find_firebase, find_runtime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,10 +191,9 @@ def copy_to(folder: Path) -> Path:
     modules.symlink_to((ROOT / "emulators" / "node_modules").resolve())
     find_firebase(folder, shutil.which("node"))
     # The CLI runs main.py with the Python of the runtime, which has to be the one of venv/.
-    config = folder / "firebase.json"
-    read = json.loads(config.read_text(encoding="utf-8"))
-    read["functions"]["runtime"] = find_runtime(ROOT / "venv")
-    config.write_text(json.dumps(read, indent=2), encoding="utf-8")
+    config = firebase_config()
+    firebase_files.codebases(config, ROOT)[0]["runtime"] = find_runtime(ROOT / "venv")
+    (folder / "firebase.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return folder
 
 
@@ -287,7 +288,8 @@ def kinds(run: Rehearsal, instances: Instances, state: Mapping[str, Any]) -> Ite
     for task in tasks.values():
         sendchunk.expect(200, *dispatched(task))
     calls = instances.batch.wait_for_calls(6)
-    run.expect(len(tasks) == len(calls[2:]) == 4, f"{len(tasks)} tasks, {len(calls) - 2} calls")
+    are_all = (len(tasks), len(calls) - 2) == (2, 4)
+    run.expect(are_all, f"{len(tasks)} tasks, {len(calls) - 2} calls")
     yield f"sendchunk: {len(tasks)} tasks of a large audience became {len(calls) - 2} calls"
 
     job = state["jobs"][f"{region}/jobs/firebase-schedule-sweep-{REGION}"]

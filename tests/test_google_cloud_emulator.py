@@ -203,9 +203,7 @@ def test_a_key_file_is_exchanged_as_googles_libraries_do(
 ) -> None:
     for name, value in cloud.environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    credentials, _ = google.auth.default(
-        scopes=["https://www.googleapis.com/auth/cloud-platform"]
-    )
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     session = google.auth.transport.requests.AuthorizedSession(credentials)
     answer = session.get(f"https://cloudresourcemanager.googleapis.com/v1/projects/{ID}")
     assert answer.json()["projectNumber"] == PROJECT.number

@@ -10,11 +10,11 @@ Firestore is Google's emulator.
 """
 
 import base64
-import functools
 import http.client
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,7 +30,7 @@ from typing import Any
 from batchpush.google.protocol.firestore_pb2 import DocumentEventData
 from emulators.batch import Batch
 from emulators.google_cloud import GoogleCloud
-from local.suite import Part
+from local.suite import MARK, Part, sweep
 from local.tools import (
     CannotStart,
     find_firestore_jar,
@@ -94,8 +94,7 @@ class Instances:
             log=self.directory / f"{name}.log",
         )
         part.start(threading.Event())
-        self.stack.callback(part.close)
-        self.stack.callback(part.end)
+        self.stack.callback(stop, part)
         instance = Instance(name, port, part)
         instance.wait()
         return instance
@@ -118,6 +117,7 @@ class Instances:
             "REQUESTS_CA_BUNDLE": str(self.certificate),
         }
         minimal = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.directory)}
+        minimal[MARK] = name + self.firestore
         return minimal | deployed | of_platform | here
 
 
@@ -155,7 +155,7 @@ class Instance:
 def firestore_emulator(directory: Path) -> Iterator[str]:
     """Google's emulator, without the Firebase CLI; yields its address."""
     configured = os.environ.get("FIRESTORE_EMULATOR_BINARY_PATH")
-    jar = find_firestore_jar(None) if configured else find_firestore_jar(_gcloud())
+    jar = find_firestore_jar(None) if configured else find_firestore_jar(shutil.which("gcloud"))
     runnable = directory / "firestore.jar"
     if jar:
         write_runnable_jar(jar, runnable)
@@ -164,12 +164,12 @@ def firestore_emulator(directory: Path) -> Iterator[str]:
     else:
         raise CannotStart("Google's Firestore emulator is missing: `make demo` downloads it")
     port = free_port()
-    java = find_java(_which("java"), packaged_java())
+    java = find_java(shutil.which("java"), packaged_java())
     part = Part(
         name="firestore",
         command=[str(java), "-jar", str(runnable), "--host", HOST, "--port", str(port)],
         directory=directory,
-        environment=dict(os.environ),
+        environment=dict(os.environ) | {MARK: f"firestore {port}"},
         log=directory / "firestore.log",
     )
     part.start(threading.Event())
@@ -177,24 +177,19 @@ def firestore_emulator(directory: Path) -> Iterator[str]:
         wait_for(part, lambda: is_open(port))
         yield f"{HOST}:{port}"
     finally:
-        part.end()
-        part.close()
+        stop(part)
+
+
+def stop(part: Part) -> None:
+    """Also what it started, and what does not end when it is told to."""
+    part.end()
+    sweep(part.environment[MARK])
+    part.close()
 
 
 def _downloaded() -> list[Path]:
     folder = Path.home() / ".cache" / "firebase" / "emulators"
     return sorted(folder.glob("cloud-firestore-emulator-v*.jar"), reverse=True)
-
-
-@functools.cache
-def _which(name: str) -> str | None:
-    import shutil
-
-    return shutil.which(name)
-
-
-def _gcloud() -> str | None:
-    return _which("gcloud")
 
 
 def free_port() -> int:

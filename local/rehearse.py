@@ -49,7 +49,7 @@ from local.instances import (
     firestore_emulator,
     scheduled,
 )
-from local.suite import firebase_config
+from local.suite import Interrupted, firebase_config, raise_on_signals
 from local.tools import CannotStart, find_firebase, find_runtime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,6 +137,7 @@ class Rehearsal:
 
 def main() -> int:
     began = time.monotonic()
+    raise_on_signals()
     try:
         with rehearsal() as run:
             for step in (first, served, again, after_functions_left):
@@ -144,6 +145,8 @@ def main() -> int:
     except (CannotStart, DidNotServe, Failed) as why:
         print(why, file=sys.stderr)
         return 1
+    except Interrupted as interrupted:
+        return interrupted.exit_code
     for problem in run.problems:
         print(f"wrong: {problem}")
     print(f"{len(run.problems)} problems, after {time.monotonic() - began:.0f} s.")

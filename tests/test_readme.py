@@ -109,7 +109,7 @@ PAGES = {
 }
 CLOUD = "a project in the cloud"  # what no test can have; its syntax is gcloud's or firebase's
 BY = {
-    r"make (demo|setup|check unit)": ".ci/run",
+    r"make (demo|rehearse|setup|check unit)": ".ci/run",
     r"venv/bin/pytest tests/test_orders\.py": "tests/test_orders.py",
     r"venv/bin/ruff format \.": "Makefile",
     r"make deploy( PROJECT=\S+)?": "tests/test_deploy.py",

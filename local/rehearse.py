@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class Rehearsal:
     cloud: GoogleCloud
     environment: Mapping[str, str]
     directory: Path
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
 
     def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The second half of `make deploy`."""
@@ -138,23 +138,23 @@ class Rehearsal:
 def main() -> int:
     began = time.monotonic()
     raise_on_signals()
+    problems: list[str] = []
     try:
-        with rehearsal() as run:
+        with rehearsal(problems) as run:
             for step in (first, served, again, after_functions_left):
                 print(step(run), flush=True)
     except (CannotStart, DidNotServe, Failed) as why:
-        print(why, file=sys.stderr)
-        return 1
+        problems.append(str(why))  # after what was found before it
     except Interrupted as interrupted:
         return interrupted.exit_code
-    for problem in run.problems:
+    for problem in problems:
         print(f"wrong: {problem}")
-    print(f"{len(run.problems)} problems, after {time.monotonic() - began:.0f} s.")
-    return 1 if run.problems else 0
+    print(f"{len(problems)} problems, after {time.monotonic() - began:.0f} s.")
+    return 1 if problems else 0
 
 
 @contextmanager
-def rehearsal() -> Iterator[Rehearsal]:
+def rehearsal(problems: list[str]) -> Iterator[Rehearsal]:
     with (
         tempfile.TemporaryDirectory(prefix="batchpush-rehearsal-") as temporary,
         running(project()) as cloud,
@@ -162,7 +162,7 @@ def rehearsal() -> Iterator[Rehearsal]:
         # Resolved, since the CLI compares paths as text.
         directory = Path(temporary).resolve()
         folder = copy_to(directory / "project")
-        yield Rehearsal(folder, cloud, environment(cloud, directory), directory)
+        yield Rehearsal(folder, cloud, environment(cloud, directory), directory, problems)
 
 
 def project() -> Project:

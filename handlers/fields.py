@@ -91,7 +91,7 @@ def _unseen_by_context() -> Any:
     indic = "Deva|Beng|Guru|Gujr|Orya|Taml|Telu|Knda|Mlym|Sinh|Tibt|Mymr|Khmr|Limb|Cakm"
     joined = "".join(rf"\p{{scx={script}}}" for script in f"{cursive}|{indic}".split("|"))
     stays = (
-        r"(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d"
+        r"(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}]\ufe0f?)\u200d"
         r"(?=\p{Extended_Pictographic})",  # a family of emoji
         r"(?<=(?![0-9#*])\p{Emoji})[\ufe0e\ufe0f]",  # an emoji in colour or not
         r"(?<=[0-9#*])\ufe0f(?=\u20e3)",  # a key

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchpush import Document, InvalidDocument
@@ -230,6 +230,7 @@ def test_what_emoji_and_scripts_are_made_with_stays(name: str) -> None:
 
 
 @PATIENT
+@example("\ufe0f\u200d🈯")  # a selector that goes leaves a joiner with nothing to join
 @given(st.text(max_size=40) | st.text("an \n\u200b\u200c\u200d\u202e\ufe0f👩👦م1", max_size=12))
 def test_of_any_name_nothing_is_left_that_turns_or_breaks_the_line(name: str) -> None:
     shown = one_line(name)

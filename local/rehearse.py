@@ -6,9 +6,9 @@
                                                                                 |
                         Batch <-- functions-framework <-- fresh venv <-- the archive
 
-No terminal, no account, and no way out: the CLI is told a proxy that leads to the emulator only. It
-deploys three times: for the first time; once more, when nothing is to be done; and after functions
-have left the code, when nothing may be deleted until that is asked for. After the first time, one
+No terminal, no account, and no way out: the CLI's proxy leads to the emulator only. It deploys
+three times: for the first time; once more, when nothing is to be done; and after functions have
+left the code, when nothing may be deleted until that is asked for. After the first time, one
 function of each kind is started from the archive (`local/instances.py`).
 """
 

@@ -192,7 +192,7 @@ async def test_who_was_faster_is_not_overwritten(house: House, path: str) -> Non
     names = [name for name in house.memory.documents if f"/documents/{path}" in name]
 
     async def outrun(step: str, operation: Operation) -> Any:
-        if step in ("record", "take up"):
+        if step in ("record", "reclaim"):
             for name in names:
                 house.memory.documents[name].update_time.nanos += 1
         return operation()

@@ -380,9 +380,9 @@ def test_what_waits_with_the_words_of_others_is_still_told(
 
 
 def test_a_push_of_several_documents_goes_out_though_one_of_them_was_theirs() -> None:
-    woken = signed(DeliveryState.RETRY, P, waited_until=NOW)
-    erased = without("ann", woken, NOW)
-    assert (erased.record, bool(erased.left)) == (woken, True)
+    resumed = signed(DeliveryState.RETRY, P, waited_until=NOW)
+    erased = without("ann", resumed, NOW)
+    assert (erased.record, bool(erased.left)) == (resumed, True)
 
 
 def test_the_name_that_an_app_gave_its_call_goes_with_a_person() -> None:

@@ -241,7 +241,7 @@ FAULTS: Sequence[Callable[[Cell, Operation], Any]] = (
 # The operations of a delivery and of a redelivery; the last two where there is something left.
 AT_FIRST = ((1, "claim"), (1, "record"))
 SETTLED = ((2, "claim"), (2, "read"))
-UNSETTLED = (*SETTLED, (2, "take up"), (2, "record"))
+UNSETTLED = (*SETTLED, (2, "reclaim"), (2, "record"))
 
 
 def is_unsettled(answer: Answer, k: int) -> bool:
@@ -445,7 +445,7 @@ async def greet_both(change: Change, look_up: LookUp) -> Push:
 @pytest.mark.parametrize("is_task_lost", [False, True])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_the_promise_holds_for_those_who_wait(fault: Any, is_task_lost: bool, k: int) -> None:
-    for step in ("claim", "record", "take up"):
+    for step in ("claim", "record", "reclaim"):
         night = Night(k)
         await night.house.stores("users/ann", {})
         night.house.queue.is_down = is_task_lost

@@ -153,13 +153,13 @@ async def test_what_firestore_never_stores_ends_in_a_small_record_that_says_why(
     assert (record.state, record.bodies, record.calls) == (DeliveryState.REFUSED, (), ())
     assert record.reason == "Firestore: INVALID_ARGUMENT: the document is too large"
     await house.worker.deliverer.deliver(change, messages.new_message)
-    assert house.all_told() == [], "and it does not come again"
+    assert house.all_told() == [], "and it is not delivered again"
 
 
 async def test_a_push_that_waited_and_cannot_be_stored_ends_so_too(house: House) -> None:
     await conversation(house, "bob", bob={"quiet_hours": NIGHT})
     change = await message(house, "m1")
-    refusing(house, "take up")
+    refusing(house, "reclaim")
     await house.run_tasks(MORNING)
     record = await house.record_of(change)
     assert record.state is DeliveryState.REFUSED

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import (
     FRESH_FOR,
+    MIN_REFRESH_INTERVAL,
     MISTAKES,
-    REFRESH_AT_MOST_EVERY,
     RestKey,
     RestKeyCache,
     key_in,
@@ -65,7 +65,7 @@ async def test_many_calls_at_once_read_it_once() -> None:
     source = Source()
     await asyncio.gather(*(source.cache.get() for _ in range(80)))
     assert source.reads == 1
-    source.now += REFRESH_AT_MOST_EVERY
+    source.now += MIN_REFRESH_INTERVAL
     refused, source.value = await source.cache.get(), "second"
     keys = await asyncio.gather(*(source.cache.replaced(refused) for _ in range(80)))
     assert source.reads == 2
@@ -77,7 +77,7 @@ async def test_a_refused_key_without_a_successor_is_not_read_over_and_over() -> 
     refused = await source.cache.get()
     assert await source.cache.replaced(refused) is None
     assert source.reads == 1
-    source.now += REFRESH_AT_MOST_EVERY
+    source.now += MIN_REFRESH_INTERVAL
     for _ in range(5):
         assert await source.cache.replaced(refused) is None
     assert source.reads == 2

@@ -195,8 +195,8 @@ async def test_tasks_that_come_twice_at_once_send_once(house: House) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     record = await house.record(await house.friend_request(bob))
     house.clock.value = MORNING
-    woken = [house.made.resumption.resume(record.id) for _ in range(8)]
-    await asyncio.gather(*woken, return_exceptions=True)
+    wakeups = [house.made.resumption.resume(record.id) for _ in range(8)]
+    await asyncio.gather(*wakeups, return_exceptions=True)
     assert len(house.told()) == 1
 
 

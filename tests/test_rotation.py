@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from batchpush.batch_api.client import BatchClient
-from batchpush.batch_api.rest_key import REFRESH_AT_MOST_EVERY, RestKey, RestKeyCache
+from batchpush.batch_api.rest_key import MIN_REFRESH_INTERVAL, RestKey, RestKeyCache
 from batchpush.environment import Settings
 from batchpush.google.firestore import Firestore
 from batchpush.testing import Queue
@@ -96,7 +96,7 @@ def test_a_change_of_the_key_under_load_loses_nothing(minutes_wrong: int) -> Non
     states = [each.fields["state"].string_value for each in world.memory.documents.values()]
     assert states == ["SENT"] * len(platform.done_at)  # nothing is dead, and nothing is missing
     for reads in world.reads:
-        assert all(b - a >= REFRESH_AT_MOST_EVERY for a, b in itertools.pairwise(reads))
+        assert all(b - a >= MIN_REFRESH_INTERVAL for a, b in itertools.pairwise(reads))
     last = max(at for at, key, _ in world.calls if key != "new")
     assert last <= right_at + 35
     assert sum(status == 201 for _, _, status in world.calls) == 2 * len(platform.done_at)

@@ -21,7 +21,7 @@ from batchpush.errors import RestKeyUnavailable
 from batchpush.logs import log
 
 FRESH_FOR = 300.0  # seconds to use a key before reading it again
-REFRESH_AT_MOST_EVERY = 30.0  # seconds between reads, however many requests are refused
+MIN_REFRESH_INTERVAL = 30.0  # seconds between reads, however many requests are refused
 TIMEOUT = 10.0  # seconds for one read, including the client's own retries
 
 
@@ -133,7 +133,7 @@ class RestKeyCache:
     async def replaced(self, refused: RestKey) -> RestKey | None:
         """The key that replaced one that Batch refused; None if there is no other."""
         async with self._lock:
-            if self._key == refused and self._age() >= REFRESH_AT_MOST_EVERY:
+            if self._key == refused and self._age() >= MIN_REFRESH_INTERVAL:
                 await self._renew()
         return self._key if self._key != refused else None
 

@@ -48,7 +48,7 @@ class Memory:
     """A `Transport` that keeps the documents itself, keyed by resource name.
 
     `operations` lists what was requested, in order: `read`, `query`, or the purpose of a commit in
-    a delivery, `claim`, `take up` (a reclaim) or `record`. Set `strike` to inject faults: it gets
+    a delivery, `claim`, `reclaim` or `record`. Set `strike` to inject faults: it gets
     the name and a function that carries out the operation, and may call it, skip it, or call it
     and lose the answer.
     """
@@ -255,4 +255,4 @@ def _step(writes: Sequence[Write]) -> str:
     """The purpose of a commit by the ledger: a claim, a reclaim, or a record of the outcome."""
     if not writes or not writes[0].HasField("update_mask"):
         return "claim"
-    return "take up" if writes[0].update.fields["state"].string_value == "CLAIMED" else "record"
+    return "reclaim" if writes[0].update.fields["state"].string_value == "CLAIMED" else "record"

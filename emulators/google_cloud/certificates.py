@@ -1,4 +1,4 @@
-"""A certificate for Google's names that only who is told trusts: made anew, kept in memory."""
+"""An ephemeral certificate for Google's hosts, trusted only by clients that are given its CA."""
 
 import ssl
 import tempfile

@@ -2,8 +2,8 @@
 
     firebase, check, functions --> proxy --> TLS as *.googleapis.com --> a method of `ANSWERS`
 
-The clients keep Google's addresses and names: they are told a proxy (`HTTPS_PROXY`), which lets
-nothing out of this machine, and the certificate to trust. So also what the Firebase CLI asks of
+The clients keep Google's addresses and names: `HTTPS_PROXY` sends them to this proxy, which lets
+nothing out of this machine, and they trust its certificate. So also what the Firebase CLI asks of
 addresses that no variable can change comes here (`checkServiceAccountIam` of checkIam.js), and the
 names of the APIs that it enables are right, which it takes from the addresses.
 """

@@ -39,9 +39,9 @@ TWICE = {
         ("before record", "after record"),
     ],
     1: [
-        ("after claim", "before take up"),
-        ("before send", "in take up"),
-        ("before record", "after take up"),
+        ("after claim", "before reclaim"),
+        ("before send", "in reclaim"),
+        ("before record", "after reclaim"),
         ("between sends", "between sends"),
         ("in send", "before record"),
     ],

@@ -58,7 +58,7 @@ chance = random.Random()  # noqa: S311 - seeded by what there is to do
 class Trap:
     """Where a delivery stops: `at` is before, in or after a step; or between the two sends.
 
-    The steps are prepare, claim, send, record and take up.
+    The steps are prepare, claim, send, record and reclaim.
     """
 
     event: str
@@ -150,7 +150,7 @@ class TrappedLedger(Ledger):
         return await self.traps.around("claim", record.event_id, super().claim(record, *beside))
 
     async def change(self, entry: Entry, record: Record, *beside: Any) -> Entry:
-        step = "take up" if record.state is DeliveryState.CLAIMED else "record"
+        step = "reclaim" if record.state is DeliveryState.CLAIMED else "record"
         written = super().change(entry, record, *beside)
         return await self.traps.around(step, record.event_id, written)
 

@@ -33,9 +33,9 @@ from benchmarks.servers import (
     Server,
     checkout,
     first_answer,
-    free_port,
     started,
 )
+from local.tools import free_port
 from tests.tables import machine, write
 
 ROUNDS = 3

@@ -6,7 +6,6 @@ Linux's /proc, for the process and all that descend from it.
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.load import event
+from local.tools import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
@@ -136,13 +136,6 @@ def first_answer(running: Running, number: int) -> None:
         if status >= 300:
             raise running.fails(f"answered {status}")
         return
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _tree(root: int) -> list[int]:

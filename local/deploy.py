@@ -205,9 +205,9 @@ def _of_endpoint(endpoint: Mapping[str, Any]) -> tuple[bool, int]:
 
 
 def compare(want: Sequence[Function], have: Sequence[Function]) -> Plan:
-    there = {(each.region, each.name): each for each in have}
-    wanted_places = {(each.region, each.name) for each in want}
-    both = [(each, there[each.region, each.name]) for each in want if _place(each) in there]
+    there = {_place(each): each for each in have}
+    wanted_places = {_place(each) for each in want}
+    both = [(each, there[_place(each)]) for each in want if _place(each) in there]
     return Plan(
         new=in_order(each for each in want if _place(each) not in there),
         retried=in_order(now for now, was in both if now.is_retried and not was.is_retried),

@@ -31,13 +31,7 @@ from batchpush.google.protocol.firestore_pb2 import DocumentEventData
 from emulators.batch import Batch
 from emulators.google_cloud import GoogleCloud
 from local.suite import MARK, Part, sweep
-from local.tools import (
-    CannotStart,
-    find_firestore_jar,
-    find_java,
-    packaged_java,
-    write_runnable_jar,
-)
+from local.tools import find_java, find_runnable_jar, free_port, packaged_java
 
 START_SECONDS = 60.0
 HOST = "127.0.0.1"
@@ -154,20 +148,11 @@ class Instance:
 @contextmanager
 def firestore_emulator(directory: Path) -> Iterator[str]:
     """Google's emulator, without the Firebase CLI; yields its address."""
-    configured = os.environ.get("FIRESTORE_EMULATOR_BINARY_PATH")
-    jar = find_firestore_jar(None) if configured else find_firestore_jar(shutil.which("gcloud"))
-    runnable = directory / "firestore.jar"
-    if jar:
-        write_runnable_jar(jar, runnable)
-    elif found := configured or next(map(str, _downloaded()), None):
-        runnable = Path(found)
-    else:
-        raise CannotStart("Google's Firestore emulator is missing: `make demo` downloads it")
+    java, jar = find_java(shutil.which("java"), packaged_java()), find_runnable_jar(directory)
     port = free_port()
-    java = find_java(shutil.which("java"), packaged_java())
     part = Part(
         name="firestore",
-        command=[str(java), "-jar", str(runnable), "--host", HOST, "--port", str(port)],
+        command=[str(java), "-jar", str(jar), "--host", HOST, "--port", str(port)],
         directory=directory,
         environment=dict(os.environ) | {MARK: f"firestore {port}"},
         log=directory / "firestore.log",
@@ -181,22 +166,10 @@ def firestore_emulator(directory: Path) -> Iterator[str]:
 
 
 def stop(part: Part) -> None:
-    """Also what it started, and what does not end when it is told to."""
+    """End the program and everything it started, by force if need be."""
     part.end()
     sweep(part.environment[MARK])
     part.close()
-
-
-def _downloaded() -> list[Path]:
-    folder = Path.home() / ".cache" / "firebase" / "emulators"
-    return sorted(folder.glob("cloud-firestore-emulator-v*.jar"), reverse=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_open(port: int) -> bool:

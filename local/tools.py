@@ -1,8 +1,9 @@
-"""Finds the programs that the suite needs: Node.js, Firebase CLI, Java, Firestore emulator."""
+"""Finds what the suite needs: Node.js, Firebase CLI, Java, Firestore emulator, a free port."""
 
 import os
 import re
 import shutil
+import socket
 import subprocess
 import zipfile
 from collections.abc import Sequence
@@ -84,6 +85,7 @@ SDK_HOMES = [
     Path.home() / "google-cloud-sdk",
 ]
 JAR = Path("platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
+DOWNLOADED = Path.home() / ".cache" / "firebase" / "emulators"  # by firebase-tools
 MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 
 
@@ -94,6 +96,20 @@ def find_firestore_jar(gcloud: str | None) -> Path | None:
     beside_gcloud = [Path(gcloud).resolve().parent.parent] if gcloud else []
     jars = (home / JAR for home in beside_gcloud + SDK_HOMES)
     return next((jar for jar in jars if jar.exists()), None)
+
+
+def find_runnable_jar(folder: Path) -> Path:
+    """The Firestore emulator for `java -jar`: gcloud's, the configured one, or the downloaded."""
+    if jar := find_firestore_jar(shutil.which("gcloud")):
+        runnable = folder / "firestore.jar"
+        write_runnable_jar(jar, runnable)
+        return runnable
+    if configured := os.environ.get("FIRESTORE_EMULATOR_BINARY_PATH"):
+        return Path(configured)
+    downloaded = sorted(DOWNLOADED.glob("cloud-firestore-emulator-v*.jar"))
+    if not downloaded:
+        raise CannotStart("Google's Firestore emulator is missing: `make demo` downloads it")
+    return downloaded[-1]
 
 
 def write_runnable_jar(jar: Path, runnable: Path) -> None:
@@ -113,3 +129,11 @@ def folded(line: str) -> str:
     first, rest = line[:70], line[70:]
     continued = [rest[start : start + 69] for start in range(0, len(rest), 69)]
     return "\r\n ".join([first, *continued]) + "\r\n"
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

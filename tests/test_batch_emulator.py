@@ -25,6 +25,7 @@ from emulators.batch.checks import Posted
 from emulators.batch.rules import RULES, refusal
 from emulators.batch.stats import Sent, stats_reply
 from emulators.serving import in_background
+from local.tools import free_port
 
 APPS = {
     "ios": "IOSKEY",
@@ -832,12 +833,6 @@ def test_a_fault_that_cannot_be_meant_is_refused(
 
 
 # --- as a program
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_runs_as_a_program() -> None:

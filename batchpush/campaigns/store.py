@@ -122,13 +122,10 @@ class Publications:
         """All unfinished states, read page by page."""
         where = ("state", IN, [each.value for each in UNFINISHED])
         query = Query(STATES, where, limit=PAGE, fields=(), everywhere=True)
-        while True:
-            page = await self._find(query)
-            for entry in _readable(_ours(page)):
-                yield entry
-            if len(page) < PAGE:
-                return
-            query = query.after(page[-1])
+        with translated():
+            async for page in self._client().pages(query):
+                for entry in _readable(_ours(page)):
+                    yield entry
 
     async def with_stats_due(self, by: datetime, limit: int) -> list[AppEntry]:
         """The states whose statistics are due by then, longest overdue first."""

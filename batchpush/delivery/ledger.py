@@ -287,13 +287,10 @@ class Ledger:
 
     async def _all(self, query: Query) -> AsyncIterator[Stored]:
         """Everything that the query finds, page by page; its limit is the page size."""
-        while True:
-            page = await self._find(query)
-            for stored in page:
-                yield stored
-            if len(page) < (query.limit or 0):
-                return
-            query = query.after(page[-1])
+        with translated():
+            async for page in self.firestore.pages(query):
+                for stored in page:
+                    yield stored
 
     async def _read(self, path: str) -> Stored | None:
         with translated():

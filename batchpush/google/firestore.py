@@ -6,7 +6,7 @@ its own; `make bench` measures the difference. A `Transport` carries the message
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -252,6 +252,15 @@ class Firestore:
             raise _refused(error) from None
         answers = await self.transport.ask(QUERY, request)
         return [self._stored(each.document) for each in answers if each.HasField("document")]
+
+    async def pages(self, query: Query) -> AsyncIterator[list[Stored]]:
+        """Everything that the query finds; its limit, which must be set, is the page size."""
+        page = await self.find(query)
+        yield page
+        while len(page) == query.limit:
+            query = query.after(page[-1])
+            page = await self.find(query)
+            yield page
 
     def _request(self, query: Query) -> RunQueryRequest:
         above, _, collection = query.collection.rpartition("/")

@@ -66,5 +66,10 @@ def changed(resource: Resource, change: Resource, mask: list[str]) -> Resource:
     return merged
 
 
+def patched(resources: Mapping[str, Resource], name: str, call: Call) -> Resource:
+    """The resource as the `patch` leaves it, under its own name; nothing is stored yet."""
+    return {**changed(existing(resources, name), call.body, call.mask()), "name": name}
+
+
 def text(value: Any) -> str:
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Cloud Functions (2nd gen), their archives, Cloud Run services and container images."""
+"""Cloud Functions (2nd gen), their archives and container images."""
 
 import hashlib
 import io
@@ -7,7 +7,7 @@ import secrets
 import zipfile
 from typing import Any
 
-from emulators.google_cloud.call import Call, answers, changed, existing, text
+from emulators.google_cloud.call import Call, answers, changed, existing, patched, text
 from emulators.google_cloud.project import Cloud, Resource, Upload
 from emulators.google_errors import Refused
 
@@ -257,7 +257,7 @@ def _location_of(cloud: Cloud, filters: dict[str, Resource], region: str) -> str
             raise Refused(400, f"The database {database} does not exist.")
         return cloud.project.firestore[database]
     instance = filters["instance"]["value"]
-    if not set(instance) & set("*"):
+    if "*" not in instance:
         if instance not in cloud.project.realtime:
             raise Refused(400, f"The database instance {instance} does not exist.")
         if cloud.project.realtime[instance] != region:
@@ -265,21 +265,7 @@ def _location_of(cloud: Cloud, filters: dict[str, Resource], region: str) -> str
     return region
 
 
-# --- Cloud Run, Artifact Registry
-
-
-@answers(
-    "run.v1:projects.locations.services.getIamPolicy",
-    "run.v2:projects.locations.services.getIamPolicy",
-)
-def get_invokers(cloud: Cloud, call: Call) -> Resource:
-    return cloud.policy(existing(cloud.services, cloud.own(call.place["resource"]))["name"])
-
-
-@answers("run.v1:projects.locations.services.setIamPolicy")
-def set_invokers(cloud: Cloud, call: Call) -> Resource:
-    name = existing(cloud.services, cloud.own(call.place["resource"]))["name"]
-    return cloud.set_policy(name, call.body.get("policy") or {})
+# --- Artifact Registry
 
 
 @answers("artifactregistry.v1:projects.locations.repositories.get")
@@ -290,6 +276,5 @@ def get_repository(cloud: Cloud, call: Call) -> Resource:
 @answers("artifactregistry.v1:projects.locations.repositories.patch")
 def patch_repository(cloud: Cloud, call: Call) -> Resource:
     name = cloud.own(call.place["name"])
-    repository = changed(existing(cloud.repositories, name), call.body, call.mask())
-    cloud.repositories[name] = {**repository, "name": name}
+    cloud.repositories[name] = patched(cloud.repositories, name, call)
     return cloud.repositories[name]

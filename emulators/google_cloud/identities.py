@@ -5,7 +5,7 @@ import re
 
 import google_crc32c
 
-from emulators.google_cloud.call import Call, answers
+from emulators.google_cloud.call import Call, answers, existing
 from emulators.google_cloud.project import Cloud, Resource, policy_of
 from emulators.google_errors import Refused
 
@@ -125,13 +125,18 @@ def test_permissions(cloud: Cloud, call: Call) -> Resource:
 @answers(
     "cloudresourcemanager.v1:projects.getIamPolicy",
     "iam.v1:projects.serviceAccounts.getIamPolicy",
+    "run.v1:projects.locations.services.getIamPolicy",
+    "run.v2:projects.locations.services.getIamPolicy",
     "secretmanager.v1:projects.secrets.getIamPolicy",
 )
 def get_policy(cloud: Cloud, call: Call) -> Resource:
     return cloud.policy(_resource(cloud, call))
 
 
-@answers("cloudresourcemanager.v1:projects.setIamPolicy")
+@answers(
+    "cloudresourcemanager.v1:projects.setIamPolicy",
+    "run.v1:projects.locations.services.setIamPolicy",
+)
 def set_policy(cloud: Cloud, call: Call) -> Resource:
     return cloud.set_policy(_resource(cloud, call), call.body.get("policy") or {})
 
@@ -149,6 +154,8 @@ def _resource(cloud: Cloud, call: Call) -> str:
         # The functions' account acts as itself where somebody allowed it to.
         itself = {"roles/iam.serviceAccountUser": [f"serviceAccount:{account}"]}
         cloud.policies.setdefault(name, policy_of(itself))
+    elif "/services/" in name:
+        existing(cloud.services, name)
     elif name not in cloud.policies:
         raise Refused(404, f"Secret [{name}] not found.")
     return name

@@ -5,7 +5,7 @@ import binascii
 import re
 import secrets
 
-from emulators.google_cloud.call import Call, answers, changed, existing, text
+from emulators.google_cloud.call import Call, answers, existing, patched, text
 from emulators.google_cloud.project import Cloud, Resource
 from emulators.google_errors import Refused
 
@@ -36,8 +36,7 @@ def create_job(cloud: Cloud, call: Call) -> Resource:
 @answers("cloudscheduler.v1:projects.locations.jobs.patch")
 def patch_job(cloud: Cloud, call: Call) -> Resource:
     name = cloud.own(call.place["name"])
-    job = changed(existing(cloud.jobs, name), call.body, call.mask())
-    cloud.jobs[name] = _checked(cloud, {**job, "name": name})
+    cloud.jobs[name] = _checked(cloud, patched(cloud.jobs, name, call))
     return cloud.jobs[name]
 
 
@@ -87,8 +86,7 @@ def create_queue(cloud: Cloud, call: Call) -> Resource:
 @answers("cloudtasks.v2:projects.locations.queues.patch")
 def patch_queue(cloud: Cloud, call: Call) -> Resource:
     name = cloud.own(call.place["name"])
-    queue = changed(existing(cloud.queues, name), call.body, call.mask())
-    cloud.queues[name] = {**queue, "name": name}
+    cloud.queues[name] = patched(cloud.queues, name, call)
     return cloud.queues[name]
 
 

@@ -1,18 +1,15 @@
 """A Firestore emulator of a test's own, which can be killed and keeps what it holds."""
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
 from local.suite import HOST, PROJECT
-from local.tools import find_firestore_jar, find_java, packaged_java, write_runnable_jar
+from local.tools import find_java, find_runnable_jar, free_port, packaged_java
 
-DOWNLOADED = Path.home() / ".cache/firebase/emulators"  # by firebase-tools
 START_SECONDS = 120.0
 
 
@@ -20,13 +17,12 @@ class Emulator:
     """The real Firestore's memory outlives its machines; the emulator's is saved for it."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.address = f"{HOST}:{port}"
         self._folder = folder
         java = find_java(shutil.which("java"), packaged_java())
-        self._command = [str(java), "-jar", str(_jar(folder)), "--host", HOST, "--port", str(port)]
+        jar = find_runnable_jar(folder)
+        self._command = [str(java), "-jar", str(jar), "--host", HOST, "--port", str(port)]
         self._process: subprocess.Popen[bytes] | None = None
         self._saved = 0
 
@@ -69,13 +65,3 @@ class Emulator:
         headers = {"Authorization": "Bearer owner", "Content-Type": "application/json"}
         request = urllib.request.Request(f"http://{self.address}{path}", body, headers)
         urllib.request.urlopen(request, timeout=START_SECONDS).close()  # noqa: S310
-
-
-def _jar(folder: Path) -> Path:
-    if jar := find_firestore_jar(shutil.which("gcloud")):
-        runnable = folder / "emulator.jar"
-        write_runnable_jar(jar, runnable)
-        return runnable
-    if named := os.environ.get("FIRESTORE_EMULATOR_BINARY_PATH"):
-        return Path(named)
-    return max(DOWNLOADED.glob("cloud-firestore-emulator-*.jar"))

@@ -1,6 +1,6 @@
 """The security rules of the Realtime Database: who may read and write what.
 
-They are evaluated here; see `tests/database_rules.py`. What people do in both databases is in
+targaryen evaluates them; see `tests/database_rules.py`. What people do in both databases is in
 `tests/scenarios.py`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from tests.database_rules import Database, RuleError, compiled, parsed
+from tests.database_rules import SERVER_TIME, Database, RuleError, check_rules
 from tests.profiles import database_profiles
 from tests.pushes import PATIENT
 from tests.scenarios import (
@@ -41,7 +41,7 @@ TIME = int(TODAY.timestamp() * 1000)
 NEW = {"members": {"ann": True, "bob": True}}
 ALL = {"ann": True, "bob": True, "cat": True, "dan": True}
 
-EMPTY = Database(parsed(RULES), None, TIME)
+EMPTY = Database(RULES, None, TIME)
 STORED = EMPTY.written(
     database_world(WORLD)
     | {
@@ -55,14 +55,14 @@ STORED = EMPTY.written(
 )
 
 
-def writes(act: Act, now: int = TIME) -> Mapping[str, Any]:
-    return {path: _at(now, value) for path, value in act.database.items()}
+def writes(act: Act) -> Mapping[str, Any]:
+    return {path: _as_an_app_writes(value) for path, value in act.database.items()}
 
 
-def _at(now: int, value: Any) -> Any:
+def _as_an_app_writes(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _at(now, each) for name, each in value.items()}
-    return now if value is NOW else value
+        return {name: _as_an_app_writes(each) for name, each in value.items()}
+    return SERVER_TIME if value is NOW else value
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
@@ -83,6 +83,7 @@ def test_who_may_do_what_in_the_realtime_database_as_in_firestore(scenario: Scen
         ("a key that is not true", "ann", {"members": {"ann": True, "bob": False}}, NO),
         ("a key with more below it", "ann", {"members": {"ann": {"role": "admin"}}}, NO),
         ("a field that nobody knows", "ann", {**NEW, "is_admin": True}, NO),
+        ("a text for a list", "ann", {**NEW, "member_ids": "ann"}, NO),
         ("muted in a list", "ann", {**NEW, "muted_by": ["ann"]}, NO),
         ("no map", "ann", "ann", NO),
     ],
@@ -100,6 +101,7 @@ def test_what_a_new_conversation_may_hold(says: str, who: str, written: Any, may
         ("users/ann/batch/install_ids", {"x": "i"}, NO),
         ("users/ann/batch/install_ids/00", "i", NO),
         ("users/ann/batch/install_ids/0", {"x": "i"}, NO),
+        ("users/ann/batch/custom_ids", "ann", NO),
         ("users/ann/display_name", {"x": "Ann"}, NO),
         ("users/ann/display_name/x", "Ann", NO),
         ("users/ann/display_name", "😀" * 50, YES),
@@ -125,6 +127,52 @@ def test_what_paths_above_and_below_let_a_person_do(path: str, value: Any, may: 
     for who in PEOPLE:
         owner = {"users/max/batch/custom_ids": "max"}.get(path, "ann")
         assert STORED.may_write(who, {path: value}) == (may and who == owner), who
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "may"),
+    [
+        ("image_url", "https://example.com/i", YES),
+        ("recipient_ids", ["bob", "cat"], YES),
+        ("recipient_ids", "bob", NO),
+        ("sent_at", SERVER_TIME, YES),
+        ("sent_at", TIME, YES),
+        ("sent_at", TIME - 1, NO),
+        ("unread_message", True, YES),
+        ("unread_message", "yes", NO),
+        ("unread_by", True, NO),
+        ("unread_by", {"bob": True}, NO),
+        ("is_system", True, NO),
+    ],
+)
+def test_what_a_message_may_hold(field: str, value: Any, may: bool) -> None:
+    message = {"sender_id": "ann", "text": "Hi"}
+    assert STORED.may_write("ann", {"messages/c/new": message})
+    assert STORED.may_write("ann", {"messages/c/new": {**message, field: value}}) == may
+
+
+def test_a_friend_request_holds_nothing_else() -> None:
+    asked = {"status": "pending"}
+    assert STORED.may_write("ann", {"friend_requests/eve/ann": asked})
+    assert not STORED.may_write("ann", {"friend_requests/eve/ann": {**asked, "since": 1}})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("display_name", "Ann"),
+        ("language", "en"),
+        ("time_zone", "UTC"),
+        ("push_muted", True),
+        ("quiet_hours", {"start": "22:00", "end": "07:00"}),
+        ("batch", {"install_ids": ["i"]}),
+        ("batch/custom_ids", ["ann"]),
+        ("batch/install_ids", ["i"]),
+    ],
+)
+def test_each_field_of_a_profile_is_written_by_its_owner_alone(field: str, value: Any) -> None:
+    for who in (*PEOPLE, NOBODY):
+        assert STORED.may_write(who, {f"users/ann/{field}": value}) == (who == "ann"), who
 
 
 @pytest.mark.parametrize("index", ["01", "1000", "x", "-1"])
@@ -187,11 +235,10 @@ def test_a_request_asked_and_taken_back_in_a_loop_is_asked_once_a_day() -> None:
     """Each one that is created is a push."""
     database, asked = STORED, []
     for hour in range(0, 75, 3):
-        now = TIME + hour * 3600 * 1000
+        database = replace(database, now=TIME + hour * 3600 * 1000)
         for act in (forgets("ann", "eve"), asks("ann", "eve"), withdraws("ann", "eve")):
-            database = replace(database, now=now)
-            if database.may_write("eve", writes(act, now)):
-                database = database.written(writes(act, now))
+            if database.may_write("eve", writes(act)):
+                database = database.written(writes(act))
                 asked += [hour] if act == asks("ann", "eve") else []
     assert asked == [0, 27, 54]
 
@@ -302,4 +349,4 @@ def test_what_is_not_opened_is_closed_in_the_realtime_database() -> None:
 )
 def test_what_is_no_rule_is_found(rule: str) -> None:
     with pytest.raises(RuleError):
-        compiled(rule, frozenset({"auth", "data"}))
+        check_rules(json.dumps({"rules": {".read": rule}}))

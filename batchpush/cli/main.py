@@ -1,5 +1,5 @@
-"""The command line: `check`, `preview` and `send-test` before a deployment; afterwards, commands to
-see what happened to the pushes and to act on it.
+"""The command line: `check`, `preview`, `send-test` and `probe` before a deployment; afterwards,
+commands to see what happened to the pushes and to act on it.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from batchpush.cli import check, deliveries, erase, preview, replay, send_test, stats
+from batchpush.cli import check, deliveries, erase, preview, probe, replay, send_test, stats
 from batchpush.cli.records import Command, on_records
 from batchpush.cli.terminal import CannotDo, complain
 from batchpush.errors import ConfigurationError, TryAgainLater
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_arguments(add("check", check.check, check.PURPOSE))
     preview.add_arguments(add("preview", preview.preview, preview.PURPOSE))
     send_test.add_arguments(add("send-test", send_test.send_test, send_test.PURPOSE))
+    probe.add_arguments(add("probe", probe.probe, probe.PURPOSE))
     listing = add("deliveries", on_records(deliveries.deliveries), deliveries.PURPOSE)
     deliveries.add_arguments(listing)
     showing = add("show", on_records(deliveries.show), deliveries.PURPOSE_OF_SHOW)

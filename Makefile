@@ -3,7 +3,7 @@ BIN := venv/bin
 FIREBASE ?= emulators/node_modules/.bin/firebase
 SUITE := $(BIN)/python -m local.suite
 
-.PHONY: help setup demo dev check unit suite test torture mutants bench audit deploy rehearse screenshots protocol lock clean
+.PHONY: help setup demo dev check unit suite test torture mutants bench audit deploy rehearse sabotage screenshots protocol lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -63,7 +63,10 @@ deploy: setup ## Look for what is missing, then deploy; PROJECT= an id or an ali
 		$(if $(filter yes,$(DELETE)),--delete)
 
 rehearse: setup ## Deploy to a Google Cloud on this machine, and see that everything gets there
-	$(BIN)/python -m local.rehearse
+	$(BIN)/python -m local.rehearsal
+
+sabotage: setup ## Break a deployment in six ways; fail where no rehearsal notices
+	$(BIN)/python -m local.rehearsal.sabotage
 
 audit: setup ## Look for known vulnerabilities; fails if it cannot look, unless AUDIT=optional
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/audit.py

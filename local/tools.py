@@ -54,6 +54,21 @@ def find_runtime(venv: Path) -> str:
     raise CannotStart("venv/ is missing, and the Functions emulator needs it: run `make setup`")
 
 
+def find_python(runtime: str) -> str:
+    """The Python of a runtime such as `python312`: one on the PATH, or one of pyenv's."""
+    version = runtime.removeprefix("python").replace("3", "3.", 1)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for python in (f"python{version}", *map(str, pyenv.glob(f"{version}.*/bin/python"))):
+        if shutil.which(python) and major_version([python, "--version"], r"Python (3)\."):
+            return python
+    raise CannotStart(f"Python {version} is missing")
+
+
+def find_faketime() -> Path | None:
+    """Debian's libfaketime, which gives a program another time."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+
+
 def find_java(on_path: str | None, packaged: Path | None) -> Path:
     for java in (on_path, packaged):
         if java and major_version([str(java), "-version"], r'version "(\d+)') >= 21:

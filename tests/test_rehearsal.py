@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from emulators.google_cloud import running
-from local import rehearse
-from local.expected import Archive, Deployment, differences, expected_from, files_of
+from local.rehearsal import rehearsal as rehearse
+from local.rehearsal.expected import Archive, Deployment, differences, expected_from, files_of
 
 ACCOUNT = "batchpush@p.iam.gserviceaccount.com"
 MEMBER = f"serviceAccount:{ACCOUNT}"

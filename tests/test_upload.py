@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from batchpush.cli.check.findings import Severity
 from batchpush.cli.check.globs import matcher
 from batchpush.cli.check.upload import BY_DEFAULT, upload, uploaded
+from batchpush.cli.discovery import discover
 
 ROOT = Path(__file__).parent.parent
 OURS: list[str] = json.loads((ROOT / "firebase.json").read_text())["functions"]["ignore"]
@@ -96,6 +97,7 @@ def runs(folder: Path) -> set[str]:
         for pattern in ("batchpush/**/*.py", "handlers/**/*.py", "handlers/texts/*.toml")
         for file in folder.glob(pattern)
         if not file.is_relative_to(folder / "batchpush/testing")  # what only tests import
+        and not file.is_relative_to(folder / "batchpush/cli")  # what runs in a terminal
     }
 
 
@@ -110,7 +112,7 @@ def test_what_runs_is_uploaded_and_nothing_else(clone: Path) -> None:
 
 
 @pytest.mark.parametrize("clone", ["project"], indirect=True)
-def test_what_only_tests_import_need_not_be_uploaded(clone: Path) -> None:
+def test_what_only_tests_and_terminals_run_need_not_be_uploaded(clone: Path) -> None:
     (finding,) = upload(clone, OURS, "firebase.json:7", ["main.py"])
     assert finding.severity is Severity.OK
     (finding,) = upload(clone, OURS, "firebase.json:7", ["batchpush/testing/batch.py"])
@@ -281,3 +283,9 @@ def test_git_ignores_nothing_that_it_has() -> None:
         ["git", "ls-files", "-ci", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout == ""
+
+
+def test_what_a_terminal_runs_is_not_needed_unless_main_imports_it() -> None:
+    files = discover({"BATCH_APPS": "ios=KEY"}, seconds=60).files
+    assert "handlers/orders.py" in files
+    assert not any(file.startswith("batchpush/cli/") for file in files)

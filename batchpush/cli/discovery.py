@@ -22,6 +22,7 @@ from batchpush.environment import VARIABLES
 from batchpush.events.change import Database
 
 SECONDS = 10.0  # how long the Firebase CLI waits, unless this variable is set
+OURS = Path(__file__)  # imported here, whatever main.py imports
 TIMEOUT = "FUNCTIONS_DISCOVERY_TIMEOUT"
 
 
@@ -112,7 +113,7 @@ def _imported() -> set[str]:
         Path(file).as_posix()
         for file in here
         if file.endswith(".py") and not Path(file).is_absolute() and not _is_installed(file)
-    }
+    } - {_relative(str(each)) for each in (OURS, OURS.with_name("__init__.py"))}
 
 
 def _is_installed(file: str) -> bool:

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 DOMAIN = "googleapis.com"
+OF_FUNCTIONS = (".cloudfunctions.net", ".a.run.app")  # where each has an address
+NAMES = (DOMAIN, f"*.{DOMAIN}", *(f"*{name}" for name in OF_FUNCTIONS))
 A_DAY = timedelta(days=1)
 
 
 def make() -> tuple[str, ssl.SSLContext]:
-    """The authority's certificate as PEM, and the context of a server for `*.googleapis.com`."""
+    """The authority's certificate as PEM, and the context of a server for `NAMES`."""
     authority_key, key = (
         ec.generate_private_key(ec.SECP256R1()),
         ec.generate_private_key(ec.SECP256R1()),
@@ -31,7 +33,7 @@ def make() -> tuple[str, ssl.SSLContext]:
         )
         .sign(authority_key, hashes.SHA256())
     )
-    names = [x509.DNSName(DOMAIN), x509.DNSName(f"*.{DOMAIN}")]
+    names = [x509.DNSName(name) for name in NAMES]
     certificate = (
         _builder(_name(DOMAIN), authority_name, key.public_key())
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -54,12 +56,19 @@ def make() -> tuple[str, ssl.SSLContext]:
     return authority.public_bytes(Encoding.PEM).decode(), context
 
 
+def self_signed(key: rsa.RSAPrivateKey) -> str:
+    """As PEM; for clients that look for the key in it only."""
+    name = _name("Local rehearsal, not Google")
+    signed = _builder(name, name, key.public_key()).sign(key, hashes.SHA256())
+    return signed.public_bytes(Encoding.PEM).decode()
+
+
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (

@@ -115,6 +115,7 @@ def _build(data: bytes) -> str | None:
 @answers("cloudfunctions.v2:projects.locations.functions.create")
 def create_function(cloud: Cloud, call: Call) -> Resource:
     parent = cloud.own(call.place["parent"])
+    cloud.check_permitted("cloudfunctions.functions.create")
     id_ = call.query.get("functionId", "")
     if not FUNCTION.fullmatch(id_):
         raise Refused(400, f"The function id '{id_}' is invalid.")

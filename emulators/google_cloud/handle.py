@@ -3,15 +3,21 @@
 import base64
 import io
 import json
+import ssl
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from emulators.google_cloud.project import Project
 from emulators.google_cloud.server import create_app
 from emulators.serving import Handle, in_background
+
+CERTIFICATE = "certificate.pem"
+KINDS = ("created", "updated", "deleted")
 
 
 class GoogleCloud(Handle):
@@ -37,10 +43,93 @@ class GoogleCloud(Handle):
         told = self._request("GET", f"/__archives/{place['bucket']}/{place['object']}")
         return zipfile.ZipFile(io.BytesIO(base64.b64decode(told["zip"])))
 
+    # --- What is brought to functions
+
+    def place(self, function: str, url: str) -> None:
+        """The process of the function, by its full name, listens there."""
+        self._request("PUT", f"/__instances/{function}", {"url": url})
+
+    def remove(self, function: str) -> None:
+        """No process of the function listens any more."""
+        self._request("DELETE", f"/__instances/{function}")
+
+    def set_pace(self, **pace: float) -> None:
+        """See `Pace`; what is not named is as by default."""
+        self._request("PUT", "/__pace", pace)
+
+    def run_job(self, name: str) -> None:
+        self._request("POST", f"/__jobs/{name}")
+
+    def grant(self, role: str, member: str) -> None:
+        """On the project."""
+        self._request("POST", "/__grants", {"role": role, "member": member})
+
+    def id_token(self, account: str, audience: str) -> str:
+        """A token that the account shows to a service."""
+        asked = {"account": account, "audience": audience}
+        token: str = self._request("POST", "/__id_tokens", asked)["token"]
+        return token
+
+    def sign_in(self, uid: str) -> str:
+        """The ID token of a user of the app, as Firebase Authentication gives it."""
+        token: str = self._request("POST", f"/__users/{uid}")["token"]
+        return token
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """What was brought to functions or still is, in the order in which it began."""
+        begun: list[dict[str, Any]] = self._request("GET", "/__deliveries")
+        return begun
+
+    def invocations(self) -> list[dict[str, Any]]:
+        """Every request to a function, with its caller and the answer."""
+        came: list[dict[str, Any]] = self._request("GET", "/__invocations")
+        return came
+
+    def call(self, url: str, body: bytes, token: str = "") -> tuple[int, str]:
+        """A request to a function from outside, with a token if there is one."""
+        told, place = self.ready(), urlsplit(url)
+        proxy = urlsplit(told["proxy"])
+        context = ssl.create_default_context(cadata=told["certificate"])
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        connection = HTTPSConnection(str(proxy.hostname), proxy.port, context=context, timeout=60)
+        connection.set_tunnel(str(place.hostname), 443)
+        with closing(connection):
+            connection.request("POST", place.path or "/", body, headers)
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode("utf-8", "replace")
+
+    def watch(self, firestore: str) -> None:
+        """Have Google's Firestore emulator at this address tell of its writes.
+
+        It was started with `--functions_emulator`; the Firebase CLI registers triggers in the same
+        way (`addFirestoreTrigger` of its functionsEmulator.js).
+        """
+        for kind in KINDS:
+            trigger = {
+                "eventType": f"google.cloud.firestore.document.v1.{kind}",
+                "database": "(default)",
+                "namespace": "(default)",
+                "document": {"value": "{path=**}", "matchType": "PATH_PATTERN"},
+            }
+            project = self.ready()["service_account"]["project_id"]
+            path = f"/emulator/v1/projects/{project}/eventarcTrigger?eventarcTriggerId={kind}"
+            with closing(HTTPConnection(firestore, timeout=10)) as connection:
+                headers = {"Content-Type": "application/json", "Authorization": "Bearer owner"}
+                connection.request("POST", path, json.dumps(trigger), headers)
+                reply = connection.getresponse()
+                if reply.status != 200:
+                    raise ValueError(f"Firestore answers {reply.status}: {reply.read()!r}")
+
+    def write(self, path: str, value: Any) -> None:
+        """To the Realtime Database, which brings an event."""
+        self._request("PUT", f"/{path}.json", value)
+
     def environment(self, directory: Path) -> dict[str, str]:
         """Leads Node.js and Python programs here instead of to Google; files go to `directory`."""
         told = self.ready()
-        certificate, account = directory / "certificate.pem", directory / "deployer.json"
+        certificate, account = directory / CERTIFICATE, directory / "deployer.json"
         certificate.write_text(told["certificate"], encoding="utf-8")
         account.write_text(json.dumps(told["service_account"]), encoding="utf-8")
         proxies = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")

@@ -77,6 +77,7 @@ def get_apis(cloud: Cloud, call: Call) -> Resource:
 @answers("serviceusage.v1:services.enable")
 def enable_api(cloud: Cloud, call: Call) -> Resource:
     name = cloud.own(call.place["name"])
+    cloud.check_permitted("serviceusage.services.enable")
     cloud.enabled.add(_api_in(name))
     return {"name": "operations/acat.local", "done": True}
 
@@ -113,13 +114,13 @@ def _api_in(name: str) -> str:
     "iam.v1:projects.serviceAccounts.testIamPermissions",
 )
 def test_permissions(cloud: Cloud, call: Call) -> Resource:
-    """Whoever asks is an owner, who has all there are."""
+    """Whoever asks is an owner, who has all but what the project denies."""
     _resource(cloud, call)
     permissions = call.body.get("permissions", [])
     for each in permissions:
         if not PERMISSION.fullmatch(each):
             raise Refused(400, f"Permission {each} is not valid for this resource.")
-    return {"permissions": permissions}
+    return {"permissions": [each for each in permissions if each not in cloud.project.denied]}
 
 
 @answers(

@@ -28,6 +28,7 @@ class Project:
     payloads: Mapping[str, str] = field(default_factory=dict)
     runs_as: str = ""  # the account of the functions, for the metadata server
     disabled: Collection[str] = ()  # APIs that somebody has to enable first
+    denied: Collection[str] = ()  # permissions that the deployer, else an owner, does not have
 
     @cached_property
     def default_account(self) -> str:
@@ -88,6 +89,12 @@ class Cloud:
     def policy(self, name: str) -> Resource:
         return self.policies.setdefault(name, policy_of({}))
 
+    def grant(self, role: str, member: str) -> None:
+        """On the project, to somebody who exists."""
+        policy = self.policy("project")
+        bindings = [*policy["bindings"], {"role": role, "members": [member]}]
+        self.set_policy("project", {**policy, "bindings": bindings})
+
     def set_policy(self, name: str, policy: Resource) -> Resource:
         """Refuses a change of a policy that changed meanwhile, and members that do not exist."""
         have = self.policy(name)
@@ -124,6 +131,11 @@ class Cloud:
                 if binding["role"] == each and member in binding["members"]:
                     return
         raise Refused(403, f"{email} does not have {role}.")
+
+    def check_permitted(self, permission: str) -> None:
+        """Refuses the deployer what the project denies them."""
+        if permission in self.project.denied:
+            raise Refused(403, f"Permission '{permission}' denied on resource.")
 
     def check_account(self, email: str) -> None:
         if email not in self.accounts:

@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
+from emulators.google_cloud.certificates import NAMES
+
 ASKED = re.compile(rb"CONNECT ([A-Za-z0-9.-]+):(\d+) HTTP/1\.[01]\r\n")
 MAX_HEAD = 16 * 1024
-OURS = ".googleapis.com"
+OURS = tuple(name.removeprefix("*") for name in NAMES if name.startswith("*"))
 
 
 class Relay:
-    """Answers `CONNECT NAME.googleapis.com:443` with a connection to the port of the emulator."""
+    """Answers `CONNECT NAME:443`, for Google's names, with a connection to the emulator's port."""
 
     def __init__(self, port: int, refused: Callable[[str], None]) -> None:
         self._port = port

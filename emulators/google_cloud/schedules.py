@@ -100,7 +100,7 @@ MAX_TASK = 1024 * 1024
 
 @answers("cloudtasks.v2:projects.locations.queues.tasks.create")
 def create_task(cloud: Cloud, call: Call) -> Resource:
-    """A call of a function, which this emulator keeps and does not make."""
+    """A call of a function, which `Dispatch` makes."""
     queue = cloud.own(call.place["parent"])
     existing(cloud.queues, queue)
     cloud.check_role(call.caller, "roles/cloudtasks.enqueuer")

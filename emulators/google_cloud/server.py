@@ -1,6 +1,10 @@
 """Google's hosts on this machine, and the emulator's own routes under `/__`.
 
     firebase, check, functions --> proxy --> TLS as *.googleapis.com --> a method of `ANSWERS`
+    apps -----------------------------> TLS as *.run.app ----------> the front end of Cloud Run
+    databases, tasks, schedules ----------------------------------->         |
+                                                                             v
+                                                       a function's process, wherever it listens
 
 The clients keep Google's addresses and names: `HTTPS_PROXY` sends them to this proxy, which lets
 nothing out of this machine, and they trust its certificate. So also what the Firebase CLI asks of
@@ -11,19 +15,33 @@ names of the APIs that it enables are right, which it takes from the addresses.
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from emulators.google_cloud import certificates, firestore, functions, identities, schedules
+from emulators.google_cloud import (
+    certificates,
+    firestore,
+    functions,
+    identities,
+    schedules,
+    users,
+)
 from emulators.google_cloud.call import ANSWERS, Call
+from emulators.google_cloud.cloud_run import FrontEnd, Sent
 from emulators.google_cloud.credentials import Credentials, InvalidGrant
+from emulators.google_cloud.deliveries import Deliveries, paced
 from emulators.google_cloud.discovery import Method, check, find
+from emulators.google_cloud.dispatch import Dispatch
+from emulators.google_cloud.eventarc import Event, Eventarc, event_of, written_to_firestore
+from emulators.google_cloud.id_tokens import IdTokens
 from emulators.google_cloud.metadata import Metadata
 from emulators.google_cloud.project import Cloud, Project, Resource
+from emulators.google_cloud.realtime_database import RealtimeDatabase
 from emulators.google_cloud.relay import Relay
+from emulators.google_cloud.users import Users
 from emulators.google_errors import Refused
 from emulators.serving import is_of_this_address
 
@@ -35,6 +53,8 @@ TOKEN_HOSTS = {
     "oauth2.googleapis.com": "/token",  # of service accounts: google-auth, google-auth-library
 }
 STORAGE = "storage.googleapis.com"
+MAX_EVENT = 4 * 1024 * 1024  # a document before and after, in base64
+CREATE_TASK = "cloudtasks.v2:projects.locations.queues.tasks.create"
 
 
 @dataclass
@@ -56,7 +76,7 @@ def create_app(project: Project) -> web.Application:
     """The emulator's own routes; it serves Google's hosts while it runs."""
     server = GoogleCloudServer(project)
     metadata = Metadata(project, server.credentials)
-    app = web.Application(middlewares=[refuse_other_sites])
+    app = web.Application(middlewares=[refuse_other_sites], client_max_size=MAX_EVENT)
     app.add_routes(
         [
             web.get("/__ready", server.ready),
@@ -64,6 +84,19 @@ def create_app(project: Project) -> web.Application:
             web.delete("/__requests", server.clear_requests),
             web.get("/__state", server.state),
             web.get("/__archives/{name:.*}", server.archive),
+            web.put("/__instances/{name:.*}", server.place_instance),
+            web.delete("/__instances/{name:.*}", server.remove_instance),
+            web.put("/__pace", server.set_pace),
+            web.post("/__events", server.bring_event),
+            web.post("/__jobs/{name:.*}", server.run_job),
+            web.post("/__grants", server.grant),
+            web.post("/__id_tokens", server.issue_id_token),
+            web.post("/__users/{uid}", server.sign_in),
+            web.get("/__deliveries", server.list_deliveries),
+            web.get("/__invocations", server.list_invocations),
+            # Where Google's Firestore emulator expects the Functions emulator.
+            web.post("/functions/projects/{project}/triggers/{id}", server.firestore_was_written),
+            web.route("*", "/{path:.*}.json", server.database.serve),
             web.get("/", metadata.ping),
             web.get("/computeMetadata/v1/{path:.*}", metadata.answer),
         ]
@@ -85,6 +118,13 @@ class GoogleCloudServer:
         self.cloud = Cloud(project)
         self.credentials = Credentials(project)
         self.requests: list[Request] = []
+        self.id_tokens = IdTokens()
+        self.users = Users(project)
+        self.front_end = FrontEnd(self.cloud, self.id_tokens)
+        self.deliveries = Deliveries(self.front_end, self.id_tokens)
+        self.eventarc = Eventarc(self.cloud, self.deliveries)
+        self.dispatch = Dispatch(self.cloud, self.front_end, self.deliveries)
+        self.database = RealtimeDatabase(project, self.eventarc.bring)
 
     async def serve_google(self, _: web.Application) -> AsyncIterator[None]:
         self.certificate, context = certificates.make()
@@ -95,7 +135,10 @@ class GoogleCloudServer:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         relay = Relay(runner.addresses[0][1], self.refuse_elsewhere)
         self.proxy = await relay.start()
+        await self.front_end.open()
         yield
+        await self.deliveries.close()
+        await self.front_end.close()
         await relay.stop()
         await runner.cleanup()
 
@@ -106,6 +149,8 @@ class GoogleCloudServer:
 
     async def answer(self, request: web.Request) -> web.Response:
         data = await request.read()
+        if request.host.endswith(certificates.OF_FUNCTIONS):
+            return await self._call_function(request, data)
         asked = Request(request.host, request.method, request.path)
         self.requests.append(asked)
         try:
@@ -124,6 +169,9 @@ class GoogleCloudServer:
             asked.method = "token"
             token = self.credentials.exchange(request.headers.get("Content-Type", ""), data)
             return web.json_response(token)
+        if (request.host, request.path) == users.CERTIFICATES:
+            asked.method = "certificates"
+            return web.json_response(self.users.certificates)
         if request.host == STORAGE:
             return self._upload(request, data, asked)
         asked.caller = self.credentials.authenticate(request.headers.get("Authorization", ""))
@@ -153,7 +201,17 @@ class GoogleCloudServer:
         )
         if method.response:
             check(method.api, method.response, answer)  # ours must have Google's shape too
+        if method.key == CREATE_TASK:
+            self.dispatch.task(answer)
         return answer
+
+    async def _call_function(self, request: web.Request, data: bytes) -> web.Response:
+        """A request from anywhere, with whatever credential it has."""
+        name = self.front_end.function_at(request.host, request.path)
+        sent = Sent(data, _passed_on(request.headers), request.method)
+        reply = await self.front_end.call(name or request.host, sent)
+        headers = {"Content-Type": reply.content_type}
+        return web.Response(status=reply.status, body=reply.body, headers=headers)
 
     def _upload(self, request: web.Request, data: bytes, asked: Request) -> web.Response:
         asked.method = "upload"
@@ -183,6 +241,8 @@ class GoogleCloudServer:
 
     async def clear_requests(self, request: web.Request) -> web.Response:
         self.requests.clear()
+        self.deliveries.clear()
+        self.front_end.clear()
         return web.Response(status=204)
 
     async def state(self, request: web.Request) -> web.Response:
@@ -198,6 +258,82 @@ class GoogleCloudServer:
         if upload is None or upload.data is None:
             raise web.HTTPNotFound(text="There is no such archive.")
         return web.json_response({"zip": base64.b64encode(upload.data).decode()})
+
+    # --- What is brought to functions
+
+    async def place_instance(self, request: web.Request) -> web.Response:
+        """`{"url": ...}`, where the process of a function listens."""
+        self.front_end.place(self._function(request), (await request.json())["url"])
+        return web.Response(status=204)
+
+    async def remove_instance(self, request: web.Request) -> web.Response:
+        self.front_end.place(self._function(request), None)
+        return web.Response(status=204)
+
+    def _function(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        if name not in self.cloud.functions:
+            raise web.HTTPNotFound(text="There is no such function.")
+        return name
+
+    async def set_pace(self, request: web.Request) -> web.Response:
+        try:
+            self.deliveries.pace = paced(await request.json())
+        except (ValueError, TypeError) as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.Response(status=204)
+
+    async def bring_event(self, request: web.Request) -> web.Response:
+        return self._bring(lambda data: event_of(request.headers, data), await request.read())
+
+    async def firestore_was_written(self, request: web.Request) -> web.Response:
+        return self._bring(
+            lambda data: written_to_firestore(self.cloud, request.headers, data),
+            await request.read(),
+        )
+
+    def _bring(self, read: Callable[[bytes], Event], data: bytes) -> web.Response:
+        try:
+            return web.json_response(self.eventarc.bring(read(data)))
+        except Refused as refused:
+            return web.json_response(refused.as_json(), status=refused.code)
+
+    async def run_job(self, request: web.Request) -> web.Response:
+        try:
+            self.dispatch.job(request.match_info["name"])
+        except Refused as refused:
+            return web.json_response(refused.as_json(), status=refused.code)
+        return web.Response(status=204)
+
+    async def grant(self, request: web.Request) -> web.Response:
+        """`{"role", "member"}`, on the project."""
+        given = await request.json()
+        self.cloud.grant(given["role"], given["member"])
+        return web.Response(status=204)
+
+    async def issue_id_token(self, request: web.Request) -> web.Response:
+        """For `{"account", "audience"}`: what the metadata server gives a program."""
+        asked = await request.json()
+        token = self.id_tokens.issue(asked["account"], asked["audience"])
+        return web.json_response({"token": token})
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        """The ID token of a user of the app."""
+        return web.json_response({"token": self.users.sign_in(request.match_info["uid"])})
+
+    async def list_deliveries(self, request: web.Request) -> web.Response:
+        return web.json_response(self.deliveries.as_json())
+
+    async def list_invocations(self, request: web.Request) -> web.Response:
+        return web.json_response(self.front_end.invocations())
+
+
+# Of one connection, not of the request (RFC 9110, 7.6.1); the next one has its own.
+HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host"}
+
+
+def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
 
 
 def _parsed(data: bytes) -> Any:

@@ -12,7 +12,7 @@ BY_DEFAULT = ("node_modules", ".git")
 ALWAYS = ("firebase-debug.log", "firebase-debug.*.log", ".runtimeconfig.json")
 
 NEEDED = ("main.py", "requirements.txt", "batchpush/**/*.py", "handlers/texts/*.toml")
-FOR_TESTS = "batchpush/testing/*"
+NOT_RUNNING = ("batchpush/cli/*", "batchpush/testing/*")  # for terminals, and for tests
 USUAL = (*NEEDED, "handlers/**/*.py")
 SECRETS = (
     *(".env*", ".netrc", ".npmrc", ".pypirc", "id_*", "*credential*", "*secret*", "*adminsdk*"),
@@ -55,8 +55,9 @@ def upload(
 ) -> Iterator[Finding]:
     """`imported` are the files that `main.py` imports; `told` are folders already reported."""
     going = {file for file in uploaded(folder, patterns) if file.partition("/")[0] not in told}
-    only_tests = set(fnmatch.filter(_found(folder, NEEDED), FOR_TESTS))
-    needed = set(imported) | _found(folder, NEEDED) - only_tests
+    found = _found(folder, NEEDED)
+    not_running = {file for each in NOT_RUNNING for file in fnmatch.filter(found, each)}
+    needed = set(imported) | found - not_running
     for file in sorted(needed - going):
         yield error(f"ignore: {file} is needed, and would not be uploaded: {_let_in(file)}", where)
     others = going - needed - _found(folder, USUAL)

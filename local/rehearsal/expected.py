@@ -225,13 +225,13 @@ RUNNING = (
     "handlers/**/*.py",
     "handlers/texts/*.toml",
 )
-FOR_TESTS = "batchpush/testing/*.py"
+NOT_RUNNING = ("batchpush/cli/**/*.py", "batchpush/testing/*.py")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """What a function needs to run, which is all that may be uploaded."""
     found = {path for pattern in RUNNING for path in folder.glob(pattern)}
-    found -= {*folder.glob(FOR_TESTS)}
+    found -= {path for pattern in NOT_RUNNING for path in folder.glob(pattern)}
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
 
 

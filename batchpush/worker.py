@@ -1,6 +1,8 @@
 """The objects of one worker, created on first use, and the functions that `main.py` calls.
 
 Importing creates nothing: a gRPC channel from before the server forks its worker can hang forever.
+What only campaigns or operators need is imported on first use: an instance serves one function, and
+a cold start is imports.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -9,21 +11,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.requests import Caller
-from batchpush.campaigns.articles import ArticleHandler, Condition, Newsroom
-from batchpush.campaigns.reconcile import CampaignHandler, Publisher
-from batchpush.campaigns.stats import Pull, Results
-from batchpush.campaigns.store import Publications
 from batchpush.delivery.call_limits import CallLimits
 from batchpush.delivery.chunks import Chunks
 from batchpush.delivery.deliverer import Deliverer
-from batchpush.delivery.erase import Eraser
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.planning import Planner, PushHandler
-from batchpush.delivery.replay import Replay
 from batchpush.delivery.resume import Resumption
 from batchpush.delivery.scheduling import Scheduler
 from batchpush.delivery.sending import Sender
@@ -41,6 +37,13 @@ from batchpush.pushes.limits import Limit
 from batchpush.pushes.push import Push
 from batchpush.sealed import leaving
 from batchpush.timing import Clock, Timing
+
+if TYPE_CHECKING:
+    from batchpush.campaigns.articles import ArticleHandler, Condition, Newsroom
+    from batchpush.campaigns.reconcile import CampaignHandler, Publisher
+    from batchpush.campaigns.stats import Pull
+    from batchpush.delivery.erase import Eraser
+    from batchpush.delivery.replay import Replay
 
 Deliver = Callable[[Change, PushHandler, str | None], Awaitable[None]]
 CallableHandler = Callable[[CallableRequest, LookUp], Awaitable[Push | None]]
@@ -96,7 +99,9 @@ class Worker:
         return Resumption(self.sender, self.clock, self.look_up_for, self.functions)
 
     @cached_property
-    def replay(self) -> Replay:
+    def replay(self) -> "Replay":
+        from batchpush.delivery.replay import Replay
+
         return Replay(self.sender)
 
     @cached_property
@@ -104,7 +109,9 @@ class Worker:
         return Sweep(self.sender)
 
     @cached_property
-    def eraser(self) -> Eraser:
+    def eraser(self) -> "Eraser":
+        from batchpush.delivery.erase import Eraser
+
         return Eraser(self.ledger, self.settings, self.clock)
 
     @cached_property
@@ -112,15 +119,23 @@ class Worker:
         return CallLimits(self.firestore)
 
     @cached_property
-    def publisher(self) -> Publisher:
+    def publisher(self) -> "Publisher":
+        from batchpush.campaigns.reconcile import Publisher
+        from batchpush.campaigns.store import Publications
+
         return Publisher(Publications(self.firestore), self.caller, self.settings, self.timing)
 
     @cached_property
-    def newsroom(self) -> Newsroom:
+    def newsroom(self) -> "Newsroom":
+        from batchpush.campaigns.articles import Newsroom
+
         return Newsroom(self.firestore, self.settings, self.clock.now)
 
-    def pull(self, since: date | None = None) -> Pull:
+    def pull(self, since: date | None = None) -> "Pull":
         """One pull of results; an operator may ask for all days from `since` on."""
+        from batchpush.campaigns.stats import Pull, Results
+        from batchpush.campaigns.store import Publications
+
         results = Results(self.firestore, self.settings.deliveries_collection)
         publications = Publications(self.firestore)
         return Pull(results, publications, self.caller, self.settings, since)
@@ -236,7 +251,7 @@ async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
 # Campaigns
 
 
-async def publish(change: Change, handler: CampaignHandler) -> None:
+async def publish(change: Change, handler: "CampaignHandler") -> None:
     """Reconcile the campaign in every app with its document.
 
     Raises `TryAgainLater` to have the event redelivered; the state document of each app says
@@ -246,12 +261,12 @@ async def publish(change: Change, handler: CampaignHandler) -> None:
     await worker().publisher.publish(change.path, handler)
 
 
-async def sweep_campaigns(handler: CampaignHandler) -> None:
+async def sweep_campaigns(handler: "CampaignHandler") -> None:
     """Finish campaigns that the platform gave up on."""
     await worker().publisher.sweep(handler)
 
 
-async def announce(change: Change, is_published: Condition, handler: ArticleHandler) -> None:
+async def announce(change: Change, is_published: "Condition", handler: "ArticleHandler") -> None:
     """Create a campaign when an article is published; stop it when the article is withdrawn.
 
     `handler` returns the fields of the campaign's document. Raises `TryAgainLater` to have the

@@ -23,7 +23,7 @@ from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Reco
 from batchpush.delivery.waiting import Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import LedgerUnavailable, UnreadableRecord
 from batchpush.google.connection import Connection
-from batchpush.google.firestore import Firestore, WriteConflict
+from batchpush.google.firestore import Firestore, FirestoreRefused, WriteConflict
 from batchpush.google.protocol.firestore_pb2 import CommitRequest
 from batchpush.pushes.limits import Limit, counters
 from batchpush.testing.memory import Memory, Operation
@@ -204,6 +204,46 @@ async def test_a_write_whose_answer_was_lost_is_known_as_ours(relay: Relay) -> N
     changed = await ledger.change(entry, sent(record))
     assert changed.record.state is DeliveryState.SENT
     assert relay.called == ["Commit", "Commit", "BatchGetDocuments"] * 2
+
+
+@suite
+async def test_claims_of_one_moment_share_a_request_and_nothing_else(relay: Relay) -> None:
+    ledger = ledger_for(f"t{uuid.uuid4().hex}")
+    records = [claimed() for _ in range(10)]
+    # The same events a second time, elsewhere: one claim of each pair wins.
+    rivals = [replace(record, owner="second") for record in records]
+    entries = await asyncio.gather(*map(ledger.claim, [*records, *rivals]))
+    owners = [entry.record.owner for entry in entries]
+    assert owners[:10] == owners[10:]
+    assert relay.called.count("BatchWrite") == 2
+    assert relay.called.count("Commit") == 0
+
+
+@suite
+async def test_writes_whose_common_answer_was_lost_are_each_known_as_ours(relay: Relay) -> None:
+    ledger, records = ledger_for(f"t{uuid.uuid4().hex}"), [claimed() for _ in range(5)]
+    relay.lose("BatchWrite")
+    entries = await asyncio.gather(*map(ledger.claim, records))
+    assert [entry.record for entry in entries] == records
+    relay.lose("BatchWrite")
+    pairs = zip(entries, map(sent, records), strict=True)
+    changed = await asyncio.gather(*(ledger.change(*pair) for pair in pairs))
+    assert {entry.record.state for entry in changed} == {DeliveryState.SENT}
+
+
+@suite
+async def test_what_firestore_refuses_in_a_request_is_refused_alone(relay: Relay) -> None:
+    firestore = ledger_for("any").firestore
+    paths = [f"t{uuid.uuid4().hex}/{number}" for number in range(5)]
+    writes = [firestore.create(path, {"number": 1}) for path in paths]
+    writes[2].update.fields["__reserved__"].integer_value = 1
+    done = await asyncio.gather(
+        *(firestore.commit([each]) for each in writes), return_exceptions=True
+    )
+    refused = [type(each).__name__ for each in done if isinstance(each, BaseException)]
+    assert refused == ["FirestoreRefused"]
+    assert isinstance(done[2], FirestoreRefused)
+    assert len(await firestore.read(*paths)) == 4
 
 
 async def test_the_unsettled_are_found_page_by_page(ledger: Ledger) -> None:

@@ -219,6 +219,9 @@ def test_chunks_are_sent_by_a_queue_that_tries_for_a_day() -> None:
     assert queue["retryConfig"]["maxBackoffSeconds"] == 600
 
 
+NOWHERE = {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:9", "BATCH_API_URL": "http://127.0.0.1:9"}
+
+
 def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:
     modules = set(json.loads(python(IMPORTED, FUNCTION_TARGET="new_message")))
     assert not modules & {
@@ -236,9 +239,14 @@ def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:
     }
 
 
+def test_a_serving_function_imports_nothing_for_campaigns_and_operators() -> None:
+    modules = json.loads(python(IN_USE, FUNCTION_TARGET="new_message", **NOWHERE))
+    others = ("batchpush.campaigns.", "batchpush.cli", "batchpush.delivery.eras")
+    assert [each for each in modules if each.startswith(others)] == []
+
+
 def test_the_first_event_imports_none_of_google_s_heavy_clients() -> None:
-    nowhere = {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:9", "BATCH_API_URL": "http://127.0.0.1:9"}
-    modules = set(json.loads(python(IN_USE, FUNCTION_TARGET="new_message", **nowhere)))
+    modules = set(json.loads(python(IN_USE, FUNCTION_TARGET="new_message", **NOWHERE)))
     assert "grpc" in modules
     assert not modules & {
         "firebase_admin",

@@ -162,7 +162,8 @@ def test_every_command_is_run_by_something(command: str) -> None:
 def test_every_command_of_a_row_is_run_by_something() -> None:
     run = Path(".ci/run").read_text(encoding="utf-8")
     stated = [row[0].strip("`") for row in table(README, header="command")]
-    by_hand = {"make torture", "make mutants", "make sabotage", "make bench"}  # minutes, and a table to look at
+    # They take minutes, and end with a table to look at.
+    by_hand = {"make torture", "make mutants", "make sabotage", "make bench"}
     by_tests = {"make dev": "tests/test_suite_launcher.py", "make deploy": "tests/test_deploy.py"}
     for command in stated:
         assert command in by_hand | by_tests.keys() or f"{command}\n" in run

@@ -9,7 +9,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -18,8 +18,10 @@ from urllib.parse import quote
 from batchpush.environment import project_id
 from batchpush.google.credentials import Credentials, CredentialsUnavailable, NoCredentials
 from batchpush.google.firestore import (
+    COMMIT,
     MAX_WORDS,
     METHODS,
+    WRITE,
     Answer,
     Asked,
     DocumentGone,
@@ -29,10 +31,15 @@ from batchpush.google.firestore import (
     Method,
     WriteConflict,
 )
+from batchpush.google.group_commit import GroupCommit, Outcome
 from batchpush.google.protocol.firestore_pb2 import (
     BatchGetDocumentsRequest,
+    BatchWriteRequest,
     CommitRequest,
+    CommitResponse,
     RunQueryRequest,
+    Write,
+    WriteResult,
 )
 
 HOST = "firestore.googleapis.com"
@@ -47,6 +54,25 @@ KEEPALIVE = 30.0, 5.0
 MIN_PAUSE, MAX_PAUSE = 0.1, 2.0  # seconds between two attempts
 
 Result = TypeVar("Result")
+
+
+class RpcFailed(Exception):
+    """A gRPC status other than OK: of a request, or of one of its writes."""
+
+    def __init__(self, code: str, details: str) -> None:
+        super().__init__(code, details)
+        self.code, self.details = code, details
+
+
+OK = 0
+
+
+def name_of(code: int) -> str:
+    """Of a status code, such as `ABORTED`; of a number that is none, `UNKNOWN`."""
+    import grpc
+
+    names = {each.value[0]: each.name for each in grpc.StatusCode}
+    return str(names.get(code, "UNKNOWN"))
 
 
 class Connection:
@@ -83,17 +109,67 @@ class Connection:
         return f"projects/{project}/databases/{self._id}"
 
     async def ask(self, method: Method[Asked, Answer], request: Asked) -> list[Answer]:
-        """Send the request and return its answers: one, or for a stream any number."""
+        """Send the request and return its answers: one, or for a stream any number.
 
-        async def once(seconds: float) -> list[Answer]:
-            metadata = [*self._routed(request), *await self._signed()]
-            call = self._calls[method.name](request, timeout=seconds, metadata=metadata)
-            return [each async for each in call] if method.is_stream else [await call]
+        A commit of one write shares its request with others.
+        """
 
-        def failed(error: Any) -> Exception | None:
-            return self._failure(method.name, request, error.code().name, error.details() or "")
+        async def once(seconds: float) -> list[Any]:
+            if isinstance(request, CommitRequest) and len(request.writes) == 1:
+                return [CommitResponse(write_results=[await self._group.write(request.writes[0])])]
+            return await self._send(method, request, seconds)
+
+        def failed(status: RpcFailed) -> Exception | None:
+            return self._failure(method.name, request, status.code, status.details)
 
         return await _with_retries(once, self._seconds, failed)
+
+    async def _send(
+        self, method: Method[Asked, Answer], request: Asked, seconds: float
+    ) -> list[Answer]:
+        """Once, without retries. Raises RpcFailed."""
+        import grpc
+
+        metadata = [*self._routed(request), *await self._signed()]
+        call = self._calls[method.name](request, timeout=seconds, metadata=metadata)
+        try:
+            return [each async for each in call] if method.is_stream else [await call]
+        except grpc.aio.AioRpcError as error:
+            raise RpcFailed(error.code().name, error.details() or "") from None
+
+    @functools.cached_property
+    def _group(self) -> GroupCommit:
+        return GroupCommit(self._write)
+
+    async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        """Each write on its own, by a request that needs the role of a commit and costs as much.
+
+        The role has `datastore.entities.create` and `.update`, which batchWrite needs
+        (https://cloud.google.com/firestore/docs/security/iam); the price is by documents, whatever
+        the request (https://cloud.google.com/firestore/pricing).
+        """
+        if len(writes) == 1:
+            return [await self._alone(writes[0])]
+        request = BatchWriteRequest(database=self.database, writes=writes)
+        try:
+            (answer,) = await self._send(WRITE, request, self._seconds)
+        except RpcFailed as status:
+            if meaning_of(COMMIT.name, status.code, status.details) is Meaning.TRANSIENT:
+                raise
+            # One of them may be what Firestore refuses; the others are not to suffer for it.
+            return await asyncio.gather(*map(self._alone, writes), return_exceptions=True)
+        if not len(answer.write_results) == len(answer.status) == len(writes):
+            raise RpcFailed("INTERNAL", "BatchWrite does not answer for every write")
+        return [
+            result if status.code == OK else RpcFailed(name_of(status.code), status.message)
+            for result, status in zip(answer.write_results, answer.status, strict=True)
+        ]
+
+    async def _alone(self, write: Write) -> WriteResult:
+        request = CommitRequest(database=self.database, writes=[write])
+        (answer,) = await self._send(COMMIT, request, self._seconds)
+        result: WriteResult = answer.write_results[0]
+        return result
 
     def _failure(self, method: str, request: object, code: str, details: str) -> Exception | None:
         """The exception for a gRPC status; None if it is transient."""
@@ -117,7 +193,7 @@ class Connection:
         match request:
             case RunQueryRequest():
                 routing = f"parent={_quoted(request.parent)}"
-            case CommitRequest() | BatchGetDocumentsRequest():
+            case CommitRequest() | BatchWriteRequest() | BatchGetDocumentsRequest():
                 routing = f"database={_quoted(request.database)}"
         return [
             ("google-cloud-resource-prefix", self.database),
@@ -164,15 +240,13 @@ def _quoted(name: str) -> str:
 async def _with_retries(
     operation: Callable[[float], Awaitable[Result]],
     seconds: float,
-    failed: Callable[[Any], Exception | None],
+    failed: Callable[[RpcFailed], Exception | None],
 ) -> Result:
     """Run the operation, and retry transient errors until `seconds` have passed.
 
-    The operation receives the seconds left. `failed` maps an `AioRpcError` to the exception to
-    raise, or to None to retry.
+    The operation receives the seconds left. `failed` maps a status to the exception to raise, or
+    to None to retry.
     """
-    import grpc
-
     end, pause = time.monotonic() + seconds, MIN_PAUSE
     while True:
         left = end - time.monotonic()
@@ -180,15 +254,15 @@ async def _with_retries(
             async with asyncio.timeout(left):
                 return await operation(left)
         except TimeoutError:
-            raise FirestoreUnavailable(grpc.StatusCode.DEADLINE_EXCEEDED.name) from None
+            raise FirestoreUnavailable("DEADLINE_EXCEEDED") from None
         except NoCredentials as error:
             raise _without_credentials(error) from None
         except CredentialsUnavailable as error:
             problem = str(error)
-        except grpc.aio.AioRpcError as error:
-            if final := failed(error):
+        except RpcFailed as status:
+            if final := failed(status):
                 raise final from None
-            problem = error.code().name
+            problem = status.code
         if time.monotonic() + pause >= end:
             raise FirestoreUnavailable(problem)
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311

@@ -19,6 +19,8 @@ from batchpush.errors import BatchpushError, LedgerRefused, LedgerUnavailable
 from batchpush.google.protocol.firestore_pb2 import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
+    BatchWriteRequest,
+    BatchWriteResponse,
     CommitRequest,
     CommitResponse,
     Document,
@@ -141,7 +143,8 @@ class Method(Generic[Asked, Answer]):
 COMMIT = Method("Commit", CommitRequest, CommitResponse, is_stream=False)
 READ = Method("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
 QUERY = Method("RunQuery", RunQueryRequest, RunQueryResponse)
-METHODS = COMMIT, READ, QUERY
+WRITE = Method("BatchWrite", BatchWriteRequest, BatchWriteResponse, is_stream=False)
+METHODS = COMMIT, WRITE, READ, QUERY
 
 
 class Transport(Protocol):

@@ -149,6 +149,30 @@ class CommitResponse(_message.Message):
     write_results: _containers.RepeatedCompositeFieldContainer[WriteResult]
     def __init__(self, write_results: _Optional[_Iterable[_Union[WriteResult, _Mapping]]] = ...) -> None: ...
 
+class BatchWriteRequest(_message.Message):
+    __slots__ = ("database", "writes")
+    DATABASE_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    database: str
+    writes: _containers.RepeatedCompositeFieldContainer[Write]
+    def __init__(self, database: _Optional[str] = ..., writes: _Optional[_Iterable[_Union[Write, _Mapping]]] = ...) -> None: ...
+
+class Status(_message.Message):
+    __slots__ = ("code", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    message: str
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+
+class BatchWriteResponse(_message.Message):
+    __slots__ = ("write_results", "status")
+    WRITE_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    write_results: _containers.RepeatedCompositeFieldContainer[WriteResult]
+    status: _containers.RepeatedCompositeFieldContainer[Status]
+    def __init__(self, write_results: _Optional[_Iterable[_Union[WriteResult, _Mapping]]] = ..., status: _Optional[_Iterable[_Union[Status, _Mapping]]] = ...) -> None: ...
+
 class BatchGetDocumentsRequest(_message.Message):
     __slots__ = ("database", "documents", "mask")
     DATABASE_FIELD_NUMBER: _ClassVar[int]

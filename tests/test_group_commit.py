@@ -40,7 +40,6 @@ class Server:
         self.requests: list[list[str]] = []
         self.answer = answer
         self.error: Exception | None = None
-        self.most_at_once = self._at_once = 0
         self._news = asyncio.Condition()
         self._open = asyncio.Event()
         self._open.set()
@@ -60,13 +59,8 @@ class Server:
         self.requests.append([each.update.name for each in writes])
         async with self._news:
             self._news.notify_all()
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            await self._open.wait()
-            await asyncio.sleep(0)
-        finally:
-            self._at_once -= 1
+        await self._open.wait()
+        await asyncio.sleep(0)
         if self.error:
             raise self.error
         return [self.answer(each) for each in writes]
@@ -86,17 +80,16 @@ async def test_a_lone_write_goes_at_once_and_alone() -> None:
     assert server.requests == [["a"]]
 
 
-async def test_what_comes_while_two_requests_are_under_way_goes_together() -> None:
+async def test_writes_go_together_once_as_many_wait_as_requests_are_under_way() -> None:
     server = Server()
     server.close()
     group = GroupCommit(server.send)
-    first, second = await started(group, "a"), await started(group, "b")
-    others = await started(group, "c", "d", "e")
-    assert server.requests == [["a"], ["b"]]
+    tasks = [each for name in "abcdef" for each in await started(group, name)]
+    assert server.requests == [["a"], ["b"], ["c", "d"]]
     server.open()
-    results = await asyncio.gather(*first, *second, *others)
-    assert list(map(name_in, results)) == ["a", "b", "c", "d", "e"]
-    assert server.requests == [["a"], ["b"], ["c", "d", "e"]]
+    results = await asyncio.gather(*tasks)
+    assert list(map(name_in, results)) == [*"abcdef"]
+    assert server.requests[3:] == [["e", "f"]]
 
 
 async def test_writes_of_the_same_moment_go_together() -> None:
@@ -106,21 +99,20 @@ async def test_writes_of_the_same_moment_go_together() -> None:
     assert server.requests == [["a", "b", "c"]]
 
 
-async def test_a_request_that_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_that_hang_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "PATIENCE", 0.01)
     server = Server()
     server.close()
     group = GroupCommit(server.send)
     hanging = [*await started(group, "a"), *await started(group, "b")]
-    third = await started(group, "c")
+    alone = await started(group, "c")
     await server.came(3)
     server.open()
-    await asyncio.gather(*hanging, *third)
-    # What was late is counted once: no more than two go on at a time.
-    server.most_at_once = 0
+    await asyncio.gather(*hanging, *alone)
+    # What was late is counted once: a lone write goes at once again, and a third one waits.
     server.close()
-    more = [each for name in "defg" for each in await started(group, name)]
-    assert server.most_at_once == 2
+    more = [each for name in "def" for each in await started(group, name)]
+    assert server.requests[3:] == [["d"], ["e"]]
     server.open()
     await asyncio.gather(*more)
 
@@ -166,9 +158,10 @@ async def test_a_cancelled_event_takes_its_waiting_write_along_and_no_other() ->
     server.close()
     group = GroupCommit(server.send)
     sent = [*await started(group, "a"), *await started(group, "b")]
-    waiting, other = await started(group, "c", "d")
+    (waiting,) = await started(group, "c")
     waiting.cancel()
     sent[0].cancel()
+    (other,) = await started(group, "d")
     server.open()
     done = await asyncio.gather(*sent, waiting, other, return_exceptions=True)
     assert [type(each) for each in done] == [

@@ -1,11 +1,11 @@
 """Group commit: single writes of concurrent events share a request.
 
-    a write --> first in line? -- yes --> goes at once, alone
+    a write --> as many wait as requests are under way? -- yes --> they go at once, together
                      |
-                     no --> waits for a request to end --> goes with all that came meanwhile
+                     no --> waits for more writes, or for a request to end
 
-So a lone event waits for nothing, and under load a request carries as many writes as came during
-the one before it.
+So a lone event waits for nothing, a few wait for a fraction of a request, and the more come at
+once, the more writes share a request.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from batchpush.google.protocol.firestore_pb2 import Write, WriteResult
 
 MAX_WRITES = 500  # in one BatchWrite
 MAX_BYTES = 3_000_000  # of one request, as in a ledger's commits
-MAX_UNDER_WAY = 2
 PATIENCE = 0.1  # seconds after which a request that is still under way holds up no other
 
 Outcome = WriteResult | BaseException
@@ -68,7 +67,7 @@ class GroupCommit:
 
     def _start(self) -> None:
         self._is_scheduled = False
-        while self._under_way < MAX_UNDER_WAY and (group := self._next()):
+        while len(self._waiting) >= self._under_way and (group := self._next()):
             self._under_way += 1
             task = asyncio.create_task(self._carry_out(group))
             self._tasks.add(task)

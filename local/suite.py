@@ -18,7 +18,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -26,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,6 +35,15 @@ from batchpush.cli.env_files import text_with as env_text
 from batchpush.environment import Settings
 from batchpush.errors import ConfigurationError
 from emulators.secret_manager import SecretManager, secret_place
+from local.programs import (
+    MARK,
+    DidNotStart,
+    Interrupted,
+    Part,
+    raise_on_signals,
+    sweep,
+    wait_for,
+)
 from local.tools import CannotStart, Tools, find_tools, write_runnable_jar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,21 +67,6 @@ DATABASE = f"{HOST}:9000"
 
 # For a "demo-" project, firebase-tools contacts no Google service.
 PROJECT = "demo-batchpush"
-
-START_SECONDS = 90.0
-STOP_SECONDS = 3.0
-
-
-class DidNotStart(Exception):
-    """A part was started but did not come up, or came up broken."""
-
-
-class Interrupted(BaseException):
-    """Ctrl-C, SIGTERM or a closed terminal: not an Exception, so that nothing handles it midway."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,23 +105,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def raise_on_signals() -> None:
-    """The first signal raises Interrupted; later ones are ignored.
-
-    Stopping has its own deadlines, and make sends a second SIGINT after the terminal's.
-    """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def interrupt(number: int, _: object) -> NoReturn:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    for each in numbers:
-        signal.signal(each, interrupt)
-
-
-# --- The suite, from start to stop ------------------------------------------------------------
+# --- The suite, from start to stop ----------------------------------------------------------------
 
 
 @contextmanager
@@ -259,66 +236,6 @@ class Suite:
         return "\n".join([f"Ready after {self.ready_after:.1f} s. Ctrl-C stops it.", *lines])
 
 
-@dataclass
-class Part:
-    """One program of the suite, in its own session, with its output in a file."""
-
-    name: str
-    command: list[str]
-    directory: Path
-    environment: dict[str, str]
-    log: Path
-
-    def start(self, echo: threading.Event) -> None:
-        self.process = subprocess.Popen(
-            self.command,
-            cwd=self.directory,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,  # on a terminal, firebase-tools asks questions
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches only us; we stop the parts in order
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        self.log.touch()
-        self.reader = threading.Thread(target=self._copy_output, args=(echo,), daemon=True)
-        self.reader.start()
-
-    def _copy_output(self, echo: threading.Event) -> None:
-        assert self.process.stdout is not None
-        with self.log.open("w", encoding="utf-8", buffering=1) as log:
-            for line in self.process.stdout:
-                log.write(line)
-                if echo.is_set():
-                    try:
-                        print(line, end="", flush=True)
-                    except (OSError, ValueError):  # nobody reads any more; keep logging
-                        echo.clear()
-
-    def said(self) -> str:
-        return self.log.read_text(encoding="utf-8")
-
-    def tail(self, lines: int = 20) -> str:
-        return "\n".join(self.said().splitlines()[-lines:])
-
-    def end(self) -> None:
-        if not hasattr(self, "process"):
-            return  # interrupted before it started
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(STOP_SECONDS)
-
-    def close(self) -> None:
-        if not hasattr(self, "reader"):
-            return
-        self.process.wait()
-        self.reader.join()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
 # --- The parts ----------------------------------------------------------------------------------
 
 
@@ -442,7 +359,6 @@ NOT_INHERITED = {
     "FIREBASE_TOKEN",
     "GOOGLE_APPLICATION_CREDENTIALS",
 }
-MARK = "BATCHPUSH_SUITE"
 
 
 def inherited_environment(mark: str) -> dict[str, str]:
@@ -553,16 +469,6 @@ def holder(port: int) -> str:
     return f" by {found[2]} (pid {found[1]})" if found else ""
 
 
-def wait_for(name: str, part: Part, is_up: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not is_up():
-        if part.process.poll() is not None:
-            raise DidNotStart(f"{name} did not start: {part.name} exited\n{part.tail()}")
-        if time.monotonic() > deadline:
-            raise DidNotStart(f"{name} did not respond in {START_SECONDS:.0f} s\n{part.tail()}")
-        time.sleep(0.1)
-
-
 def answers(name: str, path: str) -> Callable[[], bool]:
     def is_up() -> bool:
         try:
@@ -611,41 +517,6 @@ def request(
         return reply.status, reply.read().decode("utf-8", "replace")
     finally:
         connection.close()
-
-
-# --- Leaving nothing behind -----------------------------------------------------------------------
-
-
-def sweep(mark: str) -> None:
-    """End every process with the mark.
-
-    firebase-tools starts Java and Python in separate sessions, and leaves them behind if it is
-    killed early. Neither process groups nor parents lead to them, but the mark does.
-    """
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + STOP_SECONDS
-        told: set[int] = set()
-        while (pids := marked(mark)) and time.monotonic() < deadline:
-            for pid in pids - told:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            told |= pids
-            time.sleep(0.05)
-
-
-def marked(mark: str) -> set[int]:
-    needle = f"{MARK}={mark}"
-    if not Path("/proc/self/environ").exists():  # macOS: ps -E shows the environment
-        listing = subprocess.run(
-            ["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True
-        ).stdout
-        return {int(line.split()[0]) for line in listing.splitlines() if needle in line}
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # already gone, or another user's
-            if needle.encode() in (process / "environ").read_bytes():
-                found.add(int(process.name))
-    return found
 
 
 if __name__ == "__main__":

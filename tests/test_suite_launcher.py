@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from emulators import secret_manager
-from local import suite, tools
-from local.suite import DidNotStart, Part
+from local import programs, suite, tools
+from local.programs import DidNotStart, Part, marked, wait_for
 from local.tools import CannotStart
 
 # --- What must be installed ---------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_a_part_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) ->
     part = python_part(tmp_path, "print('first\\n' + 'more\\n' * 18 + 'why'); raise SystemExit(3)")
     part.start(threading.Event())
     with pytest.raises(DidNotStart, match="auth did not start: part exited") as reason:
-        suite.wait_for("auth", part, lambda: part.process.wait() == 0)
+        wait_for("auth", part, lambda: part.process.wait() == 0)
     part.close()
     assert part.tail().splitlines()[-1] == "why"
     assert len(str(reason.value).splitlines()) <= 21
@@ -356,7 +356,7 @@ time.sleep(600)
 
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> suite.Suite:
-    monkeypatch.setattr(suite, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(programs, "STOP_SECONDS", 0.2)
     return suite.Suite(tmp_path, suite.local_settings(None))
 
 
@@ -364,12 +364,12 @@ def test_stopping_ends_children_that_left_the_session_and_ignore_sigterm(
     started: suite.Suite, tmp_path: Path
 ) -> None:
     part = started.launch(python_part(tmp_path, STUBBORN_TREE, started.mark))
-    suite.wait_for("tree", part, lambda: "up" in part.said())
-    assert len(suite.marked(started.mark)) == 3
+    wait_for("tree", part, lambda: "up" in part.said())
+    assert len(marked(started.mark)) == 3
 
     started.stop()
 
-    assert suite.marked(started.mark) == set()
+    assert marked(started.mark) == set()
     assert part.process.returncode == -signal.SIGKILL
 
 
@@ -377,12 +377,12 @@ def test_stopping_ends_orphans_whose_parent_was_killed(
     started: suite.Suite, tmp_path: Path
 ) -> None:
     part = started.launch(python_part(tmp_path, STUBBORN_TREE, started.mark))
-    suite.wait_for("tree", part, lambda: "up" in part.said())
+    wait_for("tree", part, lambda: "up" in part.said())
     part.process.kill()
 
     started.stop()
 
-    assert suite.marked(started.mark) == set()
+    assert marked(started.mark) == set()
 
 
 def test_stopping_before_anything_was_started_is_quiet(started: suite.Suite) -> None:
@@ -399,11 +399,11 @@ def test_a_signal_stops_what_runs_and_a_second_one_does_not_disturb_that(
     script = tmp_path / "main.py"
     script.write_text(
         "import sys, time\n"
-        "from local import suite\n"
+        "from local import programs, suite\n"
         "suite.find_tools = suite.refuse_taken_ports = lambda *_: None\n"
         "def start(self, tools):\n"
         "    code = 'import time; time.sleep(600)'\n"
-        "    part = suite.Part('part', [sys.executable, '-c', code], self.directory,\n"
+        "    part = programs.Part('part', [sys.executable, '-c', code], self.directory,\n"
         "                      suite.inherited_environment(self.mark), self.log)\n"
         "    self.launch(part)\n"
         "    print(self.mark, flush=True)\n"
@@ -420,7 +420,7 @@ def test_a_signal_stops_what_runs_and_a_second_one_does_not_disturb_that(
         process.send_signal(number)
         process.send_signal(number)
         assert process.wait(timeout=60) == exit_code
-    assert suite.marked(mark) == set()
+    assert marked(mark) == set()
 
 
 def test_the_commands_exit_code_is_ours_and_a_signal_counts_as_in_a_shell(

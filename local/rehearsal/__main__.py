@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from local.programs import DidNotStart, Interrupted, raise_on_signals
 from local.rehearsal import deployments, journey
 from local.rehearsal.instances import DidNotServe
 from local.rehearsal.rehearsal import Failed, Rehearsal, rehearsal
-from local.suite import Interrupted, raise_on_signals
 from local.tools import CannotStart
 
 STEPS: tuple[Callable[[Rehearsal], str | Iterator[str]], ...] = (
@@ -34,7 +34,7 @@ def main() -> int:
                 said = step(run)
                 for text in [said] if isinstance(said, str) else said:
                     print(text, flush=True)
-    except (CannotStart, DidNotServe, Failed) as why:
+    except (CannotStart, DidNotServe, DidNotStart, Failed) as why:
         problems.append(str(why))  # after what was found before it
     except Interrupted as interrupted:
         return interrupted.exit_code

@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,7 @@ from typing import Any
 from emulators.batch import Batch
 from emulators.google_cloud import GoogleCloud
 from emulators.google_cloud.handle import CERTIFICATE
-from local.suite import MARK, Part, sweep
+from local.programs import MARK, Part, sweep, wait_for
 from local.tools import (
     find_faketime,
     find_java,
@@ -36,7 +36,6 @@ from local.tools import (
     packaged_java,
 )
 
-START_SECONDS = 60.0
 HOST = "127.0.0.1"
 
 # What the platform sets besides what was deployed
@@ -171,7 +170,7 @@ class Instance:
 
     def wait(self) -> None:
         """Until it takes connections, which is what Cloud Run waits for."""
-        wait_for(self.part, lambda: is_open(self.port))
+        wait_for(self.name, self.part, lambda: is_open(self.port))
 
     @property
     def url(self) -> str:
@@ -214,7 +213,7 @@ def firestore_emulator(directory: Path, cloud: GoogleCloud) -> Iterator[str]:
     )
     part.start(threading.Event())
     try:
-        wait_for(part, lambda: is_open(port))
+        wait_for("firestore", part, lambda: is_open(port))
         cloud.watch(f"{HOST}:{port}")
         os.environ["FIRESTORE_EMULATOR_HOST"] = f"{HOST}:{port}"  # for this program's own client
         yield f"{HOST}:{port}"
@@ -232,11 +231,3 @@ def stop(part: Part) -> None:
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
-
-
-def wait_for(part: Part, is_up: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not is_up():
-        if part.process.poll() is not None or time.monotonic() > deadline:
-            raise DidNotServe(f"{part.name} did not start:\n{part.tail()}")
-        time.sleep(0.05)

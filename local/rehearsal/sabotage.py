@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from emulators.google_cloud import Project
+from local.programs import DidNotStart, Interrupted, raise_on_signals
 from local.rehearsal import deployments, journey
 from local.rehearsal.instances import DidNotServe
 from local.rehearsal.rehearsal import Failed, Rehearsal, project, rehearsal
-from local.suite import Interrupted, raise_on_signals
 from local.tools import CannotStart
 
 
@@ -108,7 +108,7 @@ def is_noticed(sabotage: Sabotage) -> bool:
             for _ in steps(run):
                 if problems:
                     break
-        except (DidNotServe, Failed) as why:
+        except (DidNotServe, DidNotStart, Failed) as why:
             problems.append(str(why))
     found = next((each for each in problems if sabotage.says in each), "")
     line = next((each for each in found.splitlines() if sabotage.says in each), "nothing")

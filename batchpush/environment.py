@@ -200,6 +200,7 @@ class Settings:
     keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
     keep_bodies_days: int = _setting(_whole_number(0, 3650), "7")
     coalesce_seconds: int = _setting(_whole_number(0, 3600), "0")
+    profile_cache_seconds: int = _setting(_whole_number(0, 60), "0")
     max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
     mirror_deliveries: bool = _setting(_switch, "false")
     publish_articles: str = _setting(_one_of("draft", "live"), "draft")

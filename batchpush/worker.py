@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from batchpush.errors import MalformedEvent
 from batchpush.events.callables import CallableRequest, CallRefused
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp, look_up_for
+from batchpush.events.profile_cache import CachedLookUp, ProfileCache
 from batchpush.events.triggers import WATCHED, Watched
 from batchpush.google.clients import firestore
 from batchpush.google.cloud_tasks import Tasks
@@ -70,7 +71,14 @@ class Worker:
         return self.databases(self.settings.database)
 
     def look_up_for(self, change: Change) -> LookUp:
-        return look_up_for(change, self.databases)
+        look_up = look_up_for(change, self.databases)
+        if not self.settings.profile_cache_seconds:
+            return look_up
+        return CachedLookUp(look_up, self._profiles, change.source)
+
+    @cached_property
+    def _profiles(self) -> ProfileCache:
+        return ProfileCache(timedelta(seconds=self.settings.profile_cache_seconds), self.clock.now)
 
     @cached_property
     def ledger(self) -> Ledger:

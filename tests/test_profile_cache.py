@@ -111,11 +111,12 @@ async def test_a_burst_in_a_conversation_reads_its_people_once_where_that_is_set
     for name in ("ann", "bob"):
         await house.stores(f"users/{name}", {"display_name": name.title()})
     await house.stores("conversations/c", {"member_ids": ["ann", "bob"]})
-    told = {"sender_id": "ann", "text": "Hello"}
+    told: dict[str, Any] = {"sender_id": "ann", "text": "Hello"}
     pattern = "conversations/{conversation_id}/messages/{message_id}"
     house.memory.operations.clear()
     for number in range(2):
-        params = {"conversation_id": "c", "message_id": str(number)}
-        await house.happens(messages.new_message, pattern, told, **params)
+        await house.happens(
+            messages.new_message, pattern, told, conversation_id="c", message_id=str(number)
+        )
     assert house.memory.operations.count("read") == reads
     assert house.all_told() == [("bob", "Hello")] * 2

@@ -8,7 +8,7 @@ Eventarc, Cloud Tasks, Cloud Scheduler --> Deliveries --> front end of Cloud Run
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -130,17 +130,3 @@ def paced(data: Any) -> Pace:
     if pace.copies < 1 or pace.spread < 0 or pace.speed <= 0:
         raise ValueError("copies are at least 1, spread is at least 0, and speed is above 0")
     return pace
-
-
-def seconds(duration: Any, otherwise: float) -> float:
-    """Of a `google-duration` such as `10s`."""
-    return float(duration.removesuffix("s")) if isinstance(duration, str) else otherwise
-
-
-def with_prefix(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """The headers that begin so, by what follows, in small letters."""
-    return {
-        name.lower().removeprefix(prefix): value
-        for name, value in headers.items()
-        if name.lower().startswith(prefix)
-    }

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from emulators.google_cloud.call import existing
 from emulators.google_cloud.cloud_run import FrontEnd, Sent
-from emulators.google_cloud.deliveries import Deliveries, Delivery, Retries, seconds
+from emulators.google_cloud.deliveries import Deliveries, Delivery, Retries
 from emulators.google_cloud.project import Cloud, Resource
 
 DEFAULTS = {"maxAttempts": 100, "minBackoff": 0.1, "maxBackoff": 3600.0}  # of a queue
@@ -76,9 +76,14 @@ def _retries(queue: Resource) -> Retries:
     config = queue.get("retryConfig") or {}
     return Retries(
         max_attempts=config.get("maxAttempts", DEFAULTS["maxAttempts"]),
-        min_backoff=seconds(config.get("minBackoff"), DEFAULTS["minBackoff"]),
-        max_backoff=seconds(config.get("maxBackoff"), DEFAULTS["maxBackoff"]),
+        min_backoff=_seconds(config.get("minBackoff"), DEFAULTS["minBackoff"]),
+        max_backoff=_seconds(config.get("maxBackoff"), DEFAULTS["maxBackoff"]),
     )
+
+
+def _seconds(duration: str | None, default: float) -> float:
+    """Of a `google-duration` such as `10s`."""
+    return float(duration.removesuffix("s")) if duration else default
 
 
 def _until(moment: str | None) -> float:

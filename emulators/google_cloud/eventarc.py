@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from emulators.google_cloud.cloud_run import Sent
-from emulators.google_cloud.deliveries import ONCE, Deliveries, Delivery, Retries, with_prefix
+from emulators.google_cloud.deliveries import ONCE, Deliveries, Delivery, Retries
 from emulators.google_cloud.project import Cloud, Resource
 from emulators.google_errors import Refused
 
@@ -118,7 +118,7 @@ def _segment(part: str) -> str:
 
 def event_of(headers: Mapping[str, str], data: bytes) -> Event:
     """An event in binary mode; refuses one that lacks something."""
-    attributes = with_prefix(headers, "ce-")
+    attributes = _attributes(headers)
     event = Event(attributes, data)
     prefix, _, kind = attributes.get("type", "").rpartition(".")
     needed = {FIRESTORE: OF_FIRESTORE, DATABASE: OF_DATABASE}.get(f"{prefix}.")
@@ -129,6 +129,11 @@ def event_of(headers: Mapping[str, str], data: bytes) -> Event:
     if attributes["datacontenttype"] != CONTENT[event.prefix]:
         raise Refused(400, f"The content of {prefix} is {CONTENT[event.prefix]}.")
     return event
+
+
+def _attributes(headers: Mapping[str, str]) -> dict[str, str]:
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return {name[3:]: value for name, value in lowered.items() if name.startswith("ce-")}
 
 
 def written_to_firestore(cloud: Cloud, headers: Mapping[str, str], body: bytes) -> Event:

@@ -360,7 +360,10 @@ def test_when_batch_is_down_the_rest_is_not_asked(api: Batch, capsys: Captured) 
 def test_an_interrupt_deletes_what_is_there(api: Batch, listed: None, route: str) -> None:
     """Ctrl-C comes while a draft is being created, or while later questions are about it."""
     api.fault(route=route, hang=True)
-    command = [sys.executable, "-W", "error", "-m", "batchpush", *SEND]
+    # A process in the background of a shell ignores it, and so would all that it starts.
+    minds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    run_it = "from batchpush.cli.main import main; raise SystemExit(main())"
+    command = [sys.executable, "-W", "error", "-c", f"{minds}; {run_it}", *SEND]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

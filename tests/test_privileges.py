@@ -73,7 +73,7 @@ def test_of_secret_manager_only_the_key_is_read() -> None:
 # What the functions of the suite really called, by local/recording
 
 RECORDED = {
-    r"/google\.firestore\.v1\.Firestore/(Commit|BatchGetDocuments|RunQuery)": {
+    r"/google\.firestore\.v1\.Firestore/(Commit|BatchWrite|BatchGetDocuments|RunQuery)": {
         "roles/datastore.user"
     },
     r"GET \S+/v1/projects/[^/]+/secrets/[^/]+/versions/latest:access": {

@@ -27,7 +27,7 @@ SECONDS = 10.0
 
 
 class Instance:
-    """A function's process, which answers as it is told and remembers what it was sent."""
+    """A function's process: it gives scripted answers and records its requests."""
 
     def __init__(self) -> None:
         self.came: list[tuple[Mapping[str, str], bytes]] = []

@@ -48,9 +48,9 @@ ONCE = Retries(max_attempts=1)
 
 
 class State(StrEnum):
-    WAITING = "WAITING"  # it comes, or comes again
+    WAITING = "WAITING"  # due, or to be retried
     TAKEN = "TAKEN"  # the function answered 2xx
-    DROPPED = "DROPPED"  # it does not come any more
+    DROPPED = "DROPPED"  # given up
 
 
 @dataclass

@@ -106,6 +106,7 @@ class GoogleCloud(Handle):
         It was started with `--functions_emulator`; the Firebase CLI registers triggers in the same
         way (`addFirestoreTrigger` of its functionsEmulator.js).
         """
+        project = self.ready()["service_account"]["project_id"]
         for kind in KINDS:
             trigger = {
                 "eventType": f"google.cloud.firestore.document.v1.{kind}",
@@ -113,7 +114,6 @@ class GoogleCloud(Handle):
                 "namespace": "(default)",
                 "document": {"value": "{path=**}", "matchType": "PATH_PATTERN"},
             }
-            project = self.ready()["service_account"]["project_id"]
             path = f"/emulator/v1/projects/{project}/eventarcTrigger?eventarcTriggerId={kind}"
             with closing(HTTPConnection(firestore, timeout=10)) as connection:
                 headers = {"Content-Type": "application/json", "Authorization": "Bearer owner"}

@@ -15,7 +15,7 @@ names of the APIs that it enables are right, which it takes from the addresses.
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ from emulators.google_cloud.credentials import Credentials, InvalidGrant
 from emulators.google_cloud.deliveries import Deliveries, paced
 from emulators.google_cloud.discovery import Method, check, find
 from emulators.google_cloud.dispatch import Dispatch
-from emulators.google_cloud.eventarc import Event, Eventarc, event_of, written_to_firestore
+from emulators.google_cloud.eventarc import Eventarc, event_of, written_to_firestore
 from emulators.google_cloud.id_tokens import IdTokens
 from emulators.google_cloud.metadata import Metadata
 from emulators.google_cloud.project import Cloud, Project, Resource
@@ -109,7 +109,10 @@ def create_app(project: Project) -> web.Application:
 async def refuse_other_sites(request: web.Request, handler: Any) -> web.StreamResponse:
     if not is_of_this_address(request):
         raise web.HTTPForbidden(text="Only for programs and pages of this address.")
-    answer: web.StreamResponse = await handler(request)
+    try:
+        answer: web.StreamResponse = await handler(request)
+    except Refused as refused:
+        return web.json_response(refused.as_json(), status=refused.code)
     return answer
 
 
@@ -284,25 +287,15 @@ class GoogleCloudServer:
         return web.Response(status=204)
 
     async def bring_event(self, request: web.Request) -> web.Response:
-        return self._bring(lambda data: event_of(request.headers, data), await request.read())
+        event = event_of(request.headers, await request.read())
+        return web.json_response(self.eventarc.bring(event))
 
     async def firestore_was_written(self, request: web.Request) -> web.Response:
-        return self._bring(
-            lambda data: written_to_firestore(self.cloud, request.headers, data),
-            await request.read(),
-        )
-
-    def _bring(self, read: Callable[[bytes], Event], data: bytes) -> web.Response:
-        try:
-            return web.json_response(self.eventarc.bring(read(data)))
-        except Refused as refused:
-            return web.json_response(refused.as_json(), status=refused.code)
+        event = written_to_firestore(self.cloud, request.headers, await request.read())
+        return web.json_response(self.eventarc.bring(event))
 
     async def run_job(self, request: web.Request) -> web.Response:
-        try:
-            self.dispatch.job(request.match_info["name"])
-        except Refused as refused:
-            return web.json_response(refused.as_json(), status=refused.code)
+        self.dispatch.job(request.match_info["name"])
         return web.Response(status=204)
 
     async def grant(self, request: web.Request) -> web.Response:

@@ -207,7 +207,7 @@ def nobody_may_call(journey: Journey) -> str:
     run.expect(not journey.batch.calls(), "a push, and nobody may call its function")
     allowed = invokers_are_allowed(run)
     run.expect(journey.calls_with("early", 2) == 2, "the event that was refused is lost")
-    return f"Events are refused (403) without the role, and come again. {allowed}"
+    return f"Events are refused (403) without the role, and redelivered. {allowed}"
 
 
 def documents_of_each_kind(journey: Journey) -> str:
@@ -279,7 +279,7 @@ def tasks(journey: Journey) -> str:
 
 
 def batch_is_away(journey: Journey) -> str:
-    """For longer than a function waits, so that the event has to come again."""
+    """For longer than a function waits, so that the event is redelivered."""
     journey.batch.clear()
     journey.cloud.clear()
     journey.batch.fault(status=503, headers={"Retry-After": str(AWAY)}, times=2)

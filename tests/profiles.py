@@ -4,6 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from handlers.categories import CATEGORIES
+
 CLOCKS = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 59))
 QUIET_HOURS = st.fixed_dictionaries(
     {"start": CLOCKS, "end": CLOCKS}, optional={"enabled": st.booleans()}
@@ -50,6 +52,9 @@ def _profiles(
             "language": LANGUAGES,
             "time_zone": TIME_ZONES,
             "push_muted": st.booleans(),
+            "push_preferences": st.dictionaries(
+                st.sampled_from(sorted(CATEGORIES)), st.booleans(), min_size=1
+            ),
             "quiet_hours": QUIET_HOURS,
             "batch": batch,
         },

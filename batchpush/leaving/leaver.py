@@ -1,0 +1,221 @@
+"""Has Batch forget somebody who left, and then our own records.
+
+profile deleted ──> receipt ──> a request for each app and id ──> records ──> read back ──> DONE
+                    └── at once, by the event of the deletion ──┘└── by the hourly sweep ──┘
+
+The records are looked through once for everybody who left since: a record can name anyone.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from batchpush.batch_api.outcome import Outcome
+from batchpush.batch_api.requests import Caller
+from batchpush.delivery.erase import Eraser
+from batchpush.delivery.erasure import Person, names
+from batchpush.delivery.record import Record
+from batchpush.documents import Document
+from batchpush.environment import Settings
+from batchpush.errors import DeliveryUnfinished
+from batchpush.events.change import Change
+from batchpush.events.lookup import LookUp, profiles_of
+from batchpush.google.firestore import WriteConflict
+from batchpush.leaving.receipt import Receipt, ReceiptState, Removal, receipt_id
+from batchpush.leaving.requests import removal_request, status_request
+from batchpush.leaving.store import Entry, Receipts
+from batchpush.logs import log
+from batchpush.profiles.store import Profiles
+from batchpush.sweeping import on_its_own
+from batchpush.timing import Timing
+
+CustomIds = Callable[[Document], Collection[str]]
+LookUpIn = Callable[[str], LookUp]  # by the source of an event
+
+SWEEP_FOR = timedelta(seconds=400)
+FOR_EVER = timedelta(days=365)
+
+
+@dataclass
+class Leaver:
+    """`look_up_in` reads the database that an event came from."""
+
+    receipts: Receipts
+    profiles: Profiles
+    eraser: Eraser
+    caller: Caller
+    settings: Settings
+    look_up_in: LookUpIn
+    timing: Timing = field(default_factory=Timing)
+
+    async def of_change(self, change: Change, custom_ids: CustomIds) -> None:
+        """Have everything forgotten of the person whose profile was deleted.
+
+        Does nothing if the profile is there again. Raises `TryAgainLater` if an app could not be
+        asked.
+        """
+        user_id = change.document.path.rpartition("/")[2]
+        look_up = self.look_up_in(change.source)
+        if change.after is not None or await look_up(change.path) is not None:
+            return
+        named = set(custom_ids(change.document)) - {user_id}
+        theirs = named - (await profiles_of(look_up, named)).keys() if named else set[str]()
+        entry = await self.begin(user_id, theirs, change.time)
+        await self.ask(entry)
+
+    async def by_operator(
+        self, user_id: str, ids: Collection[str], are_records_erased: bool
+    ) -> None:
+        """Have everything forgotten of a person whom an operator names."""
+        now = self._now()
+        entry = await self.ask(await self.begin(user_id, ids, now))
+        if are_records_erased and entry.receipt.records_erased_at is None:
+            await self._write(entry, entry.receipt.with_records_erased(now))
+
+    async def begin(self, user_id: str, ids: Collection[str], at: datetime) -> Entry:
+        """The receipt: a new one, or that of this leaving or of a later one."""
+        apps = tuple(self.settings.batch_apps)
+        found = await self.receipts.of_user(user_id)
+        if found and found.receipt.left_at >= at:
+            return found
+        revision = found.receipt.revision + 1 if found else 1
+        entry = found or Entry(receipt_id(user_id), Receipt(left_at=at))
+        try:
+            return await self.receipts.write(entry, Receipt.begun(user_id, ids, apps, at, revision))
+        except WriteConflict:
+            raise DeliveryUnfinished("another worker began the receipt") from None
+
+    async def ask(self, entry: Entry) -> Entry:
+        """Ask each app for what is not asked yet; raises `DeliveryUnfinished` if that fails."""
+        if not entry.receipt.pending:
+            return entry
+        now = self._now()
+        if entry.receipt.has_lease(now):
+            raise DeliveryUnfinished("another worker asks Batch")
+        await self._forget_attributes(entry.receipt.ids[0])
+        lease_until = self.timing.lease_until(now)
+        claimed = entry.receipt.claimed(
+            owner=secrets.token_hex(8), now=now, lease_until=lease_until
+        )
+        try:
+            entry = await self.receipts.write(entry, claimed)
+            asked = await asyncio.gather(
+                *(
+                    self._ask(removal, custom_id, self.timing.last_start(lease_until))
+                    for removal, custom_id in entry.receipt.pending
+                )
+            )
+            entry = await self._write(entry, entry.receipt.with_removals(asked, self._now()))
+        except WriteConflict:
+            raise DeliveryUnfinished("another worker resumed the receipt") from None
+        if entry.receipt.pending:
+            raise DeliveryUnfinished("an app could not be asked to forget a person yet")
+        return entry
+
+    async def _forget_attributes(self, user_id: str) -> None:
+        """Delete what is known of their attributes; nothing is mirrored after this."""
+        found, _ = (await self.profiles.read([user_id], with_profiles=False))[user_id]
+        if found.version is None:
+            return
+        if found.mirrored.has_lease(self._now()):
+            raise DeliveryUnfinished("their attributes are being sent")
+        try:
+            await self.profiles.forget(found)
+        except WriteConflict:
+            raise DeliveryUnfinished("their attributes are being sent") from None
+
+    async def _ask(self, removal: Removal, custom_id: str, stop: datetime) -> Removal:
+        outcome, reply = await self.caller.call(removal.app, removal_request(custom_id), stop)
+        return removal.asked(outcome, reply)
+
+    async def _write(self, entry: Entry, receipt: Receipt) -> Entry:
+        written = await self.receipts.write(entry, receipt)
+        if receipt.state is not entry.receipt.state:
+            is_done = receipt.state is ReceiptState.DONE
+            errors = [f"{each.app}: {each.error}" for each in receipt.removals if each.error]
+            data = {"receipt": entry.id, "problems": [] if is_done else errors}
+            log("INFO" if is_done else "ERROR", f"receipt.{receipt.state.name.lower()}", data=data)
+        return written
+
+    # What has time
+
+    async def sweep(self, lasts: timedelta = SWEEP_FOR) -> None:
+        """Ask what is not asked yet, erase records, and read back where requests stand."""
+        stop = self._now() + lasts
+        entries = [each async for each in self.receipts.all({ReceiptState.REQUESTED})]
+        for entry in entries:
+            await on_its_own(self._asked(entry), function="sweep")
+        await self._erase_records([each.id for each in entries], stop)
+        for entry in entries:
+            if self._now() >= stop:
+                break
+            await on_its_own(self.read_back(entry.id), function="sweep")
+
+    async def _asked(self, entry: Entry) -> None:
+        await self.ask(entry)
+
+    async def read_back(self, id_: str) -> None:
+        """Ask Batch where the requests of a receipt stand."""
+        entry = await self.receipts.read(id_)
+        if entry is None or not (asked := entry.receipt.to_read_back(self._now())):
+            return
+        stop = self._now() + timedelta(seconds=self.timing.budget)
+        read = await asyncio.gather(*(self._read_back(each, stop) for each in asked))
+        if read != asked:
+            await self._write(entry, entry.receipt.with_removals(read, self._now()))
+
+    async def _read_back(self, removal: Removal, stop: datetime) -> Removal:
+        request = status_request(removal.request_id or "")
+        outcome, reply = await self.caller.call(removal.app, request, stop)
+        if outcome is Outcome.ACCEPTED:
+            return removal.read_back(reply.json())
+        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
+        log("WARNING", "receipt.unread", app=removal.app, data={"error": error})
+        return removal
+
+    async def _erase_records(self, ids: Sequence[str], stop: datetime) -> None:
+        """Erase these people from the records, in one look at all of them."""
+        found = [await self.receipts.read(each) for each in ids]
+        entries = [each for each in found if each and each.receipt.records_erased_at is None]
+        people = {each.id: _person(each.receipt) for each in entries if each.receipt.ids}
+        if not people:
+            return
+        everybody = Person(
+            frozenset().union(*(each.named for each in people.values())),
+            frozenset().union(*(each.profile for each in people.values())),
+        )
+        is_cut = False
+
+        def is_to_go_on(read: int) -> bool:
+            nonlocal is_cut
+            is_cut = self._now() >= stop
+            return not is_cut
+
+        left: set[str] = set()
+        async for erased in self.eraser.erase(everybody, False, is_to_go_on):
+            if erased.left:
+                left |= {
+                    id_
+                    for id_, person in people.items()
+                    if not isinstance(erased.what, Record) or names(erased.what, person)
+                }
+        if is_cut:
+            log("ERROR", "receipts.too_many_records", data={"people": len(people)})
+            return
+        for entry in entries:
+            if entry.id in people and entry.id not in left:
+                erased_now = entry.receipt.with_records_erased(self._now())
+                await on_its_own(self._end(entry, erased_now), function="sweep")
+
+    async def _end(self, entry: Entry, receipt: Receipt) -> None:
+        await self._write(entry, receipt)
+
+    def _now(self) -> datetime:
+        return self.caller.clock.now()
+
+
+def _person(receipt: Receipt) -> Person:
+    user_id, *others = receipt.ids
+    return Person.of(user_id, profile=others)

@@ -1,0 +1,1 @@
+"""Mirrors attributes of people to Batch, and remembers what Batch has."""

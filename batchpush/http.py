@@ -8,6 +8,7 @@ the certificates of all authorities, which takes a tenth of a cold start.
 """
 
 import functools
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 
@@ -30,8 +31,37 @@ NEVER_CONNECTED = (
 address = functools.lru_cache(maxsize=100)(httpx.URL)  # the same few addresses repeat
 
 
+MAX_KEEP_ALIVE = 60.0  # seconds; a longer silence may be cut by something on the way
+TIMEOUT_OF = re.compile(rb"\btimeout\s*=\s*(\d{1,6})\b", re.IGNORECASE)
+
+
+class Transport(AiohttpTransport):
+    """Keeps idle connections as long as the server allows, if it says so in `Keep-Alive`.
+
+    A request on a connection that the server is just closing may have been received or not. So a
+    connection is given up a second early.
+    """
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        for name, value in response.headers.raw:
+            if len(name) == len(b"Keep-Alive") and name.lower() == b"keep-alive":
+                self._keep(value)
+        return response
+
+    def _keep(self, header: bytes) -> None:
+        connector = getattr(self.client, "connector", None)
+        if connector is not None and (timeout := TIMEOUT_OF.search(header)):
+            # aiohttp takes it only when a connector is made, before any server has answered.
+            seconds = min(float(timeout[1]) - 1, MAX_KEEP_ALIVE)
+            connector._keepalive_timeout = max(seconds, 0.0)
+
+
 def transport(connections: int, keep_alive: float) -> httpx.AsyncBaseTransport:
-    """`connections` is the maximum, `keep_alive` is in seconds; bound to the loop that uses it."""
+    """`connections` is the maximum; bound to the loop that uses it.
+
+    `keep_alive` is how many seconds an idle connection is kept if the server does not say.
+    """
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -42,7 +72,7 @@ def transport(connections: int, keep_alive: float) -> httpx.AsyncBaseTransport:
     # aiohttp verifies with the certificates it has already loaded. This context is never used, but
     # without it, httpx would load them all again.
     unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return AiohttpTransport(verify=unused, client=session)
+    return Transport(verify=unused, client=session)
 
 
 def request(

@@ -147,3 +147,35 @@ def self_signed(folder: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
     return context
+
+
+@pytest.mark.parametrize(
+    ("header", "connections"),
+    [
+        (b"Keep-Alive: timeout=30\r\n", 1),
+        (b"Keep-Alive: max=5, timeout=30\r\n", 1),
+        (b"Keep-Alive: timeout=1\r\n", 3),
+        (b"Keep-Alive: soon\r\n", 3),
+        (b"", 3),
+    ],
+)
+async def test_an_idle_connection_is_kept_as_long_as_the_server_allows(
+    header: bytes, connections: int
+) -> None:
+    accepted = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\n" + header + b"Content-Length: 0\r\n\r\n")
+        writer.close()
+
+    line = transport(connections=1, keep_alive=0.0)
+    async with serving(serve) as host, asyncio.timeout(5):
+        for _ in range(3):
+            await exchange(line, get(f"http://{host}/"), 60)
+            await asyncio.sleep(0.01)  # longer than a connection is kept that may not be idle
+        await line.aclose()
+    assert accepted == connections

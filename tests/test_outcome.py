@@ -25,6 +25,8 @@ NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 TOKEN = b'{"token": "4b5c1e6e-1d5b-4c3e-8f7a-0e9d8c7b6a59"}'
 ERROR = b'{"code": 1, "type": "SERVER_ERROR", "message": "oops"}'
 HTML = b"<html>oops</html>"
+CEP_ERROR = b'{"error_code": "SERVER_ERROR", "error_message": "oops"}'
+PARTIAL = b'{"code": "SUCCESS_WITH_PARTIAL_ERRORS", "errors": []}'
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,8 @@ HTML = b"<html>oops</html>"
         (Reply(404, ERROR), Outcome.REFUSED, Then.DONE),
         (Reply(413), Outcome.REFUSED, Then.DONE),
         (Reply(429, ERROR), Outcome.NOT_SENT, Then.AGAIN),
+        (Reply(202, PARTIAL, accepts_nobody=True), Outcome.REFUSED, Then.DONE),
+        (Reply(500, CEP_ERROR), Outcome.NOT_SENT, Then.AGAIN),
         (Reply(500, ERROR), Outcome.NOT_SENT, Then.AGAIN),
         (Reply(500, HTML), Outcome.UNKNOWN, Then.RESEND),
         (Reply(500), Outcome.UNKNOWN, Then.RESEND),
@@ -71,8 +75,8 @@ def test_every_reply_means_something_and_only_a_token_means_accepted(
     assert rule.outcome is not Outcome.ACCEPTED
 
 
-def test_the_readme_shows_the_table_that_decides() -> None:
-    assert outcome_table() in Path("README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_table_that_decides() -> None:
+    assert outcome_table() in Path("docs/reliability.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +166,9 @@ def test_of_an_error_batchs_own_words_are_kept_and_no_more() -> None:
     assert Reply(500, HTML).said() is None
     long = json.dumps({"code": 1, "message": "x" * 10_000}).encode()
     assert len(Reply(400, long).said() or "") == 500
+    cep = json.dumps({"error_code": "X", "error_message": "x" * 600}).encode()
+    assert len(Reply(400, cep).said() or "") == 500
+    assert len(Reply(202, b"{}", refused={"x" * 600: ["ann"]}).said() or "") == 500
 
 
 @pytest.mark.parametrize(
@@ -182,3 +189,22 @@ def test_another_route_has_another_proof(reply: Reply, outcome: Outcome) -> None
 )
 def test_a_list_of_objects_is_rows(body: bytes, rows: object) -> None:
     assert Reply(200, body).rows() == rows
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(400, ERROR), "1 SERVER_ERROR: oops"),
+        (Reply(400, CEP_ERROR), "SERVER_ERROR: oops"),
+        (Reply(202, b'{"code": "SUCCESS"}'), None),
+        (Reply(202, PARTIAL), None),
+        (Reply(400, b'{"code": "X"}'), "X None: None"),
+        (
+            Reply(202, PARTIAL, refused={"too old": ["ann", "bob"], "other": ["eve"]}),
+            "SUCCESS_WITH_PARTIAL_ERRORS: 3 refused, too old",
+        ),
+        (Reply(500, HTML), None),
+    ],
+)
+def test_what_batch_said_is_read_in_both_shapes(reply: Reply, said: str | None) -> None:
+    assert reply.said() == said

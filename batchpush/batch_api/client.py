@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import RestKeyCache, key_reader
-from batchpush.environment import Settings
+from batchpush.environment import CEP, Settings
 from batchpush.timing import Timing
+from batchpush.tracing import traced
 
 if TYPE_CHECKING:
     import httpx
 
     from batchpush.batch_api.line import Line
+
+
+MAX_AT_ONCE = 100  # requests for one app; a push in many languages has many
 
 
 class BatchClient:
@@ -27,11 +31,12 @@ class BatchClient:
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._apps = settings.batch_apps
+        self._project = settings.batch_project
         self._url = settings.batch_api_url
         self._seconds = timing.call
         self._rest_key = rest_key or RestKeyCache(key_reader(settings))
         self._given = transport
-        self._connections = settings.concurrency * len(settings.batch_apps)
+        self._connections = MAX_AT_ONCE * (len(self._apps) + bool(self._project))
 
     def warm_up(self) -> None:
         """Begin what the first call will wait for; nothing fails here that it will not tell."""
@@ -50,12 +55,27 @@ class BatchClient:
         """Made on the loop."""
         from batchpush.batch_api.line import Line
 
-        return Line(self._apps, self._url, self._seconds, self._connections, self._given)
+        return Line(
+            self._apps, self._url, self._seconds, self._connections, self._given, self._project
+        )
 
     async def send(self, app: str, body: bytes) -> Reply:
-        """One call of the Transactional API; see `request`."""
-        return await self.request(app, "POST", "transactional/send", body)
+        """One call of the Transactional API, or of CEP's Profile API; see `request`."""
+        if app != CEP:
+            return await self.request(app, "POST", "transactional/send", body)
+        from batchpush.batch_api.cep import Tracking
 
+        tracking = Tracking.of(body)
+        return tracking.read(await self.request(CEP, "POST", tracking.route, tracking.body))
+
+    @traced(
+        "request",
+        lambda reply, _, app, method, *__: {
+            "batchpush.app": app,
+            "http.request.method": method,
+            "http.response.status_code": reply.status,
+        },
+    )
     async def request(self, app: str, method: str, route: str, body: bytes | None = None) -> Reply:
         """One call for an app; a second attempt if the key was rotated meanwhile.
 

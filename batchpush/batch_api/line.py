@@ -10,6 +10,7 @@ import httpx
 
 from batchpush.batch_api.masking import masked, masked_text
 from batchpush.batch_api.outcome import Reply
+from batchpush.environment import CEP
 from batchpush.http import (
     FAILURES,
     NEVER_CONNECTED,
@@ -22,10 +23,15 @@ from batchpush.http import (
 
 KEEP_ALIVE = 4.0  # seconds; a connection that Batch may have closed by now is not tried
 MAX_REPLY = 16_384  # bytes of an answer that are read
-MAX_LIST = 1_000_000  # bytes of a list, or of statistics
+MAX_LIST = 1_000_000  # bytes of a list, of statistics, or of CEP's errors about many profiles
 SLACK = 1_000  # bytes more, in which a key may be cut off
 RETRY_AFTER = b"retry-after"
 JSON = (b"Content-Type", b"application/json")
+# Batch gives each of its APIs a version of its own; the others, of pushes and campaigns, are 1.1.
+VERSION = "1.1"
+VERSIONS = {"data": "1.0", "events": "1.0", "gdpr": "1.0"}  # by the first segment of a route
+# official: the server of Batch's OpenAPI description of cep/profiles/update; newer ones exist
+CEP_VERSION = "2.11"
 # Seconds to connect, or to get a free connection of the pool: aiohttp counts both as one.
 TIMEOUT = {"pool": 5.0}
 
@@ -42,21 +48,27 @@ class Line:
         seconds: float,
         connections: int,
         given: httpx.AsyncBaseTransport | None = None,
+        project: str = "",
     ) -> None:
-        self._addresses = {app: f"{url}/1.1/{key}/" for app, key in apps.items()}
+        self._url = url
+        self._keys = apps
+        self._project = project.encode()
         self._seconds = seconds
         self._transport = given or transport(connections, KEEP_ALIVE)
 
     async def ask(self, app: str, method: str, route: str, body: bytes | None, key: str) -> Reply:
         """Whatever happens on the line is a `Reply`."""
+        if app == CEP:
+            base = CEP_VERSION
+            headers = [(b"Authorization", b"Bearer " + key.encode()), JSON]
+            headers.append((b"X-Batch-Project", self._project))
+        else:
+            base = f"{VERSIONS.get(route.partition('/')[0], VERSION)}/{self._keys[app]}"
+            headers = [(b"X-Authorization", key.encode()), JSON]
         asked = request(
-            method,
-            address(self._addresses[app] + route),
-            [(b"X-Authorization", key.encode()), JSON],
-            TIMEOUT,
-            body or b"",
+            method, address(f"{self._url}/{base}/{route}"), headers, TIMEOUT, body or b""
         )
-        limit = MAX_LIST if method == "GET" else MAX_REPLY
+        limit = MAX_LIST if method == "GET" or app == CEP else MAX_REPLY
         try:
             async with asyncio.timeout(self._seconds):
                 response, answer = await exchange(self._transport, asked, limit + SLACK)

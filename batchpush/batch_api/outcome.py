@@ -2,8 +2,8 @@
 
 import functools
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -23,9 +23,9 @@ class Then(Enum):
     """What to do about it."""
 
     DONE = "nothing"
-    AGAIN = "try again at once, with backoff; then leave it to the redelivery"
-    REDELIVERY = "leave it to the redelivery"
-    RESEND = "leave it to the redelivery, at most `MAX_AMBIGUOUS_RESENDS` times; then hold it"
+    AGAIN = "retry at once, with backoff; then at the redelivery"
+    REDELIVERY = "retry at the redelivery"
+    RESEND = "resend at the redelivery, at most `MAX_AMBIGUOUS_RESENDS` times; then hold it"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Reply:
     """Batch's response, or the reason why there is none.
 
     `status` is None without a response; then `sent` says whether the request may have reached
-    Batch. `body` is cut after some kilobytes. `retry_after` is the raw header.
+    Batch. `body` is cut after some kilobytes. `retry_after` is the raw header. CEP may accept a
+    call without some of its people, whom `refused` lists by reason; or without any.
     """
 
     status: int | None = None
@@ -41,6 +42,8 @@ class Reply:
     retry_after: str | None = None
     sent: bool = True
     problem: str | None = None
+    refused: Mapping[str, list[str]] = field(default_factory=dict)
+    accepts_nobody: bool = False
 
     def json(self) -> dict[str, Any]:
         """The body if it is a JSON object; otherwise an empty one."""
@@ -66,9 +69,17 @@ class Reply:
         return self.status is not None and 200 <= self.status < 300
 
     def said(self) -> str | None:
-        """Batch's own error text, from `{"code", "type", "message"}`."""
+        """Batch's own error text, from `{"code", "type", "message"}`.
+
+        CEP also has `{"error_code", "error_message"}`, and `{"code"}` alone in a success.
+        """
         error = self.json()
-        if "code" not in error:
+        if self.refused:
+            number = sum(map(len, self.refused.values()))
+            return f"{error.get('code')}: {number} refused, {next(iter(self.refused))}"[:500]
+        if "error_code" in error:
+            return f"{error['error_code']}: {error.get('error_message')}"[:500]
+        if "code" not in error or (self.is_success and error.keys() <= {"code", "errors"}):
             return None
         return f"{error['code']} {error.get('type')}: {error.get('message')}"[:500]
 
@@ -88,11 +99,22 @@ def has_token(reply: Reply) -> bool:
     return reply.is_success and "token" in reply.json()
 
 
+def is_success(reply: Reply) -> bool:
+    """Whether Batch accepted a request whose reply holds nothing that we need."""
+    return reply.is_success
+
+
 RULES = (
     Rule(
-        "201, or another 2xx, with a token",
+        "201, or another 2xx, with a token (CEP: with SUCCESS, in part or not)",
         has_token,
         Outcome.ACCEPTED,
+        Then.DONE,
+    ),
+    Rule(
+        "202 of CEP, with an error for everybody",
+        lambda r: r.accepts_nobody,
+        Outcome.REFUSED,
         Then.DONE,
     ),
     Rule("no connection", lambda r: r.status is None and not r.sent, Outcome.NOT_SENT, Then.AGAIN),
@@ -105,7 +127,7 @@ RULES = (
         Then.AGAIN,
     ),
     Rule(
-        "401, also with the key read anew",
+        "401, even after reading the key again",
         lambda r: r.status == 401,
         Outcome.NOT_SENT,
         Then.REDELIVERY,
@@ -117,7 +139,7 @@ RULES = (
         Then.DONE,
     ),
     Rule(
-        "anything else: no answer or a cut one, 502, 504, a 2xx without a token, a redirect",
+        "anything else: none or a cut one, 502, 504, a 2xx without a token, a redirect",
         lambda r: True,
         Outcome.UNKNOWN,
         Then.RESEND,
@@ -126,7 +148,7 @@ RULES = (
 
 
 def classify(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rule:
-    """The first rule that applies; `is_proof` recognises acceptance, which differs by route."""
+    """The first rule that applies; `is_proof` recognizes acceptance, which differs by route."""
     accepted, *others = RULES
     if is_proof(reply):
         return accepted
@@ -135,7 +157,7 @@ def classify(reply: Reply, is_proof: Callable[[Reply], bool] = has_token) -> Rul
 
 # Backoff
 
-MIN_WAIT_429 = 5.0  # seconds; Batch's documentation of the status asks for it
+MIN_WAIT_429 = 5.0  # seconds. official: campaigns/create
 MAX_RETRY_AFTER = 600.0  # seconds; a header that asks for more is a mistake or an attack
 MIN_WAIT = 0.5
 MAX_WAIT = 8.0
@@ -167,6 +189,6 @@ def retry_after(reply: Reply, now: datetime) -> float | None:
 
 
 def outcome_table() -> str:
-    """The table in Markdown, as in the README."""
+    """The table in Markdown, as in `docs/reliability.md`."""
     rows = [f"| {rule.reply} | {rule.outcome.value} | {rule.then.value} |" for rule in RULES]
-    return "\n".join(["| Batch's reply | the call is | what follows |", "|---|---|---|", *rows])
+    return "\n".join(["| Batch's reply | the request is | what follows |", "|---|---|---|", *rows])

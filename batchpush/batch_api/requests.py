@@ -1,5 +1,6 @@
 """Attempts a request to Batch until it is settled or its time is up."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from batchpush.batch_api.breaker import Breaker
-from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.client import MAX_AT_ONCE, BatchClient
+from batchpush.batch_api.meter import Meter
 from batchpush.batch_api.outcome import (
     Outcome,
     Reply,
@@ -22,6 +24,9 @@ from batchpush.errors import RestKeyUnavailable
 from batchpush.timing import Clock
 
 MAX_ATTEMPTS = 5  # of one call in one delivery
+# Profiles a second, and at once. official: cep/profiles/update. They are for all processes of a
+# project: what several send in excess is answered 429, and sent again.
+CEP_RATE, CEP_BURST = 300, 1000
 
 Item = TypeVar("Item")
 
@@ -38,9 +43,15 @@ class Request:
 
 @dataclass
 class Caller:
+    """Attempts requests to Batch: as many of an app at once as there are `turns`."""
+
     client: BatchClient
     clock: Clock
     breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
+    turns: dict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(MAX_AT_ONCE))
+    )
+    meter: Meter = field(default_factory=lambda: Meter(CEP_RATE, CEP_BURST))
 
     def from_anywhere(self, items: Sequence[Item]) -> list[Item]:
         """The items from a random one on: if time runs out, each gets its turn to be first."""
@@ -64,13 +75,23 @@ class Caller:
         ask: Callable[[], Awaitable[Reply]],
         stop: datetime,
         is_proof: Callable[[Reply], bool] = has_token,
+        profiles: int = 0,
     ) -> AsyncIterator[tuple[Rule, Reply]]:
-        """Yield each reply with its rule, until one settles the request or its time is up."""
+        """Yield each reply with its rule, until one settles the request or its time is up.
+
+        `profiles` is how many it is about, if their number a second is limited.
+        """
         breaker, pause = self.breakers[app], 0.0
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            if not await self._turn_comes(breaker, pause, stop):
+            if not await self._pause_ends(breaker, pause, stop, profiles):
                 break
-            reply = await _reply(ask)
+            async with self.turns[app]:
+                # Check the time last: a frozen process may wake up here, long after its lease.
+                if not breaker.allow_request(self.clock.now()) or self.clock.now() >= stop:
+                    break
+                if profiles:
+                    self.meter.take(profiles, self.clock.now())
+                reply = await _reply(ask)
             rule = classify(reply, is_proof)
             if rule.then is Then.DONE:
                 breaker.record_success()
@@ -81,15 +102,20 @@ class Caller:
                 break
             pause = wait_before(attempt, reply, self.clock.now(), self.clock.jitter)
 
-    async def _turn_comes(self, breaker: Breaker, pause: float, stop: datetime) -> bool:
-        """Wait for permission to send; False if time runs out first or Batch seems down."""
-        while wait := max(pause, breaker.pause(self.clock.now())):
+    async def _pause_ends(
+        self, breaker: Breaker, pause: float, stop: datetime, profiles: int
+    ) -> bool:
+        """Wait until another attempt may begin; False if time runs out first."""
+        while wait := max(
+            pause,
+            breaker.pause(self.clock.now()),
+            self.meter.wait(profiles, self.clock.now()) if profiles else 0.0,
+        ):
             if self.clock.now() + timedelta(seconds=wait) >= stop:
                 return False
             await self.clock.sleep(wait)
             pause = 0.0
-        # Check the time last: a frozen process may wake up here, long after its lease.
-        return breaker.allow_request(self.clock.now()) and self.clock.now() < stop
+        return True
 
 
 async def _reply(ask: Callable[[], Awaitable[Reply]]) -> Reply:

@@ -39,9 +39,6 @@ class RestKey:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RestKey) and other._value == self._value
 
-    def __hash__(self) -> int:
-        return hash(self._value)
-
     def __repr__(self) -> str:
         return "RestKey(****)"
 

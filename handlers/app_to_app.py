@@ -18,13 +18,21 @@ from batchpush import (
     Document,
     Limit,
     LookUp,
+    NoPush,
     Push,
     is_document_id,
 )
 from handlers.fields import understood
 from handlers.links import deeplink
-from handlers.people import PROFILE, person, recipients, users_only
-from handlers.texts import say
+from handlers.people import (
+    ASLEEP,
+    MUTED_CONVERSATION,
+    PROFILE,
+    person,
+    recipients,
+    users_only,
+)
+from handlers.texts import Count, say
 
 MAX_PER_SENDER = 30  # calls a minute
 MAX_PER_PAIR = 5
@@ -98,7 +106,7 @@ def limits(call: CallableRequest) -> list[Limit]:
     ]
 
 
-async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
+async def notify(call: CallableRequest, look_up: LookUp) -> Push | NoPush:
     """Sends the template's text to a friend, or to a member of the same conversation."""
     request = read(call)
     me, to, conversation_id = call.caller, request.to, request.params.get("conversation_id")
@@ -124,8 +132,14 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
         raise CallRefused("permission-denied", "this cannot be sent to them")
     reader, sender = person(to, other), person(me, profile)
     is_asleep = reader.quiet is not None and reader.quiet.end_after(call.time) is not None
-    if reader.is_muted or is_asleep or (is_shared and to in _ids(conversation, "muted_by")):
-        return None
+    is_conversation_muted = is_shared and to in _ids(conversation, "muted_by")
+    why = (
+        reader.why_not_told(request.template)
+        or (is_conversation_muted and MUTED_CONVERSATION)
+        or (is_asleep and ASLEEP)
+    )
+    if why:
+        return NoPush({why: [to]})
 
     within = request.params.get("minutes")
     key = f"{request.template}{'_within' if within else ''}{'' if sender.name else '_unnamed'}"
@@ -133,8 +147,8 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | None:
     fresh_for = TEMPLATES[request.template].fresh_for
     return Push(
         group_id=request.template,
-        recipients=recipients([reader]),
-        message=say(key, reader.language, sender=sender.name or "", minutes=str(within or "")),
+        recipients=recipients([reader], request.template, at_any_hour=True),
+        message=say(key, reader.language, sender=sender.name or "", minutes=Count(within or 0)),
         deeplink=deeplink(*link),
         gcm_collapse_key=CollapseKey(f"{request.template}-{me}"),
         time_to_live=int(fresh_for.total_seconds()),

@@ -1,39 +1,108 @@
 """Articles, which become breaking news when they are published.
 
-An article has `title` and `topics`; it may have `summary`, `image_url`, `deeplink`, and a
-`push_time`, until which it can still be withdrawn. Title, summary, image and link are texts, or
-maps of texts by language.
+An article has `title` and `topics`, which people follow in `topics/{topic}/followers/{user_id}`; it
+may have `summary`, `image_url`, `deeplink`, and a `push_time`, until which it can still be
+withdrawn. Title, summary, image and link are texts, or maps of texts by language.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-from batchpush import Document, settings
+from batchpush import (
+    Audience,
+    Change,
+    Document,
+    LookUp,
+    Media,
+    Message,
+    Push,
+    Recipients,
+    nearest_language,
+    settings,
+)
 from handlers.fields import flag, moment
 from handlers.links import deeplink
+from handlers.people import Person, in_their_words, people, recipients, who_is_told
 from handlers.texts import BODY, TITLE, shorten
 
 NAME = 100  # characters
+GROUP = "article"
 
 
 def is_published(article: Document) -> bool:
     return flag(article, "published")
 
 
+def is_announced(article: Document) -> bool:
+    """Whether it is to be a campaign, and not a push to followers."""
+    return is_published(article) and settings().publish_articles != "followers"
+
+
+async def to_followers(article: Change, look_up: LookUp) -> Push | None:
+    """Tells everyone who follows one of its topics, with `PUBLISH_ARTICLES=followers`."""
+    if settings().publish_articles != "followers" or not article.became(is_published):
+        return None
+    document = article.document
+    topics, words = _topics(document), _messages(document)
+    languages = tuple(words)
+    image_url = document.get("image_url")
+
+    def in_their_language(reader: Person) -> Message:
+        nearest = nearest_language(reader.language, languages) or languages[0]
+        return Message(**words[nearest])
+
+    async def followers() -> AsyncIterator[tuple[Recipients, Message]]:
+        async for user_ids in _followers(topics, look_up):
+            readers, _ = who_is_told(GROUP, await people(look_up, *user_ids))
+            texts = in_their_words(readers, in_their_language)
+            for group in recipients(readers, GROUP):
+                yield group, texts[group.reads or ""]
+
+    reader = article.late.reader if article.late else None
+    told = [] if reader is None else await _still_following(topics, reader, look_up)
+    return Push(
+        group_id=GROUP,
+        recipients=recipients(told, GROUP) if reader else Audience(followers()),
+        message=in_their_words(told, in_their_language) if reader else None,
+        deeplink=deeplink("articles", document.path.rpartition("/")[2]),
+        media=Media(picture=image_url) if isinstance(image_url, str) else None,
+        send_at=moment(document, "push_time"),
+        fresh_for=timedelta(hours=6),
+    )
+
+
+async def _still_following(topics: Sequence[str], user_id: str, look_up: LookUp) -> list[Person]:
+    """The one person, if they are still to be told."""
+    found = await look_up.many(*(f"topics/{topic}/followers/{user_id}" for topic in topics))
+    is_following = any(each is not None for each in found)
+    readers = await people(look_up, user_id) if is_following else []
+    return who_is_told(GROUP, readers)[0]
+
+
+async def _followers(topics: Sequence[str], look_up: LookUp) -> AsyncIterator[list[str]]:
+    """User ids, page by page; whoever follows several of the topics comes with the first."""
+    for number, topic in enumerate(topics):
+        async for page in look_up.pages(f"topics/{topic}/followers"):
+            user_ids = [each.path.rpartition("/")[2] for each in page]
+            earlier = [
+                f"topics/{each}/followers/{user_id}"
+                for each in topics[:number]
+                for user_id in user_ids
+            ]
+            found = await look_up.many(*earlier) if earlier else []
+            told = {each.path.rpartition("/")[2] for each in found if each is not None}
+            if others := [user_id for user_id in user_ids if user_id not in told]:
+                yield others
+
+
 def breaking_news(article: Document) -> dict[str, Any]:
     """The fields of a campaign about the article, for people interested in one of its topics."""
-    topics = article.ids("topics")
-    if not topics:
-        raise article.invalid("topics", "is missing")
     article_id = article.path.rpartition("/")[2]
-    titles, summaries = _by_language(article, "title"), _by_language(article, "summary")
-    if not titles:
-        raise article.invalid("title", "is missing")
-    messages = {
-        language: _message(title, summaries.get(language)) for language, title in titles.items()
-    }
+    topics, messages = _topics(article), _messages(article)
+    title = next(iter(by_language(article, "title").values()))
     campaign = {
-        "name": f"{shorten(next(iter(titles.values())), NAME)} ({article_id})",
+        "name": f"{shorten(title, NAME)} ({article_id})",
         "push_time": moment(article, "push_time") or "now",
         "targeting": {"query": {"t.topics": {"$contains": list(topics)}}},
         "messages": messages,
@@ -42,7 +111,7 @@ def breaking_news(article: Document) -> dict[str, Any]:
     for field, name, form in LINKS:
         if isinstance(article.get(field), Mapping):
             campaign.pop(name, None)
-            for language, url in _by_language(article, field).items():
+            for language, url in by_language(article, field).items():
                 if language in messages:
                     messages[language][name] = form(url)
         elif article.get(field) is not None:
@@ -56,13 +125,30 @@ LINKS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
 )
 
 
+def _topics(article: Document) -> tuple[str, ...]:
+    topics = article.ids("topics")
+    if not topics:
+        raise article.invalid("topics", "is missing")
+    return topics
+
+
+def _messages(article: Document) -> dict[str, dict[str, Any]]:
+    """The message of each language that has a title; there is one."""
+    titles, summaries = by_language(article, "title"), by_language(article, "summary")
+    if not titles:
+        raise article.invalid("title", "is missing")
+    return {
+        language: _message(title, summaries.get(language)) for language, title in titles.items()
+    }
+
+
 def _message(title: str, summary: str | None) -> dict[str, Any]:
     if not summary:
         return {"body": shorten(title, BODY)}
     return {"title": shorten(title, TITLE), "body": shorten(summary, BODY)}
 
 
-def _by_language(article: Document, field: str) -> dict[str, str]:
+def by_language(article: Document, field: str) -> dict[str, str]:
     """A field's texts by language; a plain text is in the default language."""
     texts = article.get(field)
     if isinstance(texts, Mapping):

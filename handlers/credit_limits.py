@@ -3,7 +3,7 @@
 An account has the amounts `spent` and `credit_limit`; it may have their `currency` (ISO 4217).
 """
 
-from batchpush import Change, CollapseKey, Document, LookUp, Push
+from batchpush import Change, CollapseKey, Document, LookUp, NoPush, Push
 from handlers.fields import currency, needed, number
 from handlers.formats import money
 from handlers.links import deeplink
@@ -11,7 +11,7 @@ from handlers.people import people, recipients
 from handlers.texts import say
 
 
-async def credit_limit(account: Change, look_up: LookUp) -> Push | None:
+async def credit_limit(account: Change, look_up: LookUp) -> Push | NoPush | None:
     """Tells the owner that their account has reached its limit."""
     if not account.became(_is_at_its_limit):
         return None
@@ -20,11 +20,11 @@ async def credit_limit(account: Change, look_up: LookUp) -> Push | None:
     limit = needed(number, document, "credit_limit")
     unit = currency(document, "currency")
     (owner,) = await people(look_up, user_id)
-    if owner.is_muted:
-        return None
+    if why := owner.why_not_told("credit_limit"):
+        return NoPush({why: [user_id]})
     return Push(
         group_id="credit_limit",
-        recipients=recipients([owner]),
+        recipients=recipients([owner], "credit_limit"),
         message=say(
             "credit_limit",
             owner.language,

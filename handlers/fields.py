@@ -7,20 +7,32 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from batchpush import EPOCH, INVISIBLE, Change, Document, InvalidDocument, is_blank, log
+from batchpush import (
+    EPOCH,
+    INVISIBLE,
+    Change,
+    Document,
+    InvalidDocument,
+    Schedule,
+    is_blank,
+    log,
+)
 
 Value = TypeVar("Value")
 
-OURS = ("reads", "quiet", "person")  # fields of recipients that Batch does not have
+OURS = ("reads", "quiet", "person", "digest")  # fields of recipients that Batch does not have
 MAX_AMOUNT = 10**15  # a larger amount is a mistake; a float would have no decimals left
 MAX_NAME = 1_000  # characters of a name to look at; a title shows a few dozen
 MAX_ZONE = 64  # characters
 HISTORY = timedelta(days=2)  # a date without a time may be one and a half days old on its own day
 EXAMPLE = "2030-06-01T11:05:00Z"
+CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:[0-5][0-9](\.[0-9]+)?)?")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+A_SCHEDULE = 'must be a time of day such as "18:00", or one of the week such as "Friday 18:00"'
 
 
 def needed(read: Callable[[Document, str], Value | None], document: Document, field: str) -> Value:
@@ -134,6 +146,16 @@ def moment(document: Document, field: str) -> datetime | None:
     return time
 
 
+def local_time(document: Document, field: str) -> datetime | None:
+    """A date and time of day without a zone, such as `2026-12-24T09:00`; None for anything else."""
+    value = document.get(field)
+    try:
+        time = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time if time and time.tzinfo is None and 1 < time.year < 9999 else None
+
+
 def _since_1970(number: float) -> datetime | None:
     if 10**9 <= number < 10**10:
         return EPOCH + timedelta(seconds=number)
@@ -179,6 +201,24 @@ def time_zone(document: Document, field: str) -> ZoneInfo | None:
     if name is not None and zone is None:
         raise document.invalid(field, "is not the name of a time zone")
     return zone
+
+
+def clock(text: object) -> time | None:
+    """`22:00` or `7:00`; seconds are ignored."""
+    found = CLOCK.fullmatch(text.strip()) if isinstance(text, str) else None
+    return time(int(found[1]), int(found[2])) if found else None
+
+
+def schedule(text: object) -> Schedule | None:
+    """`18:00`, every day, or `Friday 18:00`, once a week."""
+    if not isinstance(text, str):
+        return None
+    day, _, at = text.strip().rpartition(" ")
+    time_of_day = clock(at)
+    if time_of_day is None or (day and day.strip().casefold() not in WEEKDAYS):
+        return None
+    weekday = WEEKDAYS.index(day.strip().casefold()) if day else None
+    return Schedule(time_of_day, weekday)
 
 
 def zone_named(name: object) -> ZoneInfo | None:

@@ -6,12 +6,12 @@ for passengers whose own is unknown.
 
 from datetime import datetime
 
-from batchpush import Change, Document, LookUp, Push
+from batchpush import Change, Document, LookUp, NoPush, Push
 from handlers.departures import to_passengers
 from handlers.fields import moment, status
 
 
-async def flight_delayed(flight: Change, look_up: LookUp) -> Push | None:
+async def flight_delayed(flight: Change, look_up: LookUp) -> Push | NoPush | None:
     """Tells passengers that their flight is delayed, and again if the new time changes.
 
     They are notified whatever they muted, each in their own time zone.
@@ -27,7 +27,7 @@ async def flight_delayed(flight: Change, look_up: LookUp) -> Push | None:
     return await to_passengers(
         flight,
         look_up,
-        text="flight_delayed",
+        group_id="flight_delayed",
         vehicle="flight",
         vehicle_id=flight.params["flight_id"],
     )

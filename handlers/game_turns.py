@@ -3,14 +3,14 @@
 A game has a `current_player_id`, unless it is nobody's turn; it may have a `name`.
 """
 
-from batchpush import Change, CollapseKey, Document, InvalidDocument, LookUp, Push
+from batchpush import Change, CollapseKey, Document, InvalidDocument, LookUp, NoPush, Push
 from handlers.fields import one_line
 from handlers.links import deeplink
 from handlers.people import people, recipients
 from handlers.texts import say
 
 
-async def game_turn(game: Change, look_up: LookUp) -> Push | None:
+async def game_turn(game: Change, look_up: LookUp) -> Push | NoPush | None:
     """Tells a player that it is their turn."""
 
     def is_their_turn(then: Document) -> bool:
@@ -23,13 +23,13 @@ async def game_turn(game: Change, look_up: LookUp) -> Push | None:
     game_id, name = game.params["game_id"], one_line(game.document.string("name", default=""))
     player_id, last_id = game.document.id("current_player_id"), _last_player_id(game)
     player, *last = await people(look_up, player_id, *([last_id] if last_id else []))
-    if player.is_muted:
-        return None
+    if why := player.why_not_told("game_turn"):
+        return NoPush({why: [player_id]})
     last_name = last[0].name if last else None
     key = f"game_turn{'_after' if last_name else ''}{'' if name else '_unnamed'}"
     return Push(
         group_id="game_turn",
-        recipients=recipients([player]),
+        recipients=recipients([player], "game_turn"),
         message=say(key, player.language, game=name, player=last_name or ""),
         deeplink=deeplink("games", game_id),
         gcm_collapse_key=CollapseKey(f"game-{game_id}"),

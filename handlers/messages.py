@@ -23,6 +23,7 @@ from batchpush import (
     LookUp,
     Media,
     Message,
+    NoPush,
     Push,
     is_blank,
 )
@@ -30,30 +31,34 @@ from handlers import limits
 from handlers.fields import flag, is_history, moment, understood
 from handlers.links import deeplink
 from handlers.people import (
+    MUTED_CONVERSATION,
+    NOT_A_USER,
     Person,
     in_their_words,
     people,
     person,
     person_ids,
+    reasons,
     recipients,
     users_only,
+    who_is_told,
 )
-from handlers.texts import say
+from handlers.texts import Count, say
 
 FRESH_FOR = timedelta(hours=1)
 
 
-async def new_message(message: Change, look_up: LookUp) -> Push | None:
+async def new_message(message: Change, look_up: LookUp) -> Push | NoPush | None:
     """Sends a chat message to everyone else in its conversation.
 
     Messages that waited together become one push, without those read in the meantime.
     """
     if message.late is None and is_history(message, _sent_at(message.document), FRESH_FOR):
         return None
-    return await _push("new_message", message, look_up)
+    return await _push(message, look_up, group_id="new_message")
 
 
-async def message_unread(message: Change, look_up: LookUp) -> Push | None:
+async def message_unread(message: Change, look_up: LookUp) -> Push | NoPush | None:
     """Reminds people of a message that they marked as unread.
 
     If a back end marked it, the reminder goes to all recipients of the message. Each recipient gets
@@ -62,18 +67,20 @@ async def message_unread(message: Change, look_up: LookUp) -> Push | None:
     if message.after is None or (message.before is None and not message.late):
         return None
     if message.became(lambda document: flag(document, "unread_message")):
-        push = await _push("message_unread", message, look_up)
+        push = await _push(message, look_up, group_id="message_unread")
         once = Limit((message.path,), 1, seconds=limits.DAY)
-        return push and replace(push, limits=[once])
+        return replace(push, limits=[once]) if isinstance(push, Push) else push
     marked_by = _marks(message.after, True) - _marks(message.before, True)
-    push = await _push("message_unread", message, look_up, marked_by) if marked_by else None
+    if not marked_by:
+        return None
+    push = await _push(message, look_up, group_id="message_unread", only=marked_by)
     one_by_one = [Limit((message.path,), 1, seconds=limits.DAY, each=True)]
-    return push and replace(push, limits=one_by_one)
+    return replace(push, limits=one_by_one) if isinstance(push, Push) else push
 
 
 async def _push(
-    kind: str, message: Change, look_up: LookUp, only: Set[str] | None = None
-) -> Push | None:
+    message: Change, look_up: LookUp, *, group_id: str, only: Set[str] | None = None
+) -> Push | NoPush | None:
     """The push about the messages; `only` restricts it to these users."""
     conversation_id = message.params["conversation_id"]
     documents = [each for each in message.documents if not (message.late and _is_read(each))]
@@ -88,45 +95,54 @@ async def _push(
     senders = zip(sender_ids, profiles, strict=True)
     names = {sender_id: person(sender_id, profile).name for sender_id, profile in senders}
 
+    muted_by = _muted_by(conversation)
     told_of: dict[str, list[Document]] = {}
     for document in documents:
-        untold = {document["sender_id"], *_muted_by(conversation)}
+        untold = {document["sender_id"]}
         if message.late:
-            untold |= _marks(document, False)
+            untold |= _marks(document, False) | message.late.read_by.get(document.path, frozenset())
         for user_id in _recipient_ids(document, conversation, message.database):
             if user_id not in untold and (only is None or user_id in only):
                 told_of.setdefault(user_id, []).append(document)
-    told = [
-        replace(one, told_of=told_of[one.user_id])
-        for one in await users_only(look_up, await people(look_up, *told_of))
-        if not one.is_muted
-    ]
+    asked = await people(look_up, *(user_id for user_id in told_of if user_id not in muted_by))
+    users = await users_only(look_up, asked)
+    willing, unwilling = who_is_told(group_id, users)
+    told = [replace(one, told_of=told_of[one.user_id]) for one in willing]
+    left_out = reasons(
+        {
+            MUTED_CONVERSATION: [user_id for user_id in told_of if user_id in muted_by],
+            NOT_A_USER: {one.user_id for one in asked} - {one.user_id for one in users},
+            **unwilling,
+        }
+    )
     if not told:
-        return None
+        return NoPush(left_out) if left_out else None
 
     def words(reader: Person) -> Message:
         wrote = {names[document["sender_id"]] for document in reader.told_of}
         sender = (wrote.pop() if len(wrote) == 1 else None) or ""
         unnamed = "" if sender else "_unnamed"
         if len(reader.told_of) > 1:
-            count = f"{len(reader.told_of)}{'+' if message.late and message.late.omitted else ''}"
+            omitted = message.late.omitted if message.late else 0
+            count = Count(len(reader.told_of), or_more=omitted > 0)
             return say(f"new_messages{unnamed}", reader.language, sender=sender, count=count)
         text, _ = says[reader.told_of[0].path]
-        key = f"{kind}{'' if text else '_picture'}{unnamed}"
+        key = f"{group_id}{'' if text else '_picture'}{unnamed}"
         return say(key, reader.language, sender=sender, text=text)
 
     _, image_url = says[documents[-1].path]
     return Push(
-        group_id=kind,
-        recipients=recipients(told),
+        group_id=group_id,
+        recipients=recipients(told, group_id),
         message=in_their_words(told, words),
         deeplink=deeplink("conversations", conversation_id),
         media=Media(picture=image_url) if image_url and len(documents) == 1 else None,
         gcm_collapse_key=CollapseKey(f"conversation-{conversation_id}"),
         fresh_for=FRESH_FOR,
-        burst=conversation_id if kind == "new_message" else None,
+        burst=conversation_id if group_id == "new_message" else None,
         sender=sender_ids[0] if len(sender_ids) == 1 else None,
         limits=limits.of_person(sender_ids[0]),
+        left_out=left_out,
     )
 
 

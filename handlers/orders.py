@@ -7,7 +7,7 @@ push.
 
 from datetime import UTC, timedelta
 
-from batchpush import Change, CollapseKey, LookUp, Push
+from batchpush import Change, CollapseKey, LookUp, NoPush, Push
 from handlers.fields import is_history, label, moment, status, time_zone
 from handlers.formats import when
 from handlers.links import deeplink
@@ -15,7 +15,7 @@ from handlers.people import people, recipients
 from handlers.texts import say
 
 
-async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
+async def order_delivered(order: Change, look_up: LookUp) -> Push | NoPush | None:
     """Tells a customer that their order has arrived, whatever they muted."""
     if not order.became(lambda document: status(document) == "delivered"):
         return None
@@ -27,6 +27,8 @@ async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
         return None
     zone = time_zone(document, "time_zone") or UTC
     (customer,) = await people(look_up, customer_id)
+    if why := customer.why_not_told("order_delivered"):
+        return NoPush({why: [customer_id]})
     if delivered_at:
         at = when(delivered_at, customer.zone or zone, customer.language)
         message = say("order_delivered_at", customer.language, number=number, **at)
@@ -34,7 +36,7 @@ async def order_delivered(order: Change, look_up: LookUp) -> Push | None:
         message = say("order_delivered", customer.language, number=number)
     return Push(
         group_id="order_delivered",
-        recipients=recipients([customer], at_any_hour=True),
+        recipients=recipients([customer], "order_delivered", at_any_hour=True),
         message=message,
         deeplink=deeplink("orders", order_id),
         gcm_collapse_key=CollapseKey(f"order-{order_id}"),

@@ -1,6 +1,8 @@
 """Pushes that other back ends, in any language, request by writing a document."""
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from batchpush import (
@@ -12,15 +14,21 @@ from batchpush import (
     LookUp,
     Media,
     Message,
+    NoPush,
     Push,
     Recipients,
     Reference,
     as_list,
     problem_of_id,
 )
-from handlers.fields import moment, part
+from handlers.fields import flag, local_time, moment, part, time_zone
+from handlers.people import MAX_PEOPLE, people
 
-OURS = {"fresh_for", "burst", "state", "sender", "limits", "ignored"}
+OURS = {
+    *("fresh_for", "burst", "state", "sender", "limits", "ignored", "left_out"),
+    "send_at",
+}
+TIMES = {"best_before", "send_at", "cancelled", "time_zone"}
 AS_THEY_ARE = {field.name for field in fields(Push)} - OURS
 PARTS = {
     "message": Message,
@@ -31,31 +39,73 @@ MAX_IGNORED = 20  # names of fields in the outcome, and characters of each
 MAX_NAME = 100
 
 
-async def outbox(change: Change, look_up: LookUp) -> Push | None:
+async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
     """The push that a document describes: the body of a Transactional API call.
 
     In addition to Batch's fields, `apps` is a list of names from `BATCH_APPS` (default: all), and
-    `best_before` is the time after which the push must not be sent. Fields of Batch that are not
-    known here go into the map `extra`; any other field belongs to the back end.
+    `best_before` is the time after which the push must not be sent. It waits until `send_at`, a
+    time, or a date and time of day in each reader's zone; `cancelled` ends the wait. Fields of
+    Batch that are not known here go into the map `extra`; any other field belongs to the back end.
     """
     document = change.document
     if document.keys() == {"delivery"}:
         return None  # the outcome of a push whose document was deleted in the meantime
+    if flag(document, "cancelled"):
+        return NoPush(reason="cancelled")
     given = {name: value for name, value in document.items() if value is not None}
     values: dict[str, Any] = {name: given[name] for name in AS_THEY_ARE & given.keys()}
     values["group_id"] = document.string("group_id")
-    values["recipients"] = _recipients(document)
+    values["recipients"] = await _at_their_time(document, _recipients(document), look_up)
     for name, kind in PARTS.items():
         values[name] = part(document, name, kind)
     seconds = values.get("time_to_live")
     if isinstance(seconds, float) and seconds.is_integer():
         values["time_to_live"] = int(seconds)
     if best_before := moment(document, "best_before"):
-        fresh_for = best_before - change.time
+        fresh_for = best_before - max([change.time, *_times(values["recipients"])])
         if fresh_for > MAX_FRESH_FOR:
             raise document.invalid("best_before", "must be at most 24 hours after the event")
         values["fresh_for"] = fresh_for
-    return Push(**values, ignored=_named(given.keys() - AS_THEY_ARE - {"best_before"}))
+    return Push(**values, ignored=_named(given.keys() - AS_THEY_ARE - TIMES))
+
+
+def is_scheduled_anew(change: Change) -> bool:
+    """Whether a push that may still wait for its `send_at` was changed or deleted.
+
+    In the Realtime Database, the outcome is a part of the document; it is no change.
+    """
+    if change.before is None or change.before.get("send_at") is None:
+        return False
+    return _without_outcome(change.before) != _without_outcome(change.after)
+
+
+def _without_outcome(document: Document | None) -> dict[str, Any]:
+    return {name: value for name, value in (document or {}).items() if name != "delivery"}
+
+
+def _times(groups: Sequence[Recipients]) -> list[datetime]:
+    return [group.send_at for group in groups if group.send_at]
+
+
+async def _at_their_time(
+    document: Document, recipients: Recipients, look_up: LookUp
+) -> list[Recipients]:
+    """The recipients in groups of one `send_at` each."""
+    local = local_time(document, "send_at")
+    if local is None:
+        return [replace(recipients, send_at=moment(document, "send_at"))]
+    zone = time_zone(document, "time_zone") or UTC
+    user_ids = recipients.custom_ids
+    if len(user_ids) > MAX_PEOPLE:
+        problem = f"a time of day in each reader's zone is for at most {MAX_PEOPLE} custom_ids"
+        raise document.invalid("send_at", problem)
+    groups: dict[datetime, list[str]] = {}
+    for reader in await people(look_up, *user_ids):
+        at = local.replace(tzinfo=reader.zone or zone).astimezone(UTC)
+        groups.setdefault(at, []).append(reader.user_id)
+    others = replace(recipients, custom_ids=(), send_at=local.replace(tzinfo=zone).astimezone(UTC))
+    own = [Recipients(custom_ids=user_ids, send_at=at) for at, user_ids in groups.items()]
+    return [*own, others] if len(others) or not own else own
 
 
 def _recipients(document: Document) -> Recipients:

@@ -5,32 +5,48 @@ counts as absent, and a warning names it, once per process.
 """
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, time, tzinfo
+from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
 from batchpush import (
     ID_LISTS,
+    Digest,
     Document,
     LookUp,
     Message,
     QuietHours,
     Recipients,
     Reference,
+    Schedule,
     as_list,
     is_unicode,
     log,
     problem_of_id,
     warn_of_field,
 )
-from handlers.fields import one_line, zone_named
-from handlers.texts import language_of
+from handlers.categories import Category, category_of
+from handlers.fields import clock, one_line, zone_named
+from handlers.fields import schedule as schedule_of
+from handlers.texts import Count, language_of, say
+
+# Why somebody is left out of a push, as an operator reads it in the record.
+MUTED = "muted"
+MUTED_CONVERSATION = "muted the conversation"
+ASLEEP = "in quiet hours"
+NOT_A_USER = "an id of another user at Batch"
 
 MAX_PEOPLE = 1000  # whose profiles are read for one push
-PROFILE = ("display_name", "language", "time_zone", "push_muted", "quiet_hours", "batch")
-CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:[0-5][0-9](\.[0-9]+)?)?")
+PROFILE = (
+    "display_name",
+    "language",
+    "time_zone",
+    "push_muted",
+    "push_preferences",
+    "quiet_hours",
+    "batch",
+)
 
 # Bounds on the ids of one profile, so that one person leaves room for the others in a push. The
 # example rules allow fewer and shorter ids.
@@ -42,6 +58,8 @@ MAX_ID_BYTES = 1024
 class Person:
     """A recipient or a sender. `batch` has the lists of their ids at Batch.
 
+    `preferences` has the categories that they switched on or off, or want as a digest.
+
     An id without a profile may be a user, or another user's id at Batch: see `users_only`.
     `told_of` are the documents for this recipient, if recipients get different ones.
     """
@@ -51,6 +69,7 @@ class Person:
     language: str
     zone: ZoneInfo | None
     is_muted: bool
+    preferences: Mapping[str, bool | Schedule]
     quiet: QuietHours | None
     batch: Mapping[str, Sequence[str]]
     has_profile: bool = True
@@ -62,6 +81,16 @@ class Person:
         return {name: list(ids) for name, ids in self.batch.items()} != {
             "custom_ids": [self.user_id]
         }
+
+    def why_not_told(self, group_id: str) -> str | None:
+        """Why their profile leaves them out of a category; None if it does not."""
+        category = category_of(group_id)
+        if category.is_required:
+            return None
+        if self.is_muted:
+            return MUTED
+        is_on = self.preferences.get(group_id, category.is_on)
+        return None if is_on else f"switched off {group_id}"
 
     @property
     def reads(self) -> str:
@@ -113,10 +142,17 @@ def person(user_id: str, profile: Document | None) -> Person:
         language=language_of(profile.get("language")),
         zone=zone,
         is_muted=_flag("push_muted", profile.get("push_muted")) is True,
+        preferences=_preferences(profile.get("push_preferences")),
         quiet=_quiet_hours(profile.get("quiet_hours"), zone or UTC),
         batch=_batch_ids(profile.get("batch")) or {"custom_ids": (user_id,)},
         has_profile=has_profile,
     )
+
+
+def custom_ids(profile: Document) -> tuple[str, ...]:
+    """The custom ids of the person whose profile it is."""
+    user_id = profile.path.rpartition("/")[2]
+    return tuple(person(user_id, profile).batch.get("custom_ids", ()))
 
 
 def _name(name: object) -> str | None:
@@ -141,6 +177,34 @@ def _flag(field: str, value: object) -> bool | None:
     return None
 
 
+def _digest(reader: Person, category: Category, schedule: Schedule) -> Digest:
+    words = functools.partial(_digest_words, category, reader.language)
+    return Digest(schedule, reader.zone or UTC, words)
+
+
+def _digest_words(category: Category, language: str, number: int, or_more: bool) -> Message:
+    name = category.name_in(language)
+    message = say("digest", language, category=name, count=Count(number, or_more))
+    return message if name else Message(message.body)
+
+
+def _preferences(chosen: object) -> dict[str, bool | Schedule]:
+    """`{"game_turn": false, "new_message": "18:00"}`, without what is neither."""
+    if not isinstance(chosen, dict):
+        if chosen is not None:
+            warn_of_field("push_preferences")
+        return {}
+    given = {name: choice for name, choice in chosen.items() if choice is not None}
+    read = {
+        name: choice if isinstance(choice, bool) else schedule_of(choice)
+        for name, choice in given.items()
+    }
+    valid = {name: choice for name, choice in read.items() if choice is not None}
+    if len(valid) < len(given):
+        warn_of_field("push_preferences")
+    return valid
+
+
 def _quiet_hours(hours: object, zone: tzinfo) -> QuietHours | None:
     """`{"start": "22:00", "end": "07:00"}` in the person's time zone, unless not `enabled`."""
     if hours is None:
@@ -148,17 +212,11 @@ def _quiet_hours(hours: object, zone: tzinfo) -> QuietHours | None:
     if isinstance(hours, dict):
         if hours.get("enabled") is False:
             return None
-        start, end = _clock(hours.get("start")), _clock(hours.get("end"))
+        start, end = clock(hours.get("start")), clock(hours.get("end"))
         if start and end and hours.get("enabled") in (None, True):
             return QuietHours(start, end, zone)
     warn_of_field("quiet_hours")
     return None
-
-
-def _clock(text: object) -> time | None:
-    """`22:00` or `7:00`; seconds are ignored."""
-    found = CLOCK.fullmatch(text.strip()) if isinstance(text, str) else None
-    return time(int(found[1]), int(found[2])) if found else None
 
 
 def _batch_ids(batch: object) -> dict[str, Sequence[str]]:
@@ -188,18 +246,45 @@ def _is_valid(id_list: str, item: object) -> bool:
     return problem_of_id(id_list, item) is None and len(str(item).encode()) <= MAX_ID_BYTES
 
 
-def recipients(people: Iterable[Person], at_any_hour: bool = False) -> list[Recipients]:
-    """The people's ids at Batch, grouped by text and quiet hours.
+def who_is_told(
+    group_id: str, people: Iterable[Person]
+) -> tuple[list[Person], dict[str, list[str]]]:
+    """Those whom a push of a category goes to, and the ids of the others by reason."""
+    told: list[Person] = []
+    left_out: dict[str, list[str]] = {}
+    for one in people:
+        if why := one.why_not_told(group_id):
+            left_out.setdefault(why, []).append(one.user_id)
+        else:
+            told.append(one)
+    return told, left_out
+
+
+def reasons(left_out: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The user ids of each reason that there are any for."""
+    listed = {reason: sorted(user_ids) for reason, user_ids in left_out.items()}
+    return {reason: user_ids for reason, user_ids in listed.items() if user_ids}
+
+
+def recipients(
+    people: Iterable[Person], group_id: str, at_any_hour: bool = False
+) -> list[Recipients]:
+    """The people's ids at Batch, grouped by text, quiet hours and digest of the category.
 
     A person with their own ids in `batch` is a separate group, to remember whose they are.
-    `at_any_hour` ignores quiet hours, for pushes that cannot wait.
+    `at_any_hour` ignores quiet hours and digests, for pushes that cannot wait.
     """
     groups: dict[Recipients, dict[str, list[str]]] = {}
+    category = category_of(group_id)
+    is_at_once = at_any_hour or category.is_required
     for one in people:
+        chosen = one.preferences.get(group_id, category.digest)
+        schedule = chosen if isinstance(chosen, Schedule) and not is_at_once else None
         kind = Recipients(
             reads=one.reads,
             quiet=None if at_any_hour else one.quiet,
             person=one.user_id if one.has_own_ids else None,
+            digest=_digest(one, category, schedule) if schedule else None,
         )
         ids = groups.setdefault(kind, {name: [] for name in ID_LISTS})
         for name, identifiers in one.batch.items():

@@ -15,6 +15,7 @@ from tests.pushes import PATIENT
 
 NOON = datetime(2026, 5, 4, 12, 5, tzinfo=UTC)
 NARROW, WIDE = "\u202f", "\u00a0"  # spaces at which no line breaks
+RLM = "\u200f"  # a mark that makes what follows read from right to left
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,11 @@ NARROW, WIDE = "\u202f", "\u00a0"  # spaces at which no line breaks
         (1234.5, None, "en", "1,234.5"),
         (1234.5, None, "de", "1.234,5"),
         (1000, None, "fr", f"1{NARROW}000"),
+        (1234.5, "PLN", "pl", f"1{WIDE}234,50{WIDE}zł"),
+        (1234, "JPY", "ja", "￥1,234"),
+        (1234.5, "EUR", "ja", "€1,234.50"),
+        (1234.5, "EUR", "ar", f"{RLM}1,234.50{WIDE}€"),
+        (99.9, "SAR", "ar", f"{RLM}99.90{WIDE}ر.س.{RLM}"),
     ],
 )
 def test_an_amount_is_written_as_the_language_has_it(
@@ -44,6 +50,9 @@ def test_an_amount_is_written_as_the_language_has_it(
         ("Europe/Paris", "fr", "lun. 4 mai", "14:05 CEST"),
         ("Europe/Paris", "es", "lun, 4 may", "14:05 CEST"),
         ("Europe/Paris", "de", "Mo., 4. Mai", "14:05 CEST"),
+        ("Europe/Paris", "pl", "pon., 4 maj", "14:05 CEST"),
+        ("Asia/Tokyo", "ja", "5月4日(月)", "21:05 JST"),
+        ("Asia/Dubai", "ar", "الاثنين، 4 مايو", "4:05 م UTC+04"),
         ("America/New_York", "fr", "lun. 4 mai", "08:05 EDT"),
         ("Asia/Dubai", "fr", "lun. 4 mai", "16:05 UTC+04"),
         ("Pacific/Kiritimati", "fr", "mar. 5 mai", "02:05 UTC+14"),

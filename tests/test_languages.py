@@ -24,6 +24,7 @@ OURS = ("en", "fr", "pt-BR", "zh-Hans", "zh-Hant", "nb", "he", "id", "en-GB")
         *dict.fromkeys(["no", "no_NO", "nb-NO", "nn"], "nb").items(),
         *dict.fromkeys(["fr_FR.UTF-8", "FR", " fr ", "fr_FR@euro", "fr-CA", "fre"], "fr").items(),
         *dict.fromkeys(["fr-FR,fr;q=0.9", "fr:en", "fr-", "fr-CA-x-own"], "fr").items(),
+        ("fr-x-" + "a" * 95, "fr"),
         *dict.fromkeys(["sr-Latn", "sh", "fil", "tl", "mo", "es-419", "ja", "gsw"]).items(),
     ],
 )
@@ -43,6 +44,10 @@ def test_the_nearest_language(written: str, read_as: str | None) -> None:
         ("sr_RS@latin", ("sr", "sr-Latn"), "sr-Latn"),
         ("sr-ME", ("sr", "sr-Latn"), "sr-Latn"),
         ("sr-Latn", ("en", "sr"), "sr"),
+        ("cnr", ("sr", "sr-Latn"), "sr-Latn"),  # Serbian as in Montenegro
+        ("cnr-Cyrl", ("sr", "sr-Latn"), "sr"),
+        ("prs", ("fa", "fa-AF"), "fa-AF"),  # Persian as in Afghanistan
+        ("prs-IR", ("fa", "fa-AF"), "fa"),
         ("es-MX", ("es", "es-419"), "es-419"),
         ("es-MX", ("es", "es-ES"), "es"),
         ("es-419", ("en", "es"), "es"),
@@ -52,9 +57,13 @@ def test_the_nearest_language(written: str, read_as: str | None) -> None:
         ("de", ("en", "de-CH", "de-AT"), "de-AT"),
         ("fr-FR", ("fr-CA", "fr"), "fr"),
         ("zh-Hant", ("en", "zh"), "zh"),
+        ("zh-MO", ("zh-HK", "zh-TW"), "zh-HK"),
+        ("zh-Hant-MY", ("zh-CN", "zh-HK"), "zh-HK"),  # the same script before the same language
         ("ZH-hant-hk", ("zh_Hant_HK", "zh_Hant"), "zh_Hant_HK"),
         ("fr", ("klingon", "fr-CA"), "fr-CA"),
         ("Klingon", ("klingon", "fr"), "klingon"),
+        ("klingon-west", ("klingon_West", "fr"), "klingon_West"),
+        ("klingon_west", ("klingon-West", "fr"), "klingon-West"),
     ],
 )
 def test_the_nearest_of_others(written: str, ours: tuple[str, ...], read_as: str) -> None:
@@ -62,10 +71,13 @@ def test_the_nearest_of_others(written: str, ours: tuple[str, ...], read_as: str
 
 
 @pytest.mark.parametrize(
-    "written", ["", " ", "C", "POSIX", "french", "français", "x-klingon", "fr-!!", "5", "f" * 10**6]
+    "written",
+    ["", " ", "C", "POSIX", "french", "français", "x-klingon", "fr-!!", "5", "fr-x-" + "a" * 96],
 )
 def test_what_is_no_language_is_said_to_be_none(written: str) -> None:
-    with pytest.raises(ValueError, match=r"is (not a|not a known|too long for a) language"):
+    with pytest.raises(
+        ValueError, match=r"^is (not a known language|not a language tag|too long for a language)$"
+    ):
         nearest_language(written, OURS)
 
 

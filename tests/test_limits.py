@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from batchpush import Change, LookUp, Message, Push, Recipients
 from batchpush.delivery.record import DeliveryState
+from batchpush.documents import EPOCH
 from batchpush.pushes.limits import COUNT, MAX_EACH, Limit, Over, ReachedLimits, counters
 from handlers import friend_requests, messages
 from tests.house import EVENING, MORNING, NIGHT, House
@@ -152,6 +153,22 @@ async def test_who_sleeps_is_told_once_however_many_wrote_however_much(house: Ho
     assert [text for who, text in house.all_told() if who == "bob"] == ["21+ new messages"]
 
 
+async def test_who_writes_much_and_takes_it_back_hides_nobody_elses_message(house: House) -> None:
+    await conversation(house, "c1", "mal", "bob", "zoe")
+    await house.stores("users/bob", {"quiet_hours": NIGHT})
+    await writes(house, "mal", "c1", "m")
+    await writes(house, "zoe", "c1", "honest")
+    for minute in range(3):
+        house.clock.forward(MINUTE)
+        for number in range(20):
+            await writes(house, "mal", "c1", f"m{minute}-{number}")
+    for name in list(house.memory.documents):
+        if "/messages/m" in name:
+            await house.stores(name.partition("/documents/")[2], None)
+    await house.run_tasks(MORNING)
+    assert [who for who, _ in house.all_told()].count("bob") == 1
+
+
 async def test_friend_requests_made_and_deleted_in_a_loop_are_one_a_day(house: House) -> None:
     await house.stores("users/bob", {})
     for day in range(2):
@@ -228,7 +245,37 @@ def test_two_limits_of_one_window_share_a_document() -> None:
     first, second = counters(limits, ("f", "s"), {"n1", "n2"}, EVENING)
     assert (first.max_all, first.max_each, first.names) == (60, 20, ("n1", "n2"))
     assert (second.max_all, second.max_each, second.names) == (5, None, ())
+    assert {(each.end - EVENING, each.seconds) for each in (first, second)} == {
+        (timedelta(seconds=60), 60)
+    }
     assert first.fields == ["calls", "to.nn1", "to.nn2"]
+
+
+def test_a_window_begins_and_ends_at_fixed_times() -> None:
+    limit = Limit(("ann",), 5)
+    name, end = limit.window(EVENING)
+    assert end == EVENING + timedelta(seconds=60)
+    assert limit.window(EVENING + timedelta(seconds=59.9)) == (name, end)
+    other, later = limit.window(end)
+    assert (other != name, later) == (True, end + timedelta(seconds=60))
+    others = (Limit(("bob",), 5), Limit(("ann",), 5, seconds=3600))
+    assert len({name, *(each.window(EVENING)[0] for each in others)}) == 3
+    # Both have one number: what a minute and a second have counted is kept apart all the same.
+    late = EPOCH + 60 * (EVENING - EPOCH)
+    assert Limit(("ann",), 5).window(late)[0] != Limit(("ann",), 5, seconds=1).window(EVENING)[0]
+
+
+@pytest.mark.parametrize(("number", "counted"), [(1, 1), (MAX_EACH, MAX_EACH), (MAX_EACH + 1, 1)])
+def test_recipients_are_counted_one_by_one_or_as_one_audience(number: int, counted: int) -> None:
+    names = [f"n{each}" for each in range(number)]
+    (counter,) = counters([Limit(("ann",), 5, each=True)], ("f", "s"), names, EVENING)
+    assert len(counter.names) == counted
+    assert counter.is_audience is (number > MAX_EACH)
+    assert counter.end == EVENING + timedelta(seconds=MINUTE)
+    again = counters([Limit(("ann",), 5, each=True)], ("f", "s"), names[::-1], EVENING)
+    assert again == [counter]
+    numbers = [6, *[6] * counted]
+    assert counter.over(numbers).is_all is (number > MAX_EACH)
 
 
 def test_what_is_counted_of_one_function_or_window_is_not_of_another() -> None:
@@ -267,8 +314,9 @@ def test_over_is_who_had_more_than_the_limit(
 
 def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchpush.pushes.limits.MAX_KNOWN", 10)
-    known = ReachedLimits()
+    known, sizes = ReachedLimits(), set()
     for number in range(100):
         (counter,) = counters([Limit((f"{number}",), 1)], (), set(), EVENING)
-        known.note(counter, counter.over([2]))
-    assert len(known.until) <= 10
+        assert known.note(counter, counter.over([2]))
+        sizes.add(len(known.known))
+    assert sizes == set(range(1, 11))

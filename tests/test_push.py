@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -10,15 +11,20 @@ from hypothesis import strategies as st
 
 import batchpush.pushes.push
 from batchpush.documents import Reference, is_blank
+from batchpush.environment import CEP
 from batchpush.errors import InvalidPush
+from batchpush.pushes.campaign import RULES as RULES_OF_A_CAMPAIGN
 from batchpush.pushes.push import (
     AROUND_IDS,
     ID_LISTS,
+    RULES,
+    Audience,
     CollapseKey,
     Media,
     Message,
     Push,
     Recipients,
+    Rule,
 )
 from batchpush.pushes.quiet_hours import QuietHours
 from emulators.batch.rules import refusal
@@ -40,6 +46,13 @@ EVERYTHING: dict[str, Any] = {
 
 
 LANDING: dict[str, Any] = {"theme": "t", "actions": []}
+
+
+def listed(times: int, value: object) -> object:
+    """A list in a list in a list."""
+    for _ in range(times):
+        value = [value]
+    return value
 
 
 def nested(times: int, value: object = 0) -> dict[str, Any]:
@@ -293,9 +306,11 @@ def test_a_push_that_waited_goes_to_those_who_still_want_it_as_it_was() -> None:
         ({"gcm_collapse_key": "key"}, "gcm_collapse_key"),
         ({"priority": "urgent"}, "priority"),
         ({"time_to_live": -1}, "time_to_live"),
+        ({"time_to_live": 0}, "time_to_live"),
         ({"time_to_live": 2_419_201}, "time_to_live"),
         ({"time_to_live": True}, "time_to_live"),
         ({"labels": ["a", "b", "c", "d"]}, "labels"),
+        ({"push_type": "loud"}, "push_type"),
         ({"labels": "abc"}, "labels"),
         ({"custom_payload": "[]"}, "custom_payload"),
         ({"custom_payload": "{"}, "custom_payload"),
@@ -353,14 +368,27 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
             {"recipients": Recipients(custom_ids=["x" * 1024])},
             "recipients.custom_ids must be one line under 1024 characters each",
         ),
-        ({"apps": ["tv"]}, "apps names apps that BATCH_APPS does not: ['tv']"),
+        ({"apps": ["tv"]}, "apps names apps that are not in BATCH_APPS: ['tv']"),
         ({"message": None}, "message is missing"),
         ({"message": {"fr": Message("Bonjour")}}, "message has no text for those who read None"),
         ({"message": Message("")}, "message.body must be a string that is not blank"),
         ({"message": Message("Hi", "")}, "message.title must be a string that is not blank"),
         ({"extra": {"new": {1}}}, "extra.new is set, which JSON cannot hold"),
         ({"extra": {"new": "\ud83d"}}, "extra.new is not valid Unicode"),
-        ({"landing": LANDING | {"x": float("nan")}}, "landing.x is not a number that JSON has"),
+        ({"extra": {"new": {"\ud83d": 1}}}, "extra.new has a name that is not valid Unicode"),
+        ({"extra": {"new": (1.5, [{1}])}}, "extra.new[1][0] is set, which JSON cannot hold"),
+        ({"extra": {"new": {(1, 2): 3}}}, "extra holds a value JSON cannot hold"),
+        ({"landing": LANDING | {(1, 2): 3}}, "body holds a value JSON cannot hold"),
+        ({"extra": nested(99, {1})}, f"extra{'.in' * 100} is set, which JSON cannot hold"),
+        ({"extra": nested(100, {1})}, "extra is nested too deeply"),
+        ({"extra": {"new": nested(2000)}}, "extra is nested too deeply"),
+        (
+            {"extra": {"in": listed(99, {1})}},
+            f"extra.in{'[0]' * 99} is set, which JSON cannot hold",
+        ),
+        ({"extra": {"x": listed(100, {1})}}, "extra is nested too deeply"),
+        ({"extra": {"new": [[{1}]] * 2}}, "extra.new[0][0] is set, which JSON cannot hold"),
+        ({"landing": LANDING | {"x": float("nan")}}, "landing.x is a number JSON cannot hold"),
         ({"custom_payload": nested(2000)}, "custom_payload is nested too deeply"),
         (
             {"message": Message(Reference("users/ann"))},
@@ -383,7 +411,7 @@ doubtful_only = {
     "group_id": st.text("abcXYZ019_-", min_size=1, max_size=130),
     "push_type": st.sampled_from(["alert", "background"]),
     "landing": st.just({"theme": "t", "actions": []}),
-    "time_to_live": st.integers(0, 2_419_200),
+    "time_to_live": st.integers(1, 2_419_200),
 }
 optional = {name: st.just(value) for name, value in EVERYTHING.items() if name not in doubtful_only}
 
@@ -393,3 +421,76 @@ def test_a_push_that_passes_here_passes_batchs_known_rules(fields: dict[str, Any
     for app in ("ios", "android", "web"):
         for body in bodies(push(**fields), app):
             assert refusal(body, app, lenient=True) is None
+
+
+# On CEP
+
+MIXED = {"ios": CEP, "android": "android", "web": CEP}
+
+
+def calls_of(made: Push, apps: Any) -> list[tuple[str, int, list[str]]]:
+    """Each call: what for, the chunk, and the ids, however they are listed."""
+    bodies = [(call, json.loads(call.body)["recipients"]) for call in made.calls(apps)]
+    return [
+        (call.app, call.chunk, [each for ids in lists.values() for each in ids])
+        for call, lists in bodies
+    ]
+
+
+def test_apps_on_cep_are_called_once_for_all_beside_the_others() -> None:
+    both = Recipients(custom_ids=["ann"], tokens=["t"])
+    assert calls_of(push(recipients=both), MIXED) == [
+        ("android", 0, ["ann", "t"]),
+        (CEP, 1, ["ann"]),
+    ]
+    assert calls_of(push(), dict.fromkeys(("ios", "web"), CEP)) == [(CEP, 0, ["ann"])]
+
+
+@pytest.mark.parametrize(
+    ("apps", "called"),
+    [(None, [CEP, "android"]), (["web"], [CEP]), (["android"], ["android"])],
+)
+def test_a_push_for_some_apps_is_for_what_those_are_on(apps: Any, called: list[str]) -> None:
+    assert push(apps=apps).called(MIXED) == called
+    with pytest.raises(InvalidPush, match="BATCH_APPS"):
+        push(apps=["windows"]).called(MIXED)
+
+
+@pytest.mark.parametrize(
+    ("people", "sizes"), [(1, [1]), (200, [200]), (201, [200, 1]), (401, [200, 200, 1])]
+)
+def test_a_call_to_cep_has_at_most_200_people(people: int, sizes: list[int]) -> None:
+    ids = [f"u{number}" for number in range(people)]
+    calls = calls_of(push(recipients=Recipients(custom_ids=ids)), {"ios": CEP})
+    assert [len(told) for _, _, told in calls] == sizes
+    assert [each for _, _, told in calls for each in told] == ids
+    assert [chunk for _, chunk, _ in calls] == [*range(len(sizes))]
+
+
+def test_a_body_for_cep_holds_what_an_event_can() -> None:
+    (call,) = push(**EVERYTHING).calls({"ios": CEP})
+    assert json.loads(call.body).keys() == {
+        *("group_id", "message", "deeplink", "media", "custom_payload", "recipients")
+    }
+
+
+async def test_an_audience_has_chunks_for_both_platforms() -> None:
+    async def groups() -> AsyncIterator[tuple[Recipients, Message | None]]:
+        for number in range(250):
+            yield Recipients(custom_ids=[f"u{number}"]), Message("Hello")
+
+    made = Push(group_id="g", recipients=Audience(groups()))
+    found = [calls async for calls, _ in made.chunks(MIXED, datetime(2026, 6, 10, tzinfo=UTC))]
+    sizes = [
+        (call.app, call.chunk, len(json.loads(call.body)["recipients"]["custom_ids"]))
+        for calls in found
+        for call in calls
+    ]
+    assert sizes == [(CEP, 0, 200), ("android", 1, 250), (CEP, 2, 50)]
+
+
+@pytest.mark.parametrize("rule", [*RULES, *RULES_OF_A_CAMPAIGN], ids=lambda rule: rule.field)
+def test_every_rule_says_whether_it_is_batchs_and_how_well_that_is_known(rule: Rule) -> None:
+    known, _, where = rule.source.partition(": ")
+    assert known in {"official", "client", "inferred", "ours"}
+    assert where or known == "ours"

@@ -33,6 +33,7 @@ def quiet(start: str, end: str, zone: str = "Europe/Paris") -> QuietHours:
         (quiet("00:00", "07:00"), "2026-06-11T00:00+02:00", "2026-06-11T07:00+02:00"),
         # never
         (quiet("07:00", "07:00"), "2026-06-10T07:00+02:00", None),
+        (quiet("07:00", "07:00"), "2026-06-10T06:59+02:00", None),
         # where they live, and not where the server stands
         (quiet("22:00", "07:00", "Asia/Tokyo"), "2026-06-10T14:00+00:00", "2026-06-10T22:00+00:00"),
         # clocks put forward: 02:30 is not on any clock that night

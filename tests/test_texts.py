@@ -1,7 +1,5 @@
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from string import Formatter
 
 import pytest
 import regex
@@ -12,22 +10,116 @@ import batchpush.events.change
 import handlers.texts
 from batchpush import ConfigurationError
 from batchpush.environment import settings
-from handlers.texts import BYTES, TEXTS, language_of, read_texts, say, shorten
+from handlers.texts import BYTES, TEXTS, Count, language_of, read_texts, say, shorten
 from tests.pushes import PATIENT
 
 DEFAULT = TEXTS[settings().default_language]
-
-
-def placeholders(text: Mapping[str, str]) -> set[str]:
-    return {name for part in text.values() for _, name, _, _ in Formatter().parse(part) if name}
 
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_every_language_says_everything_with_the_same_values(language: str) -> None:
     assert TEXTS[language].keys() == DEFAULT.keys()
     for key, text in TEXTS[language].items():
-        assert set(text) == {"title", "body"}
-        assert placeholders(text) == placeholders(DEFAULT[key]), key
+        assert text.values == DEFAULT[key].values, key
+        assert text.plural == DEFAULT[key].plural, key
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "said"),
+    [
+        ("en", Count(1), "1 new message"),
+        ("en", Count(3), "3 new messages"),
+        ("en", Count(21, or_more=True), "21+ new messages"),
+        ("fr", Count(0), "0 nouveau message"),
+        ("fr", Count(2), "2 nouveaux messages"),
+        ("de", Count(2), "2 neue Nachrichten"),
+        ("es", Count(2), "2 mensajes nuevos"),
+        ("ja", Count(1), "新着メッセージが1件あります"),
+        ("ja", Count(21, or_more=True), "新着メッセージが21+件あります"),
+        ("pl", Count(1), "1 nowa wiadomość"),
+        ("pl", Count(2), "2 nowe wiadomości"),
+        ("pl", Count(5), "5 nowych wiadomości"),
+        ("pl", Count(12), "12 nowych wiadomości"),
+        ("pl", Count(21, or_more=True), "21+ nowych wiadomości"),
+        ("pl", Count(22), "22 nowe wiadomości"),
+        ("ar", Count(0), "لا رسائل جديدة"),
+        ("ar", Count(1), "رسالة جديدة واحدة"),
+        ("ar", Count(2), "رسالتان جديدتان"),
+        ("ar", Count(3), "\u20683\u2069 رسائل جديدة"),
+        ("ar", Count(11), "\u206811\u2069 رسالة جديدة"),
+        ("ar", Count(21, or_more=True), "\u206821+\u2069 رسالة جديدة"),
+        ("ar", Count(100), "\u2068100\u2069 رسالة جديدة"),
+    ],
+)
+def test_a_number_has_the_form_that_the_language_gives_it(
+    language: str, count: Count, said: str
+) -> None:
+    assert say("new_messages", language, sender="Ann", count=count).body == said
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_number_can_be_said(language: str) -> None:
+    for key in ("new_messages", "call_me_within"):
+        for number in (*range(130), 1_000_000):
+            count = Count(number)
+            assert say(key, language, sender="Ann", count=count, minutes=count).body
+
+
+@pytest.mark.parametrize(
+    ("key", "language", "values", "said"),
+    [
+        # Arabic: each value is isolated, since it may be in another script or begin with a digit.
+        (
+            "friend_request",
+            "ar",
+            {"sender": "Ann (B)"},
+            "وصلك طلب صداقة من \u2068Ann (B)\u2069",
+        ),
+        (
+            "order_delivered_at",
+            "ar",
+            {"number": "B-77", "date": "الاثنين، 4 مايو", "time": "2:05 م CEST"},
+            "وصل طلبك رقم \u2068B-77\u2069 يوم \u2068الاثنين، 4 مايو\u2069 "
+            "الساعة \u20682:05 م CEST\u2069",
+        ),
+        # An Arabic name in another language must not turn its sentence around.
+        (
+            "friend_request",
+            "en",
+            {"sender": "ليلى"},
+            "\u2068ليلى\u2069 would like to be your friend",
+        ),
+        (
+            "friend_request",
+            "ja",
+            {"sender": "ليلى"},
+            "\u2068ليلى\u2069さんから友達リクエストが届きました",
+        ),
+        ("friend_request", "ja", {"sender": "安"}, "安さんから友達リクエストが届きました"),
+        ("friend_request", "pl", {"sender": "Łucja"}, "Łucja zaprasza Cię do grona znajomych"),
+        # What is nothing but a value has no neighbours.
+        ("new_message", "ar", {"sender": "Ann", "text": "Hello"}, "Hello"),
+        ("new_message", "en", {"sender": "Ann", "text": "مرحبًا"}, "مرحبًا"),
+        # A value cannot end its own isolation.
+        ("friend_request", "ar", {"sender": "A\u2069\u2066"}, "وصلك طلب صداقة من \u2068A\u2069"),
+    ],
+)
+def test_neighbours_in_other_scripts_stay_in_their_order(
+    key: str, language: str, values: dict[str, str], said: str
+) -> None:
+    assert say(key, language, **values).body == said
+
+
+def test_a_cut_closes_what_is_isolated() -> None:
+    unread = say("message_unread", "ar", sender="Ann", text="Hello" * 100).body
+    assert unread.endswith("H…\u2069")
+    assert (unread.count("\u2068"), unread.count("\u2069")) == (1, 1)
+    assert len(seen(unread)) == 240
+
+
+def test_a_script_without_blanks_is_cut_between_characters_and_gets_no_blank() -> None:
+    said = say("new_message", "ja", sender="安", text="長い文章。" * 60).body
+    assert said == "長い文章。" * 47 + "長い文章…"
 
 
 def test_the_values_stand_in_the_text_of_the_language() -> None:
@@ -115,6 +207,11 @@ def test_what_users_wrote_is_not_read_as_a_template(value: str) -> None:
         (["fr"], "en"),
         ("fr_FR.UTF-8", "fr"),
         ("pt_BR", "en"),
+        ("ar_EG", "ar"),
+        ("ar-AE", "ar"),
+        ("arb", "ar"),
+        ("ja_JP", "ja"),
+        ("pl-PL", "pl"),
     ],
 )
 def test_the_nearest_language_is_spoken(wanted: object, language: str) -> None:
@@ -138,24 +235,31 @@ def test_what_is_no_language_is_named_once_in_a_process(capsys: pytest.CaptureFi
 FAMILY, THUMB, FLAG, ACCENT = "👩‍👩‍👧‍👦", "👍🏽", "🇫🇷", "e\u0301"
 
 
-@pytest.mark.parametrize("character", ["a", FAMILY, THUMB, FLAG, ACCENT])
+KANA, VOWELLED = "が", "بّ"  # か with a mark; a letter with a doubling mark
+
+
+@pytest.mark.parametrize("character", ["a", FAMILY, THUMB, FLAG, ACCENT, KANA, VOWELLED])
 def test_the_cut_never_goes_through_a_character(character: str) -> None:
     assert shorten(character * 5, 5) == character * 5
     assert shorten(character * 6, 5) == character * 4 + "…"
 
 
+def seen(text: str) -> list[str]:
+    """The characters that a reader counts."""
+    return [each for each in regex.findall(r"\X", text) if each not in "\u2066\u2067\u2068\u2069"]
+
+
 @PATIENT
-@given(st.text(max_size=60), st.integers(1, 20))
+@given(st.text(max_size=60) | st.text("ab\u2068\u2069\u0301", max_size=60), st.integers(1, 20))
 def test_a_shortened_text_is_short_and_made_of_whole_characters(text: str, limit: int) -> None:
     short = shorten(text, limit)
-    characters = regex.findall(r"\X", text)
-    assert len(regex.findall(r"\X", short)) <= limit
+    assert len(seen(short)) <= limit
     assert len(short.encode()) <= BYTES
-    if len(characters) <= limit:
+    if len(seen(text)) <= limit:
         assert short == text
     else:
-        assert short.endswith("…")
-        assert text.startswith(short.removesuffix("…"))
+        assert short.removesuffix("\u2069").endswith("…")
+        assert text.startswith(short.removesuffix("\u2069").removesuffix("…"))
 
 
 def test_a_text_of_large_characters_is_cut_by_its_bytes_too() -> None:

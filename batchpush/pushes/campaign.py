@@ -1,10 +1,13 @@
 """`Campaign`: a validated body for Batch's Campaigns API.
 
-Field names are Batch's. A field that Batch documents only for transactional pushes is sent in the
-same form; undocumented ones (recurrence, A/B tests) go through `batch`, unchecked.
+Field names are Batch's: https://doc.batch.com/developer/api/mep/campaigns/parameters, of which no
+whole copy could be read. Unverified is above all whether `media`, `deeplink`, `landing` and
+`custom_payload` stand at the top, where they are sent in the form of a transactional push, or in
+each of the `messages`, where they may be written as well. Whatever is not known here, such as
+recurrence and A/B tests, goes through `batch`, unchecked. Sources are as in `push`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +18,7 @@ from batchpush.pushes.push import RULES as RULES_OF_A_PUSH
 from batchpush.pushes.push import (
     CollapseKey,
     Media,
+    Rule,
     encoded,
     is_text,
     json_text,
@@ -23,8 +27,9 @@ from batchpush.pushes.push import (
     without_nones,
 )
 
-MIN_NAME = 3  # characters
-FIRST_ZONE = timedelta(hours=14)  # ahead of GMT, where each day begins first
+MIN_NAME = 3  # characters. official: campaigns/parameters
+# Ahead of GMT, where each day begins first; Batch's page on creating begins with GMT+12.
+FIRST_ZONE = timedelta(hours=14)
 
 PLAIN_FIELDS = (
     "name",
@@ -67,10 +72,14 @@ class Campaign:
     apps: Sequence[str] | None = None
 
     def bodies(self, apps: Sequence[str]) -> dict[str, bytes]:
-        """The body for each of its apps; raises `InvalidPush`, naming the field."""
+        """The body for each of its apps; raises `InvalidPush`, naming the field.
+
+        It is whole, also for an edit: an update needs at least what the creation had, says Batch's
+        page, although its example has less.
+        """
         _check(self)
         if unknown := set(self.apps or ()) - set(apps):
-            raise InvalidPush("apps", f"names apps that BATCH_APPS does not: {sorted(unknown)}")
+            raise InvalidPush("apps", f"names apps that are not in BATCH_APPS: {sorted(unknown)}")
         frame = self._frame()
         for name, value in frame.items():
             json_text(name, value)  # raises, naming the field, if JSON cannot hold it
@@ -108,18 +117,18 @@ def _time(time: datetime | str | None) -> str | None:
 def _body(frame: Mapping[str, Any], app: str) -> bytes:
     media = frame.get("media")
     if platform(app) == "ios" and isinstance(media, Mapping) and "icon" in media:
-        # Batch refuses it for an iOS app.
+        # iOS does not support it. client: one removes it
         others = {name: url for name, url in media.items() if name != "icon"} or None
         frame = without_nones({**frame, "media": others})
     return encoded(frame)
 
 
-# Batch's rules
+# The rules: Batch's, and ours
 
 
 def _check(campaign: Campaign) -> None:
-    """Raise `InvalidPush` for the first field that Batch would refuse."""
-    for name, is_valid, expected in RULES:
+    """Raise `InvalidPush` for the first field that breaks a rule."""
+    for name, is_valid, expected, _ in RULES:
         value = getattr(campaign, name)
         if value is not None and not is_valid(value):
             raise InvalidPush(name, expected)
@@ -127,12 +136,12 @@ def _check(campaign: Campaign) -> None:
         check_links(name, getattr(campaign, name))
     check_payload("custom_payload", payload_of(campaign.custom_payload))
     if (campaign.push_time is None) == (campaign.local_push_time is None):
-        raise InvalidPush("push_time", "or local_push_time must be there, and not both")
+        raise InvalidPush("push_time", "or local_push_time is required, and not both")
     if not campaign.messages and "messages" not in campaign.batch:
         raise InvalidPush("messages", "is missing")
     for name in campaign.batch:
         if name in OWN_FIELDS and getattr(campaign, name) not in (None, ()):
-            raise InvalidPush(f"batch.{name}", "is there already, outside of batch")
+            raise InvalidPush(f"batch.{name}", "is already set outside of batch")
     for message in campaign.messages:
         _check_message(message)
 
@@ -161,17 +170,39 @@ def _are_messages(value: object) -> bool:
 
 OWN_FIELDS = frozenset(own.name for own in fields(Campaign))
 
-RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("name", _is_name, f"must be a string of at least {MIN_NAME} characters"),
-    ("live", lambda v: type(v) is bool, "must be true or false"),
-    ("push_time", _is_push_time, "must be now, or a date and time with its zone"),
-    (
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "name",
+        _is_name,
+        f"must be a string of at least {MIN_NAME} characters",
+        "official: campaigns/parameters",
+    ),
+    Rule(
+        "live",
+        lambda v: type(v) is bool,
+        "must be true or false",
+        "official: campaigns/parameters",
+    ),
+    Rule(
+        "push_time",
+        _is_push_time,
+        "must be now, or a date and time with its zone",
+        "official: campaigns/create, in GMT; ours: with a zone",
+    ),
+    # Never `now`, which Batch has for a time in GMT.
+    Rule(
         "local_push_time",
         lambda v: isinstance(v, datetime) and v.tzinfo is None,
         "must be a date and time without a zone",
+        "client: the Node client's schema; inferred: from the page of in-app campaigns",
     ),
-    ("messages", _are_messages, "must be a list of maps"),
-    ("targeting", lambda v: isinstance(v, Mapping), "must be a map"),
-    ("batch", lambda v: isinstance(v, Mapping), "must be a map"),
-    *(rule for rule in RULES_OF_A_PUSH if rule[0] in OWN_FIELDS),
+    Rule("messages", _are_messages, "must be a list of maps", "official: campaigns/create"),
+    Rule(
+        "targeting",
+        lambda v: isinstance(v, Mapping),
+        "must be a map",
+        "official: campaigns/get-campaign",
+    ),
+    Rule("batch", lambda v: isinstance(v, Mapping), "must be a map", "ours"),
+    *(rule for rule in RULES_OF_A_PUSH if rule.field in OWN_FIELDS),
 )

@@ -108,9 +108,13 @@ def _likely(language: str, script: str, region: str) -> Tag:
     """The tag with current codes; missing parts become the most likely ones."""
     from babel.core import get_global
 
-    new_language, _, new = get_global("language_aliases").get(language, language).partition("_")
-    language = "nb" if new_language == "no" else new_language
-    script = script or (new if len(new) == 4 else "")
+    current = get_global("language_aliases").get(language, language)
+    language, _, implied = current.partition("_")  # `sr_Latn` for `sh`, `sr_ME` for `cnr`
+    language = "nb" if language == "no" else language
+    if len(implied) == 4:
+        script = script or implied
+    else:
+        region = region or implied
     region = get_global("territory_aliases").get(region, [region])[0]
     likely = get_global("likely_subtags")
     for parts in ((script, region), (region,), (script,), ()):

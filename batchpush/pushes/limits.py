@@ -6,7 +6,7 @@ trip. Its response says whether the push exceeds a limit, before anything is sen
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from batchpush.documents import EPOCH
@@ -33,10 +33,10 @@ class Limit:
 
     def window(self, now: datetime) -> tuple[str, datetime]:
         """The id of the window's counter, and when the window ends."""
-        number = int((now - EPOCH).total_seconds() // self.seconds)
+        length = timedelta(seconds=self.seconds)
+        number = (now - EPOCH) // length
         name = "\n".join((*self.key, str(self.seconds), str(number)))
-        end = EPOCH + timedelta(seconds=(number + 1) * self.seconds)
-        return hashlib.sha256(name.encode()).hexdigest(), end
+        return hashlib.sha256(name.encode()).hexdigest(), EPOCH + (number + 1) * length
 
 
 @dataclass(frozen=True)
@@ -106,17 +106,14 @@ def counters(
     """
     found: dict[str, Counter] = {}
     for limit in limits:
-        scoped = Limit((*scope, *limit.key), limit.max_count, limit.seconds)
-        counter_id, end = scoped.window(now)
-        before = found.get(counter_id, Counter(counter_id, end, limit.seconds))
-        found[counter_id] = Counter(
-            counter_id,
-            end,
-            limit.seconds,
-            max_all=before.max_all if limit.each else limit.max_count,
-            max_each=limit.max_count if limit.each else before.max_each,
-            names=_counted(names) if limit.each else before.names,
-            is_audience=len(names) > MAX_EACH,
+        counter_id, end = replace(limit, key=(*scope, *limit.key)).window(now)
+        is_audience = len(names) > MAX_EACH
+        new = Counter(counter_id, end, limit.seconds, is_audience=is_audience)
+        counter = found.get(counter_id, new)
+        found[counter_id] = (
+            replace(counter, max_each=limit.max_count, names=_counted(names))
+            if limit.each
+            else replace(counter, max_all=limit.max_count)
         )
     return list(found.values())
 
@@ -134,19 +131,19 @@ def _audience(names: Collection[str]) -> str:
 class ReachedLimits:
     """Remembers which counters have reached a limit, so that a flood causes no more writes."""
 
-    until: dict[str, datetime] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
 
     def note(self, counter: Counter, over: Over) -> bool:
         """Remember what exceeds a limit; returns whether any of it is new."""
         keys = {counter.id} if over.is_all else set()
         keys |= {f"{counter.id} {name}" for name in over.names}
-        is_news = not keys <= self.until.keys()
-        if len(self.until) + len(keys) > MAX_KNOWN:
-            self.until.clear()
-        self.until.update(dict.fromkeys(keys, counter.end))
+        is_news = not keys <= self.known
+        if len(self.known) + len(keys) > MAX_KNOWN:
+            self.known.clear()
+        self.known |= keys
         return is_news
 
     def over(self, counter: Counter) -> Over:
         """What is already known to exceed a limit, before counting again."""
-        names = {name for name in counter.names if f"{counter.id} {name}" in self.until}
-        return counter.over_of(counter.id in self.until, names)
+        names = {name for name in counter.names if f"{counter.id} {name}" in self.known}
+        return counter.over_of(counter.id in self.known, names)

@@ -1,21 +1,35 @@
 """`Push`: a validated push for Batch's Transactional API, split into calls.
 
-Field names are Batch's. Rules from unreliable sources are not enforced: nothing that Batch may
-accept is refused here.
+Field names are Batch's. Rules from unreliable sources are not enforced: what Batch may accept is
+refused here only where it would not be safe, or would not mean what it says. So each rule has its
+source: `official`, a page of Batch's documentation; `client`, the code of public clients;
+`inferred` from those; `ours`, which is none of Batch's.
 """
 
 import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from itertools import chain, groupby
 from json.encoder import encode_basestring
-from typing import Any, Literal, TypeGuard
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from batchpush.documents import Reference, is_blank, is_unicode
+from batchpush.environment import CEP
 from batchpush.errors import InvalidPush
+from batchpush.pushes.digest import Digest
 from batchpush.pushes.limits import Limit
 from batchpush.pushes.link_rules import (
     A_LINK,
@@ -27,16 +41,22 @@ from batchpush.pushes.link_rules import (
 )
 from batchpush.pushes.quiet_hours import QuietHours
 
-MAX_RECIPIENTS = 10_000  # ids in one call, across all four lists
+# Batch's limits
+MAX_RECIPIENTS = 10_000  # ids in one call. official: help center; client: over all four lists
+MAX_PROFILES = 200  # in one call to CEP. official: cep/profiles/update
+MAX_LABELS = 3  # official: campaigns/parameters
+MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds. official: campaigns/parameters
+# Characters; an id must be shorter. official: pages of the SDKs; 512 in those of older web SDKs.
+MAX_CUSTOM_ID = 1024
+PUSH_TYPES = ("background", "alert")  # official: campaigns/parameters names the first
+
+# Ours
 MAX_BODY = 900_000  # bytes of one call
 MAX_FRAME = 100_000  # bytes of one call without its recipients; a phone accepts 4 kB of them
 MAX_ID = 4096  # characters of any id; the longest tokens have a few hundred
-MAX_LABELS = 3
 MAX_DEPTH = 100  # of nested maps and lists; Firestore allows 20
-MAX_TIME_TO_LIVE = 28 * 24 * 3600  # seconds
 
-MAX_CUSTOM_ID = 1024  # characters; an id must be shorter
-
+MAX_AHEAD = timedelta(days=366)  # of `send_at`
 MAX_FRESH_FOR = timedelta(hours=24)  # the platform redelivers an event for this long
 
 PLAIN_FIELDS = (  # of a Push, sent unchanged
@@ -50,6 +70,9 @@ PLAIN_FIELDS = (  # of a Push, sent unchanged
     "skip_media_check",
     "wp_template",
 )
+EVENT_FIELDS = ("group_id", "message", "deeplink", "media", "custom_payload")  # what CEP takes
+# Names of BATCH_APPS; a mapping says what is called for each: itself, or `CEP`, once for many.
+Apps = Sequence[str] | Mapping[str, str]
 ID_LISTS = ("custom_ids", "install_ids", "tokens", "advertising_ids")
 AROUND_IDS = len(json.dumps({"recipients": {name: [] for name in ID_LISTS}}))  # bytes
 
@@ -66,9 +89,10 @@ class Message:
 class Recipients:
     """Whom to reach, and which message they read if the push has several.
 
-    A Firebase user id is a custom id if the apps pass it to Batch's SDK at login. During their
-    `quiet` hours, the push waits. `person` is the user id of the one person whom all the ids
-    belong to, unless the only id is that user id as a custom id.
+    A Firebase user id is a custom id if the apps pass it to Batch's SDK at login. The push waits
+    until `send_at`, and during their `quiet` hours; with a `digest`, each custom id is a user who
+    is told at its time. `person` is the user id of the one person whom all the ids belong to,
+    unless the only id is that user id as a custom id.
     """
 
     custom_ids: Sequence[str] = ()
@@ -78,14 +102,46 @@ class Recipients:
     reads: str | None = None
     quiet: QuietHours | None = None
     person: str | None = None
+    send_at: datetime | None = None
+    digest: Digest | None = None
 
     def __len__(self) -> int:
         return sum(len(getattr(self, name)) for name in ID_LISTS)
+
+    @property
+    def ids(self) -> list[str]:
+        return [each for name in ID_LISTS for each in getattr(self, name)]
+
+    def waits_until(self, now: datetime) -> datetime | None:
+        """When to send, unless that is now: at `send_at` or later, outside of quiet hours."""
+        is_later = self.send_at is not None and self.send_at > now
+        moment = self.send_at if is_later and self.send_at else now
+        quiet_until = self.quiet.end_after(moment) if self.quiet else None
+        return quiet_until or (moment if is_later else None)
+
+    def digest_at(self, now: datetime) -> datetime | None:
+        """When their digest is told, after quiet hours; None for those who have none."""
+        if self.digest is None:
+            return None
+        moment = self.digest.next_after(now)
+        return (self.quiet and self.quiet.end_after(moment)) or moment
 
     def with_ids(self, lists: Mapping[str, Sequence[str]]) -> "Recipients":
         """The same group with other ids."""
         named: dict[str, Any] = {name: lists.get(name, ()) for name in ID_LISTS}
         return replace(self, **named)
+
+
+@dataclass(frozen=True, eq=False)
+class Audience:
+    """Recipients of any number, such as the followers of a topic: groups, each with its message.
+
+    The stream is read once, before anything is sent, and is never in memory as a whole. It must not
+    hold an id twice. With `send_at`, it is read at that time. Whoever has quiet hours gets the push
+    after them. Bursts and limits, which count recipients one by one, do not apply.
+    """
+
+    groups: AsyncIterable[tuple[Recipients, Message | None]]
 
 
 @dataclass(frozen=True)
@@ -114,20 +170,22 @@ class Push:
     group of recipients gets the one that it `reads`. `custom_payload` is a map, or the JSON text of
     one. `extra` holds further top-level fields of Batch's body and is passed on unchecked. `apps`
     are names from `BATCH_APPS`; None means all of them. Once the event is older than `fresh_for`,
-    the push is no longer sent; after a wait, that time starts again.
+    the push is no longer sent; after a wait, that time starts again. It waits until `send_at`, at
+    most a year ahead; then the handler is called again. A group of recipients may have its own.
 
     Pushes of one `burst`, such as the messages of a conversation, are combined within
     `COALESCE_SECONDS`, and at the end of quiet hours. Pushes about the `state` of one thing, such
     as whose turn it is in a game, are combined only at the end of quiet hours.
 
     `sender` is the app's user who caused the push, if any. `limits` bound the number of pushes: see
-    `Limit`. `ignored` names fields of the document that were ignored; the record lists them.
+    `Limit`. `ignored` names fields of the document that were ignored, and `left_out` the users who
+    are not told, by reason; the record lists both.
 
     Times in `custom_payload`, `landing` and `extra` are sent as ISO 8601.
     """
 
     group_id: str
-    recipients: Recipients | Sequence[Recipients]
+    recipients: Recipients | Sequence[Recipients] | Audience
     message: Message | Mapping[str, Message] | None = None
     deeplink: str | None = None
     media: Media | None = None
@@ -144,14 +202,16 @@ class Push:
     extra: Mapping[str, Any] = field(default_factory=dict)
     apps: Sequence[str] | None = None
     fresh_for: timedelta = timedelta(hours=1)
+    send_at: datetime | None = None
     burst: str | None = None
     state: str | None = None
     sender: str | None = None
     limits: Sequence[Limit] = ()
     ignored: Sequence[str] = ()
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise `InvalidPush`, naming the field, if Batch would refuse it."""
+        """Raise `InvalidPush`, naming the field, if Batch or a rule of ours refuses it."""
         _ = self._checked
 
     @functools.cached_property
@@ -159,35 +219,86 @@ class Push:
         """Checked once: a push does not change."""
         _check(self)
 
-    def calls(self, apps: Sequence[str]) -> Iterator["Call"]:
+    def calls(self, apps: Apps) -> Iterator["Call"]:
         """The calls of the push, chunk by chunk; raises `InvalidPush`, naming the field.
 
         Recipients of the same message share calls, and each is in exactly one call per app. Lazy,
         so that the calls for a million recipients are never in memory together.
         """
         self.check()
-        apps = self._chosen(apps)
+        called = self.called(apps)
         number = 0
         for message, groups in self._audiences().items():
-            for chunk in _chunks(self._frame(message), _each(groups)):
-                for app, body in _bodies(chunk, apps):
-                    yield Call(app=app, chunk=number, body=body)
-                number += 1
+            for chunks in _chunks(self._frame(message), called):
+                for body in chain(chunks.add(_each(groups)), chunks.end()):
+                    yield from _calls(body, chunks.apps, number)
+                    number += 1
 
-    @property
+    async def chunks(
+        self, apps: Apps, now: datetime
+    ) -> AsyncIterator[tuple[Sequence["Call"], datetime | None]]:
+        """The calls of each chunk, also of an `Audience`, and the end of its quiet hours.
+
+        Raises `InvalidPush`, naming the field, and whatever the stream of an audience raises.
+        """
+        if not isinstance(self.recipients, Audience):
+            for _, calls in groupby(self.calls(apps), key=attrgetter("chunk")):
+                yield list(calls), None
+            return
+        self.check()
+        called = self.called(apps)
+        begun: dict[tuple[Message | None, datetime | None], Sequence[Chunks]] = {}
+        number = 0
+        async for group, message in self.recipients.groups:
+            _check_recipients(group)
+            until = group.digest_at(now) or self._timed(group).waits_until(now)
+            if (message, until) not in begun:
+                _check_text(self, message)
+                begun[message, until] = _chunks(self._frame(message), called)
+            for chunks in begun[message, until]:
+                for body in chunks.add(_each([group])):
+                    yield list(_calls(body, chunks.apps, number)), until
+                    number += 1
+        for (_, until), of_message in begun.items():
+            for chunks in of_message:
+                for body in chunks.end():
+                    yield list(_calls(body, chunks.apps, number)), until
+                    number += 1
+
+    @functools.cached_property
     def groups(self) -> Sequence[Recipients]:
-        return (self.recipients,) if isinstance(self.recipients, Recipients) else self.recipients
+        """The recipients that are listed: none of an `Audience`."""
+        if isinstance(self.recipients, Audience):
+            return ()
+        groups = self.recipients
+        groups = (groups,) if isinstance(groups, Recipients) else groups
+        return groups if self.send_at is None else [self._timed(group) for group in groups]
+
+    def _timed(self, group: Recipients) -> Recipients:
+        """The group with the push's time, if it has none of its own."""
+        return group if group.send_at or not self.send_at else replace(group, send_at=self.send_at)
+
+    def is_scheduled(self, now: datetime) -> bool:
+        """Whether any of the listed recipients is to be told at a later time."""
+        return any(group.send_at is not None and group.send_at > now for group in self.groups)
 
     @property
-    def size(self) -> int:
-        """The number of recipients' ids, including duplicates."""
-        return sum(map(len, self.groups))
+    def is_large(self) -> bool:
+        """Whether the push has more recipients than one call, duplicates included."""
+        return isinstance(self.recipients, Audience) or (
+            sum(map(len, self.groups)) > MAX_RECIPIENTS
+        )
 
     def only_to(self, ids: Mapping[str, Sequence[str]]) -> "Push | None":
         """The push to only those recipients who are in these lists; None if nobody is.
 
-        A person is listed by user id, as a custom id, and keeps whatever ids they have now.
+        A person is listed by user id, as a custom id, and keeps whatever ids they have now. Empty
+        lists stand for an `Audience`, which waits as a whole.
         """
+        if isinstance(self.recipients, Audience):
+            if any(ids.values()):
+                raise InvalidPush("recipients", "cannot become an Audience after a wait")
+            return self
         kept = {name: frozenset(ids.get(name, ())) for name in ID_LISTS}
 
         def among(group: Recipients) -> Recipients:
@@ -202,13 +313,9 @@ class Push:
         kept = [group for group in groups if len(group)]
         return replace(self, recipients=kept) if kept else None
 
-    def _chosen(self, apps: Sequence[str]) -> Sequence[str]:
-        """The deployed apps that the push is for."""
-        if self.apps is None:
-            return apps
-        if unknown := set(self.apps) - set(apps):
-            raise InvalidPush("apps", f"names apps that BATCH_APPS does not: {sorted(unknown)}")
-        return [app for app in apps if app in self.apps]
+    def called(self, apps: Apps) -> Sequence[str]:
+        """What is called for the deployed apps that the push is for."""
+        return called_for(self.apps, apps)
 
     def _audiences(self) -> dict[Message | None, list[Recipients]]:
         """The recipients of each different message."""
@@ -233,8 +340,20 @@ class Push:
 
 
 @dataclass(frozen=True)
+class NoPush:
+    """What a handler returns where there is something to tell, and nobody to tell it to.
+
+    `left_out` lists user ids by reason, such as `muted`; the record keeps them, so that somebody
+    who asks why there was no push gets an answer. `reason` is for the push as a whole.
+    """
+
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    reason: str = "everybody is left out"
+
+
+@dataclass(frozen=True)
 class Call:
-    """One request to Batch: an app of `BATCH_APPS`, the number of the chunk, and a JSON body."""
+    """One request to Batch: an app of `BATCH_APPS` or `CEP`, its chunk's number, a JSON body."""
 
     app: str
     chunk: int
@@ -253,6 +372,18 @@ def without_nones(fields: Mapping[str, Any]) -> dict[str, Any]:
 # Splitting into calls
 
 
+def called_for(names: Sequence[str] | None, apps: Apps) -> Sequence[str]:
+    """What is called for the deployed apps of these names, or for all."""
+    chosen: Iterable[str] = apps
+    if names is not None:
+        if unknown := set(names) - set(apps):
+            raise InvalidPush("apps", f"names apps that are not in BATCH_APPS: {sorted(unknown)}")
+        chosen = [app for app in apps if app in names]
+    if isinstance(apps, Mapping):
+        return list(dict.fromkeys(apps[app] for app in chosen))
+    return list(chosen)
+
+
 def _each(groups: Sequence[Recipients]) -> Iterator[tuple[str, str]]:
     """Every id in the groups once, with the name of its list."""
     for name in ID_LISTS:
@@ -264,36 +395,76 @@ def _each(groups: Sequence[Recipients]) -> Iterator[tuple[str, str]]:
                     yield name, identifier
 
 
-def _chunks(frame: dict[str, Any], ids: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """Bodies of at most `MAX_RECIPIENTS` ids and `MAX_BODY` bytes, which hold every id once."""
-    # If iOS needs a different body, the record has to hold both.
-    max_bytes = MAX_BODY // 2 if "icon" in frame.get("media", {}) else MAX_BODY
-    size_of_frame = len(encoded(frame))
-    if size_of_frame > MAX_FRAME:
-        raise InvalidPush("body", f"is larger than {MAX_FRAME} bytes without its recipients")
-    room = max_bytes - size_of_frame - AROUND_IDS
-    recipients: dict[str, list[str]] = {}
-    count = size = 0
-    for name, identifier in ids:
-        length = len(encode_basestring(identifier).encode()) + len(",")
-        if count == MAX_RECIPIENTS or (count and size + length > room):
-            yield frame | {"recipients": recipients}
-            recipients, count, size = {}, 0, 0
-        recipients.setdefault(name, []).append(identifier)
-        count, size = count + 1, size + length
-    if count:
-        yield frame | {"recipients": recipients}
+def _chunks(frame: dict[str, Any], apps: Sequence[str]) -> Sequence["Chunks"]:
+    """The empty chunks of one message: for the apps, and for CEP, which takes other bodies."""
+    if CEP not in apps:
+        return [Chunks(frame, apps)]
+    others = [app for app in apps if app != CEP]
+    return [*([Chunks(frame, others)] if others else []), ProfileChunks(frame, [CEP])]
 
 
-def _bodies(chunk: dict[str, Any], apps: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Each app with its body; equal bodies are serialised only once."""
+class Chunks:
+    """Bodies of at most `MAX_RECIPIENTS` ids and `MAX_BODY` bytes, filled one after the other."""
+
+    def __init__(
+        self, frame: dict[str, Any], apps: Sequence[str], max_recipients: int | None = None
+    ) -> None:
+        self.apps = apps
+        self._max_recipients = max_recipients or MAX_RECIPIENTS
+        # If iOS needs a different body, the record has to hold both.
+        max_bytes = MAX_BODY // 2 if "icon" in frame.get("media", {}) else MAX_BODY
+        size_of_frame = len(encoded(frame))
+        if size_of_frame > MAX_FRAME:
+            raise InvalidPush("body", f"is larger than {MAX_FRAME} bytes without its recipients")
+        self._frame = frame
+        self._room = max_bytes - size_of_frame - AROUND_IDS
+        self._begin()
+
+    def _begin(self) -> None:
+        self._recipients: dict[str, list[str]] = {}
+        self._count = self._size = 0
+
+    def add(self, ids: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        """Add ids with the names of their lists; yields the bodies that are full before it."""
+        for name, identifier in ids:
+            length = len(encode_basestring(identifier).encode()) + len(",")
+            if self._count == self._max_recipients or self._size + length > self._room:
+                yield from self.end()
+            self._recipients.setdefault(name, []).append(identifier)
+            self._count += 1
+            self._size += length
+
+    def end(self) -> Iterator[dict[str, Any]]:
+        """The body of the ids that are left, if there are any."""
+        if self._count:
+            yield self._frame | {"recipients": self._recipients}
+            self._begin()
+
+
+class ProfileChunks(Chunks):
+    """... for CEP: what an event holds, and whom it knows.
+
+    The body stays a push's, so that records are read, shown and erased alike; what is sent is made
+    of it by `batch_api.cep`.
+    """
+
+    def __init__(self, frame: dict[str, Any], apps: Sequence[str]) -> None:
+        held = {name: frame[name] for name in EVENT_FIELDS if name in frame}
+        super().__init__(held, apps, MAX_PROFILES)
+
+    def add(self, ids: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        return super().add(each for each in ids if each[0] == "custom_ids")
+
+
+def _calls(chunk: dict[str, Any], apps: Sequence[str], number: int) -> Iterator["Call"]:
+    """The call of each app; equal bodies are serialised only once."""
     body = on_ios = encoded(chunk)
     media = chunk.get("media", {})
-    if "icon" in media:  # Batch refuses it for an iOS app
+    if "icon" in media:  # iOS does not support it. client: one removes it
         others = {name: url for name, url in media.items() if name != "icon"} or None
         on_ios = encoded(without_nones(chunk | {"media": others}))
     for app in apps:
-        yield app, on_ios if platform(app) == "ios" else body
+        yield Call(app=app, chunk=number, body=on_ios if platform(app) == "ios" else body)
 
 
 def payload_text(payload: Mapping[str, Any] | str | None) -> str | None:
@@ -322,7 +493,7 @@ def json_text(field: str, value: object) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
-        raise InvalidPush(field, "holds a value that JSON cannot") from None
+        raise InvalidPush(field, "holds a value JSON cannot hold") from None
     if not is_unicode(text):
         raise InvalidPush(field, "is not valid Unicode")
     return text
@@ -342,7 +513,7 @@ _encode = json.JSONEncoder(
 
 def _not_json(value: object, within: str) -> InvalidPush:
     """The error, with its path, for a value that could not be serialised as JSON."""
-    path, problem = next(_problems(value, within, 0), (within, "holds a value that JSON cannot"))
+    path, problem = next(_problems(value, within, 0), (within, "holds a value JSON cannot hold"))
     return InvalidPush(path or "body", problem)
 
 
@@ -367,18 +538,18 @@ def _problem_of(value: object) -> str | None:
     if isinstance(value, str):
         return None if is_unicode(value) else "is not valid Unicode"
     if isinstance(value, float):
-        return None if math.isfinite(value) else "is not a number that JSON has"
+        return None if math.isfinite(value) else "is a number JSON cannot hold"
     if isinstance(value, int | datetime | None):
         return None
     return f"is {type(value).__name__}, which JSON cannot hold"
 
 
-# Batch's rules
+# The rules: Batch's, and ours
 
 
 def _check(push: Push) -> None:
-    """Raise `InvalidPush` for the first field that Batch would refuse."""
-    for name, is_valid, expected in RULES:
+    """Raise `InvalidPush` for the first field that breaks a rule."""
+    for name, is_valid, expected, _ in RULES:
         value = getattr(push, name)
         if value is not None and not is_valid(value):
             raise InvalidPush(name, expected + _but_is(value))
@@ -389,9 +560,23 @@ def _check(push: Push) -> None:
             check_links(name, value)
     if push.custom_payload:
         check_payload("custom_payload", payload_of(push.custom_payload))
+    if isinstance(push.recipients, Audience):
+        _check_audience(push)
+    else:
+        _check_groups(push)
+
+
+def _check_audience(push: Push) -> None:
+    """Its groups and their messages are checked as they are read."""
+    for combined in ("message", "burst", "state", "limits"):
+        if getattr(push, combined):
+            raise InvalidPush(combined, "cannot be combined with an Audience")
+
+
+def _check_groups(push: Push) -> None:
     for group in push.groups:
         _check_recipients(group)
-    if not any(len(group) for group in push.groups):
+    if not any(map(len, push.groups)):
         raise InvalidPush("recipients", "is empty")
     _check_message(push)
 
@@ -425,22 +610,25 @@ def problem_of_id(id_list: str, value: object) -> str | None:
 
 
 def _check_message(push: Push) -> None:
-    if push.message is None:
+    if not isinstance(push.message, Mapping):
+        _check_text(push, push.message)
+        return
+    for group in push.groups:
+        if group.reads not in push.message:
+            raise InvalidPush("message", f"has no text for those who read {group.reads!r}")
+    for message in push.message.values():
+        _check_text(push, message)
+
+
+def _check_text(push: Push, message: Message | None) -> None:
+    if message is None:
         if push.push_type != "background" and "messages" not in push.extra:
             raise InvalidPush("message", "is missing")
         return
-    if isinstance(push.message, Mapping):
-        for group in push.groups:
-            if group.reads not in push.message:
-                raise InvalidPush("message", f"has no text for those who read {group.reads!r}")
-        messages = list(push.message.values())
-    else:
-        messages = [push.message]
-    for message in messages:
-        if not is_text(message.body):
-            raise InvalidPush("message.body", NO_TEXT + _but_is(message.body))
-        if message.title is not None and not is_text(message.title):
-            raise InvalidPush("message.title", NO_TEXT + _but_is(message.title))
+    if not is_text(message.body):
+        raise InvalidPush("message.body", NO_TEXT + _but_is(message.body))
+    if message.title is not None and not is_text(message.title):
+        raise InvalidPush("message.title", NO_TEXT + _but_is(message.title))
 
 
 def is_text(value: object) -> TypeGuard[str]:
@@ -456,7 +644,7 @@ def _but_is(value: object) -> str:
 
 
 def _is_time_to_live(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MAX_TIME_TO_LIVE
+    return type(value) is int and 0 < value <= MAX_TIME_TO_LIVE
 
 
 def are_texts(value: Any) -> bool:
@@ -488,52 +676,111 @@ def _is_landing(value: object) -> bool:
     )
 
 
-NOT_BATCHS = {"burst", "state", "sender", "limits", "ignored"}
+NOT_BATCHS = {"burst", "state", "sender", "limits", "ignored", "left_out", "send_at"}
 OWN_FIELDS = frozenset(own.name for own in fields(Push)) - NOT_BATCHS
 
-RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    (
+
+class Rule(NamedTuple):
+    """What a field must be, if it is there, and the source of that."""
+
+    field: str
+    is_valid: Callable[[Any], bool]
+    expected: str
+    source: str
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
         "group_id",
         lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9_-]+", v)),
         "must be letters, digits, _ and - only",
+        "official: transactional/send",
     ),
-    ("deeplink", lambda v: is_text(v) and is_link(v), A_LINK),
-    (
+    Rule("deeplink", lambda v: is_text(v) and is_link(v), A_LINK, "ours: for the reader's safety"),
+    Rule(
         "media",
         _is_media,
         "must hold https:// addresses, at least one, of public hosts; if MEDIA_HOSTS is set, of "
         "one of those",
+        "ours: for the reader's safety",
     ),
-    (
+    Rule(
         "gcm_collapse_key",
         lambda v: isinstance(v, CollapseKey) and is_text(v.key) and type(v.enabled) is bool,
         "must be a CollapseKey whose key is not blank",
+        "client: its form",
     ),
-    ("priority", lambda v: v in ("normal", "high"), "must be normal or high"),
-    ("time_to_live", _is_time_to_live, f"must be whole seconds, at most {MAX_TIME_TO_LIVE}"),
-    ("push_type", is_text, "must be a string that is not blank"),
-    ("labels", _are_labels, f"must be at most {MAX_LABELS} label codes"),
-    (
+    Rule(
+        "priority",
+        lambda v: v in ("normal", "high"),
+        "must be normal or high",
+        "official: campaigns/parameters",
+    ),
+    # Batch's page says of 0 both that it means one attempt and that it is too small. Leaving it out
+    # would mean the opposite, days of attempts, so it is refused; a second is as good.
+    Rule(
+        "time_to_live",
+        _is_time_to_live,
+        f"must be whole seconds, from 1 to {MAX_TIME_TO_LIVE}",
+        "official: campaigns/parameters",
+    ),
+    Rule(
+        "push_type",
+        lambda v: v in PUSH_TYPES,
+        f"must be one of {', '.join(PUSH_TYPES)}",
+        "official: campaigns/parameters, for background",
+    ),
+    Rule(
+        "labels",
+        _are_labels,
+        f"must be at most {MAX_LABELS} label codes",
+        "official: campaigns/parameters",
+    ),
+    Rule(
         "custom_payload",
         lambda v: isinstance(payload_of(v), Mapping),
         "must be a map, or the JSON text of one",
+        "client: Batch's own sample sends a text; inferred: of a map",
     ),
-    ("landing", _is_landing, "must be a map with a theme and a list of actions"),
-    ("sandbox", lambda v: type(v) is bool, "must be true or false"),
-    ("skip_media_check", lambda v: type(v) is bool, "must be true or false"),
-    ("wp_template", is_text, "must be a string that is not blank"),
-    ("apps", _are_apps, "must be a list of names of apps, at least one"),
-    (
+    Rule(
+        "landing",
+        _is_landing,
+        "must be a map with a theme and a list of actions",
+        "client: the Elixir client's type",
+    ),
+    Rule("sandbox", lambda v: type(v) is bool, "must be true or false", "client: Batch's sample"),
+    Rule(
+        "skip_media_check",
+        lambda v: type(v) is bool,
+        "must be true or false",
+        "inferred: from its name",
+    ),
+    Rule(
+        "wp_template",
+        is_text,
+        "must be a string that is not blank",
+        "client: the Elixir client's type",
+    ),
+    Rule("apps", _are_apps, "must be a list of names of apps, at least one", "ours"),
+    Rule(
         "fresh_for",
         lambda v: isinstance(v, timedelta) and v <= MAX_FRESH_FOR,
         "must be a timedelta of at most 24 hours",
+        "ours",
     ),
-    ("burst", is_text, "must be a string that is not blank"),
-    ("state", is_text, "must be a string that is not blank"),
-    ("sender", is_text, "must be a string that is not blank"),
-    (
+    Rule(
+        "send_at",
+        lambda v: isinstance(v, datetime) and v.tzinfo is not None,
+        "must be a time with a zone",
+        "ours",
+    ),
+    Rule("burst", is_text, "must be a string that is not blank", "ours"),
+    Rule("state", is_text, "must be a string that is not blank", "ours"),
+    Rule("sender", is_text, "must be a string that is not blank", "ours"),
+    Rule(
         "extra",
         lambda v: isinstance(v, Mapping) and not OWN_FIELDS & set(v),
         "must be a map without fields that Push has itself",
+        "ours",
     ),
 )

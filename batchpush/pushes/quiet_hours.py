@@ -27,4 +27,4 @@ class QuietHours:
         )
         # When clocks go back, the hour of the end happens twice.
         twice = (end.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-        return next((moment for moment in twice if moment > now), None)
+        return next(moment for moment in twice if moment > now)

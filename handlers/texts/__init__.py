@@ -1,21 +1,31 @@
 """The wording, one file per language, named by its BCP 47 code (`fr.toml`, `pt-BR.toml`).
 
-A file has a table per text, with a `title` and a `body`; `{name}` stands for a value.
+A file has a table per text, with a `title` and a `body`; `{name}` stands for a value. A text that
+counts something has a form for each plural category of its language: see `[new_messages]`.
 """
 
 import functools
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
+from typing import Any
 
 from batchpush import (
     ConfigurationError,
+    Document,
     Message,
     Text,
     Wording,
     log,
     nearest_language,
+    plural_category,
+    plural_problems,
+    push_texts,
     settings,
+    text_of,
     warn_of_field,
     wording,
 )
@@ -48,16 +58,120 @@ LANGUAGES = read_texts(Path(__file__).parent, settings().default_language)
 TEXTS: dict[str, dict[str, Text]] = {name: each.texts for name, each in LANGUAGES.items()}
 
 
-def say(key: str, language: str, **values: str) -> Message:
+@dataclass(frozen=True)
+class Count:
+    """A number in a text, which chooses its plural form. `or_more` writes it as `21+`."""
+
+    number: int
+    or_more: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.number}{'+' if self.or_more else ''}"
+
+
+def say(key: str, language: str, **values: str | Count) -> Message:
     """The text in a language, or in the default one where that language lacks it."""
-    text = TEXTS[language].get(key)
-    if text is None:
-        log_if_broken(key, language)
-        text = TEXTS[settings().default_language][key]
+    text, language = _text(key, language)
+    category = _category(text, language, values)
     return Message(
-        title=shorten(text["title"].format_map(values), TITLE),
-        body=shorten(text["body"].format_map(values), BODY),
+        title=shorten(filled(text.title.get(category, text.title["other"]), values), TITLE),
+        body=shorten(filled(text.body.get(category, text.body["other"]), values), BODY),
     )
+
+
+def _text(key: str, language: str) -> tuple[Text, str]:
+    """The text and the language that it is in; a document's text goes before a file's."""
+    for each in (language, settings().default_language):
+        if text := _other_words(key, each) or TEXTS[each].get(key):
+            return text, each
+        log_if_broken(key, each)
+    raise KeyError(key)
+
+
+def _other_words(key: str, language: str) -> Text | None:
+    """The text of `push_texts/{language}`; None if there is none, or a wrong one."""
+    document = push_texts(language)
+    if key not in document:
+        return None
+    try:
+        return checked(key, document[key], language)
+    except ValueError as problem:
+        log_refused(key, language, str(problem))
+        return None
+
+
+def in_other_words(document: Document) -> Wording:
+    """The texts of `push_texts/{language}` that may be said, and the problems of the others."""
+    language, read = document.path.rpartition("/")[2], Wording()
+    if language not in TEXTS:
+        return Wording(problems={"": f"there is no handlers/texts/{language}.toml"})
+    for key, table in document.items():
+        try:
+            read.texts[key] = checked(key, table, language)
+        except ValueError as problem:
+            read.problems[key] = str(problem)
+    return read
+
+
+def checked(key: str, table: Any, language: str) -> Text:
+    """The text that a document has in place of ours; raises ValueError with what is wrong.
+
+    Whoever writes it sees it on no phone before others do, so it must be complete and short enough.
+    """
+    default = TEXTS[settings().default_language].get(key)
+    if default is None:
+        raise ValueError("is not the name of a text")
+    text = text_of(table, default)
+    for problem in plural_problems(text, default, language):
+        raise ValueError(problem)
+    for part, limit in (("title", TITLE), ("body", BODY)):
+        for form in text.parts[part].values():
+            words = "".join(literal for literal, *_ in Formatter().parse(form))
+            if shorten(words, limit) != words:
+                raise ValueError(f"{part} is longer than {limit} characters")
+    return text
+
+
+@functools.lru_cache(maxsize=1000)
+def log_refused(key: str, language: str, problem: str) -> None:
+    """Once per process and problem."""
+    data = {"document": f"push_texts/{language}", "text": key, "problem": problem}
+    log("ERROR", "text.broken", data=data)
+
+
+def _category(text: Text, language: str, values: Mapping[str, str | Count]) -> str:
+    """The plural category of the text's number; `other` if it has no forms to choose from."""
+    count = values.get(text.plural) if text.plural else None
+    if isinstance(count, Count) and len({*text.title, *text.body}) > 1:
+        return plural_category(count.number, language)
+    return "other"
+
+
+# Letters of the scripts that are written from right to left.
+RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+ISOLATE, END = "\u2068", "\u2069"
+ISOLATES = re.compile("[\u2066-\u2069]")
+ONE_VALUE = re.compile(r"\{\w+\}")
+
+
+def filled(template: str, values: Mapping[str, str | Count]) -> str:
+    """The text with its values.
+
+    Where left-to-right and right-to-left writing could meet, each value is isolated: otherwise, a
+    phone may show it in another place of the sentence, or its parts in another order.
+    """
+    written = {name: str(value) for name, value in values.items()}
+    if not ONE_VALUE.fullmatch(template):
+        is_right_to_left = RIGHT_TO_LEFT.search(template) is not None
+        written = {
+            name: f"{ISOLATE}{ISOLATES.sub('', value)}{END}"
+            if is_right_to_left or RIGHT_TO_LEFT.search(value)
+            else value
+            for name, value in written.items()
+        }
+    return template.format_map(written)
 
 
 @functools.cache
@@ -72,7 +186,7 @@ def log_if_broken(key: str, language: str) -> None:
 def language_of(wanted: object, languages: Collection[str] | None = None) -> str:
     """The language among ours that is nearest to the wanted one: `fr-CA` -> `fr`.
 
-    Whatever is not one becomes the default language: a profile that is garbage is no reason
+    Whatever is not one becomes the default language: an invalid profile must not be a reason
     to leave its owner without the push.
     """
     languages = TEXTS if languages is None else languages
@@ -92,16 +206,21 @@ def shorten(text: str, limit: int) -> str:
     """At most `limit` characters as a reader counts them, and `BYTES` bytes.
 
     An emoji of several code points, or a letter with its accents, is one character; the cut
-    never goes through one. A shortened text ends in an ellipsis.
+    never goes through one. A shortened text ends in an ellipsis; isolates count as nothing, and are
+    closed.
     """
     if len(text) <= limit and len(text.encode()) <= BYTES:
         return text
     import regex  # only long texts pay for it
 
-    short, room = "", BYTES - len(ELLIPSIS.encode())
-    for count, character in enumerate(regex.finditer(r"\X", text), start=1):
-        room -= len(character.group().encode())
-        if room < 0 or (count == limit and character.end() < len(text)):
-            return short.rstrip() + ELLIPSIS
-        short += character.group()
+    short, count, is_open = "", 0, False
+    room = BYTES - len((ELLIPSIS + END).encode())
+    for found in regex.finditer(r"\X", text):
+        character = found.group()
+        count += ISOLATES.fullmatch(character) is None
+        room -= len(character.encode())
+        if room < 0 or (count == limit and ISOLATES.sub("", text[found.end() :])):
+            return short.rstrip() + ELLIPSIS + (END if is_open else "")
+        short += character
+        is_open = character == ISOLATE or (is_open and character != END)
     return text

@@ -1,0 +1,111 @@
+"""Articles as pushes to the followers of their topics, with PUBLISH_ARTICLES=followers."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from batchpush import settings
+from batchpush.delivery.record import DeliveryState
+from handlers.articles import is_announced, to_followers
+from tests.events import created
+from tests.house import EVENING, MORNING, NIGHT, House
+
+ARTICLE = {"published": True, "topics": ["ski", "snow"], "title": {"en": "Snow", "fr": "Neige"}}
+PATTERN = "articles/{article_id}"
+
+
+@pytest.fixture(autouse=True)
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PUBLISH_ARTICLES", "followers")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+async def house() -> House:
+    house = House()
+    profiles: dict[str, dict[str, Any]] = {
+        "ann": {"language": "fr"},
+        "bob": {},
+        "eve": {"push_muted": True},
+        "tom": {"quiet_hours": NIGHT},
+        "dan": {"language": "ja"},
+    }
+    for who, profile in profiles.items():
+        await house.stores(f"users/{who}", profile)
+    for topic, followers in {"ski": ["ann", "tom"], "snow": ["ann", "bob", "eve", "dan"]}.items():
+        for who in followers:
+            await house.stores(f"topics/{topic}/followers/{who}", {})
+    return house
+
+
+async def published(house: House, **fields: Any) -> Any:
+    change = await house.happens(to_followers, PATTERN, ARTICLE | fields, article_id="a1")
+    return await house.record_of(change)
+
+
+async def test_each_follower_is_told_once_in_their_language(house: House) -> None:
+    await published(house)
+    await house.run_tasks(EVENING)
+    told = {("ann", "Neige"): 1, ("bob", "Snow"): 1, ("dan", "Snow"): 1}
+    assert Counter(house.all_told()) == told
+    await house.run_tasks(MORNING)
+    assert ("tom", "Snow") in house.all_told()
+
+
+async def test_who_switched_articles_off_is_not_told(house: House) -> None:
+    await house.stores("users/bob", {"push_preferences": {"article": False}})
+    await published(house)
+    await house.run_tasks(EVENING)
+    assert {who for who, _ in house.all_told()} == {"ann", "dan"}
+
+
+async def test_an_article_may_be_withdrawn_until_its_time(house: House) -> None:
+    at = EVENING + timedelta(hours=1)
+    record = await published(house, push_time=at)
+    assert (record.state, record.not_before) == (DeliveryState.WAITING, at)
+    await house.stores("articles/a1", ARTICLE | {"published": False})
+    await house.run_tasks(at)
+    assert house.all_told() == []
+
+
+async def test_who_follows_by_then_is_told_at_its_time(house: House) -> None:
+    at = EVENING + timedelta(hours=1)
+    await published(house, push_time=at)
+    await house.stores("users/new", {})
+    await house.stores("topics/ski/followers/new", {})
+    await house.run_tasks(at)
+    assert ("new", "Snow") in house.all_told()
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [({"topics": []}, "topics is missing"), ({"title": ""}, "title is missing")],
+)
+async def test_an_article_that_lacks_something_is_refused(
+    house: House, fields: dict[str, Any], reason: str
+) -> None:
+    record = await published(house, **fields)
+    assert record.state is DeliveryState.REFUSED
+    assert reason in record.reason
+
+
+def test_it_is_a_campaign_or_a_push_and_never_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    article = created("articles/a1", ARTICLE).document
+    assert not is_announced(article)
+    monkeypatch.setenv("PUBLISH_ARTICLES", "draft")
+    settings.cache_clear()
+    assert is_announced(article)
+
+
+async def test_without_the_setting_nobody_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBLISH_ARTICLES", "live")
+    settings.cache_clear()
+    change = await house.happens(to_followers, PATTERN, ARTICLE, article_id="a1")
+    assert await house.worker.ledger.read(change.delivery_id) is None

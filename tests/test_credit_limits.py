@@ -5,14 +5,14 @@ import pytest
 from batchpush import InvalidDocument, Push
 from handlers.credit_limits import credit_limit
 from tests.events import Stored, changed
-from tests.pushes import only_body
+from tests.pushes import only_body, sent
 
 UNDER, AT, OVER = ({"spent": spent, "credit_limit": 1000} for spent in (999.99, 1000, 1250.5))
 
 
 async def pushed(before: Any, after: Any, **profile: Any) -> Push | None:
     account = changed("accounts/ann", before, after, user_id="ann")
-    return await credit_limit(account, Stored({"users/ann": profile}))
+    return sent(await credit_limit(account, Stored({"users/ann": profile})))
 
 
 async def test_the_owner_reads_both_amounts() -> None:

@@ -13,13 +13,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchpush.delivery import erasure
-from batchpush.delivery.erasure import Person, body_names, burst_without, names, without
+from batchpush.delivery.erasure import Erasure, Person, body_names, burst_without, names, without
 from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.waiting import Window, name_of
 from batchpush.pushes.push import ID_LISTS
 from tests.deliveries import claimed
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
 FIRESTORE = "//firestore.googleapis.com/projects/demo-batchpush/databases/(default)"
 P, A, R = CallState.PENDING, CallState.ACCEPTED, CallState.REFUSED
 UID = "Qm3kZx81LwTnV0aYcR5dUeHfJgB2"  # as Firebase makes them
@@ -119,6 +120,9 @@ WITHOUT_IDS = {
     "chunks": "a nonce and a number",
     "later": "hashes and times",
     "bodies_until": "a day",
+    "people": "hashes, of which theirs is removed",
+    "people_until": "a day",
+    "day": "a day",
     "app": "a name in BATCH_APPS",
 }
 # Whose texts have forms of their own; all other fields are filled with all of `forms`.
@@ -152,6 +156,8 @@ def filled(hint: Any, text: str, name: str) -> Any:
         return text
     if hint == tuple[str, ...]:
         return (text,)
+    if name == "left_out":
+        return (("muted", ("bob", text)),)
     raise AssertionError(f"{name}: say here how a text stands in {hint}, and see erasure.OURS")
 
 
@@ -218,6 +224,59 @@ def test_what_is_not_settled_comes_out_without_the_id_or_says_that_it_is_left(
         assert not names(without(person, settled, NOW).record, person), words
 
 
+ALMOST_LONG, JUST_LONG = "a" * 15, "a" * 16
+
+
+@pytest.mark.parametrize(
+    ("person", "text", "left"),
+    [
+        ("ann", "50%25 off", "50%25 off"),
+        ("ann", "users%2Fann%2Fx", "users/(erased)/x"),
+        ("ann", "users%25252Fann", "users/(erased)"),  # a link in a link in a link
+        ("ann", "for ann: no", "for (erased): no"),
+        ("ann", "ann.", "ann."),  # another id
+        ("ann", "no ann.", "no (erased)."),
+        ("ab", "for ab: no", "for ab: no"),
+        ("ab", "for 'ab': no", "for '(erased)': no"),
+        ("1234567", "over 1234567 bytes", "over 1234567 bytes"),
+        ("12345678", "over 12345678 bytes", "over (erased) bytes"),
+        (ALMOST_LONG, f"dm_{ALMOST_LONG}_bob", f"dm_{ALMOST_LONG}_bob"),
+        (JUST_LONG, f"dm_{JUST_LONG}_bob", "dm_(erased)_bob"),
+        (JUST_LONG, f"dm{JUST_LONG}", f"dm{JUST_LONG}"),
+        ("zoé", '"zo\\u00e9"', '"(erased)"'),
+        ('a"b', r'{"by":"a\"b"}', '{"by":"(erased)"}'),
+        ('é"b', r'{"by":"é\"b"}', '{"by":"(erased)"}'),
+    ],
+)
+def test_an_id_in_a_text_is_replaced_where_it_stands_alone(
+    person: str, text: str, left: str
+) -> None:
+    assert Person.of(person).out_of(text) == left
+
+
+@pytest.mark.parametrize(
+    ("person", "path", "left"),
+    [
+        ("ann", "ann/ann", "ann/(erased)"),
+        ("ann", "users/%61nn", "users/(erased)"),
+        ("ann", "ann/ann/ann", "ann/(erased)/(erased)"),  # in the Realtime Database
+        ("ann", "ann/ann/ann/ann", "ann/(erased)/ann/(erased)"),
+        ("ann", "users/ann-marie", "users/ann-marie"),
+        (UID, f"chats/bob_{UID}", "chats/bob_(erased)"),
+    ],
+)
+def test_an_id_in_a_path_is_replaced_and_no_collection(person: str, path: str, left: str) -> None:
+    assert Person.of(person).out_of_path(path) == left
+    assert Person.of(person).is_in_path(path) is (left != path)
+    assert not Person.of(person).is_in_path(None)
+
+
+def test_of_two_ids_the_longer_one_is_replaced() -> None:
+    person = Person.of("o", profile={"o'brien@x"})
+    assert person.ids == {"o", "o'brien@x"}
+    assert person.out_of_words("o'brien@x and o") == "(erased) and (erased)"
+
+
 # Whatever the profile calls them
 
 
@@ -277,6 +336,7 @@ OTHERS = ("ann-marie", "annie", "joann", "mary-ann", "ann_b", "b_ann", "ann.b", 
 @pytest.mark.parametrize("other", OTHERS)
 def test_ids_that_hold_the_id_are_other_people_s(other: str) -> None:
     assert not names(of_somebody(other), "ann")
+    assert not names(that_waits(other), "ann")
 
 
 @pytest.mark.parametrize("person", ["a", "is", "31", "400", "1000"])
@@ -317,6 +377,143 @@ def test_who_is_erased_takes_nothing_from_a_record_of_somebody_else(
     assert without(person, record, NOW).record == record
     assert names(record, other)
     assert not names(without(other, record, NOW).record, other)
+
+
+# What an operator is told
+
+
+IN_LINK = body("bob", deeplink="myapp://users/ann")
+
+
+def two_bodies(first: str, of_first: CallState) -> Record:
+    calls = (CallRecord("ios", 0, of_first), CallRecord("web", 1, P))
+    return a_record(DeliveryState.RETRY, calls=calls, bodies=(first, body("bob")))
+
+
+def that_waits(*custom_ids: str, about: tuple[str, ...] = ()) -> Record:
+    record = a_record(DeliveryState.WAITING, about=about)
+    return record.waiting(NOW, {"custom_ids": custom_ids}, timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "done"),
+    [
+        (a_record(), "SENT", []),
+        (a_record(bodies=(body("ann", "bob"),)), "SENT", ["bodies dropped"]),
+        (a_record(bodies=(), reason="users/ann: no text"), "SENT", ["id replaced"]),
+        (a_record(document="users/ann/x/y"), "SENT", ["bodies dropped", "id replaced"]),
+        (a_record(about=("users/ann/x/y",)), "SENT", ["bodies dropped", "id replaced"]),
+        (a_record(report_to="users/ann/d/1"), "SENT", ["bodies dropped", "id replaced"]),
+        (a_record(report_to="conversations/c1/messages/m1/deliveries/ann"), "SENT", []),
+        (a_record(sender="ann"), "SENT", ["bodies dropped", "id replaced"]),
+        (
+            a_record(DeliveryState.RETRY, P, bodies=(body("ann", "bob"),)),
+            "RETRY",
+            ["removed from the recipients"],
+        ),
+        (
+            a_record(DeliveryState.CLAIMED, P, bodies=(body("ann"),), lease_until=NOW),
+            "REFUSED",
+            [
+                "removed from the recipients",
+                "body 0 dropped",
+                "ios body 0 has no recipient left and is refused",
+            ],
+        ),
+        (
+            two_bodies(body("ann"), P),
+            "RETRY",
+            [
+                "removed from the recipients",
+                "body 0 dropped",
+                "ios body 0 has no recipient left and is refused",
+            ],
+        ),
+        (two_bodies(IN_LINK, A), "RETRY", ["body 0 dropped"]),
+        (
+            a_record(DeliveryState.CLAIMED, P, sender="ann", lease_until=NOW),
+            "REFUSED",
+            ["refused: they are its sender", "bodies dropped", "id replaced"],
+        ),
+        (
+            a_record(DeliveryState.RETRY, CallState.HELD, P, sender="ann"),
+            "HELD",
+            ["refused: they are its sender", "bodies dropped", "id replaced"],
+        ),
+        (
+            replace(that_waits("bob"), sender="ann"),
+            "REFUSED",
+            ["refused: they are its sender", "bodies dropped", "id replaced"],
+        ),
+        (that_waits("ann", "bob"), "WAITING", ["removed from the recipients"]),
+        (that_waits("bob", about=("users/ann/x/y", "a/b")), "WAITING", ["documents dropped"]),
+        (
+            that_waits("ann", about=("users/ann/x/y", "a/b")),
+            "OBSOLETE",
+            ["removed from the recipients", "documents dropped"],
+        ),
+    ],
+)
+def test_what_was_done_is_told(record: Record, state: str, done: list[str]) -> None:
+    erased = without("ann", record, LATER)
+    assert (erased.record.state.value, list(erased.done)) == (state, done)
+    assert erased.left is None
+    if done:
+        assert erased.record.revision == record.revision + 1
+        assert erased.record.updated_at == LATER
+        assert len(erased.record.owner) == 16 != len(record.owner)
+        assert erased.record.lease_until is None
+    if erased.record.is_settled:
+        assert erased.record.not_before is None
+    if erased.record.state is DeliveryState.OBSOLETE:
+        assert erased.record.about == ()
+    for before, after in zip(record.calls, erased.record.calls, strict=True):
+        if after.state is not before.state:
+            assert (after.state, after.problem) == (R, "erased")
+
+
+@pytest.mark.parametrize(
+    ("record", "left"),
+    [
+        (
+            a_record(DeliveryState.CLAIMED, P, lease_until=NOW + timedelta(seconds=1)),
+            "it is being sent: run this again in a minute",
+        ),
+        (
+            a_record(DeliveryState.RETRY, P, bodies=(IN_LINK,)),
+            "the id is in a push still to be sent: run this again once it is settled",
+        ),
+    ],
+)
+def test_what_has_to_wait_is_told(record: Record, left: str) -> None:
+    assert without("ann", record, NOW) == Erasure(record, left=left)
+
+
+def test_only_the_call_that_has_no_recipient_left_is_refused() -> None:
+    record = replace(
+        two_bodies(body("ann"), P), state=DeliveryState.CLAIMED, lease_until=NOW, sender="bob"
+    )
+    erased = without("ann", record, NOW).record
+    assert [(call.app, call.state) for call in erased.calls] == [("ios", R), ("web", P)]
+    assert erased.bodies == ("", body("bob"))
+    assert (erased.state, erased.lease_until) == (DeliveryState.CLAIMED, NOW)
+    assert without("zoe", erased, NOW) == Erasure(erased)
+
+
+def test_what_was_done_and_what_has_to_wait_are_told_together() -> None:
+    both = body("ann", "bob", deeplink="myapp://users/ann")
+    erased = without("ann", a_record(DeliveryState.RETRY, P, bodies=(both,)), NOW)
+    assert erased.done == ["removed from the recipients"]
+    assert "run this again" in str(erased.left)
+
+
+@pytest.mark.parametrize("bodies", [(body("bob"),), (body("ann"),)])
+def test_bodies_that_stay_are_kept_no_longer_than_before(bodies: tuple[str, ...]) -> None:
+    record = a_record(reason="users/ann: no text", bodies=bodies, bodies_until="2026-05-05")
+    erased = without("ann", record, NOW).record
+    is_kept = bodies == (body("bob"),)
+    assert erased.bodies == (bodies if is_kept else ())
+    assert erased.bodies_until == ("2026-05-05" if is_kept else None)
 
 
 # What they wrote
@@ -396,6 +593,18 @@ def test_the_name_that_an_app_gave_its_call_goes_with_a_person() -> None:
     assert erased.document == "notify/(erased)/poke-(erased)-bob-1"
 
 
+def test_a_record_is_no_longer_found_by_the_person() -> None:
+    ann, bob = (name_of("custom_ids", each) for each in ("ann", "bob"))
+    erased = without("ann", a_record(people=(ann, bob)), NOW)
+    assert (erased.record.people, list(erased.done)) == ((bob,), ["id replaced"])
+
+
+def test_the_id_of_an_event_that_no_app_named_stays() -> None:
+    event = signed(DeliveryState.SENT, event_id="poke-ann-1", document="pokes/poke-ann-1")
+    erased = without("ann", event, NOW).record
+    assert (erased.event_id, erased.document) == (event.event_id, event.document)
+
+
 def test_a_profile_does_not_make_its_owner_the_sender_of_what_others_wrote() -> None:
     eve = Person.of("eve", profile={"ann"})
     for record in (signed(DeliveryState.RETRY, P), from_caller(signed(DeliveryState.RETRY, P))):
@@ -459,6 +668,7 @@ def test_a_short_id_is_not_a_word_of_the_message(text: str, is_named: bool) -> N
     "more",
     [
         {"message": {"body": f"User {UID} has joined"}},
+        {"message": {"body": f"users%2F{UID}"}},
         {"group_id": f"g_{UID}"},
         {"extra": {"members": {UID: True}}},
         {"custom_payload": json.dumps({"members": {UID: True}})},
@@ -492,7 +702,44 @@ def test_a_burst_comes_out_without_the_person_s_windows_and_documents() -> None:
     assert burst_without(Person.of("eve", profile={"messages"}), stored) == {}
 
 
+def test_a_burst_may_have_neither_windows_nor_documents() -> None:
+    assert burst_without(ANN, {}) == {}
+    theirs = {"windows": {name_of("custom_ids", "ann"): vars(Window(NOW))}}
+    assert burst_without(ANN, theirs) == {"windows": {}}
+
+
+@pytest.mark.parametrize(
+    ("person", "document", "is_theirs"),
+    [
+        ("ann", "a/b", True),
+        ("bob", "users/ann/x/y", True),
+        ("bob", "users/ann-marie/x/y", False),
+        ("ann-marie", "a/b", False),
+    ],
+)
+def test_whose_an_item_of_a_digest_is(person: str, document: str, is_theirs: bool) -> None:
+    assert erasure.is_item_of(ANN, {"person": person, "document": document}) is is_theirs
+
+
+@pytest.mark.parametrize(
+    ("newest", "by", "left", "writers"),
+    [
+        (["a/b", "users/ann/x/y"], ["bob", "bob"], ["a/b"], []),
+        (["a/b"], [name_of("custom_ids", "ann")], ["a/b"], []),
+        (["a/b"], ["bob"], ["a/b"], ["bob"]),
+    ],
+)
+def test_a_burst_says_no_more_what_the_person_wrote(
+    newest: list[str], by: list[str], left: list[str], writers: list[str]
+) -> None:
+    stored = {"windows": {}, "about": {"d1": {"count": 2, "newest": newest, "by": by}}}
+    joined = (stored | burst_without(ANN, stored))["about"]["d1"]
+    assert joined == {"count": 2, "newest": left, "by": writers}
+
+
 def test_a_profile_has_ids_in_whatever_form() -> None:
     lists = {"custom_ids": ["c"], "install_ids": {"0": "i", "7": "j"}, "tokens": "t", "x": [1, ""]}
     assert erasure.profile_ids({"batch": lists}) == {"c", "i", "j", "t"}
+    for as_text in (json.dumps(lists), json.dumps(["c"])):
+        assert "c" in erasure.profile_ids({"batch": as_text})
     assert erasure.profile_ids({"batch": 5}) == erasure.profile_ids({}) == set()

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import batchpush.delivery.digests
+import batchpush.delivery.history
 import batchpush.delivery.ledger
 import batchpush.pushes.limits
 from batchpush.batch_api.outcome import Outcome, Reply
@@ -28,6 +30,7 @@ from batchpush.google.protocol.firestore_pb2 import CommitRequest
 from batchpush.pushes.limits import Limit, counters
 from batchpush.testing.memory import Memory, Operation
 from tests.deliveries import Counted, claimed, ledger_for, rpcs
+from tests.events import streamed
 from tests.relay import Relay, relayed
 
 suite = pytest.mark.suite
@@ -91,10 +94,12 @@ def test_only_what_is_searched_is_in_the_indexes() -> None:
         }
         # Groups are found by their index; equal values, such as days, do not follow one another.
         indexed = {"id", "state", "not_before", "bodies_until"}
-        indexed |= {"group_id"} if collection == "batch_deliveries" else set()
+        indexed |= {"group_id", "people_until"} if collection == "batch_deliveries" else set()
         assert exempt == {field.name for field in fields(Record)} - indexed
     assert {entry["collectionGroup"] for entry in overrides if entry.get("ttl")} == {
         "batch_deliveries",
+        batchpush.delivery.digests.ITEMS,
+        batchpush.delivery.history.NOTIFICATIONS,
         batchpush.delivery.ledger.BURSTS,
         batchpush.delivery.ledger.CHUNKS,
         batchpush.pushes.limits.LIMITS,
@@ -429,7 +434,7 @@ async def test_the_chunks_of_an_audience_are_records_below_its_own(ledger: Ledge
         names = [f"{audience.owner}-{number}" for number in range(3)]
         chunks = [claimed(id=name, state=DeliveryState.RETRY) for name in names]
         below = ledger.chunks_of(audience.id)
-        assert await below.prepare(chunks) == names
+        assert await below.prepare(streamed(chunks)) == names
         for chunk in chunks:
             entry = await below.read(chunk.id)
             assert entry is not None
@@ -453,7 +458,7 @@ async def test_no_commit_of_chunks_is_larger_than_firestore_takes(
     ids = [str(number) for number in range(5)]
     ten_bytes = ("é" * 3, "1234")
     records = [claimed(id=name, bodies=ten_bytes) for name in ids]
-    assert await ledger_of(memory).prepare(records) == ids
+    assert await ledger_of(memory).prepare(streamed(records)) == ids
     assert len(memory.operations) == commits
     assert list(await ledger_of(memory).states()) == ids
 
@@ -700,5 +705,35 @@ async def test_who_was_first_with_a_burst_is_named(where: str) -> None:
     with pytest.raises(WriteConflict, match=f"batch_bursts/{burst.id}"):
         await ledger.change(entry, replace(entry.record, revision=1), (), burst)
     await ledger.change(entry, replace(entry.record, revision=1, owner="fourth"))
-    with pytest.raises(WriteConflict, match=entry.record.id):
+    with pytest.raises(WriteConflict) as raised:
         await ledger.change(entry, replace(entry.record, revision=1))
+    path = f"{ledger.collection}/{entry.record.id}"
+    assert str(raised.value) == f"{path} was changed by another writer"
+    assert raised.value.document == path
+
+
+async def test_a_burst_of_an_earlier_version_names_no_documents(ledger: Ledger) -> None:
+    burst_id, firestore = uuid.uuid4().hex, ledger.firestore
+    stored = {"windows": {}, "about": {"D": {"count": 2}}, "expire_at": datetime.now(UTC)}
+    await firestore.commit([firestore.put(f"batch_bursts/{burst_id}", stored)])
+    assert (await ledger.read_burst(burst_id)).burst == Burst({}, {"D": Joined(2)})
+
+
+async def test_a_record_of_a_later_version_is_named_and_stops_nothing(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, later = claimed(), claimed()
+    for record in (good, later):
+        await ledger.claim(record)
+    path = f"{ledger.collection}/{later.id}"
+    (found,) = (await ledger.firestore.read(path)).values()
+    stored = found.fields | {"calls": [{"app": "ios", "body": 0, "state": "PAUSED"}]}
+    await ledger.firestore.commit([ledger.firestore.put(path, stored)])
+    assert [each.id async for each in ledger.each(DeliveryState)] == [good.id]
+    line = json.loads(capsys.readouterr().out)
+    assert (line["severity"], line["message"]) == ("ERROR", "record.unreadable")
+    assert line["error"] == "UnreadableRecord"
+    stored = found.fields | {"state": "PAUSED"}
+    await ledger.firestore.commit([ledger.firestore.put(path, stored)])
+    with pytest.raises(UnreadableRecord, match=f"record {later.id} has an unknown state"):
+        await ledger.waits()

@@ -11,7 +11,7 @@ import batchpush.delivery.plan
 from batchpush import Message, Push, QuietHours, Recipients
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.ledger import to_document
-from batchpush.delivery.plan import CALL_BYTES, Context, Plan, plan
+from batchpush.delivery.plan import CALL_BYTES, NO_CUSTOM_ID, Context, Plan, plan
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import InvalidPush
@@ -28,7 +28,13 @@ LONG_NIGHT = QuietHours(time(22), time(12), UTC)
 LEASE_UNTIL = NOW + timedelta(seconds=60)
 WINDOW = timedelta(seconds=30)
 FRESH_FOR = timedelta(hours=2)
-RECORD = claimed(calls=(), bodies=(), lease_until=None, report_to="users/ann/deliveries/d1")
+RECORD = claimed(
+    event_time=NOW,
+    calls=(),
+    bodies=(),
+    lease_until=None,
+    report_to="users/ann/deliveries/d1",
+)
 
 
 def push_to(*groups: Recipients, **fields: Any) -> Push:
@@ -47,10 +53,9 @@ def to(*custom_ids: str, quiet: QuietHours | None = None) -> Recipients:
 
 def planned(push: Push, since: datetime = NOW, **given: Any) -> Plan:
     return plan(
-        RECORD,
+        RECORD.evolve(event_time=since),
         push,
         Context(
-            since=since,
             now=NOW,
             lease_until=LEASE_UNTIL,
             apps=("ios", "android"),
@@ -75,6 +80,23 @@ def test_without_anybody_who_waits_the_calls_are_claimed_until_the_lease_ends() 
         lease_until=LEASE_UNTIL,
     )
     assert found == Plan(found.record, push_to(to("ann")))
+
+
+def test_who_has_no_custom_id_is_left_out_where_all_apps_are_on_cep() -> None:
+    anyone = Recipients(custom_ids=["ann"], tokens=["t"])
+    bob = Recipients(install_ids=["i"], person="bob")
+    eve = Recipients(custom_ids=["e"], install_ids=["j"], person="eve")
+    push = push_to(anyone, bob, eve)
+    context = Context(now=NOW, lease_until=LEASE_UNTIL, apps={"ios": "CEP", "android": "CEP"})
+    found = plan(RECORD.evolve(event_time=NOW), push, context).record
+    assert dict(found.left_out) == {NO_CUSTOM_ID: ("t", "bob")}
+    assert [json.loads(body)["recipients"] for body in found.bodies] == [
+        {"custom_ids": ["ann", "e"]}
+    ]
+    mixed = replace(context, apps={"ios": "CEP", "android": "android"})
+    assert plan(RECORD.evolve(event_time=NOW), push, mixed).record.left_out == ()
+    with pytest.raises(InvalidPush, match="by no other id"):
+        plan(RECORD.evolve(event_time=NOW), push_to(bob), context)
 
 
 def test_who_sleeps_is_told_in_a_delivery_of_its_own_and_the_others_now() -> None:

@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchpush.batch_api.outcome import Outcome, Reply
-from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record, state_of
+from batchpush.delivery.record import (
+    CallRecord,
+    CallState,
+    DeliveryState,
+    Record,
+    state_of,
+    why_not_callable,
+)
+from batchpush.environment import CEP
 from batchpush.errors import ConfigurationError
 from batchpush.events.change import delivery_id
 from batchpush.timing import Timing
@@ -219,8 +227,11 @@ def test_what_waits_holds_to_whom_it_goes_and_nothing_to_be_sent() -> None:
         record(DeliveryState.WAITING),
         not_before=LATER,
         best_before=LATER + timedelta(hours=1),
+        expire_at=waiting.expire_at,
         bodies=('{"recipients":{"custom_ids":["zoé"]}}',),
     )
+    claimed = record(DeliveryState.CLAIMED)
+    assert waiting.expire_at - LATER == claimed.expire_at - claimed.created_at, "kept as long"
     assert waiting.waits_for == {"custom_ids": ["zoé"]}
 
 
@@ -235,6 +246,7 @@ def test_once_the_wait_is_over_it_is_a_new_owners_and_waits_for_nothing() -> Non
         lease_until=None,
         waited_until=LATER,
         best_before=waiting.best_before,
+        expire_at=waiting.expire_at,
         bodies=(),
         revision=1,
         updated_at=MUCH_LATER,
@@ -350,3 +362,58 @@ def test_a_document_is_where_its_record_is_in_the_same_database(
     source: str, is_there: bool
 ) -> None:
     assert replace(record(DeliveryState.SENT), source=source).is_in_firestore is is_there
+
+
+def test_a_problem_is_cut_to_what_fits_in_any_script() -> None:
+    call = CallRecord("ios", 0).after(Outcome.REFUSED, Reply(400, problem="x" * 9999), 1)
+    assert call.problem == "x" * 500
+
+
+@pytest.mark.parametrize(
+    ("state", "not_before", "is_waiting"),
+    [
+        (DeliveryState.WAITING, None, True),
+        (DeliveryState.RETRY, None, False),
+        (DeliveryState.RETRY, NOW, False),
+        (DeliveryState.RETRY, LATER, True),
+        (DeliveryState.REFUSED, LATER, False),
+    ],
+)
+def test_whether_something_is_still_to_be_sent_later(
+    state: DeliveryState, not_before: datetime | None, is_waiting: bool
+) -> None:
+    assert replace(record(state, P), not_before=not_before).is_waiting(NOW) is is_waiting
+
+
+LARGE = replace(
+    record(DeliveryState.RETRY, P),
+    report_to="a/b/c/d",
+    not_before=LATER,
+    about=("x/y",),
+    omitted=3,
+    left_out=(("muted", ("bob",)),),
+    people=("n",),
+    burst="b",
+    later=(("r", LATER),),
+    chunks=("c",),
+)
+
+
+def test_of_what_firestore_refuses_the_least_is_kept() -> None:
+    least = replace(record(DeliveryState.REFUSED), reason="too large", calls=(), bodies=())
+    refused = LARGE.refused("too large", LATER)
+    assert refused == replace(least, revision=LARGE.revision + 1, updated_at=LATER)
+
+
+def test_an_outcome_is_kept_without_its_words() -> None:
+    call = CallRecord("ios", 0, R, status=400, problem="x" * 400)
+    settled = replace(record(DeliveryState.REFUSED), calls=(call,), report_to="a/b/c/d")
+    smallest = replace(settled, calls=(replace(call, problem=None),), report_to=None)
+    assert settled.without_problems() == smallest
+
+
+@pytest.mark.parametrize(
+    ("app", "why"), [("web", "BATCH_APPS no longer has web"), (CEP, "BATCH_PROJECT is not set")]
+)
+def test_why_a_call_cannot_be_made(app: str, why: str) -> None:
+    assert why_not_callable(app) == why

@@ -1,36 +1,67 @@
-"""What waits, on the real Firestore emulator: quiet hours, bursts, and all that may happen then."""
+"""What waits, in memory and on the Firestore emulator: quiet hours, bursts, and what may happen."""
 
 import asyncio
+import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
-from google.cloud.firestore import AsyncClient
 
-from batchpush import Change, Push
+from batchpush import Change, Document, Message, Push, QuietHours, Recipients
 from batchpush.delivery.erasure import without
+from batchpush.delivery.ledger import Entry
 from batchpush.delivery.planning import PushHandler
 from batchpush.delivery.record import DeliveryState, Record
-from batchpush.delivery.resume import SHORT_WAIT
-from batchpush.errors import DeliveryUnfinished, LookUpFailed, MalformedEvent
+from batchpush.delivery.resumed import ResumedChange
+from batchpush.delivery.sending import SHORT_WAIT
+from batchpush.errors import DeliveryUnfinished, InvalidDocument, LookUpFailed, MalformedEvent
+from batchpush.events.change import Late
 from batchpush.events.lookup import LookUp
 from batchpush.events.triggers import WATCHED, Watched
-from batchpush.testing import ManualClock, Queue
+from batchpush.google.firestore import Version
+from batchpush.testing import ManualClock, Memory, Queue
+from batchpush.timing import Timing
 from batchpush.worker import Worker, send_waiting_delivery
 from emulators import batch
 from handlers import credit_limits, friend_requests, game_turns, messages
-from tests.deliveries import REST_KEY, worker_for
-from tests.events import created
-
-pytestmark = pytest.mark.suite
+from tests.deliveries import REST_KEY, claimed, worker_for
+from tests.events import DATABASE, FIRESTORE, Stored, created
 
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
 EVENING = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
 NIGHT = {"start": "22:00", "end": "07:00"}
+
+
+WAITING = {"custom_ids": ["ann", "bob"], "tokens": ["t"]}
+
+
+@pytest.mark.parametrize(
+    ("lists", "read_by", "left"),
+    [
+        (WAITING, None, WAITING),
+        (WAITING, {}, WAITING),
+        (WAITING, {"m/1": {"ann"}}, WAITING),  # she has not read the other one
+        (WAITING, {"m/1": {"ann"}, "m/2": {"ann", "bob"}}, WAITING | {"custom_ids": ["bob"]}),
+        ({"tokens": ["t"]}, {"m/1": {"ann"}, "m/2": {"ann"}}, {"tokens": ["t"], "custom_ids": []}),
+    ],
+)
+def test_who_has_read_of_everything_waits_no_more(
+    lists: dict[str, list[str]],
+    read_by: dict[str, set[str]] | None,
+    left: dict[str, list[str]],
+) -> None:
+    record = claimed(now=EVENING).waiting(MORNING, lists, timedelta(hours=1))
+    documents = (Document("m/1", {}), Document("m/2", {}))
+    late = None
+    if read_by is not None:
+        late = Late(documents, read_by={path: frozenset(ids) for path, ids in read_by.items()})
+    event = vars(created("m/2", {})) | {"late": late}
+    change = ResumedChange(**event, entry=Entry(record, Version()), burst=None)
+    assert change.still_waits_for() == left
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +81,9 @@ class House:
         return f"house/{self.id}/{path}"
 
     async def stores(self, path: str, fields: dict[str, Any] | None) -> None:
-        document = AsyncClient(project="demo-batchpush").document(path)
-        await (document.delete() if fields is None else document.set(fields))
+        firestore = self.made.ledger.firestore
+        written = firestore.delete(path) if fields is None else firestore.put(path, fields)
+        await firestore.commit([written])
 
     async def knows(self, user_id: str, **profile: Any) -> str:
         user_id = f"{user_id}-{self.id}"
@@ -126,9 +158,9 @@ class House:
         ]
 
 
-@pytest.fixture
+@pytest.fixture(params=["memory", pytest.param("emulator", marks=pytest.mark.suite)])
 async def house_for(
-    server: batch.Batch,
+    request: pytest.FixtureRequest, server: batch.Batch
 ) -> AsyncIterator[Callable[..., House]]:
     server.clear_faults()
     server.clear()
@@ -137,7 +169,9 @@ async def house_for(
     def build(**environment: str) -> House:
         clock = ManualClock()
         clock.value = EVENING
-        made.append(worker_for(server.url, f"t{uuid.uuid4().hex}", clock, **environment))
+        transport = Memory() if request.param == "memory" else None
+        collection = f"t{uuid.uuid4().hex}"
+        made.append(worker_for(server.url, collection, clock, transport, Timing(), **environment))
         return House(made[0], clock, server)
 
     yield build
@@ -277,6 +311,94 @@ async def test_a_limit_that_is_not_reached_any_more_is_not_pushed(house: House) 
     assert house.told() == []
 
 
+async def test_a_document_that_changes_is_asked_for_again_in_what_waits_about_it(
+    house: House,
+) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    zoe = await house.knows("zoe", quiet_hours=NIGHT)
+    first, second = await house.friend_request(bob), await house.friend_request(zoe)
+    for change in (first, second):
+        await house.stores(change.path, None)
+    again = house.made.resumption.again
+    await again("another_function", first.path, first.source)
+    await again(first.function, first.path, "//another/database")
+    assert (await house.record(first)).state is DeliveryState.WAITING
+    await again(first.function, first.path, first.source)
+    assert (await house.record(first)).state is DeliveryState.OBSOLETE
+    assert (await house.record(second)).state is DeliveryState.WAITING
+
+
+@pytest.mark.parametrize(("source", "database"), [(FIRESTORE, "firestore"), (DATABASE, "database")])
+async def test_a_handler_is_asked_about_the_same_event_and_so_are_the_logs(
+    house: House, source: str, database: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Change] = []
+
+    async def poke(change: Change, look_up: LookUp) -> Push:
+        seen.append(change)
+        bob = Recipients(custom_ids=["bob"], quiet=QuietHours(time(22), time(7), UTC))
+        return Push(group_id="poke", recipients=bob, message=Message("Hey"))
+
+    async def watching(change: Change) -> None:
+        await house.made.deliverer.deliver(change, poke)
+
+    change = replace(
+        created("pokes/p", {}, poke_id="p"),
+        id=uuid.uuid4().hex,
+        function=f"poke_{house.id}",
+        time=house.clock.now(),
+        source=source,
+        database=database,
+    )
+    WATCHED[change.function] = Watched("pokes/{poke_id}", watching)
+    house.made.resumption.look_up_for = lambda change: Stored({"pokes/p": {}})
+    await watching(change)
+    await house.morning()
+    first, again = ({**vars(each), "late": None} for each in seen)
+    assert {name: again[name] for name in first} == first
+    assert [who for who, _ in house.told()] == ["bob"]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (sent,) = [line for line in lines if line["message"] == "delivery.sent"]
+    assert (sent["function"], sent["event_id"]) == (change.function, change.id)
+    assert sent["document"] == "pokes/p"
+
+
+class WithInvalid(Stored):
+    """A look-up that cannot read one of the documents."""
+
+    def __init__(self, documents: Mapping[str, Mapping[str, Any]], invalid: str) -> None:
+        super().__init__(documents)
+        self._invalid = invalid
+
+    async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
+        if self._invalid in (*paths, "elsewhere"):
+            raise InvalidDocument(self._invalid, None, "cannot be read")
+        return await super().many(*paths, fields=fields)
+
+
+async def test_a_document_that_cannot_be_read_any_more_does_not_silence_the_others(
+    chat: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = [await chat.message(f"m{number}", f"Hello {number}") for number in range(4)]
+    documents = {each.path: each.document for each in messages}
+    look_up = WithInvalid(documents, messages[2].path)
+    chat.made.resumption.look_up_for = lambda change: look_up
+    await pass_window(chat)
+    assert ("bob", "2 new messages") in chat.told()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (dropped,) = [line for line in lines if line["message"] == "document.dropped"]
+    assert (dropped["severity"], dropped["error"]) == ("ERROR", "InvalidDocument")
+
+
+async def test_what_cannot_be_read_at_all_is_refused_with_the_reason(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    change = await house.friend_request(bob)
+    house.made.resumption.look_up_for = lambda change: WithInvalid({}, "elsewhere")
+    await house.morning()
+    record = await house.record(change)
+    assert (record.state, record.reason) == (DeliveryState.REFUSED, "elsewhere: cannot be read")
+
+
 async def test_quiet_hours_that_became_longer_are_kept(house: House) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     change = await house.friend_request(bob)
@@ -299,6 +421,25 @@ async def test_a_task_that_comes_early_waits_or_comes_again(house: House) -> Non
     house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT)
     await house.made.resumption.resume(record.id)
     assert house.clock.slept[-1] == SHORT_WAIT
+    assert len(house.told()) == 1
+
+
+async def test_a_task_of_a_longer_wait_makes_the_next(house: House) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    record = await house.record(await house.friend_request(bob))
+    assert house.tasks() == [(record.id, MORNING)]
+    resume = house.made.resumption.resume
+    soon = EVENING + timedelta(seconds=SHORT_WAIT)
+    await resume(record.id, soon)
+    assert house.tasks() == [(record.id, MORNING)]
+    with pytest.raises(DeliveryUnfinished, match="it still has to wait"):
+        await resume(record.id, soon + timedelta(seconds=1))  # the task has come too early
+    house.made.tasks.is_down = True  # type: ignore[attr-defined]
+    problem = r"^Cloud Tasks did not accept the task for a longer wait$"
+    with pytest.raises(DeliveryUnfinished, match=problem):
+        await resume(record.id, EVENING)
+    house.clock.value = MORNING - timedelta(seconds=SHORT_WAIT)
+    await resume(record.id, house.clock.now())
     assert len(house.told()) == 1
 
 
@@ -326,7 +467,7 @@ async def test_without_cloud_tasks_the_event_comes_again_and_nothing_is_lost(
 async def test_what_waited_far_too_long_is_not_sent(house: House) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     change = await house.friend_request(bob)
-    await house.morning(MORNING + timedelta(hours=2))
+    await house.morning((await house.record(change)).best_before)
     assert house.told() == []
     assert (await house.record(change)).state is DeliveryState.EXPIRED
 
@@ -339,6 +480,7 @@ async def test_a_function_that_is_gone_by_the_morning_is_named(house: House) -> 
     record = await house.record(change)
     assert record.state is DeliveryState.REFUSED
     assert record.reason == f"main.py has no {change.function} any more"
+    assert record.owner
 
 
 async def test_a_look_up_that_fails_in_the_morning_is_tried_again(
@@ -386,8 +528,13 @@ async def test_a_task_without_a_delivery_never_comes_again(data: dict[str, Any])
         await send_waiting_delivery(data)
 
 
-async def test_a_task_whose_record_is_gone_is_done(house: House) -> None:
+async def test_a_task_whose_record_is_gone_is_done_and_logged(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
     await house.made.resumption.resume("0" * 64)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["severity"], line["message"]) == ("ERROR", "delivery.missing")
+    assert line["data"] == {"delivery": "0" * 64}
 
 
 # Bursts
@@ -478,6 +625,32 @@ async def test_a_message_that_joins_as_the_burst_is_told_is_told_as_well(chat: H
     await chat.morning(chat.clock.now() + timedelta(seconds=31))
     told = [text for who, text in chat.told() if who == "bob"]
     assert sorted(told) in (["2 new messages", "Hello 0", "Hello 3"], ["3 new messages", "Hello 0"])
+
+
+async def test_nothing_joins_what_was_refused_while_it_waited(chat: House) -> None:
+    await chat.message("m1", "Hello")
+    second = await chat.message("m2", "Are you there?")
+    del WATCHED[second.function]
+    await chat.made.resumption.again(second.function, second.path, second.source)
+    assert (await chat.record(second)).state is DeliveryState.REFUSED
+    await chat.message("m3", "Dinner?")
+    await pass_window(chat)
+    assert ("bob", "Dinner?") in chat.told()
+
+
+async def test_nothing_joins_what_was_told_before_its_time(
+    house_for: Callable[..., House],
+) -> None:
+    house = house_for(COALESCE_SECONDS="30")
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob]})
+    first = await house.message("m1", "Hello")
+    await house.knows("bob")  # awake after all
+    await house.made.resumption.again(first.function, first.path, first.source)
+    assert house.told() == [("bob", "Hello")]
+    await house.message("m2", "Are you there?")
+    await pass_window(house)
+    assert house.told()[1:] == [("bob", "Are you there?")]
 
 
 async def test_different_conversations_are_different_bursts(chat: House) -> None:

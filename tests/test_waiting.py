@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchpush import QuietHours, Recipients
+from batchpush.delivery import waiting
 from batchpush.delivery.waiting import (
     MAX_ABOUT,
     MAX_ABOUT_BYTES,
@@ -20,11 +21,15 @@ from batchpush.delivery.waiting import (
     Joined,
     Part,
     Window,
+    burst_id,
     defer,
+    ids_of,
+    is_anyone_quiet,
     name_of,
     waiting_lists,
 )
 from batchpush.pushes.push import ID_LISTS
+from tests.events import created
 
 NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
@@ -166,6 +171,20 @@ def test_what_a_burst_says_of_people_cannot_be_read_as_their_ids() -> None:
     assert len(found.burst.windows) == 2
 
 
+def test_names_that_are_stored_stay_as_they_are() -> None:
+    assert BOB == "700d8dc883476ec63722"
+    key = burst_id(created("users/ann", {}), "c1")
+    assert key == "ba8d190f85efb61c58356ad7127e538f6c3881d4d2de80ef379dbccb4a980554"
+
+
+def test_a_person_is_named_by_their_user_id_where_it_is_known() -> None:
+    bob = Recipients(install_ids=["i1", "i2"], person="bob")
+    zoe = Recipients(custom_ids=["zoe"], install_ids=["i3"])
+    assert list(ids_of([bob, zoe])) == ["bob", "zoe", "i3"]
+    lists = waiting_lists([bob, to("bob"), zoe, zoe])
+    assert lists == {"custom_ids": ["bob", "zoe"], "install_ids": ["i3"]}
+
+
 def test_a_person_is_one_in_a_burst_whatever_ids_they_have() -> None:
     bob = Recipients(install_ids=["i1", "i2"], person="bob")
     found = deferred(bob, burst=Burst())
@@ -216,6 +235,24 @@ def test_of_many_documents_the_newest_are_kept_and_all_are_counted() -> None:
     assert joined.newest[-1] == "messages/49"
 
 
+def test_of_too_many_documents_those_of_who_wrote_the_most_go_first() -> None:
+    burst = Burst().after(NOW, {}, {"D": "messages/bob"}, by="bob")
+    for number in range(50):
+        burst = burst.after(NOW, {}, {"D": f"messages/{number}"}, by="cat")
+    joined = burst.about["D"]
+    assert (joined.count, joined.omitted) == (51, 51 - MAX_ABOUT)
+    assert (joined.newest[0], joined.newest[-1]) == ("messages/bob", "messages/49")
+    assert joined.by == ("bob", *["cat"] * (MAX_ABOUT - 1))
+    assert joined.with_newest(2) == Joined(51, ("messages/bob", "messages/49"), ("bob", "cat"))
+
+
+def test_who_caused_what_joined_is_kept() -> None:
+    burst = Burst({BOB: Window(NOW + WINDOW, "W")})
+    found = defer([to("bob")], document="d", delivery="D", now=NOW, by="zoe", burst=burst)
+    assert found.burst is not None
+    assert found.burst.about == {"W": Joined(1, ("d",), ("zoe",))}
+
+
 def test_a_document_that_changes_again_and_again_joins_once() -> None:
     burst = Burst()
     for _ in range(3):
@@ -239,3 +276,77 @@ def test_a_part_holds_no_more_than_a_record_can() -> None:
     assert sorted(each for part in parts for each in ids(part.recipients)) == sorted(
         each for group in many for each in group.custom_ids
     )
+
+
+def test_what_is_kept_of_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WINDOWS", 2)
+    windows = {"a": Window(MORNING), "b": Window(NOW), "c": Window(NOW + WINDOW)}
+    about = {"D": Joined(7), "E": Joined(1), "F": Joined(9)}
+    kept = Burst(windows, about).bounded()
+    assert kept.windows.keys() == {"a", "c"}, "those that last longest"
+    assert kept.about == {"D": Joined(7), "F": Joined(9)}, "those of most documents"
+    del windows["b"], about["E"]
+    assert Burst(windows, about).bounded() == Burst(windows, about)
+
+
+@pytest.mark.parametrize(("max_bytes", "kept"), [(200, 20), (199, 10), (100, 10), (99, 5), (9, 0)])
+def test_too_long_paths_are_halved_until_they_fit(
+    monkeypatch: pytest.MonkeyPatch, max_bytes: int, kept: int
+) -> None:
+    monkeypatch.setattr(waiting, "MAX_ABOUT_BYTES", max_bytes)
+    paths = tuple(f"{number:02}" + "é" * 4 for number in range(20))
+    joined = Burst({}, {"D": Joined(20, paths)}).bounded().about["D"]
+    assert (joined.count, joined.newest) == (20, paths[20 - kept :])
+
+
+def test_a_window_that_has_ended_is_not_kept() -> None:
+    burst = Burst({"a": Window(NOW), "b": Window(NOW + WINDOW)})
+    assert burst.after(NOW, {}, {}).windows == {"b": Window(NOW + WINDOW)}
+    assert burst.open_window("a", NOW) is None
+    assert burst.open_window("c", NOW) is None
+
+
+def test_without_a_coalescing_window_only_who_waits_has_one() -> None:
+    groups = (to("ann"), to("bob", quiet=NIGHT))
+    found = defer(groups, document="d", delivery="D", now=NOW, burst=Burst())
+    assert ids(found.now) == ["ann"]
+    assert found.burst is not None
+    assert {name: each.until for name, each in found.burst.windows.items()} == {BOB: MORNING}
+
+
+def test_those_who_joined_are_named_with_the_delivery_that_tells_them() -> None:
+    window = Window(NOW + WINDOW, "W")
+    burst = Burst({name_of("custom_ids", each): window for each in ("bob", "zoé")})
+    found = deferred(to("ann"), to("bob"), to("zoé"), burst=burst)
+    assert ids(found.now) == ["ann"]
+    assert {delivery: ids(some) for delivery, some in found.joined.items()} == {"W": ["bob", "zoé"]}
+
+
+@pytest.mark.parametrize(
+    ("quiet", "now", "is_quiet"),
+    [(None, NOW, False), (NIGHT, NOW, True), (NIGHT, MORNING, False)],
+)
+def test_whether_anyone_is_quiet(quiet: QuietHours | None, now: datetime, is_quiet: bool) -> None:
+    assert is_anyone_quiet([to("ann"), to("bob", quiet=quiet)], now) is is_quiet
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("send_at", "quiet", "until"),
+    [
+        (None, None, None),
+        (NOW - HOUR, None, None),
+        (NOW, None, None),  # its time has come
+        (NOW + HOUR, None, NOW + HOUR),
+        (None, NIGHT, MORNING),
+        (NOW - 3 * HOUR, NIGHT, MORNING),  # it was due before the night
+        (NOW + HOUR, NIGHT, MORNING),
+        (MORNING + HOUR, NIGHT, MORNING + HOUR),
+    ],
+)
+def test_until_when_somebody_waits(
+    send_at: datetime | None, quiet: QuietHours | None, until: datetime | None
+) -> None:
+    assert replace(to("ann", quiet=quiet), send_at=send_at).waits_until(NOW) == until

@@ -44,4 +44,4 @@ class CallLimits:
 
 
 def _too_many() -> CallRefused:
-    return CallRefused("resource-exhausted", "too many calls; try again in a minute")
+    return CallRefused("resource-exhausted", "too many requests; try again in a minute")

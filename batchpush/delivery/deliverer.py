@@ -8,16 +8,19 @@ change ──> plan ──> claim ──> send: calls, all at once ──> recor
 from dataclasses import dataclass
 
 from batchpush.delivery.chunks import prepare
+from batchpush.delivery.digests import DigestChange
 from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.plan import Plan
 from batchpush.delivery.planning import UNRECORDED_FOR, Planner, PushHandler
-from batchpush.delivery.record import Record
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resumed import ResumedChange
 from batchpush.delivery.sending import Sender
-from batchpush.errors import EventTurnedAway, LedgerRefused
+from batchpush.errors import EventTurnedAway, HandlerFailed, LedgerRefused
 from batchpush.events.change import Change
-from batchpush.google.firestore import WriteConflict
+from batchpush.google.firestore import WriteConflict, translated
+from batchpush.logs import log
 from batchpush.timing import Clock
+from batchpush.tracing import traced
 
 MAX_CLAIMS = 10  # of one push, while others join its burst at the same time
 
@@ -36,26 +39,37 @@ class Deliverer:
     ) -> None:
         """Raises `TryAgainLater` to have the event redelivered.
 
-        Raises `WriteConflict` if the change waited and another worker resumed or extended it.
+        Raises `WriteConflict` if the change waited and another worker told or extended it.
         """
         for _ in range(MAX_CLAIMS):
             planned = await self.planner.plan(change, handler, report_to)
             if planned is None:
+                log("DEBUG", "push.none")
                 return
             self._turn_away(planned.record)
             try:
                 entry = await self._claim(planned, change)
             except WriteConflict:
-                if isinstance(change, ResumedChange):
+                if change.late:
                     raise
                 await self.clock.sleep(self.clock.jitter())
                 continue
             if entry.record.owner == planned.record.owner:
-                await self.sender.finish(entry, self.planner.within_limits(planned, entry))
+                limited = self.planner.within_limits(planned, entry)
+                if len(limited.history) < len(planned.history):
+                    await self._take_back(planned, limited)
+                await self.sender.finish(entry, limited.record)
             else:
                 await self.sender.resume(entry)
             return
         raise EventTurnedAway("other pushes keep joining its burst")
+
+    async def _take_back(self, planned: Plan, limited: Plan) -> None:
+        """Delete what the claim wrote into the histories of those who are over a limit."""
+        kept, firestore = {each.path for each in limited.history}, self.ledger.firestore
+        gone = [each.path for each in planned.history if each.path not in kept]
+        with translated():
+            await firestore.commit(map(firestore.delete, gone))
 
     def _turn_away(self, record: Record) -> None:
         """Have the event redelivered, at no cost, while Batch seems down for all of its apps.
@@ -67,13 +81,16 @@ class Deliverer:
         if self.sender.is_down(apps) and now < record.event_time + UNRECORDED_FOR:
             raise EventTurnedAway("Batch does not answer")
 
+    @traced("claim", lambda entry, *_: {"batchpush.state": entry.record.state.value})
     async def _claim(self, planned: Plan, change: Change) -> Entry:
-        """Claim the plan; if Firestore will never store it, claim a record that says so."""
+        """Claim the plan; if that can never succeed, claim a record that says so."""
         try:
             return await self._claimed(planned, change)
         except LedgerRefused as error:
-            refused = planned.record.refused(str(error), self.clock.now())
-            return await self._claimed(Plan(refused), change)
+            refused = Plan(planned.record.refused(str(error), self.clock.now()))
+        except HandlerFailed as error:
+            refused = self.planner.failed(planned.record, error.error)
+        return await self._claimed(refused, change)
 
     async def _claimed(self, planned: Plan, change: Change) -> Entry:
         record, is_new = planned.record, not isinstance(change, ResumedChange)
@@ -82,7 +99,16 @@ class Deliverer:
                 return found
             chunks = await prepare(self.ledger, record, planned.large, self.planner.apps)
             record = record.evolve(chunks=chunks)
+            if not chunks:
+                record = record.ended(DeliveryState.OBSOLETE, "its audience is empty")
         if not isinstance(change, ResumedChange):
-            return await self.ledger.claim(record, planned.later, planned.burst, planned.counters)
+            firestore = self.ledger.firestore
+            beside = planned.beside(firestore)
+            if isinstance(change, DigestChange):
+                beside += change.consumed(firestore)
+            return await self.ledger.claim(
+                record, planned.later, planned.burst, planned.counters, beside
+            )
         burst = change.burst and change.burst.without(record.id)
-        return await self.ledger.change(change.entry, record, planned.later, burst)
+        beside = planned.beside(self.ledger.firestore)
+        return await self.ledger.change(change.entry, record, planned.later, burst, beside)

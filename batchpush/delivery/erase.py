@@ -4,26 +4,28 @@
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from batchpush.delivery.digests import ITEMS
 from batchpush.delivery.erasure import (
     Erasure,
     Person,
     burst_without,
+    is_item_of,
     names,
     profile_ids,
     strings,
     without,
 )
-from batchpush.delivery.ledger import Entry, Found, Ledger
+from batchpush.delivery.history import NOTIFICATIONS, SENDER, is_user
+from batchpush.delivery.ledger import BURSTS, PAGE, Entry, Found, Ledger
 from batchpush.delivery.record import Record
-from batchpush.documents import Document, is_document_id
+from batchpush.delivery.waiting import name_of
 from batchpush.environment import Settings
-from batchpush.errors import BatchpushError, InvalidDocument, LookUpFailed
-from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, LookUp
-from batchpush.google.firestore import Stored, WriteConflict
+from batchpush.errors import BatchpushError, LookUpFailed
+from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, LookUp, profiles_of
+from batchpush.google.firestore import EQUAL, Query, Stored, WriteConflict, translated
 from batchpush.timing import Clock
 
 MEANWHILE = "it changed in the meantime: run this again"
@@ -59,12 +61,12 @@ class Eraser:
         is_found = False
         for place, look_up in await self._databases():
             try:
-                profiles = await _profiles(look_up, [user_id])
+                profiles = await profiles_of(look_up, [user_id])
                 if not profiles:
                     continue
                 is_found = True
                 ids = profile_ids(profiles[user_id]) - {user_id, *batch_ids}
-                taken = await _profiles(look_up, ids)
+                taken = await profiles_of(look_up, ids)
             except BatchpushError as error:
                 if batch_ids:
                     continue
@@ -90,23 +92,40 @@ class Eraser:
 
     # Erasing
 
-    async def erase(self, person: Person, dry_run: bool) -> AsyncIterator[Erased]:
-        """Remove the person from everything that names them; a dry run only reports."""
+    async def erase(
+        self,
+        person: Person,
+        dry_run: bool,
+        is_to_go_on: Callable[[int], bool] = lambda read: True,
+    ) -> AsyncIterator[Erased]:
+        """Remove the person from everything that names them; a dry run only reports.
+
+        `is_to_go_on` is asked with the number of records read so far, before anything is changed.
+        """
         # Find everything before changing anything: a stream must not wait for its consumer.
-        found = [
-            (each.ledger, each.stored.path, each.record is not None)
-            async for each in self.ledger.everything()
-            if _names(each, person)
-        ]
+        found: list[tuple[Ledger, str, bool]] = []
+        read = 0
+        async for each in self.ledger.everything():
+            read += 1
+            if not is_to_go_on(read):
+                return
+            if _names(each, person):
+                found.append((each.ledger, each.stored.path, each.record is not None))
         for ledger, path, is_readable in found:
             entry = await ledger.read(path.rpartition("/")[2]) if is_readable else None
             if entry and names(entry.record, person):
                 yield await self._of_record(ledger, entry, person, dry_run)
             elif not is_readable:
                 yield Erased(path, left=NEWER)
+        for notification in await self._notifications(person):
+            yield await self._of_item(notification, dry_run)
+        for item in [
+            each async for each in self.ledger.all_of(ITEMS) if is_item_of(person, each.fields)
+        ]:
+            yield await self._of_item(item, dry_run)
         bursts = [
             (each, changes)
-            async for each in self.ledger.bursts()
+            async for each in self.ledger.all_of(BURSTS)
             if (changes := burst_without(person, each.fields))
         ]
         for burst, changes in bursts:
@@ -123,6 +142,24 @@ class Eraser:
                 erasure = Erasure(entry.record, left=MEANWHILE)
         return Erased(erasure.record, erasure.done, erasure.left)
 
+    async def _notifications(self, person: Person) -> list[Stored]:
+        """Their histories, and what others' tell of them as the sender."""
+        firestore, found = self.ledger.firestore, dict[str, Stored]()
+        senders = Query(NOTIFICATIONS, everywhere=True, limit=PAGE)
+        with translated():
+            for user_id in filter(is_user, sorted(person.ids)):
+                theirs = Query(f"users/{user_id}/{NOTIFICATIONS}", limit=PAGE)
+                sent = replace(senders, where=[(SENDER, EQUAL, name_of("custom_ids", user_id))])
+                for query in (theirs, sent):
+                    async for page in firestore.pages(query):
+                        found |= {each.path: each for each in page}
+        return list(found.values())
+
+    async def _of_item(self, item: Stored, dry_run: bool) -> Erased:
+        if not dry_run:
+            await self.ledger.delete(item)
+        return Erased(item.path, ["deleted"])
+
     async def _of_burst(self, burst: Stored, changes: Mapping[str, Any], dry_run: bool) -> Erased:
         if not dry_run:
             try:
@@ -130,17 +167,6 @@ class Eraser:
             except WriteConflict:
                 return Erased(burst.path, left=MEANWHILE)
         return Erased(burst.path, [f"removed from its {' and '.join(sorted(changes))}"])
-
-
-async def _profiles(look_up: LookUp, ids: Collection[str]) -> dict[str, Document]:
-    """The profiles of the ids that belong to users: anyone can write any id into their profile."""
-    found: dict[str, Document] = {}
-    for each in sorted(ids):
-        with suppress(InvalidDocument):  # the id cannot be a key in a Realtime Database
-            if is_document_id(each):
-                profile = await look_up(f"users/{each}")
-                found |= {each: profile} if profile is not None else {}
-    return found
 
 
 def _names(found: Found, person: Person) -> bool:

@@ -19,7 +19,8 @@ NOBODY = "(erased)"  # replaces a person's id
 
 # Hashes, nonces, days, and names from the code and the settings: these never hold a person's id.
 OURS = frozenset(
-    {"id", "function", "owner", "burst", "chunks", "later", "bodies_until"}  # of a record
+    {"id", "function", "owner", "burst", "chunks", "later", "day"}  # of a record
+    | {"bodies_until", "people", "people_until"}
     | {"app"}  # of a call
 )
 
@@ -45,6 +46,11 @@ class Person:
     @cached_property
     def ids(self) -> frozenset[str]:
         return self.named | self.profile
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """The ids as records and bursts hide them."""
+        return frozenset(name_of(id_list, each) for id_list in ID_LISTS for each in self.ids)
 
     @cached_property
     def distinct(self) -> frozenset[str]:
@@ -217,8 +223,10 @@ def _is_sender(person: Person, record: Record) -> bool:
 
 def _caller(source: str) -> str | None:
     """The caller of a callable function; None for any other source."""
-    function_and_caller = source.removeprefix(CALLABLE).rpartition("/databases/")[0]
-    return function_and_caller.partition("/")[2] if source.startswith(CALLABLE) else None
+    if not source.startswith(CALLABLE):
+        return None
+    function_and_caller = source.removeprefix(CALLABLE).partition("/databases/")[0]
+    return function_and_caller.partition("/")[2]
 
 
 def _refused(record: Record) -> tuple[Record, list[str]]:
@@ -306,11 +314,9 @@ def _is_about(person: Person, record: Record) -> bool:
 def _is_reported_to(person: Person, record: Record) -> bool:
     """Whether the summary's path names them; not if it only extends the document's path."""
     path = record.report_to
-    return bool(path) and not _is_below(path, record.document) and person.is_in_path(path)
-
-
-def _is_below(path: str | None, document: str) -> bool:
-    return path is not None and path.startswith(f"{document}/")
+    if path is None or path.startswith(f"{record.document}/"):
+        return False
+    return person.is_in_path(path)
 
 
 def _nameless(person: Person, record: Record) -> Record:
@@ -336,6 +342,7 @@ def _nameless(person: Person, record: Record) -> Record:
             "source": _out_of_source(person, record.source),
             "report_to": None if is_in_report else record.report_to,
             "group_id": _group_without(person, record.group_id),
+            "people": tuple(name for name in record.people if name not in person.hidden),
         },
     )
 
@@ -360,8 +367,6 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         return change(value)
     if isinstance(value, tuple | list):
         return type(value)(_mapped(each, change) for each in value)
-    if isinstance(value, Mapping):
-        return {_mapped(key, change): _mapped(each, change) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         texts = [each.name for each in fields(value) if each.name not in OURS]
         return replace(value, **{name: _mapped(getattr(value, name), change) for name in texts})
@@ -448,13 +453,29 @@ def _json(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-# Of a burst
+# Of a digest and a burst
+
+
+def is_item_of(person: Person, item: Mapping[str, Any]) -> bool:
+    """Whether an item of a digest is for the person, or about a document that names them."""
+    return item["person"] in person.ids or person.is_in_path(item["document"])
 
 
 def burst_without(person: Person, burst: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a burst that change when the person's windows and documents are removed."""
-    hidden = {name_of(id_list, each) for id_list in ID_LISTS for each in person.ids}
     changed = {name: _pruned(value, person.is_in_path) for name, value in burst.items()}
+    changed["about"] = {
+        name: _without_writers(person, burst["about"][name], left)
+        for name, left in changed.get("about", {}).items()
+    }
     windows = burst.get("windows", {})
-    changed["windows"] = {name: each for name, each in windows.items() if name not in hidden}
+    changed["windows"] = {name: each for name, each in windows.items() if name not in person.hidden}
     return {name: value for name, value in changed.items() if value != burst.get(name, {})}
+
+
+def _without_writers(person: Person, joined: Any, left: Any) -> Any:
+    """What is left of what joined a delivery; who wrote it is known of all of it or of none."""
+    if not isinstance(left, dict) or not joined.get("by"):
+        return left
+    is_whole = left == joined and person.hidden.isdisjoint(joined["by"])
+    return left if is_whole else left | {"by": []}

@@ -5,7 +5,15 @@ does only one update that names the version it started from.
 """
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from itertools import chain
@@ -37,7 +45,18 @@ SOURCES_PAGE = 1000  # records per response that holds only their source
 CHUNKS = "batch_delivery_chunks"  # the subcollection with the chunks of a large audience
 BURSTS = "batch_bursts"  # the collection of bursts
 KEEP_BURST = timedelta(days=1)  # after its last window ends
-BODIES_UNTIL = "bodies_until"  # the field with the day until which the bodies are kept
+
+
+@dataclass(frozen=True)
+class Expiring:
+    """A field that a sweep deletes, and the field with the last day to keep it."""
+
+    field: str
+    until: str
+
+
+BODIES = Expiring("bodies", "bodies_until")
+PEOPLE = Expiring("people", "people_until")
 
 
 @dataclass(frozen=True)
@@ -86,16 +105,19 @@ class Ledger:
         later: Iterable[Record] = (),
         burst: StoredBurst | None = None,
         counters: Sequence[Counter] = (),
+        beside: Sequence[Write] = (),
     ) -> Entry:
         """Create the record, or return the existing one.
 
         The claim is ours if the returned record has our owner, even if the client repeated a create
-        after losing its response. The same commit creates the waiting records, counts the push and
-        writes the burst; raises `WriteConflict` if the burst has changed since it was read.
+        after losing its response. The same commit creates the waiting records, counts the push,
+        writes the burst and what else is `beside` the record; raises `WriteConflict` if the burst
+        has changed since it was read, or if a write beside it is not possible any more.
         """
         writes = chain(
             map(self._create, (record, *later)),
             self._beside(record, burst),
+            beside,
             map(self._count, counters),
         )
         try:
@@ -104,18 +126,20 @@ class Ledger:
             found = await self.read(record.id)
             if found is None and burst:
                 raise _conflict(f"{BURSTS}/{burst.id}") from None
+            if found is None and beside:
+                raise
             if found is None:
                 raise LedgerUnavailable("the record existed and disappeared") from None
             return found
         counted = results[len(results) - len(counters) :]
         return Entry(record, results[0].update_time, tuple(map(_numbers, counted)))
 
-    async def prepare(self, records: Iterable[Record]) -> list[str]:
+    async def prepare(self, records: AsyncIterable[Record]) -> list[str]:
         """Write records that nothing refers to yet, in a few commits; returns their ids."""
         ids: list[str] = []
         pending: list[Record] = []
         size = 0
-        for record in records:
+        async for record in records:
             length = sum(len(body.encode()) for body in record.bodies)
             if size and size + length > COMMIT:
                 await self._commit(map(self._put, pending))
@@ -123,7 +147,8 @@ class Ledger:
             pending.append(record)
             ids.append(record.id)
             size += length
-        await self._commit(map(self._put, pending))
+        if pending:
+            await self._commit(map(self._put, pending))
         return ids
 
     async def change(
@@ -132,13 +157,18 @@ class Ledger:
         record: Record,
         later: Iterable[Record] = (),
         burst: StoredBurst | None = None,
+        beside: Iterable[Write] = (),
     ) -> Entry:
         """Write a new revision of the record; raises `WriteConflict` if it has changed since.
 
-        `later` and `burst` are as in `claim`; the error names the document that conflicted.
+        `later`, `burst` and `beside` are as in `claim`; the error names the document that
+        conflicted.
         """
         writes = chain(
-            self._update(entry, record), map(self._create, later), self._beside(record, burst)
+            self._update(entry, record),
+            map(self._create, later),
+            self._beside(record, burst),
+            beside,
         )
         try:
             results = await self._commit(writes)
@@ -189,7 +219,8 @@ class Ledger:
 
     def _beside(self, record: Record, burst: StoredBurst | None) -> Iterator[Write]:
         """The summary, to match the record; the burst, unless it has changed."""
-        if record.report_to and record.is_settled and record.is_in_firestore:
+        is_told = record.is_settled or record.state is DeliveryState.WAITING
+        if record.report_to and is_told and record.is_in_firestore:
             yield self.firestore.put(record.report_to, record.summary())
         if burst is None:
             return
@@ -215,18 +246,25 @@ class Ledger:
 
     async def states(self) -> dict[str, DeliveryState]:
         """The state of every record, by id."""
-        found = await self._find(Query(self.collection, fields=["state"]))
-        return {stored.id: _state_in(stored.id, stored.fields) for stored in found}
+        return {record_id: state for record_id, (state, _) in (await self.waits()).items()}
+
+    async def waits(self) -> dict[str, tuple[DeliveryState, datetime | None]]:
+        """The state of every record, and the end of its wait, by id."""
+        found = await self._find(Query(self.collection, fields=["state", "not_before"]))
+        return {
+            stored.id: (_state_in(stored.id, stored.fields), stored.fields.get("not_before"))
+            for stored in found
+        }
 
     async def unsettled(self, after: str, limit: int) -> list[str]:
         """Ids of records in CLAIMED or RETRY that sort after `after`, in order."""
-        where = ("state", IN, [DeliveryState.CLAIMED.value, DeliveryState.RETRY.value])
+        where = [("state", IN, [DeliveryState.CLAIMED.value, DeliveryState.RETRY.value])]
         query = Query(self.collection, where, begins_at=after, itself=False, limit=limit)
         return [stored.id for stored in await self._find(query)]
 
     async def overdue(self, before: datetime) -> AsyncIterator[str]:
         """Ids of records whose wait should have ended before this time, the oldest first."""
-        where = ("not_before", LESS_THAN, before)
+        where = [("not_before", LESS_THAN, before)]
         query = Query(
             self.collection, where, order_by="not_before", fields=("not_before",), limit=PAGE
         )
@@ -241,28 +279,34 @@ class Ledger:
 
     async def each(self, states: Iterable[DeliveryState]) -> AsyncIterator[Record]:
         """Every readable record in one of the states, sorted by id."""
-        where = ("state", IN, [state.value for state in states])
+        where = [("state", IN, [state.value for state in states])]
         async for stored in self._all(Query(self.collection, where, limit=PAGE, fields=())):
-            try:
-                yield _from_document(stored.id, stored.fields)
-            except UnreadableRecord as error:
-                log("ERROR", "record.unreadable", error=error)
+            for record in _readable([stored]):
+                yield record
 
-    async def with_old_bodies(self, today: date, limit: int) -> list[Stored]:
-        """Records whose bodies should no longer be kept."""
-        return await self._with_old_bodies(Query(self.collection), today, limit)
+    async def pages(self, query: Query) -> AsyncIterator[list[Record]]:
+        """What the query finds, without the bodies; its limit is the page size."""
+        with translated():
+            async for page in self.firestore.pages(replace(query, fields=WITHOUT_BODIES)):
+                yield list(_readable(page))
 
-    async def chunks_with_old_bodies(self, today: date, limit: int) -> list[Stored]:
+    async def outdated(self, expiring: "Expiring", today: date, limit: int) -> list[Stored]:
+        """Records whose field should no longer be kept."""
+        return await self._outdated(Query(self.collection), expiring, today, limit)
+
+    async def outdated_chunks(self, expiring: "Expiring", today: date, limit: int) -> list[Stored]:
         """The same for chunks, below any record."""
-        return await self._with_old_bodies(Query(CHUNKS, everywhere=True), today, limit)
+        return await self._outdated(Query(CHUNKS, everywhere=True), expiring, today, limit)
 
-    async def _with_old_bodies(self, query: Query, today: date, limit: int) -> list[Stored]:
-        where = (BODIES_UNTIL, LESS_THAN, today.isoformat())
-        return await self._find(replace(query, where=where, order_by=BODIES_UNTIL, limit=limit))
+    async def _outdated(
+        self, query: Query, expiring: "Expiring", today: date, limit: int
+    ) -> list[Stored]:
+        where = [(expiring.until, LESS_THAN, today.isoformat())]
+        return await self._find(replace(query, where=where, order_by=expiring.until, limit=limit))
 
-    async def drop_bodies(self, found: Iterable[Stored]) -> None:
-        """Delete the bodies of these records; raises `WriteConflict` if one has changed since."""
-        gone = {"bodies": DELETE_FIELD, BODIES_UNTIL: DELETE_FIELD}
+    async def drop(self, expiring: "Expiring", found: Iterable[Stored]) -> None:
+        """Delete the field of these records; raises `WriteConflict` if one has changed since."""
+        gone = {expiring.field: DELETE_FIELD, expiring.until: DELETE_FIELD}
         await self._commit([self.firestore.update(each.path, gone, each.version) for each in found])
 
     async def everything(self) -> AsyncIterator[Found]:
@@ -278,8 +322,12 @@ class Ledger:
         query = Query(self.collection, fields=("source",), limit=SOURCES_PAGE)
         return {stored.fields.get("source", "") async for stored in self._all(query)}
 
-    def bursts(self) -> AsyncIterator[Stored]:
-        return self._all(Query(BURSTS, fields=(), limit=PAGE))
+    def all_of(self, collection: str) -> AsyncIterator[Stored]:
+        """Every document of a collection beside the records."""
+        return self._all(Query(collection, fields=(), limit=PAGE))
+
+    async def delete(self, stored: Stored) -> None:
+        await self._commit([self.firestore.delete(stored.path)])
 
     async def rewrite(self, stored: Stored, changes: Mapping[str, Any]) -> None:
         """Write some fields; raises `WriteConflict` if the document has changed since."""
@@ -318,9 +366,10 @@ def _numbers(result: WriteResult) -> list[int]:
 
 
 # Conversion to documents. Fields with their default value are omitted: every field costs time and
-# bytes. Only `state`, `not_before` and `bodies_until` are indexed: see firestore.indexes.json.
+# bytes. Those that queries ask for are indexed: see firestore.indexes.json.
 
 DEFAULTS = {each.name: each.default for each in fields(Record) if each.name != "id"}
+WITHOUT_BODIES = tuple(name for name in DEFAULTS if name != "bodies")
 DEFAULTS_OF_CALL = {each.name: each.default for each in fields(CallRecord) if each.name != "state"}
 
 
@@ -361,6 +410,7 @@ STORED_AS: Mapping[str, Callable[[Any], Any]] = {
     "calls": lambda calls: [_from_call(call) for call in calls],
     "state": lambda state: state.value,
     "later": dict,
+    "left_out": dict,
 }
 
 
@@ -372,12 +422,22 @@ def _from_document(record_id: str, document: dict[str, Any]) -> Record:
         values = {name: value for name, value in document.items() if name in DEFAULTS}
         values["state"] = _state_in(record_id, document)
         values["later"] = tuple(values.get("later", {}).items())
-        for name in ("about", "bodies", "chunks", "ignored"):
+        left_out = values.get("left_out", {}).items()
+        values["left_out"] = tuple((reason, tuple(ids)) for reason, ids in left_out)
+        for name in ("about", "bodies", "chunks", "ignored", "people"):
             values[name] = tuple(values.get(name, ()))
         values["calls"] = tuple(map(_to_call, values.get("calls", ())))
         return Record(id=record_id, **values)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise UnreadableRecord(f"record {record_id}: {type(error).__name__}") from None
+
+
+def _readable(found: Iterable[Stored]) -> Iterator[Record]:
+    for stored in found:
+        try:
+            yield _from_document(stored.id, stored.fields)
+        except UnreadableRecord as error:
+            log("ERROR", "record.unreadable", error=error)
 
 
 def _state_in(record_id: str, document: Mapping[str, Any]) -> DeliveryState:
@@ -396,7 +456,7 @@ def _from_burst(burst: Burst) -> dict[str, Any]:
     document: dict[str, Any] = {
         "windows": {name: dict(vars(window)) for name, window in burst.windows.items()},
         "about": {
-            delivery: {"count": joined.count, "newest": list(joined.newest)}
+            delivery: {"count": joined.count, "newest": list(joined.newest), "by": list(joined.by)}
             for delivery, joined in burst.about.items()
         },
     }
@@ -417,4 +477,4 @@ def _to_joined(stored: Any) -> Joined:
     """The first version stored a list of all paths."""
     if isinstance(stored, list):
         return Joined(len(stored), tuple(stored)).with_newest(MAX_ABOUT)
-    return Joined(stored["count"], tuple(stored["newest"]))
+    return Joined(stored["count"], tuple(stored.get("newest", ())), tuple(stored.get("by", ())))

@@ -4,10 +4,12 @@ A push becomes one record with the calls to send now, and one record for each pa
 recipients that has to wait.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from batchpush.delivery.digests import Item, items_of
+from batchpush.delivery.history import Notification, notifications
 from batchpush.delivery.ledger import INLINE
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.waiting import (
@@ -16,13 +18,23 @@ from batchpush.delivery.waiting import (
     Part,
     StoredBurst,
     defer,
+    ids_of,
+    name_of,
     units,
     waiting_lists,
 )
+from batchpush.environment import CEP
+from batchpush.errors import InvalidPush
+from batchpush.google.firestore import Firestore
+from batchpush.google.protocol.firestore_pb2 import Write
+from batchpush.pushes.event import Event
 from batchpush.pushes.limits import Counter, Over
-from batchpush.pushes.push import MAX_RECIPIENTS, Call, Push
+from batchpush.pushes.push import MAX_AHEAD, Apps, Audience, Call, NoPush, Push, Recipients
 
 CALL_BYTES = 100  # of a call in a record, without its app and problem
+MAX_CONCERNED = 1_000  # people by whom a record can be found; nobody finds one that has more
+OVER_LIMIT = "over a limit"
+NO_CUSTOM_ID = "without a custom id, by which alone CEP knows people"
 LATER_BYTES = 80  # of the id and the time of a waiting record
 
 
@@ -31,7 +43,8 @@ class Plan:
     """A record to claim, and what the same commit writes.
 
     `push` is what to send now. `later` are the waiting records, `burst` is the burst's new content,
-    and `counters` count the push.
+    `counters` count the push, `digests` are the items of people who get a digest, and `history` has
+    the entries for inboxes.
     """
 
     record: Record
@@ -40,13 +53,22 @@ class Plan:
     later: Sequence[Record] = ()
     burst: StoredBurst | None = None
     counters: Sequence[Counter] = ()
+    digests: Sequence[Item] = ()
+    history: Sequence[Notification] = ()
+
+    def beside(self, firestore: Firestore) -> list[Write]:
+        """What else the claim writes."""
+        if not self.digests and not self.history:
+            return []
+        items = [each.put(firestore) for each in self.digests]
+        return items + [each.put(firestore) for each in self.history]
 
     @property
     def large(self) -> Push | None:
         """The push if its calls do not fit in one record."""
         return self.push if self.is_large else None
 
-    def limited(self, overs: Sequence[Over], apps: Sequence[str]) -> "Plan":
+    def limited(self, overs: Sequence[Over], apps: Apps) -> "Plan":
         """The plan without those over a limit, among the recipients to notify now.
 
         Waiting recipients stay: however many pushes they get, they are notified once.
@@ -55,19 +77,30 @@ class Plan:
         names = frozenset[str]().union(*(over.names for over in overs))
         if self.push is None or not (problem or (names and not self.is_large)):
             return self
-        if not problem and (push := _to_others(self.push, names)):
+        over, others = _split(self.push, names)
+        if not problem and others:
+            push = replace(self.push, recipients=others)
             record, is_large = _claimed(self.record, push, apps)
-            return replace(self, record=record, push=push, is_large=is_large)
+            record = record.leaving_out({OVER_LIMIT: ids_of(over)})
+            history = self._history_without(names)
+            return replace(self, record=record, push=push, is_large=is_large, history=history)
         problem = problem or next(over.problem for over in overs if over.problem)
         record = self.record.ended(DeliveryState.REFUSED, problem)
         record = record.evolve(calls=(), bodies=(), chunks=())
-        return replace(self, record=record, push=None, is_large=False)
+        history = self._history_without(names_of(self.push)) if self.history else ()
+        return replace(self, record=record, push=None, is_large=False, history=history)
+
+    def _history_without(self, names: Collection[str]) -> Sequence[Notification]:
+        return [each for each in self.history if each.name not in names]
 
 
-def _to_others(push: Push, names: Collection[str]) -> Push | None:
-    """The push without the recipients of these names; None if nobody is left."""
-    groups = [some for group in push.groups for name, some in units(group) if name not in names]
-    return replace(push, recipients=groups) if groups else None
+def _split(push: Push, names: Collection[str]) -> tuple[list[Recipients], list[Recipients]]:
+    """The recipients of these names, and the others."""
+    everybody = [unit for group in push.groups for unit in units(group)]
+    return (
+        [some for name, some in everybody if name in names],
+        [some for name, some in everybody if name not in names],
+    )
 
 
 def names_of(push: Push) -> set[str]:
@@ -79,20 +112,22 @@ def names_of(push: Push) -> set[str]:
 class Context:
     """What a plan depends on besides the push.
 
-    The freshness of a push counts from `since`: its event, or the end of its wait. `apps` are those
-    of `BATCH_APPS`. `about` are the documents behind the push besides the record's own, and
-    `omitted` counts those not listed. Without a `burst`, nothing is combined; `window` is how long
-    each push of a burst delays the next one.
+    `apps` are those of `BATCH_APPS`. `about` are the documents behind the push besides the record's
+    own, and `omitted` counts those not listed. Without a `burst`, nothing is combined; `window` is
+    how long each push of a burst delays the next one. Until the day `people_until`, records can be
+    found by the people whom they concern. Entries of a history are kept for the time
+    `history_for`; without it, there are none.
     """
 
-    since: datetime
     now: datetime
     lease_until: datetime
-    apps: Sequence[str]
+    apps: Apps
     about: Sequence[str] = ()
     omitted: int = 0
     burst: StoredBurst | None = None
     window: timedelta = timedelta(0)
+    people_until: str | None = None
+    history_for: timedelta | None = None
 
 
 def plan(record: Record, push: Push, context: Context) -> Plan:
@@ -101,18 +136,70 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     record = record.evolve(
         group_id=push.group_id,
         ignored=tuple(push.ignored),
-        best_before=context.since + push.fresh_for,
+        best_before=record.since + push.fresh_for,
         burst=burst.id if burst else None,
         lease_until=context.lease_until,
         sender=push.sender or record.sender,
-    )
+    ).leaving_out(push.left_out)
+    if isinstance(context.apps, Mapping) and push.called(context.apps) == [CEP]:
+        push, unknown = _with_custom_ids(push)
+        record = record.leaving_out({NO_CUSTOM_ID: unknown})
     if context.now >= record.best_before:
+        record = _concerning(record, push.groups, context)
         return Plan(_claimed(record, push, context.apps)[0].too_old(context.now))
+    groups = push.groups
+    others = [group for group in groups if group.digest is None]
+    if record.waited_until or len(others) == len(groups):
+        planned = _planned(record, push, context)
+    else:
+        planned = _with_digests(record, push, others, context)
+    if context.history_for is None:
+        return planned
+    history = notifications(record, push, context.now, context.history_for)
+    return replace(planned, history=history)
+
+
+def _with_digests(
+    record: Record, push: Push, others: Sequence[Recipients], context: Context
+) -> Plan:
+    """What to claim if only the `others` get this push, and everybody else a digest."""
+    record, items = _in_digests(record, push, context)
+    if others:
+        rest = _planned(record, replace(push, recipients=others), context)
+        return replace(rest, digests=items)
+    record = _concerning(record, push.groups, context)
+    return Plan(record.ended(DeliveryState.OBSOLETE, "told in digests"), digests=items)
+
+
+def _in_digests(record: Record, push: Push, context: Context) -> tuple[Record, list[Item]]:
+    """An item for each reader of a digest, and the record that says so."""
+    items: list[Item] = []
+    told: dict[str, list[str]] = {}
+    for group in push.groups:
+        for item in items_of(record, group, context.now):
+            items.append(item)
+            why = f"told in the digest of {item.until:%Y-%m-%dT%H:%MZ}"
+            told.setdefault(why, []).append(item.person)
+    return record.leaving_out(told), items
+
+
+def _planned(record: Record, push: Push, context: Context) -> Plan:
+    """What to claim for the recipients of this push."""
+    burst = context.burst
+    times = [push.send_at, *(group.send_at for group in push.groups)]
+    if any(at and at > context.now + MAX_AHEAD for at in times):
+        raise InvalidPush("send_at", f"must be at most {MAX_AHEAD.days} days ahead")
+    if isinstance(push.recipients, Audience):
+        if push.send_at and push.send_at > context.now:  # it is read when it is sent
+            record = record.evolve(later=((record.id, push.send_at),))
+            return Plan(record.waiting(push.send_at, {}, push.fresh_for))
+        return Plan(record, push, is_large=True)
     deferral = defer(
         push.groups,
         document=record.document,
         delivery=record.id,
         claimant=record.owner,
+        by=name_of("custom_ids", record.sender) if record.sender else "",
         now=context.now,
         burst=burst.burst if burst else None,
         window=context.window,
@@ -124,12 +211,16 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     at_once, is_large = None, False
     if deferral.now:
         at_once = replace(push, recipients=deferral.now) if later or burst else push
+        record = _concerning(record, push.groups, context)
+        record = record.leaving_out(_waiting_elsewhere(deferral))
         record, is_large = _claimed(record, at_once, context.apps)
     elif first := later.pop(record.id, None):
-        record = first.evolve(report_to=record.report_to, later=record.later)
+        record = first.evolve(
+            report_to=record.report_to, later=record.later, left_out=record.left_out
+        )
     else:
         told_in = ", ".join(sorted(deferral.joined))
-        record = record.ended(
+        record = _concerning(record, push.groups, context).ended(
             DeliveryState.OBSOLETE, f"told in another push of its burst: {told_in}"
         )
     if burst and deferral.burst:
@@ -137,28 +228,97 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     return Plan(record, at_once, is_large, tuple(later.values()), burst)
 
 
+def _with_custom_ids(push: Push) -> tuple[Push, list[str]]:
+    """The push to those whom CEP knows, and the ids of the others; raises `InvalidPush`."""
+    if isinstance(push.recipients, Audience):
+        return push, []
+    known = [group.with_ids({"custom_ids": group.custom_ids}) for group in push.groups]
+    others = [
+        group.with_ids(vars(group) | {"custom_ids": ()})
+        for group in push.groups
+        if group.person is None or not group.custom_ids
+    ]
+    kept = [group for group in known if len(group)]
+    if not kept:
+        raise InvalidPush("recipients.custom_ids", "is empty, and CEP knows people by no other id")
+    return replace(push, recipients=kept), list(ids_of(others))
+
+
 def _later(record: Record, push: Push, deferral: Deferral, context: Context) -> dict[str, Record]:
     """The waiting records by id; the record itself may be one of them."""
     kept = tuple(context.about[-MAX_ABOUT:])
     omitted = context.omitted + len(context.about) - len(kept)
     waiting = record.evolve(about=kept, omitted=omitted)
-    return {
+    later = {
         delivery: _waiting(waiting.evolve(id=delivery), part, push.fresh_for)
         for delivery, part in deferral.later.items()
     }
+    return {
+        delivery: _concerning(
+            each if delivery == record.id else each.evolve(left_out=()),
+            deferral.later[delivery].recipients,
+            context,
+        )
+        for delivery, each in later.items()
+    }
 
 
-def _claimed(record: Record, push: Push, apps: Sequence[str]) -> tuple[Record, bool]:
+def _waiting_elsewhere(deferral: Deferral) -> dict[str, Iterator[str]]:
+    """The recipients whom another delivery notifies later."""
+    waits = {
+        f"told after {part.until:%Y-%m-%dT%H:%MZ}, in {delivery}": ids_of(part.recipients)
+        for delivery, part in deferral.later.items()
+    }
+    joined = {
+        f"told with others, in {delivery}": ids_of(some)
+        for delivery, some in deferral.joined.items()
+    }
+    return waits | joined
+
+
+def plan_event(record: Record, event: Event, context: Context) -> Plan:
+    """What to claim for an event: all of it goes out now. Raises `InvalidPush`."""
+    record = record.evolve(
+        event=event.name,
+        ignored=tuple(event.ignored),
+        best_before=record.since + event.fresh_for,
+        lease_until=context.lease_until,
+        sender=event.sender or record.sender,
+    ).leaving_out(event.left_out)
+    record = record.with_calls(list(event.calls(context.apps, context.now)))
+    record = _concerning(record, event.groups, context)
+    return Plan(record.too_old(context.now) if context.now >= record.best_before else record)
+
+
+def to_nobody(record: Record, no_push: NoPush, context: Context) -> Record:
+    """The record of an event that notifies nobody."""
+    record = _concerning(record.leaving_out(no_push.left_out), (), context)
+    return record.ended(DeliveryState.OBSOLETE, no_push.reason)
+
+
+def _concerning(record: Record, groups: Sequence[Recipients], context: Context) -> Record:
+    """The record, to be found by its recipients and by whom it leaves out, if they are few."""
+    if context.people_until is None or sum(map(len, groups)) > MAX_CONCERNED:
+        return record
+    names = {name for group in groups for name, _ in units(group)}
+    names |= {name_of("custom_ids", each) for _, ids in record.left_out for each in ids}
+    if not names or len(names) > MAX_CONCERNED:
+        return record
+    return record.evolve(people=tuple(sorted(names)), people_until=context.people_until)
+
+
+def _claimed(record: Record, push: Push, apps: Apps) -> tuple[Record, bool]:
     """The record with the push's calls, and False; without them, and True, if they do not fit."""
     room = INLINE - LATER_BYTES * len(record.later) - _bytes(*record.about)
     calls = calls_of_one_record(push, apps, room)
     return (record, True) if calls is None else (record.with_calls(calls), False)
 
 
-def calls_of_one_record(push: Push, apps: Sequence[str], room: int = INLINE) -> list[Call] | None:
+def calls_of_one_record(push: Push, apps: Apps, room: int = INLINE) -> list[Call] | None:
     """The calls of a push; None if they do not fit in one record."""
-    if push.size > MAX_RECIPIENTS:
-        next(push.calls(apps))  # raises an error of the push now, while it can be reported
+    if push.is_large:
+        if not isinstance(push.recipients, Audience):
+            next(push.calls(apps))  # raises an error of the push before its chunks are written
         return None
     calls = list(push.calls(apps))
     size = sum(map(len, {call.body for call in calls}))

@@ -3,10 +3,11 @@
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+from batchpush.delivery.digests import DigestChange, combined, only_to
 from batchpush.delivery.ledger import Entry, Ledger
-from batchpush.delivery.plan import Context, Plan, names_of, plan
+from batchpush.delivery.plan import Context, Plan, names_of, plan, plan_event, to_nobody
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resumed import ResumedChange
 from batchpush.delivery.waiting import burst_id, is_anyone_quiet
@@ -15,11 +16,13 @@ from batchpush.errors import InvalidDocument, InvalidPush, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
 from batchpush.logs import log, reason_of
+from batchpush.pushes.event import Event
 from batchpush.pushes.limits import ReachedLimits, counters
-from batchpush.pushes.push import Push
+from batchpush.pushes.push import Apps, NoPush, Push
 from batchpush.timing import Clock, Timing
 
-PushHandler = Callable[[Change, LookUp], Awaitable[Push | None]]
+Returned = Push | Event | NoPush | None
+PushHandler = Callable[[Change, LookUp], Awaitable[Returned]]
 
 UNRECORDED_FOR = timedelta(hours=6)  # how long an event may keep failing before its claim
 
@@ -36,42 +39,49 @@ class Planner:
     known: ReachedLimits = field(default_factory=ReachedLimits)
 
     @property
-    def apps(self) -> tuple[str, ...]:
-        return tuple(self.settings.batch_apps)
+    def apps(self) -> Apps:
+        return self.settings.push_apps
 
     async def plan(
         self, change: Change, handler: PushHandler, report_to: str | None
     ) -> Plan | None:
         """A plan for the handler's push, or for the reason it failed; None if there is no push."""
-        record, since = self._begun(change, report_to)
+        record = self._begun(change, report_to)
         try:
             push = await self._push(change, handler)
-        except TryAgainLater as error:
-            if self.clock.now() < since + UNRECORDED_FOR:
-                raise
-            return Plan(record.ended(DeliveryState.EXPIRED, str(error)))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            # A bug in a handler fails the same way each time, and the platform would redeliver the
-            # event for a day.
-            return Plan(record.ended(DeliveryState.REFUSED, reason_of(error)))
+            return self.failed(record, error)
         if push is None:
-            is_resumed = isinstance(change, ResumedChange)
-            nobody = "nobody is left to be told"
-            return Plan(record.ended(DeliveryState.OBSOLETE, nobody)) if is_resumed else None
+            nobody = "nobody is left to tell"
+            return Plan(record.ended(DeliveryState.OBSOLETE, nobody)) if change.late else None
+        if isinstance(push, NoPush):
+            return Plan(to_nobody(record, push, self._context(record)))
         try:
-            return self._limited(await self._planned(record, since, change, push), push)
+            if isinstance(push, Event):
+                return plan_event(record, push, self._context(record))
+            return self._limited(await self._planned(record, change, push), push)
         except InvalidPush as error:
             return Plan(record.ended(DeliveryState.REFUSED, reason_of(error)))
 
+    def failed(self, record: Record, error: Exception) -> Plan:
+        """A plan that records why a handler failed; raises the error if a redelivery may help."""
+        if not isinstance(error, TryAgainLater):
+            # A bug in a handler fails the same way each time, and the platform would redeliver the
+            # event for a day.
+            return Plan(record.ended(DeliveryState.REFUSED, reason_of(error)))
+        if self.clock.now() < record.since + UNRECORDED_FOR:
+            raise error
+        return Plan(record.ended(DeliveryState.EXPIRED, str(error)))
+
     # The record
 
-    def _begun(self, change: Change, report_to: str | None) -> tuple[Record, datetime]:
-        """A new record or the one that waited, and the time from which its push counts as fresh."""
+    def _begun(self, change: Change, report_to: str | None) -> Record:
+        """A new record, or the one that waited."""
+        if isinstance(change, DigestChange):
+            return self._new_record(change, None).evolve(waited_until=change.time)
         if not isinstance(change, ResumedChange):
-            return self._new_record(change, report_to), change.time
-        waited = change.entry.record
-        assert waited.not_before is not None
-        return waited.resumed(owner=secrets.token_hex(8), now=self.clock.now()), waited.not_before
+            return self._new_record(change, report_to)
+        return change.entry.record.resumed(owner=secrets.token_hex(8), now=self.clock.now())
 
     def _new_record(self, change: Change, report_to: str | None) -> Record:
         now = self.clock.now()
@@ -88,6 +98,7 @@ class Planner:
             best_before=change.time,
             expire_at=now + timedelta(days=self.settings.keep_deliveries_days),
             owner=secrets.token_hex(8),
+            day=now.date().isoformat(),
         )
         if self.settings.mirror_deliveries and not report_to and record.is_in_firestore:
             report_to = f"deliveries/{record.id}"
@@ -95,20 +106,27 @@ class Planner:
 
     # The push
 
-    async def _push(self, change: Change, handler: PushHandler) -> Push | None:
+    async def _push(self, change: Change, handler: PushHandler) -> Returned:
         """The handler's push, checked; after a wait, only for those who waited."""
-        if not isinstance(change, ResumedChange):
+        if isinstance(change, DigestChange):
+            push = await self._of_a_digest(change, handler)
+        elif not isinstance(change, ResumedChange):
             push = await handler(change, self.look_up_for(change))
         elif change.documents:
             push = await self._of_valid_documents(change, handler)
-            push = push and push.only_to(change.entry.record.waits_for)
+            if isinstance(push, Push):
+                push = push.only_to(change.still_waits_for())
+            elif isinstance(push, Event):
+                raise InvalidPush("name", "cannot be an Event where a push had to wait")
         else:
             return None
-        if push is not None:
+        if isinstance(push, Push):
             push.check()
+        elif isinstance(push, Event):
+            push.check(self.clock.now())
         return push
 
-    async def _of_valid_documents(self, change: ResumedChange, handler: PushHandler) -> Push | None:
+    async def _of_valid_documents(self, change: ResumedChange, handler: PushHandler) -> Returned:
         """The push after a wait, without documents that have become invalid."""
         while True:
             try:
@@ -120,26 +138,57 @@ class Planner:
                 log("ERROR", "document.dropped", error=error)
                 change = rest
 
+    async def _of_a_digest(self, change: DigestChange, handler: PushHandler) -> Returned:
+        """One push for what is still to be told of the documents.
+
+        An error in one document does not affect the others.
+        """
+        look_up, told = self.look_up_for(change), []
+        no_push: NoPush | None = None
+        for each in change.one_by_one:
+            try:
+                push = await handler(each, look_up)
+                if isinstance(push, NoPush):
+                    no_push = push
+                elif isinstance(push, Event):
+                    raise InvalidPush("name", "cannot be an Event where a push had to wait")
+                elif push and (theirs := await only_to(push, change.person)):
+                    theirs.check()
+                    told.append(theirs)
+            except TryAgainLater:
+                raise
+            except Exception as error:  # noqa: BLE001 - a handler may raise anything
+                log("ERROR", "document.dropped", error=error)
+        assert change.late is not None
+        return combined(told, change.late.omitted) or no_push
+
     # The plan
 
-    async def _planned(self, record: Record, since: datetime, change: Change, push: Push) -> Plan:
-        now = self.clock.now()
-        context = Context(
-            since=since,
-            now=now,
-            lease_until=self.timing.lease_until(now),
-            apps=self.apps,
-        )
-        if isinstance(change, ResumedChange):
+    async def _planned(self, record: Record, change: Change, push: Push) -> Plan:
+        context = self._context(record)
+        if change.late:
             others = [each.path for each in change.documents if each.path != record.document]
-            omitted = change.late.omitted if change.late else 0
-            return plan(record, push, replace(context, about=others, omitted=omitted))
+            return plan(record, push, replace(context, about=others, omitted=change.late.omitted))
         seconds = self.settings.coalesce_seconds if push.burst else 0
         key = push.burst or push.state
-        if key and (seconds or is_anyone_quiet(push.groups, now)):
+        is_combined = bool(key) and not push.is_scheduled(context.now)
+        at_once = [group for group in push.groups if not group.digest] if is_combined else ()
+        if key and at_once and (seconds or is_anyone_quiet(at_once, context.now)):
             burst = await self.ledger.read_burst(burst_id(change, key))
             context = replace(context, burst=burst, window=timedelta(seconds=seconds))
         return plan(record, push, context)
+
+    def _context(self, record: Record) -> Context:
+        now, days = self.clock.now(), self.settings.recipient_index_days
+        history_days = self.settings.notification_history_days
+        until = min(now + timedelta(days=days), record.expire_at)
+        return Context(
+            now=now,
+            lease_until=self.timing.lease_until(now),
+            apps=self.apps,
+            people_until=until.date().isoformat() if days else None,
+            history_for=timedelta(days=history_days) if history_days else None,
+        )
 
     # Limits
 
@@ -153,15 +202,17 @@ class Planner:
         limited = planned.limited(overs, self.apps)
         return replace(limited, counters=found) if limited.push else limited
 
-    def within_limits(self, planned: Plan, entry: Entry) -> Record:
+    def within_limits(self, planned: Plan, entry: Entry) -> Plan:
         """The part of a claim that its counters allow."""
+        claimed = (
+            planned if entry.record is planned.record else replace(planned, record=entry.record)
+        )
         if not planned.counters:
-            return entry.record
+            return claimed
         # If the claim's response was lost, its counts are unknown; one push is no flood.
         counted = zip(planned.counters, entry.counted, strict=False)
         overs = [(counter, counter.over(numbers)) for counter, numbers in counted]
         for counter, over in overs:
             if over.problem and self.known.note(counter, over):
                 log("WARNING", "limit.reached", data={"problem": over.problem})
-        record = replace(planned, record=entry.record)
-        return record.limited([over for _, over in overs], self.apps).record
+        return claimed.limited([over for _, over in overs], self.apps)

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, Self
 
 from batchpush.batch_api.outcome import Outcome, Reply
-from batchpush.environment import settings
+from batchpush.environment import CEP, settings
 from batchpush.pushes.push import Call
 
 
@@ -51,6 +51,7 @@ class CallState(Enum):
 
 
 FORMAT = 1  # records of a later format are left to the version that wrote them
+MAX_LEFT_OUT = 1_000  # people who get nothing, in one record
 MAX_PROBLEMS = 60_000  # bytes of problem texts in all calls of a record
 MAX_PROBLEM = 2_000  # bytes of one problem text
 
@@ -61,7 +62,7 @@ ERASED = "erased"  # the problem of a call whose only recipient was erased
 class CallRecord:
     """One call: one body for one app."""
 
-    app: str  # a name of BATCH_APPS
+    app: str  # a name of BATCH_APPS, or `CEP`
     body: int  # its index in the record's bodies
     state: CallState = CallState.PENDING
     tries: int = 0  # attempts so far
@@ -135,6 +136,7 @@ class Record:
     lease_until: datetime | None = None  # while CLAIMED: nobody else may resume it earlier
     revision: int = 0  # incremented by every write
     group_id: str | None = None  # the push's
+    event: str | None = None  # Batch's name of the event that was triggered; None for a push
     reason: str | None = None  # why nothing was sent, in one sentence
     report_to: str | None = None  # the path of the summary to write once it is settled
     not_before: datetime | None = None  # while WAITING: the end of the wait
@@ -142,6 +144,10 @@ class Record:
     about: tuple[str, ...] = ()  # while WAITING: further documents behind the push
     omitted: int = 0  # how many more there are
     ignored: tuple[str, ...] = ()  # fields of the document that neither Batch nor we know
+    left_out: tuple[tuple[str, tuple[str, ...]], ...] = ()  # user ids that get nothing, by reason
+    people: tuple[str, ...] = ()  # with RECIPIENT_INDEX_DAYS: hashes of all whom it concerns
+    people_until: str | None = None  # the day after which a sweep drops them
+    day: str | None = None  # of `created_at`, to look for
     burst: str | None = None  # the id of the burst that it belongs to
     sender: str | None = None  # the user of the app who caused the push
     # Ids and times of waiting records claimed with this one, until their tasks exist. It may be
@@ -178,6 +184,7 @@ class Record:
             state=DeliveryState.WAITING,
             not_before=until,
             best_before=until + fresh_for,
+            expire_at=max(self.expire_at, until + (self.expire_at - self.created_at)),
             lease_until=None,
             calls=(),
             bodies=(body,),
@@ -195,15 +202,28 @@ class Record:
             state=DeliveryState.CLAIMED,
             owner=owner,
             not_before=None,
-            waited_until=self.not_before,
+            waited_until=self.not_before and min(self.not_before, now),
             about=(),
             omitted=0,
+            left_out=(),
+            people=(),
             burst=None,
             later=(),
             bodies=(),
             revision=self.revision + 1,
             updated_at=now,
         )
+
+    def leaving_out(self, left_out: Mapping[str, Iterable[str]]) -> "Record":
+        """The record with more people who get nothing, by reason, as many as it keeps."""
+        kept = MAX_LEFT_OUT - sum(len(ids) for _, ids in self.left_out)
+        listed = dict(self.left_out)
+        for reason, ids in left_out.items():
+            some = tuple(dict.fromkeys(map(storable, ids)))[:kept]
+            kept -= len(some)
+            if some:
+                listed[reason] = (*listed.get(reason, ()), *some)
+        return self.evolve(left_out=tuple(listed.items())) if left_out else self
 
     def ended(self, state: DeliveryState, reason: str) -> "Record":
         """The record of a delivery that sends nothing."""
@@ -216,6 +236,8 @@ class Record:
             not_before=None,
             about=(),
             omitted=0,
+            left_out=(),
+            people=(),
             burst=None,
             later=(),
             chunks=(),
@@ -262,6 +284,11 @@ class Record:
         return self.evolve(state=state, lease_until=None, revision=revision, updated_at=now)
 
     @property
+    def since(self) -> datetime:
+        """When the push began to age: at its event, or at the end of its wait."""
+        return self.waited_until or self.event_time
+
+    @property
     def is_in_firestore(self) -> bool:
         """Whether the document is in the record's own Firestore database, that of `DATABASE`."""
         return self.source.startswith("//firestore.") and self.source.endswith(
@@ -290,12 +317,19 @@ class Record:
             "updated_at": self.updated_at,
             "expire_at": self.expire_at,
         }
+        if self.state is DeliveryState.WAITING:
+            summary["until"] = self.not_before
         return summary | {"ignored": list(self.ignored)} if self.ignored else summary
 
     def _first_problem(self) -> str | None:
         if self.state is DeliveryState.SENT:
             return None
         return next((call.problem for call in self.calls if call.problem), None)
+
+    def is_waiting(self, now: datetime) -> bool:
+        """Whether it, or a chunk of an audience, is still to be sent later."""
+        is_early = self.not_before is not None and now < self.not_before
+        return self.state is DeliveryState.WAITING or (is_early and not self.is_settled)
 
     def is_free(self, now: datetime) -> bool:
         """Whether another worker may reclaim it."""
@@ -372,6 +406,11 @@ class Record:
         )
         # Until those tasks exist, a redelivery or the sweep must come back to the record.
         return following.evolve(state=DeliveryState.RETRY) if following.later else following
+
+
+def why_not_callable(app: str) -> str:
+    """Why a call of a record cannot be made with the settings as they are now."""
+    return "BATCH_PROJECT is not set" if app == CEP else f"BATCH_APPS no longer has {app}"
 
 
 def _bounded(calls: Sequence[CallRecord]) -> tuple[CallRecord, ...]:

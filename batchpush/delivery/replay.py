@@ -23,7 +23,7 @@ class Replay:
         """
         if entry.record.state is DeliveryState.CLAIMED:
             raise DeliveryUnfinished("it is being sent, or the sweep will resume it")
-        if entry.record.state is DeliveryState.WAITING:
+        if entry.record.is_waiting(self.sender.clock.now()):
             raise DeliveryUnfinished("it is still waiting")
         if entry.record.chunks:
             return await self._replay_chunks(entry, resend_unknown)
@@ -39,9 +39,11 @@ class Replay:
 
     async def _replay_chunks(self, entry: Entry, resend_unknown: bool) -> Record:
         of_chunks = Replay(self.sender.of_chunks(entry.record.id))
+        now = self.sender.clock.now()
         for chunk in entry.record.chunks:
             found = await of_chunks.sender.ledger.read(chunk)
-            if found and found.record.state is not DeliveryState.SENT:
+            is_sent = found is None or found.record.state is DeliveryState.SENT
+            if found and not is_sent and not found.record.is_waiting(now):
                 await of_chunks.replay(found, resend_unknown)
         states = await of_chunks.sender.ledger.states()
         after = entry.record.with_chunks(states, self.sender.clock.now())

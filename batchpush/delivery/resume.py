@@ -1,24 +1,28 @@
 """Resumes a delivery that waited: calls its function again, with the documents as they are now."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from batchpush.delivery.conflicts import until_written
+from batchpush.delivery.history import History
 from batchpush.delivery.ledger import Entry
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resumed import ResumedChange
-from batchpush.delivery.sending import Sender
+from batchpush.delivery.scheduling import resume_task
+from batchpush.delivery.search import Search
+from batchpush.delivery.sending import SHORT_WAIT, Sender
 from batchpush.delivery.waiting import Joined, StoredBurst
 from batchpush.documents import Document
 from batchpush.errors import BatchpushError, DeliveryUnfinished, InvalidDocument, TryAgainLater
 from batchpush.events.change import Change, Late, path_params
 from batchpush.events.lookup import LookUp
 from batchpush.events.triggers import Watched
-from batchpush.google.firestore import WriteConflict
 from batchpush.logs import about, log
 from batchpush.timing import Clock
 
-MAX_READS = 10  # of one delivery, while others join its burst at the same time
-SHORT_WAIT = 15.0  # seconds; a task that is early by less waits here instead of being redelivered
+PAGE = 50  # waiting deliveries about one document, read at once
 
 
 @dataclass
@@ -27,34 +31,56 @@ class Resumption:
     clock: Clock
     look_up_for: Callable[[Change], LookUp]
     functions: Mapping[str, Watched]
+    history: History
 
-    async def resume(self, delivery: str) -> None:
-        """Resume a waiting delivery; raises `TryAgainLater`."""
-        for _ in range(MAX_READS):
-            entry = await self.sender.ledger.read(delivery)
-            if entry is None:
-                log("ERROR", "delivery.missing", data={"delivery": delivery})
-                return
-            named = entry.record
-            with about(function=named.function, event_id=named.event_id, document=named.document):
-                if named.state is not DeliveryState.WAITING:
-                    await self.sender.resume(entry)
-                    return
-                await self._until_its_time(named)
-                try:
-                    await self._call_again(entry)
-                    return
-                except WriteConflict:
-                    await self.clock.sleep(self.clock.jitter())
-        raise DeliveryUnfinished("other pushes keep joining its burst")
+    async def resume(self, delivery: str, planned: datetime | None = None) -> None:
+        """Resume a waiting delivery; raises `TryAgainLater`.
 
-    async def _until_its_time(self, record: Record) -> None:
-        assert record.not_before is not None
-        seconds = (record.not_before - self.clock.now()).total_seconds()
-        if seconds > SHORT_WAIT:
-            raise DeliveryUnfinished("it still has to wait")
-        if seconds > 0:
-            await self.clock.sleep(seconds)
+        `planned` is when its task was to come. One that comes then and is too early schedules the
+        next: the wait is too long for one task, or was extended.
+        """
+        resume = functools.partial(self._resume, delivery, planned)
+        await until_written(resume, self.clock, "other pushes keep joining its burst")
+
+    async def _resume(self, delivery: str, planned: datetime | None) -> None:
+        entry = await self.sender.ledger.read(delivery)
+        if entry is None:
+            log("ERROR", "delivery.missing", data={"delivery": delivery})
+            return
+        named = entry.record
+        with about(function=named.function, event_id=named.event_id, document=named.document):
+            if named.state is not DeliveryState.WAITING:
+                await self.sender.resume(entry)
+            elif not planned or not await self._scheduled_again(named, planned):
+                await self.sender.wait_for(named)
+                await self._call_again(entry)
+
+    async def _scheduled_again(self, record: Record, planned: datetime) -> bool:
+        now, patience = self.clock.now(), timedelta(seconds=SHORT_WAIT)
+        is_early = record.not_before is not None and record.not_before > now + patience
+        if not is_early or planned > now + patience:
+            return False
+        following = resume_task(record.id, record.not_before)
+        (is_made,) = await self.sender.scheduler.enqueue([following])
+        if not is_made:
+            raise DeliveryUnfinished("Cloud Tasks did not accept the task for a longer wait")
+        return True
+
+    async def again(self, function: str, path: str, source: str) -> None:
+        """Ask the handler again for what waits to be sent about a document that has changed."""
+        search = Search(states=[DeliveryState.WAITING], document=path)
+        ledger = self.sender.ledger
+        async for page in ledger.pages(search.query(ledger.collection, limit=PAGE)):
+            for record in page:
+                is_one = record.function == function and record.source == source
+                if is_one and search.matches(record):
+                    ask = functools.partial(self._ask_again, record.id)
+                    await until_written(ask, self.clock, "other workers keep changing it")
+
+    async def _ask_again(self, delivery: str) -> None:
+        entry = await self.sender.ledger.read(delivery)
+        if entry is not None and entry.record.state is DeliveryState.WAITING:
+            await self._call_again(entry)
 
     async def _call_again(self, entry: Entry) -> None:
         record = entry.record
@@ -70,14 +96,16 @@ class Resumption:
             return
         change = _change(entry, burst, watched.path)
         joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
+        paths = record.document, *record.about, *joined.newest
         try:
-            documents = await self._read(change, record.document, *record.about, *joined.newest)
+            documents = await self._read(change, *paths)
         except TryAgainLater:
             raise
         except BatchpushError as error:  # the database cannot be read, such as one that is not ours
             await self.end(entry, resumed.ended(DeliveryState.REFUSED, str(error)), burst)
             return
-        late = Late(documents, record.omitted + joined.omitted)
+        read_by = await self.history.read_by(record.waits_for.get("custom_ids", ()), paths)
+        late = Late(documents, record.omitted + joined.omitted, read_by=read_by)
         newest = documents[-1] if documents else None
         await watched.function(replace(change, after=newest, late=late))
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from batchpush.delivery.record import Record
 from batchpush.errors import TasksUnavailable
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.logs import log
 from batchpush.timing import Clock, Timing
+
+MAX_AHEAD = timedelta(days=29)
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,23 @@ class Task:
     at: datetime | None = None
 
 
-def chunk_task(delivery: str, chunk: str) -> Task:
-    return Task("sendchunk", {"delivery": delivery, "chunk": chunk})
+def chunk_task(delivery: str, chunk: str, at: datetime | None = None) -> Task:
+    return Task("sendchunk", {"delivery": delivery, "chunk": chunk}, at)
 
 
 def resume_task(delivery: str, at: datetime | None = None) -> Task:
     return Task("sendlater", {"delivery": delivery}, at)
+
+
+def within_reach(task: Task, now: datetime) -> Task:
+    """The task, at the latest time that Cloud Tasks accepts; its data says when it was to come.
+
+    https://cloud.google.com/tasks/docs/quotas: a task can be scheduled 30 days ahead.
+    """
+    if task.at is None:
+        return task
+    at = min(task.at, now + MAX_AHEAD)
+    return replace(task, data={**task.data, "at": at.isoformat()}, at=at)
 
 
 @dataclass
@@ -49,7 +62,8 @@ class Scheduler:
 
     async def enqueue(self, tasks: Iterable[Task]) -> Sequence[bool]:
         """Whether Cloud Tasks accepted each of the tasks; a failure does not stop the others."""
-        return await asyncio.gather(*map(self._enqueued, tasks))
+        now = self.clock.now()
+        return await asyncio.gather(*(self._enqueued(within_reach(task, now)) for task in tasks))
 
     async def _enqueued(self, task: Task) -> bool:
         try:

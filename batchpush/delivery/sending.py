@@ -1,24 +1,34 @@
-"""Sends a record's pending calls to Batch and records the outcome."""
+"""Sends a record's pending requests to Batch and records the outcome."""
 
 import asyncio
 import functools
 import secrets
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from batchpush.batch_api.outcome import Outcome
+from batchpush.batch_api.outcome import Outcome, Reply, has_token, is_success
 from batchpush.batch_api.requests import Caller
 from batchpush.delivery.ledger import Entry, Ledger
-from batchpush.delivery.record import SETTLED, CallRecord, DeliveryState, Record
+from batchpush.delivery.record import (
+    SETTLED,
+    CallRecord,
+    DeliveryState,
+    Record,
+    why_not_callable,
+)
 from batchpush.delivery.report import report
 from batchpush.delivery.scheduling import Scheduler, chunk_task
-from batchpush.environment import Settings
+from batchpush.environment import CEP, Settings
 from batchpush.errors import DeliveryUnfinished
 from batchpush.google.firestore import WriteConflict
 from batchpush.logs import log
+from batchpush.pushes.event import request_of
 from batchpush.pushes.limits import OVER
 from batchpush.timing import Clock, Timing
+from batchpush.tracing import traced
+
+SHORT_WAIT = 15.0  # seconds; a task that is early by less waits here instead of being redelivered
 
 
 @dataclass
@@ -71,7 +81,17 @@ class Sender:
         if entry.record.state is DeliveryState.RETRY and (
             entry.record.later or not entry.record.chunks
         ):
-            raise DeliveryUnfinished("a call or a task is not accepted yet")
+            raise DeliveryUnfinished("a request or a task is not accepted yet")
+
+    async def wait_for(self, record: Record) -> None:
+        """Wait for the end of the record's wait; raises `DeliveryUnfinished` if it is far off."""
+        if record.not_before is None:
+            return
+        seconds = (record.not_before - self.clock.now()).total_seconds()
+        if seconds > SHORT_WAIT:
+            raise DeliveryUnfinished("it still has to wait")
+        if seconds > 0:
+            await self.clock.sleep(seconds)
 
     def reclaimed(self, record: Record) -> Record:
         """The record as we claim it now."""
@@ -85,21 +105,65 @@ class Sender:
 
     async def send(self, entry: Entry, record: Record) -> Entry:
         """Send the pending calls of a record that we claimed, and record the outcome."""
-        sent = asyncio.gather(*(self._call(record, call) for call in record.calls))
+        refused: dict[str, list[str]] = {}
+        sent = asyncio.gather(*(self._call(record, call, refused) for call in record.calls))
         left = await self.scheduler.schedule(record)  # while the calls are under way
-        return await self.write(entry, record.after(await sent, self.clock.now(), left))
+        after = record.after(await sent, self.clock.now(), left)
+        return await self.write(entry, after.leaving_out(refused) if refused else after)
 
-    async def _call(self, record: Record, call: CallRecord) -> CallRecord:
-        """Attempt one call until it is settled or its time is up."""
+    async def _call(
+        self, record: Record, call: CallRecord, refused: dict[str, list[str]]
+    ) -> CallRecord:
+        """Attempt one call until it is settled or its time is up.
+
+        Adds the people whom Batch refuses in a call that it accepts, by reason.
+        """
         if not call.is_pending:
             return call
-        if call.app not in self.settings.batch_apps:
-            return call.refused(f"BATCH_APPS no longer has {call.app}")
-        body = record.bodies[call.body].encode()
-        send = functools.partial(self.caller.client.send, call.app, body)
-        async for rule, reply in self.caller.attempts(call.app, send, self._stop(record)):
+        if call.app not in self.settings.callable_apps:
+            return call.refused(why_not_callable(call.app))
+        if call.app == CEP:
+            return await self._track(record, call, refused)
+        send, is_proof = self._request(record, call)
+        stop = self._stop(record)
+        async for rule, reply in self.caller.attempts(call.app, send, stop, is_proof):
             call = call.after(rule.outcome, reply, self.settings.max_ambiguous_resends)
             _log_attempt(call, rule.outcome)
+        return call
+
+    def _request(
+        self, record: Record, call: CallRecord
+    ) -> tuple[Callable[[], Awaitable[Reply]], Callable[[Reply], bool]]:
+        """How to send the call, and how a reply proves that Batch accepted it."""
+        client, body = self.caller.client, record.bodies[call.body]
+        if record.event is None:
+            return functools.partial(client.send, call.app, body.encode()), has_token
+        return functools.partial(client.request, call.app, "POST", *request_of(body)), is_success
+
+    async def _track(
+        self, record: Record, call: CallRecord, refused: dict[str, list[str]]
+    ) -> CallRecord:
+        """The same for CEP, whose calls are about many profiles."""
+        from batchpush.batch_api.cep import Tracking, has_taken
+
+        body = record.bodies[call.body].encode()
+        tracking = Tracking.of(body)
+        if problem := tracking.problem():
+            return call.refused(problem)
+        send = functools.partial(self.caller.client.send, CEP, body)
+        profiles = len(tracking.custom_ids)
+        stop = self._stop(record)
+        async for rule, reply in self.caller.attempts(CEP, send, stop, has_taken, profiles):
+            call = call.after(rule.outcome, reply, self.settings.max_ambiguous_resends)
+            _log_attempt(call, rule.outcome)
+            for reason, ids in reply.refused.items():
+                refused.setdefault(reason, []).extend(ids)
+                log(
+                    "WARNING",
+                    "push.people_refused",
+                    app=CEP,
+                    data={"people": len(ids), "reason": reason},
+                )
         return call
 
     def _stop(self, record: Record) -> datetime:
@@ -109,9 +173,10 @@ class Sender:
 
     async def _hand_out(self, entry: Entry, record: Record) -> Entry:
         """Enqueue a task for every unsettled chunk and for every waiting record."""
-        states = await self.ledger.chunks_of(record.id).states()
+        waits = await self.ledger.chunks_of(record.id).waits()
+        states = {chunk: state for chunk, (state, _) in waits.items()}
         tasks = [
-            chunk_task(record.id, chunk)
+            chunk_task(record.id, chunk, waits.get(chunk, (None, None))[1])
             for chunk in record.chunks
             if states.get(chunk) not in SETTLED
         ]
@@ -123,6 +188,7 @@ class Sender:
             raise DeliveryUnfinished("Cloud Tasks did not accept the task of every chunk")
         return entry
 
+    @traced("record", lambda entry, *_: {"batchpush.state": entry.record.state.value})
     async def write(self, entry: Entry, record: Record) -> Entry:
         """Record the outcome, unless another worker has resumed the delivery."""
         kept = record.keeping_bodies(self.settings.keep_bodies_days)
@@ -146,7 +212,7 @@ async def conclude(record: Record) -> None:
         DeliveryState.WAITING,
         DeliveryState.OBSOLETE,
     )
-    took = record.updated_at - (record.waited_until or record.event_time)
+    took = record.updated_at - record.since
     milliseconds = round(took / timedelta(milliseconds=1))
     data = {"delivery": record.id, "reason": record.reason, "milliseconds": milliseconds}
     # A flood is logged once per window, as `limit.reached`.

@@ -5,6 +5,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from batchpush.delivery.ledger import BODIES, PEOPLE
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.scheduling import resume_task
 from batchpush.delivery.sending import Sender
@@ -16,7 +17,7 @@ from batchpush.sweeping import on_its_own
 MAX_SWEPT = 500  # records in one run
 AT_ONCE = 20
 SWEEP_FOR = timedelta(seconds=420)
-DROPPED_AT_ONCE = 300  # records whose bodies one commit deletes
+DROPPED_AT_ONCE = 300  # records in one commit
 DROP_FOR = timedelta(seconds=60)
 
 
@@ -29,7 +30,7 @@ class Sweep:
         stop = self._now() + SWEEP_FOR
         await self._sweep_unfinished(stop)
         await self._sweep_waiting(stop)
-        await self.drop_old_bodies()
+        await self.drop_outdated()
 
     async def _sweep_unfinished(self, stop: datetime) -> None:
         """Bounded per run, and starts at a random id, so that every record gets its turn."""
@@ -71,15 +72,19 @@ class Sweep:
                 break
             await self.sender.scheduler.enqueue([resume_task(delivery)])
 
-    async def drop_old_bodies(self) -> None:
-        """Delete the bodies of what was sent long enough ago, as far as the time allows."""
+    async def drop_outdated(self) -> None:
+        """Delete bodies and people that have been kept long enough, as far as the time allows."""
         stop, ledger = self._now() + DROP_FOR, self.sender.ledger
-        for look in (ledger.with_old_bodies, ledger.chunks_with_old_bodies):
+        for look, expiring in (
+            (ledger.outdated, BODIES),
+            (ledger.outdated_chunks, BODIES),
+            (ledger.outdated, PEOPLE),
+        ):
             try:
                 while self._now() < stop:
-                    found = await look(self._now().date(), DROPPED_AT_ONCE)
+                    found = await look(expiring, self._now().date(), DROPPED_AT_ONCE)
                     if found:
-                        await ledger.drop_bodies(found)
+                        await ledger.drop(expiring, found)
                     if len(found) < DROPPED_AT_ONCE:
                         break
             except (WriteConflict, LedgerUnavailable) as error:

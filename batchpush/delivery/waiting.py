@@ -1,4 +1,4 @@
-"""Decides who has to wait for the end of quiet hours or of a coalescing window. Pure.
+"""Decides who has to wait: until `send_at`, or the end of quiet hours or a coalescing window. Pure.
 
 A burst is the pushes under one key, such as a conversation. The first one is sent at once and opens
 a window for each of its recipients. Pushes that follow within the window wait for its end and are
@@ -11,9 +11,11 @@ A push that waits for the end of quiet hours opens a window until then, so that 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 from batchpush.events.change import Change
@@ -38,24 +40,40 @@ class Window:
 class Joined:
     """The documents that joined a delivery while it waits: how many, and the paths of the newest.
 
-    A document that changes and joins again counts once.
+    A document that changes and joins again counts once. `by` has the `name_of` who caused each, as
+    far as it is known: of too many, those of whoever wrote the most go first. Otherwise somebody
+    who writes a lot, and deletes it again, would leave nothing of what others wrote.
     """
 
     count: int = 0
     newest: Sequence[str] = ()
+    by: Sequence[str] = ()
 
-    def with_path(self, path: str) -> "Joined":
-        others = [each for each in self.newest if each != path]
+    def with_path(self, path: str, by: str) -> "Joined":
+        others = [each for each in self._written if each[0] != path]
         is_new = len(others) == len(self.newest)
-        return Joined(self.count + is_new, (*others, path)[-MAX_ABOUT:])
+        return _joined(self.count + is_new, [*others, (path, by)], MAX_ABOUT)
 
     def with_newest(self, limit: int) -> "Joined":
-        return replace(self, newest=tuple(self.newest[-limit:]) if limit else ())
+        return _joined(self.count, self._written, limit)
+
+    @property
+    def _written(self) -> list[tuple[str, str]]:
+        """Each path with whoever caused it, as far as that is known."""
+        return list(zip_longest(self.newest, self.by[: len(self.newest)], fillvalue=""))
 
     @property
     def omitted(self) -> int:
         """The number of documents whose paths are not kept."""
         return self.count - len(self.newest)
+
+
+def _joined(count: int, written: list[tuple[str, str]], limit: int) -> Joined:
+    while len(written) > limit:
+        ((most, _),) = Counter(by for _, by in written).most_common(1)
+        written.remove(next(each for each in written if each[1] == most))
+    by = tuple(by for _, by in written)
+    return Joined(count, tuple(path for path, _ in written), by if any(by) else ())
 
 
 @dataclass(frozen=True)
@@ -74,12 +92,12 @@ class Burst:
         return window if window and now < window.until else None
 
     def after(
-        self, now: datetime, begun: Mapping[str, Window], about: Mapping[str, str]
+        self, now: datetime, begun: Mapping[str, Window], about: Mapping[str, str], by: str = ""
     ) -> "Burst":
-        """The burst with new windows, and with another document in some deliveries."""
+        """The burst with new windows, and with another document, by somebody, in deliveries."""
         windows = {name: each for name, each in self.windows.items() if now < each.until}
         joined = {
-            delivery: self.about.get(delivery, Joined()).with_path(path)
+            delivery: self.about.get(delivery, Joined()).with_path(path, by)
             for delivery, path in about.items()
         }
         return Burst({**windows, **begun}, {**self.about, **joined}).bounded()
@@ -135,13 +153,13 @@ def burst_id(change: Change, key: str) -> str:
 class Deferral:
     """Who is notified now, who later and in which delivery, and the burst's new content.
 
-    Everyone else already waits for another push of the burst, in the `joined` deliveries.
+    Everyone else already waits for another push of the burst, in one of the `joined` deliveries.
     """
 
     now: Sequence[Recipients]
     later: Mapping[str, "Part"]
     burst: Burst | None = None
-    joined: Set[str] = frozenset()
+    joined: Mapping[str, Sequence[Recipients]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,48 +177,51 @@ def defer(  # noqa: PLR0913 - a push, its delivery and its burst, from which it 
     delivery: str,
     now: datetime,
     claimant: str = "",
+    by: str = "",
     burst: Burst | None = None,
     window: timedelta = timedelta(0),
 ) -> Deferral:
     """Decide which recipients wait, and in which delivery.
 
     If nobody is notified now, the first part keeps the id of `delivery`; other parts get new ids.
-    A delivery may have to wait more than once: each `claimant` derives different ids.
+    A delivery may have to wait more than once: each `claimant` derives different ids. `by` is the
+    `name_of` whoever caused the push.
     """
     at_once: list[tuple[str, Recipients]] = []
     waits = Waits()
-    joined: set[str] = set()
-    for name, some, quiet_until in _each(groups, now, is_burst=burst is not None):
+    joined: dict[str, list[Recipients]] = {}
+    for name, some, later in _each(groups, now, is_burst=burst is not None):
         opened = burst.open_window(name, now) if burst else None
         if opened and opened.delivery:
-            joined.add(opened.delivery)
-        elif until := opened.until if opened else quiet_until:
+            joined.setdefault(opened.delivery, []).append(some)
+        elif until := opened.until if opened else later:
             waits.add(name, some, until)
         else:
             at_once.append((name, some))
     ids = waits.ids(delivery, claimant, begins=not at_once)
     if burst:
         begun = {name: Window(now + window) for name, _ in at_once} if window else {}
-        burst = burst.after(now, begun | waits.windows(ids), dict.fromkeys(joined, document))
+        about = dict.fromkeys(joined, document)
+        burst = burst.after(now, begun | waits.windows(ids), about, by)
     return Deferral(
         now=[some for _, some in at_once],
         later={ids[part]: Part(part[0], some) for part, some in waits.parts.items()},
         burst=burst,
-        joined=frozenset(joined),
+        joined=joined,
     )
 
 
 def _each(
     groups: Sequence[Recipients], now: datetime, is_burst: bool
 ) -> Iterator[tuple[str, Recipients, datetime | None]]:
-    """Recipients who may wait separately: name in the burst, ids, and the end of quiet hours.
+    """Recipients who may wait separately: name in the burst, ids, and until when.
 
     Those who neither wait nor open a window stay in one group without a name.
     """
     for group in groups:
-        quiet_until = group.quiet.end_after(now) if group.quiet else None
-        for name, some in units(group) if is_burst or quiet_until else [("", group)]:
-            yield name, some, quiet_until
+        until = group.waits_until(now)
+        for name, some in units(group) if is_burst or until else [("", group)]:
+            yield name, some, until
 
 
 @dataclass
@@ -241,6 +262,12 @@ def units(group: Recipients) -> Iterator[tuple[str, Recipients]]:
     for name in ID_LISTS:
         for identifier in getattr(group, name):
             yield name_of(name, identifier), group.with_ids({name: (identifier,)})
+
+
+def ids_of(groups: Sequence[Recipients]) -> Iterator[str]:
+    """The user ids of the recipients, or the ids at Batch of people who are not known users."""
+    for group in groups:
+        yield from (group.person,) if group.person is not None else group.ids
 
 
 def waiting_lists(groups: Sequence[Recipients]) -> Mapping[str, Sequence[str]]:

@@ -1,0 +1,278 @@
+"""Digests: one push for everything of a kind that a person did not want at once.
+
+    event ──> claim, and an item for each reader of a digest      in one commit, blindly
+    look, every 15 minutes ──> a task for each digest that is due
+    task ──> claim of one push about the items, without them      in one commit
+
+Nobody reads a digest before it is due, so an event costs one small write per reader, and writers
+never wait for each other. An item is deleted by the claim of the push that tells of it: it is told
+once.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from batchpush.delivery.conflicts import until_written
+from batchpush.delivery.history import History
+from batchpush.delivery.ledger import Ledger
+from batchpush.delivery.record import Record
+from batchpush.delivery.scheduling import Scheduler, Task
+from batchpush.delivery.waiting import MAX_ABOUT, ids_of
+from batchpush.documents import Document
+from batchpush.events.change import Change, Late, path_params
+from batchpush.events.lookup import LookUp
+from batchpush.events.triggers import Watched
+from batchpush.google.firestore import (
+    EQUAL,
+    LESS_THAN_OR_EQUAL,
+    Firestore,
+    Query,
+    Stored,
+    translated,
+)
+from batchpush.google.protocol.firestore_pb2 import Write
+from batchpush.logs import about, log
+from batchpush.pushes.push import Audience, CollapseKey, Push, Recipients
+from batchpush.timing import Clock
+
+ITEMS = "batch_digests"  # the collection of items
+KEEP = timedelta(days=7)  # an item whose digest is never told
+MAX_ITEMS = 300  # that one push tells of; it says "or more"
+PAGE = 1000  # items in one answer of a look
+LOOK_FOR = timedelta(seconds=420)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A document that goes into a person's digest."""
+
+    function: str
+    source: str
+    person: str
+    until: datetime
+    document: str
+    at: datetime  # the time of the event
+
+    @property
+    def digest(self) -> str:
+        """The digest's id: what one function has for a person at a time."""
+        return _hash(self.function, self.source, self.person, self.until.isoformat())
+
+    def put(self, firestore: Firestore) -> Write:
+        """Repeated for the same document, it changes nothing."""
+        fields = {"digest": self.digest, "expire_at": self.until + KEEP} | vars(self)
+        return firestore.put(f"{ITEMS}/{_hash(self.digest, self.document)}", fields)
+
+
+def items_of(record: Record, group: Recipients, now: datetime) -> Iterator[Item]:
+    """An item for each of the recipients who have a digest."""
+    until = group.digest_at(now)
+    if until is None:
+        return
+    for user_id in ids_of([group]):
+        yield Item(
+            function=record.function,
+            source=record.source,
+            person=user_id,
+            until=until,
+            document=record.document,
+            at=record.event_time,
+        )
+
+
+async def write_items(firestore: Firestore, items: Sequence[Item]) -> None:
+    if items:
+        with translated():
+            await firestore.commit([each.put(firestore) for each in items])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigestChange(Change):
+    """The documents of a digest that is due, and the items that its push replaces."""
+
+    pattern: str
+    person: str
+    items: Sequence[Stored]
+
+    @property
+    def one_by_one(self) -> Iterator[Change]:
+        """Each document as a late change of its own."""
+        for document in self.documents:
+            yield replace(
+                self,
+                path=document.path,
+                params=path_params(self.pattern, document.path) or {},
+                after=document,
+                late=Late((document,), reader=self.person),
+            )
+
+    def consumed(self, firestore: Firestore) -> list[Write]:
+        """Deletes the items; fails if another push tells of one of them."""
+        return [firestore.delete(each.path, must_exist=True) for each in self.items]
+
+
+async def only_to(push: Push, person: str) -> Push | None:
+    """The push to one person. A handler that follows `change.late.reader` spares the search."""
+    if isinstance(push.recipients, Audience):
+        async for group, message in push.recipients.groups:
+            if person == group.person or person in group.custom_ids:
+                push = replace(push, recipients=group, message=message)
+                break
+        else:
+            return None
+    return push.only_to({"custom_ids": [person]})
+
+
+def combined(pushes: Sequence[Push], omitted: int) -> Push | None:
+    """One push for all of them, to the person whom each of them is for; None for no pushes.
+
+    Somebody who has no digests any more gets the newest.
+    """
+    if not pushes:
+        return None
+    newest = pushes[-1]
+    # An item waits for the end of quiet hours already.
+    groups = [replace(group, digest=None, quiet=None) for group in newest.groups]
+    digest = next((group.digest for group in newest.groups if group.digest), None)
+    alone = replace(newest, recipients=groups, burst=None, state=None, limits=())
+    if digest is None or (len(pushes) == 1 and not omitted):
+        return alone
+    return replace(
+        alone,
+        message=digest.says(len(pushes), omitted > 0),
+        deeplink=_common(each.deeplink for each in pushes),
+        custom_payload=_common(each.custom_payload for each in pushes),
+        sender=_common(each.sender for each in pushes),
+        media=None,
+        landing=None,
+        gcm_collapse_key=CollapseKey(f"digest-{newest.group_id}"),
+    )
+
+
+def _common(values: Iterator[Any]) -> Any:
+    """The value that all have; None if they differ."""
+    first, *others = values
+    return first if all(each == first for each in others) else None
+
+
+@dataclass
+class Digests:
+    ledger: Ledger
+    scheduler: Scheduler
+    clock: Clock
+    look_up_for: Callable[[Change], LookUp]
+    functions: Mapping[str, Watched]
+    history: History
+
+    async def look(self) -> None:
+        """Schedule a task for every digest that is due. A later look finds what is left."""
+        now = self.clock.now()
+        due = Query(
+            ITEMS,
+            where=[("until", LESS_THAN_OR_EQUAL, now)],
+            order_by="until",
+            fields=("digest", "until"),
+            limit=PAGE,
+        )
+        seen: set[str] = set()
+        with translated():
+            async for page in self.ledger.firestore.pages(due):
+                found = {each.fields["digest"] for each in page} - seen
+                seen |= found
+                await self.scheduler.enqueue(digest_task(each) for each in sorted(found))
+                if self.clock.now() >= now + LOOK_FOR:
+                    break
+
+    async def tell(self, digest: str) -> None:
+        """Tell a person of everything in a digest; raises `TryAgainLater`."""
+        tell = functools.partial(self._tell_all, digest)
+        await until_written(tell, self.clock, "others keep changing the digest")
+
+    async def _tell_all(self, digest: str) -> None:
+        items = await self._items(digest)
+        if items:
+            await self._tell(digest, items[:MAX_ITEMS], omitted=len(items) > MAX_ITEMS)
+        if len(items) > MAX_ITEMS:
+            await self._drop(digest)
+
+    async def _items(self, digest: str) -> list[Stored]:
+        """The newest items, the newest first, and one more if there are more."""
+        query = Query(
+            ITEMS,
+            where=[("digest", EQUAL, digest)],
+            order_by="at",
+            descending=True,
+            fields=(),
+            limit=MAX_ITEMS + 1,
+        )
+        with translated():
+            return await self.ledger.firestore.find(query)
+
+    async def _drop(self, digest: str) -> None:
+        """Delete what the push counted as more, but did not name."""
+        firestore = self.ledger.firestore
+        while items := await self._items(digest):
+            with translated():
+                await firestore.commit([firestore.delete(each.path) for each in items])
+
+    async def _tell(self, digest: str, items: Sequence[Stored], omitted: bool) -> None:
+        newest = items[0].fields
+        watched = self.functions.get(newest["function"])
+        change = _change(digest, items, watched.path if watched else "")
+        with about(function=change.function, event_id=change.id, document=change.path):
+            if watched is None:
+                log("ERROR", "digest.dropped", data={"digest": digest})
+                with translated():
+                    await self.ledger.firestore.commit(change.consumed(self.ledger.firestore))
+                return
+            documents, older = await self._documents(change)
+            late = Late(documents, older + omitted, reader=change.person)
+            after = documents[-1] if documents else None
+            await watched.function(replace(change, after=after, late=late))
+
+    async def _documents(self, change: DigestChange) -> tuple[tuple[Document, ...], int]:
+        """The newest unread documents that still exist, the newest last, and how many are older.
+
+        Whoever deletes what they wrote leaves what others wrote before.
+        """
+        paths = [each.fields["document"] for each in reversed(change.items)]
+        while paths:
+            paths, newest = paths[:-MAX_ABOUT], paths[-MAX_ABOUT:]
+            read = await self.history.read_by([change.person], newest)
+            unread = [path for path in newest if path not in read]
+            found = await self.look_up_for(change).many(*unread)
+            if documents := tuple(each for each in found if each is not None):
+                return documents, len(paths)
+        return (), 0
+
+
+def digest_task(digest: str) -> Task:
+    return Task("sendlater", {"digest": digest})
+
+
+def _change(digest: str, items: Sequence[Stored], pattern: str) -> DigestChange:
+    """A synthetic event; the same items give the same one."""
+    newest = items[0].fields
+    is_in_firestore = newest["source"].startswith("//firestore.")
+    return DigestChange(
+        id=f"digest/{_hash(digest, *(each.id for each in items))}",
+        source=newest["source"],
+        path=newest["document"],
+        params=path_params(pattern, newest["document"]) or {},
+        before=None,
+        after=None,
+        time=newest["until"],
+        database="firestore" if is_in_firestore else "database",
+        function=newest["function"],
+        pattern=pattern,
+        person=newest["person"],
+        items=items,
+    )
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -1,0 +1,199 @@
+"""The notification history: what an app's inbox shows."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import handlers.limits
+import main
+from batchpush import Limit
+from batchpush.delivery.history import MAX_PEOPLE
+from batchpush.delivery.record import DeliveryState
+from batchpush.testing import Project
+from tests.house import NIGHT
+
+assert main.new_message
+EVENING = datetime(2026, 6, 8, 23, 0, tzinfo=UTC)
+MORNING = datetime(2026, 6, 9, 7, 0, tzinfo=UTC)
+MESSAGE = "conversations/c/messages/m"
+ON = {"NOTIFICATION_HISTORY_DAYS": "90", "DEEPLINK_BASE": "myapp://"}
+
+
+def project(ann: Mapping[str, Any] = {}, **settings: str) -> Project:
+    documents: dict[str, Mapping[str, Any]] = {
+        "users/ann": ann,
+        "users/bob": {"display_name": "Bob"},
+        "conversations/c": {"member_ids": ["ann", "bob"]},
+    }
+    return Project(documents, EVENING, None, **ON | settings)
+
+
+def message(text: str = "Hello", **more: Any) -> dict[str, Any]:
+    return {"sender_id": "bob", "text": text, **more}
+
+
+async def inbox(house: Project, user_id: str) -> dict[str, dict[str, Any]]:
+    """What an app sees, by the delivery's id."""
+    beginning = f"users/{user_id}/notifications/"
+    return {
+        path.removeprefix(beginning): (await house.firestore.read(path))[path].fields
+        for name in list(house.memory.documents)
+        if (path := name.partition("/documents/")[2]).startswith(beginning)
+    }
+
+
+async def bodies(house: Project, user_id: str = "ann") -> list[str]:
+    return sorted(each["body"] for each in (await inbox(house, user_id)).values())
+
+
+async def reads(house: Project, body: str) -> None:
+    """Ann marks it as read."""
+    for delivery, entry in (await inbox(house, "ann")).items():
+        if entry["body"] == body:
+            house.hold(f"users/ann/notifications/{delivery}", entry | {"read": True})
+
+
+async def test_an_entry_says_what_the_push_said() -> None:
+    house = project()
+    await house.write(MESSAGE, message())
+    record = await house.record("new_message", MESSAGE)
+    ((delivery, entry),) = (await inbox(house, "ann")).items()
+    assert delivery == record.id
+    ours = {name: entry.pop(name) for name in list(entry) if name.startswith("batch_")}
+    assert entry == {
+        "title": "Bob",
+        "body": "Hello",
+        "deeplink": "myapp://conversations/c",
+        "category": "new_message",
+        "sent_at": EVENING,
+        "read": False,
+    }
+    assert ours["batch_expire_at"] == EVENING + timedelta(days=90)
+    assert not any(word in str(ours) for word in ("bob", "conversations"))
+    assert await inbox(house, "bob") == {}
+
+
+async def test_it_is_written_by_the_claim_itself() -> None:
+    house, without = project(), project(NOTIFICATION_HISTORY_DAYS="0")
+    for each in (house, without):
+        await each.write(MESSAGE, message())
+    assert house.memory.operations == without.memory.operations
+    assert await inbox(without, "ann") == {}
+
+
+async def test_each_reads_it_in_their_own_language_whatever_ids_they_have_at_batch() -> None:
+    house = project({"language": "fr", "batch": {"custom_ids": ["a-1"], "tokens": ["t"]}})
+    await house.write("users/ann/friend_requests/bob", {"status": "pending"})
+    assert await bodies(house) == ["Bob souhaite devenir votre ami"]
+    assert await inbox(house, "a-1") == {}
+
+
+async def test_who_is_left_out_has_none() -> None:
+    house = project({"push_muted": True})
+    await house.write(MESSAGE, message())
+    assert await inbox(house, "ann") == {}
+
+
+async def test_what_waits_is_there_at_once_and_is_not_told_once_it_is_read() -> None:
+    house = project({"quiet_hours": NIGHT})
+    await house.write(MESSAGE, message())
+    assert await bodies(house) == ["Hello"]
+    await reads(house, "Hello")
+    assert await house.wait_until(MORNING) == []
+    record = await house.record("new_message", MESSAGE)
+    assert (record.state, record.reason) == (DeliveryState.OBSOLETE, "nobody is left to tell")
+
+
+async def test_of_several_messages_only_the_unread_are_told() -> None:
+    house = project({"quiet_hours": NIGHT})
+    for text in ("One", "Two", "Three"):
+        await house.write(f"conversations/c/messages/{text}", message(text))
+    await reads(house, "Two")
+    await house.wait_until(MORNING)
+    assert house.told("ann") == ["2 new messages"]
+    assert await bodies(house) == ["One", "Three", "Two"], "each has its own entry, and no other"
+
+
+async def test_one_who_has_read_it_does_not_silence_the_others() -> None:
+    house = project({"quiet_hours": NIGHT})
+    house.hold("users/cat", {"quiet_hours": NIGHT})
+    house.hold("conversations/c", {"member_ids": ["ann", "bob", "cat"]})
+    await house.write(MESSAGE, message())
+    await reads(house, "Hello")
+    await house.wait_until(MORNING)
+    assert (house.told("ann"), house.told("cat")) == ([], ["Hello"])
+
+
+async def test_what_was_read_is_not_in_a_digest() -> None:
+    house = project({"push_preferences": {"new_message": "07:00"}})
+    for text in ("One", "Two", "Three"):
+        await house.write(f"conversations/c/messages/{text}", message(text))
+    await reads(house, "One")
+    await house.wait_until(MORNING)
+    assert house.told("ann") == ["2 new notifications"]
+
+
+async def test_what_is_planned_is_not_there_before_its_time() -> None:
+    house = project()
+    push = {
+        "group_id": "sale",
+        "recipients": {"custom_ids": ["ann", "not/a/user"]},
+        "message": {"body": "It begins"},
+        "send_at": MORNING,
+        "deeplink": "myapp://sale",
+    }
+    await house.write("pushes/p", push)
+    assert await bodies(house) == []
+    await house.wait_until(MORNING)
+    ((_, entry),) = (await inbox(house, "ann")).items()
+    assert (entry["body"], entry["sent_at"], entry["deeplink"]) == (
+        "It begins",
+        MORNING,
+        "myapp://sale",
+    )
+
+
+async def test_a_push_over_the_limit_leaves_nothing_in_an_inbox(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That a limit is reached is known once a push is counted, and then before the next one."""
+    monkeypatch.setattr(handlers.limits, "of_person", lambda _: [Limit(("sender",), 1)])
+    house = project()
+    await house.write("conversations/c/messages/1", message("One"))
+    await house.write("conversations/c/messages/2", message("Two"))
+    await house.write("conversations/c/messages/3", message("Three"))
+    assert house.told("ann") == ["One"]
+    assert await bodies(house) == ["One"]
+
+
+@pytest.mark.parametrize(("people", "has_entries"), [(MAX_PEOPLE, True), (MAX_PEOPLE + 1, False)])
+async def test_an_audience_has_none(people: int, has_entries: bool) -> None:
+    house = project()
+    push = {
+        "group_id": "sale",
+        "recipients": {"custom_ids": ["ann", *(f"u{number}" for number in range(people - 1))]},
+        "message": {"body": "It begins"},
+    }
+    await house.write("pushes/p", push)
+    assert len(house.told("ann")) == 1
+    assert bool(await inbox(house, "ann")) is has_entries
+
+
+async def test_an_event_that_comes_again_does_not_mark_it_as_unread() -> None:
+    house = project()
+    await house.write(MESSAGE, message())
+    await reads(house, "Hello")
+    record = await house.record("new_message", MESSAGE)
+    entry = await house.worker.ledger.read(record.id)
+    assert entry
+    await house.worker.sender.resume(entry)
+    assert [each["read"] for each in (await inbox(house, "ann")).values()] == [True]
+
+
+async def test_what_apps_send_each_other_is_there_too() -> None:
+    house = project()
+    house.hold("users/ann/friends/bob", {})
+    await house.write("games/g", {"current_player_id": "ann", "name": "Chess"})
+    assert await bodies(house) == ["It’s your turn"]

@@ -12,7 +12,7 @@ from batchpush.campaigns.reconcile import Publisher
 from batchpush.campaigns.store import Publications
 from batchpush.environment import Settings
 from batchpush.google.connection import Connection
-from batchpush.google.firestore import Firestore
+from batchpush.google.firestore import Firestore, Transport
 from batchpush.testing import ManualClock
 from batchpush.timing import Clock
 from emulators.batch import Batch
@@ -35,12 +35,15 @@ async def _read_key() -> RestKey:
     return RestKey(REST_KEY)
 
 
-def publisher_for(url: str, clock: ManualClock, **environment: str) -> Publisher:
+def publisher_for(
+    url: str, clock: ManualClock, transport: Transport | None = None, **environment: str
+) -> Publisher:
+    """A publisher against a Batch emulator, and the Firestore emulator or this transport."""
     settings = Settings.from_environment(
         {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url} | environment
     )
     client = BatchClient(settings, TIMING, RestKeyCache(_read_key))
-    firestore = Firestore(Connection(project=PROJECT))
+    firestore = Firestore(transport or Connection(project=PROJECT))
     return Publisher(
         Publications(lambda: firestore),
         Caller(client, Clock(clock.now, lambda: 1.0, clock.sleep)),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from emulators.batch import Batch, create_app
 from emulators.batch.campaign_rules import CAMPAIGN_RULES, campaign_refusal
 from emulators.batch.campaigns import Campaigns
-from emulators.batch.checks import DELIVERY_RULES, Posted
+from emulators.batch.checks import DELIVERY_RULES, Confidence, Posted, Rule
+from emulators.batch.rules import RULES
 from emulators.serving import in_background
 
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "test": "DEVKEY"}
@@ -134,7 +135,7 @@ EVERYTHING = body(
     [
         pytest.param(VALID, id="now"),
         pytest.param(body(**LATER), id="later"),
-        pytest.param(EVERYTHING, id="every field, and those whose names are not public"),
+        pytest.param(EVERYTHING, id="every field, and those whose place is unverified"),
         pytest.param(body(name="abc", live=False), id="a draft with the shortest name"),
         pytest.param(messages(deeplink="app://x"), id="two languages"),
     ],
@@ -160,6 +161,7 @@ STRICT, ALWAYS = False, True
 
 REFUSED: list[tuple[str, Any, tuple[int, int, str], str, bool]] = [
     ("a list", [VALID], MALFORMED, "body", ALWAYS),
+    ("unknown field", body(colour="red"), MALFORMED, "`colour` is not valid child", STRICT),
     ("null", body(deeplink=None), MALFORMED, "deeplink", STRICT),
     ("no name", body(name=...), MISSING, "name", ALWAYS),
     ("short name", body(name="ab"), MALFORMED, "name", ALWAYS),
@@ -167,7 +169,8 @@ REFUSED: list[tuple[str, Any, tuple[int, int, str], str, bool]] = [
     ("no live", body(live=...), MISSING, "live", ALWAYS),
     ("live as text", body(live="true"), MALFORMED, "live", ALWAYS),
     ("no time", body(push_time=...), MISSING, "push_time", ALWAYS),
-    ("two times", body(local_push_time="now"), MALFORMED, "exclude", ALWAYS),
+    ("two times", body(local_push_time="2026-07-31T13:00:00"), MALFORMED, "exclude", ALWAYS),
+    ("local now", body(push_time=..., local_push_time="now"), MALFORMED, "local_push_t", ALWAYS),
     ("a zone", body(push_time="2026-07-31T13:00:00Z"), MALFORMED, "push_time", ALWAYS),
     ("no seconds", body(push_time="2026-07-31T13:00"), MALFORMED, "push_time", ALWAYS),
     ("no such day", body(push_time="2026-02-30T13:00:00"), MALFORMED, "push_time", ALWAYS),
@@ -534,3 +537,16 @@ def test_campaigns_outlive_the_journal_and_can_be_forgotten(batch: Batch, ios: A
     assert ios.names() == ["Breaking news"]
     batch.clear_campaigns()
     assert (ios.names(), batch.campaigns()) == ([], [])
+
+
+# --- how well it is known
+
+
+@pytest.mark.parametrize("rule", [*RULES, *CAMPAIGN_RULES], ids=lambda rule: rule.source.place)
+def test_every_rule_says_where_it_was_found(rule: Rule) -> None:
+    assert rule.source.place
+
+
+def test_lenient_mode_keeps_the_rules_that_are_documented_or_seen_in_clients() -> None:
+    lenient = {rule.source.confidence for rule in CAMPAIGN_RULES if rule.source.is_well_known}
+    assert lenient == {Confidence.OFFICIAL, Confidence.CLIENT}

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.campaigns.decide import desired_states, list_request, request_for
 from batchpush.campaigns.state import (
     LOOK_AFTER,
     MAX_LEASE,
+    SKEW,
     CampaignState,
     Desired,
     Publication,
@@ -18,6 +20,9 @@ from batchpush.campaigns.state import (
     UnknownCreate,
     is_token,
 )
+from batchpush.documents import Document
+from batchpush.errors import InvalidPush
+from batchpush.pushes.campaign import Campaign
 
 NOW = datetime(2026, 5, 4, 10, 20, tzinfo=UTC)
 YESTERDAY = NOW - timedelta(days=1)
@@ -76,7 +81,8 @@ DOUBTED = known(CampaignState.RETRY, doubts=(DOUBT,))
         (replace(CLAIMED, lease_until=LAST), SALE, Step.CREATE),
         (replace(DOUBTED, updated_at=LAST), SALE, Step.LOOK),
         (replace(DOUBTED, updated_at=FIRST), SALE, Step.LOOK),
-        (replace(DOUBTED, updated_at=NOW + timedelta(seconds=5)), SALE, Step.WAIT),  # clocks
+        (replace(DOUBTED, updated_at=NOW - LOOK_AFTER), SALE, Step.LOOK),
+        (replace(DOUBTED, updated_at=NOW + SKEW), SALE, Step.WAIT),  # clocks
         (replace(CLAIMED, lease_until=NOW, doubts=(DOUBT,)), SALE, Step.LOOK),
     ],
 )
@@ -118,9 +124,9 @@ def test_a_reply_says_what_is_known_then(
     applied: bool,
     doubts: int,
 ) -> None:
-    claimed = before.claimed(step, SALE, owner="o", now=NOW, lease_until=NOW)
+    claimed = before.claimed(step, SALE, owner="o", now=YESTERDAY, lease_until=NOW)
     after = claimed.after(step, SALE, outcome, reply, before=before, now=NOW)
-    assert (after.state.value, after.campaign_token) == (state, token)
+    assert (after.state.value, after.campaign_token, after.updated_at) == (state, token, NOW)
     assert (after.applied == SALE.fingerprint, len(after.doubts)) == (applied, doubts)
     assert bool(after.error) is (state in ("REFUSED", "RETRY"))
     assert (after.lease_until, after.tried) == (None, "v2")
@@ -128,14 +134,79 @@ def test_a_reply_says_what_is_known_then(
 
 
 @pytest.mark.parametrize(
-    ("before", "step", "doubts"),
-    [(NEW, Step.CREATE, 1), (APPLIED, Step.UPDATE, 0), (APPLIED, Step.DELETE, 0)],
+    ("before", "step", "applied", "doubts"),
+    [
+        (NEW, Step.CREATE, None, (DOUBT,)),
+        (DOUBTED, Step.CREATE, None, (DOUBT, DOUBT)),
+        (APPLIED, Step.UPDATE, None, ()),
+        (APPLIED, Step.DELETE, None, ()),
+        (replace(APPLIED, doubts=(DOUBT,)), Step.LOOK, APPLIED.applied, (DOUBT,)),
+    ],
 )
 def test_a_claim_is_prepared_for_an_owner_that_dies(
-    before: Publication, step: Step, doubts: int
+    before: Publication, step: Step, applied: str | None, doubts: tuple[UnknownCreate, ...]
 ) -> None:
-    claimed = before.claimed(step, SALE, owner="o", now=NOW, lease_until=NOW)
-    assert (claimed.applied, len(claimed.doubts)) == (None, doubts)
+    until = NOW + timedelta(seconds=60)
+    before = replace(before, error="no answer")
+    claimed = before.claimed(step, SALE, owner="o", now=NOW, lease_until=until)
+    assert (claimed.applied, claimed.doubts) == (applied, doubts)
+    assert (claimed.state, claimed.owner) == (CampaignState.CLAIMED, "o")
+    assert (claimed.updated_at, claimed.lease_until) == (NOW, until)
+    assert claimed.error == "no answer", "until there is another"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reply"), [(Outcome.ACCEPTED, Reply(200)), (Outcome.REFUSED, Reply(404))]
+)
+def test_a_campaign_that_is_gone_has_no_results(outcome: Outcome, reply: Reply) -> None:
+    live = replace(APPLIED, live_from=YESTERDAY, stats_at=NOW)
+    gone = live.after(Step.DELETE, NONE, outcome, reply, before=live, now=NOW)
+    assert (gone.campaign_token, gone.live_from, gone.stats_at) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "desired", "state", "error"),
+    [
+        (replace(APPLIED, state=CampaignState.REFUSED, error="no"), SALE, "APPLIED", None),
+        (known(CampaignState.REFUSED, error="no"), NONE, "ABSENT", None),
+        (APPLIED, WRONG, "REFUSED", "name is missing"),
+        (NEW, WRONG, "REFUSED", "name is missing"),
+    ],
+)
+def test_what_takes_no_request_is_noted(
+    before: Publication, desired: Desired, state: str, error: str | None
+) -> None:
+    after = before.noted(desired, NOW)
+    assert (after.state.value, after.error, after.updated_at) == (state, error, NOW)
+    assert (after.tried, after.revision) == (desired.version, before.revision + 1)
+    assert (after.campaign_token, after.applied) == (before.campaign_token, before.applied)
+
+
+@pytest.mark.parametrize(
+    ("live_from", "due", "stops"),
+    [(NOW, None, True), (NOW, NOW, False), (None, None, False), (None, NOW, False)],
+)
+def test_an_update_to_a_draft_stops_what_is_live(
+    live_from: datetime | None, due: datetime | None, stops: bool
+) -> None:
+    assert replace(APPLIED, live_from=live_from).stops(replace(SALE, due=due)) is stops
+
+
+@pytest.mark.parametrize(
+    ("before", "more"),
+    [
+        (replace(APPLIED, live_from=None), ""),
+        (replace(APPLIED, live_from=NOW + timedelta(seconds=1)), ""),
+        (
+            replace(APPLIED, live_from=NOW),
+            ". It was due at 2026-05-04T10:20:00Z: what is sent stays",
+        ),
+    ],
+)
+def test_a_refusal_after_it_was_due_says_so(before: Publication, more: str) -> None:
+    claimed = before.claimed(Step.UPDATE, SALE, owner="o", now=NOW, lease_until=NOW)
+    after = claimed.after(Step.UPDATE, SALE, Outcome.REFUSED, REFUSAL, before=before, now=NOW)
+    assert after.error == f"31 MALFORMED_PARAMETER: no{more}"
 
 
 def test_bodies_that_mean_the_same_have_one_fingerprint() -> None:
@@ -149,7 +220,8 @@ def test_bodies_that_mean_the_same_have_one_fingerprint() -> None:
     [
         ({"name": "Sale", "created_date": "2026-05-04T10:20:05"}, True),
         ({"name": "Sale", "created_date": "2026-05-04T10:19:30"}, True),  # our clock is ahead
-        ({"name": "Sale", "created_date": "2026-05-04T10:18:00"}, False),
+        ({"name": "Sale", "created_date": "2026-05-04T10:19:00"}, True),
+        ({"name": "Sale", "created_date": "2026-05-04T10:18:59"}, False),
         ({"name": "Another", "created_date": "2026-05-04T10:20:05"}, False),
         ({"name": "Sale", "created_date": "yesterday"}, False),
         ({"name": "Sale"}, False),
@@ -174,34 +246,158 @@ def test_a_token_is_a_short_text(value: object, may_be: bool) -> None:
     assert is_token(value) is may_be
 
 
-def test_of_many_that_may_be_it_ten_are_named() -> None:
-    tokens = [f"t{number:03}" for number in range(1000)]
-    held = DOUBTED.found(tokens, SALE, max_resends=1, now=NOW)
-    assert held.state is CampaignState.HELD
-    assert (held.error or "").endswith("t008, t009, and 990 more")
+CREATING = replace(CLAIMED, doubts=(DOUBT,))
+TWICE = replace(CREATING, doubts=(DOUBT, replace(DOUBT, fingerprint="of another body")))
 
 
 @pytest.mark.parametrize(
-    ("publication", "due", "live_from", "is_asked_for"),
+    ("claimed", "tokens", "desired", "state", "token", "applied", "error"),
     [
-        (NEW, None, None, False),  # a draft
-        (NEW, NOW, NOW, True),
-        (replace(APPLIED, live_from=NOW + timedelta(1), stats_at=NOW), None, None, False),
+        (CREATING, {"t"}, SALE, "APPLIED", "t", SALE.fingerprint, None),
+        (CREATING, {"t"}, OTHER, "CLAIMED", "t", SALE.fingerprint, None),
+        (CREATING, {"t"}, NONE, "CLAIMED", "t", SALE.fingerprint, None),
+        (TWICE, {"t"}, SALE, "CLAIMED", "t", None, None),
+        (CREATING, {"t", "s"}, SALE, "HELD", None, None, "any of these may be it: s, t"),
+        (CREATING, set(), NONE, "ABSENT", None, None, None),
+        (CREATING, set(), SALE, "CLAIMED", None, None, None),
         (
-            replace(APPLIED, live_from=YESTERDAY, stats_at=NOW),
+            TWICE,
+            set(),
+            SALE,
+            "HELD",
             None,
-            YESTERDAY,
-            True,
+            None,
+            "created 2 times without an answer, and it is not in Batch's list",
         ),
+        (
+            CREATING,
+            None,
+            NONE,
+            "HELD",
+            None,
+            None,
+            "created 1 times without an answer, and Batch gives no list",
+        ),
+        (CREATING, None, SALE, "CLAIMED", None, None, None),
+    ],
+)
+def test_what_is_found_of_a_create_without_an_answer(
+    claimed: Publication,
+    tokens: set[str] | None,
+    desired: Desired,
+    state: str,
+    token: str | None,
+    applied: str | None,
+    error: str | None,
+) -> None:
+    found = claimed.found(tokens, desired, max_resends=1, now=NOW)
+    assert (found.state.value, found.campaign_token) == (state, token)
+    assert (found.applied, found.error) == (applied, error)
+    is_known = bool(token) or state == "ABSENT"
+    assert found.doubts == (() if is_known else claimed.doubts)
+    if found.state is not CampaignState.CLAIMED:
+        assert (found.updated_at, found.tried) == (NOW, desired.version)
+        assert (found.lease_until, found.revision) == (None, claimed.revision + 1)
+    assert (found == claimed) is (state == "CLAIMED" and not token)
+
+
+@pytest.mark.parametrize(
+    ("number", "end"), [(10, "t008, t009"), (11, "t009, and 1 more"), (1000, "t009, and 990 more")]
+)
+def test_of_many_that_may_be_it_ten_are_named(number: int, end: str) -> None:
+    tokens = [f"t{each:03}" for each in range(number)]
+    held = DOUBTED.found(tokens, SALE, max_resends=1, now=NOW)
+    assert held.state is CampaignState.HELD
+    assert (held.error or "").endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("publication", "due", "live_from", "stats_at"),
+    [
+        (NEW, None, None, None),  # a draft
+        (NEW, NOW, NOW, NOW),
+        (replace(APPLIED, live_from=NOW + timedelta(1), stats_at=NOW), None, None, None),
+        (replace(APPLIED, live_from=YESTERDAY, stats_at=NOW), None, YESTERDAY, NOW),
+        (replace(APPLIED, live_from=NOW, stats_at=NOW), None, NOW, NOW),
+        (replace(APPLIED, live_from=YESTERDAY, stats_at=None), NOW, NOW, NOW),
     ],
 )
 def test_results_are_asked_for_once_somebody_may_have_got_it(
-    publication: Publication, due: datetime | None, live_from: datetime | None, is_asked_for: bool
+    publication: Publication,
+    due: datetime | None,
+    live_from: datetime | None,
+    stats_at: datetime | None,
 ) -> None:
     desired = replace(SALE, due=due)
     claimed = publication.claimed(Step.CREATE, desired, owner="o", now=NOW, lease_until=NOW)
     after = claimed.after(
         Step.CREATE, desired, Outcome.ACCEPTED, CREATED, before=publication, now=NOW
     )
-    assert after.live_from == live_from
-    assert (after.stats_at is not None) is is_asked_for
+    assert (after.live_from, after.stats_at) == (live_from, stats_at)
+
+
+@pytest.mark.parametrize(
+    ("step", "route", "body"),
+    [
+        (Step.CREATE, "campaigns/create", BODY),
+        (Step.UPDATE, "campaigns/update/a%2Fb", BODY),
+        (Step.DELETE, "campaigns/delete/a%2Fb", None),
+    ],
+)
+def test_a_step_is_one_request(step: Step, route: str, body: bytes | None) -> None:
+    request = request_for(step, replace(APPLIED, campaign_token="a/b"), SALE)
+    assert (request.method, request.route, request.body) == ("POST", route, body)
+
+
+def test_the_list_is_asked_for_page_by_page() -> None:
+    request = list_request(2)
+    assert (request.method, request.body) == ("GET", None)
+    assert request.route == "campaigns/list?from_api=true&limit=100&from=200"
+
+
+@pytest.mark.parametrize(
+    ("reply", "created", "updated", "listed"),
+    [
+        (CREATED, True, True, False),
+        (Reply(200), False, True, False),
+        (Reply(200, b'{"campaign_token": ""}'), False, True, False),
+        (Reply(200, b"[]"), False, True, True),
+        (Reply(200, b"[7]"), False, True, False),
+        (Reply(500, b"[]"), False, False, False),
+        (Reply(500, b'{"campaign_token": "t"}'), False, False, False),
+        (LOST, False, False, False),
+    ],
+)
+def test_what_proves_that_batch_accepted_a_request(
+    reply: Reply, created: bool, updated: bool, listed: bool
+) -> None:
+    create, update = (request_for(step, APPLIED, SALE) for step in (Step.CREATE, Step.UPDATE))
+    proofs = [create.is_proof(reply), update.is_proof(reply), list_request(0).is_proof(reply)]
+    assert proofs == [created, updated, listed]
+
+
+PAGE = Document("campaigns/c", {})
+
+
+def test_a_campaign_is_wanted_in_the_apps_that_it_names() -> None:
+    def handler(document: Document) -> Campaign:
+        messages = [{"language": "en", "body": "-50 %"}]
+        name = f"Sale of {document.path}"
+        return Campaign(name=name, messages=messages, live=True, push_time="now", apps=["ios"])
+
+    ios, android = desired_states(PAGE, "v3", handler, ("ios", "android"), NOW).values()
+    assert (ios.name, ios.due, ios.version) == ("Sale of campaigns/c", NOW, "v3")
+    assert android == Desired("v3", None, NOW)
+    none = desired_states(None, "", handler, ("ios", "android"), NOW)
+    assert none == {"ios": Desired(""), "android": Desired("")}
+
+
+def test_what_a_handler_raises_is_the_problem_in_every_app() -> None:
+    def handler(document: Document) -> Campaign:
+        raise InvalidPush("name", "x" * 2000)
+
+    found = desired_states(PAGE, "v3", handler, ("ios", "android"), NOW)
+    assert list(found) == ["ios", "android"]
+    for desired in found.values():
+        assert (desired.version, desired.body) == ("v3", None)
+        assert len(desired.problem or "") == 1000

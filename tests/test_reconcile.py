@@ -1,4 +1,4 @@
-"""Campaigns on the Firestore emulator, against the strict Batch emulator."""
+"""Campaigns in memory and on the Firestore emulator, against the strict Batch emulator."""
 
 import asyncio
 import json
@@ -9,18 +9,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from google.cloud.firestore import AsyncClient
 
+from batchpush.campaigns import decide, reconcile
 from batchpush.campaigns import store as publications
 from batchpush.campaigns.reconcile import Publisher
+from batchpush.campaigns.state import SKEW
 from batchpush.documents import Document
 from batchpush.errors import TryAgainLater
-from batchpush.testing import ManualClock
+from batchpush.google.firestore import Query
+from batchpush.testing import ManualClock, Memory
+from batchpush.timing import Timing
 from emulators.batch import Batch
 from handlers.campaigns import campaign as handler
-from tests.publishing import PROJECT, batch_at, is_there, publisher_for, said, sale
-
-pytestmark = pytest.mark.suite
+from tests.publishing import batch_at, is_there, publisher_for, said, sale
 
 
 @pytest.fixture
@@ -39,11 +40,12 @@ def environment() -> dict[str, str]:
     return {}
 
 
-@pytest.fixture
+@pytest.fixture(params=["memory", pytest.param("emulator", marks=pytest.mark.suite)])
 async def publisher(
-    api: Batch, clock: ManualClock, environment: dict[str, str]
+    request: pytest.FixtureRequest, api: Batch, clock: ManualClock, environment: dict[str, str]
 ) -> AsyncIterator[Publisher]:
-    publisher = publisher_for(api.url, clock, **environment)
+    transport = Memory() if request.param == "memory" else None
+    publisher = publisher_for(api.url, clock, transport, **environment)
     yield publisher
     await publisher.caller.client.aclose()
 
@@ -54,10 +56,16 @@ class Editor:
     def __init__(self, publisher: Publisher, clock: ManualClock) -> None:
         self.publisher, self.clock = publisher, clock
         self.path = f"campaigns/{uuid.uuid4().hex}"
-        self.document = AsyncClient(project=PROJECT).document(self.path)
+        self.firestore = publisher.publications._client()
 
     async def saves(self, **fields: Any) -> None:
-        await self.document.set(sale(self.clock, **fields))
+        await self.stores(self.path, sale(self.clock, **fields))
+
+    async def stores(self, path: str, fields: dict[str, Any]) -> None:
+        await self.firestore.commit([self.firestore.put(path, fields)])
+
+    async def deletes(self) -> None:
+        await self.firestore.commit([self.firestore.delete(self.path)])
 
     async def publishes(self, **fields: Any) -> bool:
         """Whether the event is done, as opposed to being delivered again."""
@@ -80,10 +88,8 @@ class Editor:
         raise AssertionError(f"not done: {await self.states()}")
 
     async def states(self) -> dict[str, dict[str, Any]]:
-        found = {}
-        async for snapshot in self.document.collection("batch").stream():
-            found[snapshot.id] = snapshot.to_dict()
-        return found
+        stored = await self.firestore.find(Query(f"{self.path}/batch", fields=()))
+        return {each.id: each.fields for each in stored}
 
     async def state(self, app: str = "ios") -> dict[str, Any]:
         return (await self.states())[app]
@@ -121,6 +127,23 @@ async def test_a_document_is_created_once_in_every_app(
         assert state["updated_at"] == clock.now()
 
 
+@pytest.mark.parametrize("environment", [{"BATCH_APPS": "ios=IOSKEY"}])
+async def test_each_end_is_a_line_in_the_log(
+    editor: Editor, api: Batch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await editor.publishes()
+    await editor.publishes(labels=["a", "b", "c", "d"])
+    state = await editor.state()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["severity"], line["message"], line["app"], line["data"]) for line in lines] == [
+        (severity, message, "ios", {"campaign_token": state["campaign_token"], "error": error})
+        for severity, message, error in (
+            ("INFO", "campaign.applied", None),
+            ("ERROR", "campaign.refused", state["error"]),
+        )
+    ]
+
+
 async def test_an_edit_is_an_update_with_the_apps_own_token(editor: Editor, api: Batch) -> None:
     await editor.publishes()
     await editor.publishes(name="Winter sale")
@@ -128,6 +151,8 @@ async def test_an_edit_is_an_update_with_the_apps_own_token(editor: Editor, api:
         (campaign,) = of_app(api, app)
         assert routes(api, app) == ["create", "update"]
         assert campaign["body"]["name"] == "Winter sale"
+        created, updated = (call["body"] for call in api.calls() if call["app"] == app)
+        assert updated == created | {"name": "Winter sale"}, "an edit sends the whole body"
 
 
 async def test_a_change_that_batch_does_not_see_is_no_call_and_no_write(
@@ -153,7 +178,7 @@ async def test_a_deleted_document_deletes_the_campaign_in_every_app(
     editor: Editor, api: Batch
 ) -> None:
     await editor.publishes()
-    await editor.document.delete()
+    await editor.deletes()
     assert await editor.event()
     assert not any(map(is_there, api.campaigns()))
     states = await editor.states()
@@ -165,7 +190,7 @@ async def test_a_deleted_document_deletes_the_campaign_in_every_app(
 
 async def test_a_document_that_comes_back_is_a_new_campaign(editor: Editor, api: Batch) -> None:
     await editor.publishes()
-    await editor.document.delete()
+    await editor.deletes()
     await editor.event()
     await editor.publishes()
     assert [is_there(each) for each in of_app(api)] == [False, True]
@@ -186,7 +211,7 @@ async def test_a_campaign_that_somebody_deleted_at_batch_is_gone_without_a_fuss(
 ) -> None:
     await editor.publishes()
     api.clear_campaigns()
-    await editor.document.delete()
+    await editor.deletes()
     assert await editor.event()
     assert (await editor.state())["state"] == "ABSENT"
 
@@ -214,6 +239,16 @@ async def test_what_is_wrong_with_an_edit_leaves_the_campaign_as_it_is(
     assert "labels must be at most 3" in (await editor.state())["error"]
     assert await editor.publishes()  # as it was
     assert (await editor.state())["state"] == "APPLIED"
+    assert routes(api) == ["create"]
+
+
+async def test_a_document_that_was_emptied_is_refused_and_its_campaign_stays(
+    editor: Editor, api: Batch
+) -> None:
+    await editor.publishes()
+    await editor.stores(editor.path, {})
+    assert await editor.event()
+    assert (await editor.state())["error"] == f"{editor.path}: name is missing"
     assert routes(api) == ["create"]
 
 
@@ -328,7 +363,7 @@ async def test_what_was_deleted_meanwhile_is_deleted_once_it_is_found(
 ) -> None:
     api.fault(app="ios", reset=True, accept=True)
     await editor.publishes()
-    await editor.document.delete()
+    await editor.deletes()
     clock.forward(61)
     await editor.events_until_done()
     assert not any(map(is_there, api.campaigns()))
@@ -361,9 +396,17 @@ async def test_another_campaign_of_that_name_is_not_taken_for_it(
     assert first["campaign_token"] != second["campaign_token"]
 
 
+@pytest.mark.parametrize("page", [100, 1])
 async def test_when_it_may_be_any_of_several_a_person_decides(
-    editor: Editor, publisher: Publisher, api: Batch, clock: ManualClock
+    editor: Editor,
+    publisher: Publisher,
+    api: Batch,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    page: int,
 ) -> None:
+    for module in (decide, reconcile):
+        monkeypatch.setattr(module, "LIST_PAGE", page)
     another = Editor(publisher, clock)
     api.fault(app="ios", times=2, reset=True, accept=True)
     await editor.publishes()
@@ -375,12 +418,31 @@ async def test_when_it_may_be_any_of_several_a_person_decides(
     assert state["state"] == "HELD"
     assert state["error"] == f"any of these may be it: {', '.join(tokens)}"
     # The person writes down which one it is, and saves the campaign again.
-    await editor.document.collection("batch").document("ios").update({"campaign_token": tokens[0]})
+    await editor.stores(f"{editor.path}/batch/ios", state | {"campaign_token": tokens[0]})
     assert await editor.publishes(name="Winter sale")
     state = await editor.state()
     assert (state["state"], state["campaign_token"]) == ("APPLIED", tokens[0])
     await another.events_until_done()
     assert (await another.state())["campaign_token"] == tokens[1]
+
+
+async def test_the_list_is_read_no_further_back_than_the_create(
+    editor: Editor,
+    publisher: Publisher,
+    api: Batch,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (decide, reconcile):
+        monkeypatch.setattr(module, "LIST_PAGE", 2)
+    for _ in range(4):
+        await Editor(publisher, clock).publishes()
+    clock.forward(3600)
+    api.fault(app="ios", reset=True, accept=True)
+    await editor.publishes()
+    clock.forward(61)
+    await editor.events_until_done()
+    assert routes(api) == ["create"] * 5 + ["list"]
 
 
 @pytest.mark.parametrize("environment", [{"BATCH_APPS": "dev=DEVKEY"}])
@@ -408,15 +470,18 @@ async def test_without_resends_nothing_is_ever_created_twice(
     assert (await editor.state())["state"] == "HELD"
 
 
+@pytest.mark.parametrize(("status", "attempts"), [(502, 1), (503, 5)])
 async def test_a_list_that_cannot_be_had_now_is_asked_for_again(
-    editor: Editor, api: Batch, clock: ManualClock
+    editor: Editor, api: Batch, clock: ManualClock, status: int, attempts: int
 ) -> None:
     api.fault(app="ios", reset=True, accept=True)
     await editor.publishes()
     clock.forward(61)
-    api.fault(app="ios", status=502)
+    api.fault(app="ios", status=status, times=attempts)
     assert not await editor.event()
-    assert routes(api) == ["create", "list"]
+    assert routes(api) == ["create", *["list"] * attempts]
+    assert (await editor.state())["state"] == "RETRY"
+    clock.forward(61)
     await editor.events_until_done()
     assert [len(of_app(api)), (await editor.state())["state"]] == [1, "APPLIED"]
 
@@ -469,7 +534,7 @@ async def test_a_kill_between_any_two_steps_ends_with_what_the_document_says(
         await editor.publishes()
         clock.forward(61)
     if kind == "delete":
-        await editor.document.delete()
+        await editor.deletes()
     else:
         await editor.saves(name="As it is to be")
     done = 0
@@ -592,16 +657,79 @@ async def abandoned(editor: Editor, api: Batch) -> None:
 
 
 async def test_the_sweep_takes_every_campaign_however_many_there_are(
-    publisher: Publisher, api: Batch, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    publisher: Publisher,
+    api: Batch,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(publications, "PAGE", 3)
     editors = [Editor(publisher, clock) for _ in range(4)]
     for editor in editors:
         await abandoned(editor, api)
+    capsys.readouterr()
     await publisher.sweep(handler)
+    assert all([await is_applied(editor) for editor in editors])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    applied = {
+        (line["function"], line["document"]) for line in lines if "applied" in line["message"]
+    }
+    assert applied >= {("sweep", editor.path) for editor in editors}
+
+
+async def is_applied(editor: Editor) -> bool:
+    return {state["state"] for state in (await editor.states()).values()} == {"APPLIED"}
+
+
+REDELIVERY = Timing().redelivery
+
+
+@pytest.mark.parametrize(
+    ("state", "field", "seconds", "is_taken"),
+    [
+        ("CLAIMED", "lease_until", 1, False),
+        ("CLAIMED", "lease_until", 0, True),
+        ("RETRY", "updated_at", 1 - REDELIVERY, False),  # the platform may still bring it
+        ("RETRY", "updated_at", -REDELIVERY, True),
+        ("RETRY", "updated_at", SKEW.total_seconds(), False),
+        ("RETRY", "updated_at", SKEW.total_seconds() + 1, True),  # a clock was wrong
+        ("APPLIED", "updated_at", -REDELIVERY, False),
+    ],
+)
+async def test_the_sweep_takes_what_nobody_else_will(
+    editor: Editor, clock: ManualClock, state: str, field: str, seconds: float, is_taken: bool
+) -> None:
+    await editor.publishes()
+    stored = await editor.state() | {"state": state, "applied": None}
+    at = clock.now() + timedelta(seconds=seconds)
+    await editor.stores(f"{editor.path}/batch/ios", stored | {field: at})
+    await editor.publisher.sweep(handler)
+    assert ((await editor.state())["applied"] is not None) is is_taken
+
+
+@pytest.mark.parametrize("publisher", ["memory"], indirect=True)  # others' campaigns count as well
+@pytest.mark.parametrize(("states", "finished"), [(2, 1), (3, 2)])
+async def test_a_sweep_is_bounded_and_the_next_one_goes_on(
+    publisher: Publisher,
+    api: Batch,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    states: int,
+    finished: int,
+) -> None:
+    editors = [Editor(publisher, clock) for _ in range(4)]
     for editor in editors:
-        states = await editor.states()
-        assert {state["state"] for state in states.values()} == {"APPLIED"}
+        await abandoned(editor, api)
+    monkeypatch.setattr(reconcile, "SWEEP_FOR", timedelta(0))
+    await publisher.sweep(handler)
+    assert not any([await is_applied(editor) for editor in editors])
+    monkeypatch.undo()
+    monkeypatch.setattr(reconcile, "MAX_SWEPT", states)
+    await publisher.sweep(handler)
+    assert [await is_applied(editor) for editor in editors].count(True) == finished
+    for _ in editors:
+        await publisher.sweep(handler)
+    assert all([await is_applied(editor) for editor in editors])
 
 
 UNREADABLE: dict[str, dict[str, Any]] = {
@@ -626,7 +754,7 @@ async def broken(publisher: Publisher, clock: ManualClock) -> AsyncIterator[Edit
     """Of a campaign whose state in one app is not there for the tests that follow."""
     editor = Editor(publisher, clock)
     yield editor
-    await editor.document.collection("batch").document("ios").delete()
+    await editor.firestore.commit([editor.firestore.delete(f"{editor.path}/batch/ios")])
 
 
 @pytest.mark.parametrize("stored", UNREADABLE.values(), ids=UNREADABLE)
@@ -641,20 +769,20 @@ async def test_what_cannot_be_read_is_left_as_it_is_and_stops_nothing_else(
 ) -> None:
     """An event, the sweep and the results go on with the others, and a line names it."""
     stored = stored | {"stats_at": clock.now()}
-    state = broken.document.collection("batch").document("ios")
+    state = f"{broken.path}/batch/ios"
     await broken.saves()
-    await state.set(stored)
+    await broken.stores(state, stored)
     assert await broken.event()
     assert (await broken.state("android"))["state"] == "APPLIED"
     await abandoned(editor, api)
     await publisher.sweep(handler)
     assert (await editor.state())["state"] == "APPLIED"
     due = await publisher.publications.with_stats_due(clock.now(), 500)
-    assert state.path not in {known.path for known in due}
-    assert (await state.get()).to_dict() == stored
+    assert state not in {known.path for known in due}
+    assert await broken.state() == stored
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     named = [line for line in lines if line["message"] == "campaign.unreadable"]
-    assert {line["data"]["state"] for line in named} == {state.path}
+    assert {line["data"]["state"] for line in named} == {state}
     assert {line["severity"] for line in named} == {"ERROR"}
 
 
@@ -662,19 +790,22 @@ async def test_what_a_later_version_adds_is_kept_and_does_not_matter(
     editor: Editor, api: Batch
 ) -> None:
     assert await editor.publishes()
-    state = editor.document.collection("batch").document("ios")
-    await state.update({"paused_by": "ann", "doubts": []})
+    later = {"paused_by": "ann", "doubts": []}
+    await editor.stores(f"{editor.path}/batch/ios", await editor.state() | later)
     assert await editor.publishes(name="Winter sale")
     stored = await editor.state()
     assert (stored["state"], stored["paused_by"]) == ("APPLIED", "ann")
 
 
 async def test_a_collection_of_another_owner_is_not_ours(
-    publisher: Publisher, clock: ManualClock, capsys: pytest.CaptureFixture[str]
+    editor: Editor,
+    publisher: Publisher,
+    clock: ManualClock,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    client, name = AsyncClient(project=PROJECT), uuid.uuid4().hex
+    name = uuid.uuid4().hex
     for path in (f"campaigns_of_{name}/a/batch/ios", f"campaigns/{name}/a/b/batch/ios"):
-        await client.document(path).set({"state": "RETRY", "stats_at": clock.now(), "revision": ""})
+        await editor.stores(path, {"state": "RETRY", "stats_at": clock.now(), "revision": ""})
     found = [known.path async for known in publisher.publications.unfinished()]
     found += [each.path for each in await publisher.publications.with_stats_due(clock.now(), 500)]
     assert not [path for path in found if name in path]

@@ -33,41 +33,26 @@ class Newsroom:
     async def announce(
         self, change: Change, is_published: Condition, handler: ArticleHandler
     ) -> None:
-        becomes = _is(is_published, change.after)
-        if becomes == _is(is_published, change.before):
+        becomes = published_by(change, is_published)
+        if becomes is None:
             return
-        path = _campaign_path(change.path)
+        path = campaign_path(change.path)
         article, campaign = await self._read(change.path, path)
         if becomes != _is(is_published, _document(article)):
             return  # changed since: the event of that change decides
-        try:
-            if becomes:
-                await self._start(path, _document(article), campaign, handler)
-            else:
-                await self._stop(campaign)
-        except WriteConflict:
-            raise DeliveryUnfinished("somebody changed the campaign meanwhile") from None
-
-    async def _start(
-        self, path: str, article: Document | None, campaign: Stored | None, handler: ArticleHandler
-    ) -> None:
-        assert article is not None
-        live = self.settings.publish_articles == "live"
-        if campaign is None:
-            await self.write(path, {STOPPED: False, **handler(article), "live": live}, None)
-        elif campaign.fields.get(STOPPED) is True:
-            await self.write(path, {"live": live, STOPPED: False}, campaign.version)
-
-    async def _stop(self, campaign: Stored | None) -> None:
-        """Stop a live campaign that is not due yet. A sent one cannot be stopped."""
-        if campaign is None:
+        fields = fields_to_write(
+            _document(article) if becomes else None,
+            campaign.fields if campaign else None,
+            handler,
+            live=self.settings.publish_articles == "live",
+            now=self.now(),
+        )
+        if fields is None:
             return
-        fields = campaign.fields
-        if fields.get("live") is True and not self._is_due(fields.get("push_time")):
-            await self.write(campaign.path, {"live": False, STOPPED: True}, campaign.version)
-
-    def _is_due(self, push_time: object) -> bool:
-        return push_time == "now" or (isinstance(push_time, datetime) and push_time <= self.now())
+        try:
+            await self.write(path, fields, campaign.version if campaign else None)
+        except WriteConflict:
+            raise DeliveryUnfinished("somebody changed the campaign in the meantime") from None
 
     async def _read(self, *paths: str) -> list[Stored | None]:
         with translated():
@@ -82,8 +67,42 @@ class Newsroom:
         log("INFO", "article.announced", data={"campaign": path} | _told(fields))
 
 
-def _campaign_path(article: str) -> str:
-    return f"campaigns/article-{article.rpartition('/')[2]}"
+def published_by(change: Change, is_published: Condition) -> bool | None:
+    """Whether the change publishes the article or withdraws it; None if it does neither."""
+    becomes = _is(is_published, change.after)
+    return None if becomes == _is(is_published, change.before) else becomes
+
+
+def campaign_path(document: str) -> str:
+    """`articles/storm` -> `campaigns/article-storm`: the path of the document's campaign."""
+    collection, _, name = document.rpartition("/")
+    return f"campaigns/{collection.removesuffix('s')}-{name}"
+
+
+def fields_to_write(
+    article: Document | None,
+    campaign: Mapping[str, Any] | None,
+    handler: ArticleHandler,
+    *,
+    live: bool,
+    now: datetime,
+) -> Mapping[str, Any] | None:
+    """The fields of the campaign's document to write; None if it stays as it is.
+
+    `article` is None if it is not published any more; `campaign` if there is no document yet.
+    """
+    if article is None:
+        return {"live": False, STOPPED: True} if campaign and _can_stop(campaign, now) else None
+    if campaign is None:
+        return {STOPPED: False, **handler(article), "live": live}
+    return {"live": live, STOPPED: False} if campaign.get(STOPPED) is True else None
+
+
+def _can_stop(campaign: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the campaign is live and not due yet: a sent one cannot be stopped."""
+    push_time = campaign.get("push_time")
+    is_due = push_time == "now" or (isinstance(push_time, datetime) and push_time <= now)
+    return campaign.get("live") is True and not is_due
 
 
 def _document(stored: Stored | None) -> Document | None:

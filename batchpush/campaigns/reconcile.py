@@ -7,13 +7,18 @@ current document ──> desired state per app ──> claim ──> request ─
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import quote
 
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.batch_api.requests import Caller, Request
+from batchpush.campaigns.decide import (
+    LIST_PAGE,
+    CampaignHandler,
+    desired_states,
+    list_request,
+    request_for,
+)
 from batchpush.campaigns.state import (
     SKEW,
     UNFINISHED,
@@ -24,19 +29,14 @@ from batchpush.campaigns.state import (
     created_at,
     is_token,
 )
-from batchpush.campaigns.store import AppEntry, Observed, Publications
-from batchpush.documents import Document
+from batchpush.campaigns.store import AppEntry, Publications
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.google.firestore import WriteConflict
-from batchpush.logs import log, reason_of
-from batchpush.pushes.campaign import Campaign
+from batchpush.logs import log
 from batchpush.sweeping import on_its_own
 from batchpush.timing import Timing
 
-CampaignHandler = Callable[[Document], Campaign | None]
-
-LIST_PAGE = 100  # rows per page of Batch's list, its maximum
 MAX_PAGES = 10
 MAX_SWEPT = 10_000  # state documents that one sweep reads
 SWEEP_FOR = timedelta(seconds=420)
@@ -59,7 +59,13 @@ class Publisher:
         stop = self._now() + timedelta(seconds=self.timing.budget)
         while True:
             observed = await self.publications.look(campaign, self.settings.batch_apps)
-            desired = self._desired_of(observed, handler)
+            desired = desired_states(
+                observed.document,
+                observed.version,
+                handler,
+                tuple(self.settings.batch_apps),
+                self._now(),
+            )
             ends = await asyncio.gather(
                 *(self._reconcile(entry, desired[entry.app]) for entry in observed.known),
                 return_exceptions=True,  # one failing app must not stop the others
@@ -74,18 +80,6 @@ class Publisher:
                 raise end
         if was_changed:
             raise EventTurnedAway("the campaign was changed again")
-
-    # The desired state of each app
-
-    def _desired_of(self, observed: Observed, handler: CampaignHandler) -> dict[str, Desired]:
-        apps = tuple(self.settings.batch_apps)
-        try:
-            campaign = handler(observed.document) if observed.document else None
-            bodies = campaign.bodies(apps) if campaign else {}
-        except Exception as error:  # noqa: BLE001 - a retry cannot fix a handler's bug
-            return dict.fromkeys(apps, Desired(observed.version, problem=reason_of(error)[:1000]))
-        due = campaign.due(self._now()) if campaign else None
-        return {app: Desired(observed.version, bodies.get(app), due) for app in apps}
 
     # Reconciling one app
 
@@ -121,7 +115,7 @@ class Publisher:
         else:
             before = entry.publication
             entry = await self._claimed(entry, step, desired)
-            outcome, reply = await self._called(entry, _request(step, before, desired))
+            outcome, reply = await self._called(entry, request_for(step, before, desired))
             publication = entry.publication.after(
                 step, desired, outcome, reply, before=before, now=self._now()
             )
@@ -148,7 +142,7 @@ class Publisher:
         publication, tokens = entry.publication, set[str]()
         since = min(doubt.at for doubt in publication.doubts) - SKEW
         for page in range(MAX_PAGES):
-            outcome, reply = await self._called(entry, _list_request(page))
+            outcome, reply = await self._called(entry, list_request(page))
             if outcome is Outcome.REFUSED:  # Batch gives no list to a Dev key
                 return self._found(publication, None, desired)
             if outcome is not Outcome.ACCEPTED:
@@ -183,20 +177,20 @@ class Publisher:
         stop = self._now() + SWEEP_FOR
         for campaign in self.caller.from_anywhere(await self._abandoned()):
             if self._now() >= stop:
-                break  # leave the current one time to finish within the function's timeout
+                return  # leave the current one time to finish within the function's timeout
             await on_its_own(self.publish(campaign, handler), function="sweep", document=campaign)
 
     async def _abandoned(self) -> list[str]:
         """The paths of abandoned campaigns."""
-        campaigns: dict[str, None] = {}
+        campaigns: list[str] = []
         looked_at = 0
         async for entry in self.publications.unfinished():
             looked_at += 1
             if self._is_abandoned(entry.publication):
-                campaigns[entry.campaign] = None
+                campaigns.append(entry.campaign)
             if looked_at >= MAX_SWEPT:
                 break
-        return list(campaigns)
+        return list(dict.fromkeys(campaigns))
 
     def _is_abandoned(self, publication: Publication) -> bool:
         if publication.is_claimed:
@@ -206,27 +200,6 @@ class Publisher:
 
     def _now(self) -> datetime:
         return self.caller.clock.now()
-
-
-def _request(step: Step, publication: Publication, desired: Desired) -> Request:
-    if step is Step.CREATE:
-        return Request("POST", "campaigns/create", _has_campaign_token, desired.body)
-    token = quote(publication.campaign_token or "", safe="")
-    body = desired.body if step is Step.UPDATE else None
-    return Request("POST", f"campaigns/{step.value}/{token}", _is_success, body)
-
-
-def _list_request(page: int) -> Request:
-    route = f"campaigns/list?from_api=true&limit={LIST_PAGE}&from={page * LIST_PAGE}"
-    return Request("GET", route, lambda reply: reply.is_success and reply.rows() is not None)
-
-
-def _has_campaign_token(reply: Reply) -> bool:
-    return reply.is_success and is_token(reply.json().get("campaign_token"))
-
-
-def _is_success(reply: Reply) -> bool:
-    return reply.is_success
 
 
 SEVERITY = {

@@ -150,6 +150,10 @@ class Publication:
             return Step.UPDATE
         return Step.NOTHING if self.state is CampaignState.APPLIED else Step.NOTE
 
+    def stops(self, desired: Desired) -> bool:
+        """Whether an update to the desired state stops a campaign that is live."""
+        return self.live_from is not None and desired.due is None
+
     def noted(self, desired: Desired, now: datetime) -> "Publication":
         """The state without a request: refused by our validation, absent, or still applied."""
         if desired.problem:

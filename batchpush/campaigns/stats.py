@@ -34,14 +34,17 @@ from batchpush.google.firestore import (
 from batchpush.logs import log
 from batchpush.sweeping import on_its_own
 
-DEV = "DEV"  # the prefix of Dev keys; Batch has no statistics for them
+# The prefix of Dev keys (client); Batch has no statistics for them (official: transactional/stats).
+DEV = "DEV"
 STATS = "stats"  # the subcollection of a campaign's state in one app
 GROUP_STATS = "batch_stats"
-GROUP_ID = r"[A-Za-z0-9_-]{1,500}"  # valid for Batch, and as part of a document id
+# Valid for Batch (official: transactional/send), and as part of a document id.
+GROUP_ID = r"[A-Za-z0-9_-]{1,500}"
 
-BATCH_KEEPS = timedelta(days=190)  # six months, with a margin
+# Six months (official: transactional/stats, of a window), with a margin.
+BATCH_KEEPS = timedelta(days=190)
 AHEAD = timedelta(days=1)  # it may already be tomorrow elsewhere
-PAUSE = 1.0  # seconds between requests; Batch is known to accept 60 a minute
+PAUSE = 1.0  # seconds between requests. client: Pass Culture asks 60 times a minute
 PULL_WITHIN = timedelta(seconds=420)
 MAX_PER_RUN = 500  # campaigns, and groups; one run has no time for more
 
@@ -106,8 +109,10 @@ class Pull:
             await self.publications.write(entry, planned)
 
     async def _groups(self) -> None:
+        # CEP counts what its automations send, which is not asked for.
+        apps = [app for app in self.apps if app not in self.settings.cep_apps]
         for group_id in self.caller.from_anywhere(await self.results.group_ids()):
-            for app in self.apps:
+            for app in apps:
                 await on_its_own(self._group(app, group_id), function="pull_stats")
 
     async def _group(self, app: str, group_id: str) -> None:
@@ -193,7 +198,7 @@ class Results:
         """Group ids in `(after, until]`, each found by a query for the next one in the index."""
         found: list[str] = []
         while len(found) < limit:
-            where = ("group_id", GREATER_THAN, found[-1] if found else after)
+            where = [("group_id", GREATER_THAN, found[-1] if found else after)]
             query = Query(
                 self._deliveries, where, order_by="group_id", fields=("group_id",), limit=1
             )
@@ -205,7 +210,7 @@ class Results:
 
     async def since(self, day: date) -> list[dict[str, Any]]:
         """All stored rows from this day on, by day."""
-        where = ("date", GREATER_THAN_OR_EQUAL, day.isoformat())
+        where = [("date", GREATER_THAN_OR_EQUAL, day.isoformat())]
         found = [
             *await self._find(Query(STATS, where, order_by="date", fields=(), everywhere=True)),
             *await self._find(Query(GROUP_STATS, where, order_by="date", fields=())),

@@ -24,6 +24,7 @@ from batchpush.campaigns.state import (
     is_token,
 )
 from batchpush.documents import Document
+from batchpush.google import leased
 from batchpush.google.firestore import (
     IN,
     LESS_THAN_OR_EQUAL,
@@ -31,10 +32,8 @@ from batchpush.google.firestore import (
     Query,
     Stored,
     Version,
-    WriteConflict,
     translated,
 )
-from batchpush.google.leased import is_own_write
 from batchpush.logs import log
 
 CAMPAIGNS = "campaigns"
@@ -80,7 +79,7 @@ class Publications:
 
     async def look(self, campaign: str, apps: Collection[str]) -> Observed:
         """Read the campaign at this path and its state in each app, in one request."""
-        states = [f"{campaign}/{STATES}/{app}" for app in apps]
+        states = [state_path(campaign, app) for app in apps]
         found = await self._read(campaign, *states)
         document = found.get(campaign)
         return Observed(
@@ -95,24 +94,16 @@ class Publications:
 
     async def write(self, entry: AppEntry, publication: Publication) -> AppEntry:
         """Replace the stored state; raises `WriteConflict` if somebody else wrote it first."""
-        client = self._client()
-        try:
-            with translated():
-                write = client.replace(entry.path, _to_document(publication), entry.version)
-                (result,) = await client.commit([write])
-        except WriteConflict:
-            found = _readable((await self._read(entry.path)).items())
-            if not found or not is_own_write(found[0].publication, publication):
-                raise
-            return found[0]
-        return AppEntry(entry.path, publication, result.update_time)
+        document = _to_document(publication)
+        version = await leased.write(self._client(), entry.path, document, entry.version)
+        return AppEntry(entry.path, publication, version)
 
     async def taken(self, tokens: Collection[str]) -> set[str]:
         """The tokens that some state document already has, even an unreadable one."""
         ordered = sorted(tokens)
         found: set[str] = set()
         for start in range(0, len(ordered), MAX_VALUES):
-            where = ("campaign_token", IN, ordered[start : start + MAX_VALUES])
+            where = [("campaign_token", IN, ordered[start : start + MAX_VALUES])]
             query = Query(STATES, where, fields=("campaign_token",), everywhere=True)
             ours = _ours(await self._find(query))
             found |= {stored.fields["campaign_token"] for _, stored in ours}
@@ -120,16 +111,36 @@ class Publications:
 
     async def unfinished(self) -> AsyncIterator[AppEntry]:
         """All unfinished states, read page by page."""
-        where = ("state", IN, [each.value for each in UNFINISHED])
+        where = [("state", IN, [each.value for each in UNFINISHED])]
         query = Query(STATES, where, limit=PAGE, fields=(), everywhere=True)
         with translated():
             async for page in self._client().pages(query):
                 for entry in _readable(_ours(page)):
                     yield entry
 
+    async def listed(
+        self, states: Collection[CampaignState], after: str | None, limit: int
+    ) -> tuple[list[AppEntry], str | None]:
+        """Up to `limit` states, sorted by path, and the path to go on after, if there may be more.
+
+        Without `states`, those in any state.
+        """
+        where = [("state", IN, sorted(each.value for each in states))] if states else []
+        query = Query(
+            STATES, where, begins_at=after, itself=False, limit=limit, fields=(), everywhere=True
+        )
+        found = await self._find(query)
+        return _readable(_ours(found)), found[-1].path if len(found) == limit else None
+
+    async def names(self, campaigns: Collection[str]) -> dict[str, str]:
+        """The names in the campaigns' documents, by path."""
+        with translated():
+            found = await self._client().read(*campaigns, fields=("name",))
+        return {path: str(stored.fields.get("name", "")) for path, stored in found.items()}
+
     async def with_stats_due(self, by: datetime, limit: int) -> list[AppEntry]:
         """The states whose statistics are due by then, longest overdue first."""
-        where = ("stats_at", LESS_THAN_OR_EQUAL, by)
+        where = [("stats_at", LESS_THAN_OR_EQUAL, by)]
         query = Query(STATES, where, order_by="stats_at", limit=limit, fields=(), everywhere=True)
         return _readable(_ours(await self._find(query)))
 
@@ -140,6 +151,11 @@ class Publications:
     async def _find(self, query: Query) -> list[Stored]:
         with translated():
             return await self._client().find(query)
+
+
+def state_path(campaign: str, app: str) -> str:
+    """The path of the state document of a campaign in an app."""
+    return f"{campaign}/{STATES}/{app}"
 
 
 def _ours(found: Iterable[Stored]) -> Iterator[tuple[str, Stored]]:
@@ -169,7 +185,7 @@ def _readable(found: Iterable[tuple[str, Stored | None]]) -> list[AppEntry]:
 def _entry(path: str, stored: Stored | None) -> AppEntry:
     if stored is None:
         return AppEntry(path, Publication())
-    return AppEntry(path, _from_document(stored.fields), stored.version)
+    return AppEntry(path, publication_in(stored.fields), stored.version)
 
 
 def _to_document(publication: Publication) -> dict[str, Any]:
@@ -179,8 +195,11 @@ def _to_document(publication: Publication) -> dict[str, Any]:
     return document
 
 
-def _from_document(document: Mapping[str, Any]) -> Publication:
-    """Raises ValueError, naming the field, for a value that this version cannot read."""
+def publication_in(document: Mapping[str, Any]) -> Publication:
+    """The content of a state document.
+
+    Raises ValueError, naming the field, for a value that this version cannot read.
+    """
     values = {name: document[name] for name in KINDS.keys() & document.keys()}
     # An operator who resolves a HELD campaign may write only its token.
     values["state"] = values.get("state", CampaignState.HELD.value)
@@ -188,7 +207,7 @@ def _from_document(document: Mapping[str, Any]) -> Publication:
         values["campaign_token"] = None
     for name, value in values.items():
         if not KINDS[name](value):
-            raise ValueError(f"{name} is none that this version knows")
+            raise ValueError(f"{name} is unknown to this version")
     doubts = tuple(_doubt(doubt) for doubt in values.get("doubts", ()))
     return Publication(**values | {"state": CampaignState(values["state"]), "doubts": doubts})
 

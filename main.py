@@ -12,25 +12,36 @@ from batchpush import (
     CallableRequest,
     Change,
     announce,
+    check_texts,
     deliver,
+    deliver_again,
     deliver_call,
+    forget,
+    mirror,
+    mirror_page,
     on_call,
     on_document_created,
+    on_document_deleted,
     on_document_untouched,
     on_document_updated,
     on_document_written,
     on_schedule,
     on_task_dispatched,
+    only_with,
     publish,
     pull_results,
     send_delivery_chunk,
+    send_digests,
     send_waiting_delivery,
     sweep_campaigns,
     sweep_deliveries,
+    sweep_profiles,
+    sweep_receipts,
 )
 from handlers import (
     app_to_app,
     articles,
+    attributes,
     campaigns,
     carts,
     credit_limits,
@@ -38,7 +49,10 @@ from handlers import (
     friend_requests,
     game_turns,
     messages,
+    offers,
     orders,
+    people,
+    texts,
     trains,
 )
 from handlers import (
@@ -100,6 +114,12 @@ async def outbox(change: Change) -> None:
     await deliver(change, pushes.outbox, report_to="delivery/state")
 
 
+@on_document_written("pushes/{push_id}", database="pushes/{push_id}")
+async def outbox_changed(change: Change) -> None:
+    if pushes.is_scheduled_anew(change):
+        await deliver_again(change, "outbox")
+
+
 @on_document_untouched("carts/{user_id}", carts.UNTOUCHED_FOR, look="every 15 minutes")
 async def abandoned_cart(change: Change) -> None:
     await deliver(change, carts.abandoned_cart)
@@ -112,7 +132,34 @@ async def campaign(change: Change) -> None:
 
 @on_document_written("articles/{article_id}")
 async def article(change: Change) -> None:
-    await announce(change, articles.is_published, articles.breaking_news)
+    await announce(change, articles.is_announced, articles.breaking_news)
+
+
+@on_document_written("articles/{article_id}")
+async def article_followers(change: Change) -> None:
+    await deliver(change, articles.to_followers)
+
+
+@on_document_written("offers/{offer_id}")
+async def subscription_offer(change: Change) -> None:
+    await announce(change, offers.is_open, offers.subscription_offer)
+
+
+@on_document_written("push_texts/{language}")
+async def push_texts(change: Change) -> None:
+    await check_texts(change, texts.in_other_words)
+
+
+@only_with("mirror_profiles")
+@on_document_written("users/{user_id}", database="users/{user_id}")
+async def profile(change: Change) -> None:
+    await mirror(change, attributes.profile)
+
+
+@only_with("forget_deleted_users")
+@on_document_deleted("users/{user_id}", database="users/{user_id}")
+async def account_deleted(change: Change) -> None:
+    await forget(change, people.custom_ids)
 
 
 @on_call
@@ -133,6 +180,17 @@ async def sendlater(data: Mapping[str, Any]) -> None:
     await send_waiting_delivery(data)
 
 
+@only_with("mirror_profiles")
+@on_task_dispatched
+async def syncprofiles(data: Mapping[str, Any]) -> None:
+    await mirror_page(data, attributes.profile)
+
+
+@on_schedule("every 15 minutes")
+async def digests() -> None:
+    await send_digests()
+
+
 @on_schedule("every 60 minutes")
 async def pull_stats() -> None:
     await pull_results()
@@ -146,3 +204,15 @@ async def sweep() -> None:
 @on_schedule("every 10 minutes")
 async def campaign_sweep() -> None:
     await sweep_campaigns(campaigns.campaign)
+
+
+@only_with("mirror_profiles")
+@on_schedule("every 10 minutes")
+async def profile_sweep() -> None:
+    await sweep_profiles(attributes.profile)
+
+
+@only_with("forget_deleted_users")
+@on_schedule("every 60 minutes")
+async def receipt_sweep() -> None:
+    await sweep_receipts()

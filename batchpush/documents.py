@@ -32,6 +32,7 @@ class Document(dict[str, Any]):
         self.path = path
 
     def invalid(self, field: str, problem: str) -> InvalidDocument:
+        """An error to raise, which names this document and the field."""
         return InvalidDocument(self.path, field, problem)
 
     def string(self, field: str, default: str | None = None) -> str:

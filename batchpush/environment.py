@@ -21,6 +21,10 @@ LOOPBACK = re.compile(
 )
 SOURCES = ("firestore", "database")
 DEFAULT_DATABASE = "(default)"
+CHANNELS = ("mep", "cep")  # Batch's platforms: Mobile and Customer Engagement
+# In place of an app, in calls to the latter: they are for the project, with all of its apps. No app
+# can be called so.
+CEP = "CEP"
 EXAMPLE_APPS = "ios=YOUR_IOS_KEY,android=YOUR_ANDROID_KEY,web=YOUR_WEB_KEY"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -48,6 +52,25 @@ def _apps(text: str) -> Mapping[str, str]:
             raise ValueError(f"entry {number} names the app {name} a second time")
         apps[name] = key
     return MappingProxyType(apps)
+
+
+def _channels(text: str) -> Mapping[str, str]:
+    """The platform of each app that is named; that of all others is at the empty name."""
+    if text in CHANNELS:
+        return MappingProxyType({"": text})
+    channels = {"": "mep"}
+    for entry in text.split(","):
+        name, _, channel = (part.strip() for part in entry.partition("="))
+        if not name or name in channels or channel not in CHANNELS:
+            raise ValueError("expected mep or cep for all apps, or such as ios=cep,android=mep")
+        channels[name] = channel
+    return MappingProxyType(channels)
+
+
+def _project(text: str) -> str:
+    if text and not re.fullmatch(r"project_[A-Za-z0-9_-]+", text):
+        raise ValueError("expected a Batch project key, which starts with project_")
+    return text
 
 
 def _secret(text: str) -> str:
@@ -179,38 +202,128 @@ def _setting(parse: Callable[[str], Any], default: str | None) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One attribute per environment variable, with the same name in lower case."""
+    """One attribute per environment variable, with the same name in lower case.
+
+    The docstrings are the table of `docs/settings.md`.
+    """
 
     batch_apps: Mapping[str, str] = _setting(_apps, None)
+    """`ios=KEY,android=KEY,web=KEY`: the app keys of the Batch dashboard. Names are free; the part
+    before the first `_` is the platform (`ios_driver=KEY`).
+    """
+    channel: Mapping[str, str] = _setting(_channels, "mep")
+    """Which of Batch's platforms the apps are on: `mep`, `cep`, or such as `ios=cep,android=mep`.
+    See [CEP](cep.md).
+    """
+    batch_project: str = _setting(_project, "")
+    """The key of the CEP project, `project_...`, if an app is on it."""
     batch_rest_key_secret: str = _setting(_secret, "batch-rest-api-key")
+    """The secret that holds the REST key: its id, or `projects/PROJECT/secrets/ID`."""
     batch_api_url: str = _setting(_address("https://api.batch.com"), "https://api.batch.com")
+    """Where Batch is; anything else only on localhost."""
     secret_manager_url: str = _setting(
         _address("https://secretmanager.googleapis.com"), "https://secretmanager.googleapis.com"
     )
+    """Where Secret Manager is; anything else only on localhost."""
     region: str = _setting(_region, "us-central1")
+    """Where the functions run: where the database is."""
     sources: frozenset[str] = _setting(_sources, "firestore")
+    """Which databases are watched: `firestore`, `database`, or both with a comma."""
     database_instance: str = _setting(_instance, "")
+    """The Realtime Database that is watched and read, by the first part of its address
+    (`my-app-default-rtdb`); empty: the project's default one.
+    """
     database: str = _setting(_database, DEFAULT_DATABASE)
+    """The Firestore database that is watched, and that has the delivery records: see [Another
+    Firestore database](deploy.md#another-firestore-database).
+    """
     service_account: str = _setting(_service_account, "")
+    """The service account that the functions run as, such as `batchpush@`; empty: the project's
+    default one, which may do far more than they need.
+    """
     default_language: str = _setting(_language, "en")
+    """The language of people who have none in their profile. There must be a file for it in
+    `handlers/texts/`.
+    """
     deeplink_base: str = _setting(_deeplink_base, "")
+    """What links in pushes start with, such as `myapp://`; empty: pushes about documents have no
+    link.
+    """
     deeplink_schemes: frozenset[str] = _setting(_schemes, "")
+    """Schemes of apps, such as `partnerapp,otherapp`, that links may have besides `https` and that
+    of `DEEPLINK_BASE`.
+    """
     media_hosts: frozenset[str] = _setting(_hosts, "")
+    """Hosts that pictures, sounds and films may come from, such as `cdn.example.com,.example.org`.
+    `.example.org` stands for all names that end so, and not for `example.org`. Empty: any public
+    host.
+    """
     deliveries_collection: str = _setting(_collection, "batch_deliveries")
+    """The Firestore collection of the delivery records."""
     keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
+    """How many days delivery records are kept; at least 2."""
     keep_bodies_days: int = _setting(_whole_number(0, 3650), "7")
+    """How many days the record of a push that Batch accepted holds its texts and recipients; 0 is
+    not at all. See [Privacy](deploy.md#privacy).
+    """
+    recipient_index_days: int = _setting(_whole_number(0, 3650), "0")
+    """How many days a delivery can be found by the people whom it concerns (`deliveries --user`,
+    `console`); 0 is not at all.
+    """
+    notification_history_days: int = _setting(_whole_number(0, 3650), "0")
+    """How many days `users/{id}/notifications` keeps what people were told, for an
+    [inbox](inbox.md) in your apps; 0 is not at all.
+    """
     coalesce_seconds: int = _setting(_whole_number(0, 3600), "0")
+    """For how many seconds after a push the next messages of the same conversation are collected,
+    for one more push that says how many; 0 is off.
+    """
     profile_cache_seconds: int = _setting(_whole_number(0, 60), "0")
+    """For how many seconds a process may reuse a profile (`users/{id}`), at most 60. A burst about
+    the same people then reads them once, and a changed profile may take as long to have an effect;
+    0 is off.
+    """
     max_ambiguous_resends: int = _setting(_whole_number(0, 10), "1")
+    """Maximum resends of a request whose outcome is unknown."""
     mirror_deliveries: bool = _setting(_switch, "false")
-    publish_articles: str = _setting(_one_of("draft", "live"), "draft")
+    """`true`: the outcome of each delivery is also written to `deliveries/{id}` under the document
+    that caused it (Firestore only).
+    """
+    push_texts: bool = _setting(_switch, "false")
+    """`true`: documents in `push_texts` have texts [in other words](texts.md#in-other-words). A
+    process that has events then reads them once a minute, one read for each document and at least
+    one. `false` costs nothing.
+    """
+    mirror_profiles: bool = _setting(_switch, "false")
+    """`true`: attributes of `users/{id}`, chosen in `handlers/attributes.py`, are mirrored to
+    Batch: see [Profiles](profiles.md).
+    """
+    forget_deleted_users: bool = _setting(_switch, "false")
+    """`true`: when `users/{id}` is deleted, Batch is asked to remove the person, and the records
+    forget them: see [Leaving](leaving.md).
+    """
+    publish_articles: str = _setting(_one_of("draft", "live", "followers"), "draft")
+    """What a published article becomes: a campaign that is a `draft` for an editor to send, or
+    `live`; or a push to its `followers`.
+    """
     max_pushes_per_sender: int = _setting(_whole_number(1, 10_000), "60")
+    """Maximum pushes a minute that one person may cause by what they write: see
+    [Limits](limits.md).
+    """
     max_pushes_per_pair: int = _setting(_whole_number(1, 10_000), "20")
+    """Maximum of those that reach the same person."""
     cart_hours: int = _setting(_whole_number(1, 720), "24")
+    """After how many hours without a change a cart counts as abandoned."""
     enforce_app_check: bool = _setting(_switch, "false")
+    """`true`: `notify` answers only apps that App Check vouches for."""
     concurrency: int = _setting(_whole_number(1, 1000), "80")
+    """Maximum events that one instance handles at once."""
     min_instances: int = _setting(_whole_number(0, 1000), "0")
+    """How many idle instances of each function that watches a database are kept: see [Cold
+    starts](performance.md#cold-starts).
+    """
     log_level: str = _setting(_one_of(*LOG_LEVELS), "INFO")
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -219,6 +332,24 @@ class Settings:
         if problems:
             raise ConfigurationError("; ".join(problems.values()))
         return cls(**values)
+
+    @functools.cached_property
+    def cep_apps(self) -> frozenset[str]:
+        """The apps that are on the Customer Engagement Platform."""
+        others = self.channel[""]
+        return frozenset(app for app in self.batch_apps if self.channel.get(app, others) == "cep")
+
+    @functools.cached_property
+    def push_apps(self) -> tuple[str, ...] | Mapping[str, str]:
+        """The apps; if some are on CEP, with what is called for each: itself, or `CEP`."""
+        if not self.cep_apps:
+            return tuple(self.batch_apps)
+        return {app: CEP if app in self.cep_apps else app for app in self.batch_apps}
+
+    @functools.cached_property
+    def callable_apps(self) -> frozenset[str]:
+        """What calls can be made for, whatever new ones are made for: records may be older."""
+        return frozenset(self.batch_apps) | ({CEP} if self.batch_project else frozenset())
 
     @functools.cached_property
     def link_schemes(self) -> frozenset[str]:
@@ -239,7 +370,9 @@ def with_defaults(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with defaults for its invalid variables, so that the rest can be used."""
     defaults = {each.name.upper(): each.metadata["default"] for each in fields(Settings)}
     defaults["BATCH_APPS"] = EXAMPLE_APPS
-    return dict(environment) | {name: defaults[name] for name in problems_in(environment)}
+    usable = dict(environment) | {name: defaults[name] for name in problems_in(environment)}
+    # Without its own BATCH_APPS, CHANNEL may name apps that are not there.
+    return usable | {name: defaults[name] for name in problems_in(usable)}
 
 
 def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -256,7 +389,18 @@ def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str
             values[setting.name] = setting.metadata["parse"](text)
         except ValueError as problem:
             problems[variable] = f"{variable}: {problem}"
+    if not problems and (mistake := _mistake_in_channel(**values)):
+        problems["CHANNEL"] = f"CHANNEL: {mistake}"
     return values, problems
+
+
+def _mistake_in_channel(
+    batch_apps: Mapping[str, str], channel: Mapping[str, str], batch_project: str, **_: Any
+) -> str | None:
+    """What is wrong with it beside the other settings."""
+    if channel.keys() - batch_apps.keys() - {""}:
+        return "names an app that BATCH_APPS does not"
+    return None if batch_project or "cep" not in channel.values() else "cep needs BATCH_PROJECT"
 
 
 @functools.cache

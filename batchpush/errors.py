@@ -1,6 +1,7 @@
 """The errors, as one tree.
 
     ConfigurationError        the deployer's mistake; raised at import, never retried
+    HandlerFailed             a handler's stream of recipients raised an error
     BatchpushError
     ├── InvalidDocument       no push can be made from a document
     ├── InvalidPush           Batch would refuse a push or a campaign
@@ -23,6 +24,14 @@ None of these ever holds the REST key.
 
 class ConfigurationError(Exception):
     """A setting is missing or invalid; the message is one line that names it."""
+
+
+class HandlerFailed(Exception):
+    """A handler's stream of recipients raised this error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(f"{type(error).__name__}: {error}")
 
 
 class BatchpushError(Exception):

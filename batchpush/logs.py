@@ -5,6 +5,7 @@ Text from users appears only under `data`, so that it cannot pass for one of our
 path of the `document`, whose ids an app may choose.
 """
 
+import functools
 import json
 import sys
 import traceback
@@ -15,8 +16,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from batchpush.environment import LOG_LEVELS, settings
+from batchpush.environment import LOG_LEVELS, in_emulator, project_id, settings
 from batchpush.errors import BatchpushError
+from batchpush.tracing import Trace, read_trace, trace
 
 MAX_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
 MAX_ABOUT = 2_000  # of the event's id, and of the document's path
@@ -25,14 +27,25 @@ _about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=Mappi
 
 
 @contextmanager
-def about(*, function: str, event_id: str | None, document: str | None) -> Iterator[None]:
-    """Add the event to every line logged inside the block, including lines of other tasks."""
+def about(
+    *,
+    function: str,
+    event_id: str | None = None,
+    document: str | None = None,
+    traceparent: str | None = None,
+) -> Iterator[None]:
+    """Add the event to every line logged inside the block, including lines of other tasks.
+
+    `traceparent` is the request's header. Without one, the trace around the block stays.
+    """
     names = {"function": function, "event_id": event_id, "document": document}
-    token = _about.set({name: text and text[:MAX_ABOUT] for name, text in names.items()})
+    event = _about.set({name: text and text[:MAX_ABOUT] for name, text in names.items()})
+    request = trace.set(read_trace(traceparent) or trace.get())
     try:
         yield
     finally:
-        _about.reset(token)
+        trace.reset(request)
+        _about.reset(event)
 
 
 def log(
@@ -50,6 +63,8 @@ def log(
     if LOG_LEVELS.index(severity) < LOG_LEVELS.index(settings().log_level):
         return
     of_error = {"error": str(error), "raised_at": raised_at(error)} if error else {}
+    if error:
+        show_to_developer(error)
     entry = {
         "severity": severity,
         "message": event,
@@ -58,6 +73,8 @@ def log(
         "error": type(error).__name__ if error else None,
     }
     fields: dict[str, Any] = {name: value for name, value in entry.items() if value is not None}
+    if found := trace.get():
+        fields |= _of_trace(found)
     if data or of_error:
         fields["data"] = {**(data or {}), **of_error}
     line = _encode(fields)
@@ -65,6 +82,16 @@ def log(
         line = _bounded(fields)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+@functools.lru_cache(maxsize=100)  # an event has several lines
+def _of_trace(request: Trace) -> Mapping[str, Any]:
+    """The fields by which Cloud Logging shows all lines of a trace together."""
+    return {
+        "logging.googleapis.com/trace": f"projects/{project_id()}/traces/{request.trace_id}",
+        "logging.googleapis.com/spanId": request.span_id,
+        "logging.googleapis.com/trace_sampled": request.is_sampled,
+    }
 
 
 def _bounded(fields: dict[str, Any]) -> str:
@@ -82,7 +109,14 @@ def reason_of(error: Exception) -> str:
     """
     if isinstance(error, BatchpushError):
         return str(error)
+    show_to_developer(error)
     return f"{type(error).__name__} at {raised_at(error)}"
+
+
+def show_to_developer(error: BaseException) -> None:
+    """Print the traceback of a foreign error, in the emulator only: it may hold anything."""
+    if in_emulator() and not isinstance(error, BatchpushError):
+        traceback.print_exception(error)
 
 
 def raised_at(error: BaseException) -> str | None:

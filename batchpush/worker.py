@@ -9,45 +9,50 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from datetime import date, datetime, timedelta
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.requests import Caller
 from batchpush.delivery.call_limits import CallLimits
 from batchpush.delivery.chunks import Chunks
 from batchpush.delivery.deliverer import Deliverer
+from batchpush.delivery.digests import Digests
+from batchpush.delivery.history import History
 from batchpush.delivery.ledger import Ledger
-from batchpush.delivery.planning import Planner, PushHandler
+from batchpush.delivery.planning import Planner, PushHandler, Returned
 from batchpush.delivery.resume import Resumption
 from batchpush.delivery.scheduling import Scheduler
 from batchpush.delivery.sending import Sender
 from batchpush.delivery.sweep import Sweep
-from batchpush.environment import Settings, settings
+from batchpush.environment import Settings, project_id, settings
 from batchpush.errors import MalformedEvent
 from batchpush.events.callables import CallableRequest, CallRefused
 from batchpush.events.change import Change
-from batchpush.events.lookup import LookUp, look_up_for
+from batchpush.events.lookup import LookUp, look_up_for, look_up_in
 from batchpush.events.profile_cache import CachedLookUp, ProfileCache
-from batchpush.events.triggers import WATCHED, Watched
+from batchpush.events.push_texts import PushTexts, Reader, check_document
+from batchpush.events.triggers import TWIN, WATCHED, Watched
 from batchpush.google.clients import firestore
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.limits import Limit
-from batchpush.pushes.push import Push
 from batchpush.sealed import leaving
 from batchpush.timing import Clock, Timing
 
 if TYPE_CHECKING:
     from batchpush.campaigns.articles import ArticleHandler, Condition, Newsroom
-    from batchpush.campaigns.reconcile import CampaignHandler, Publisher
+    from batchpush.campaigns.decide import CampaignHandler
+    from batchpush.campaigns.reconcile import Publisher
     from batchpush.campaigns.stats import Pull
     from batchpush.delivery.erase import Eraser
     from batchpush.delivery.replay import Replay
+    from batchpush.leaving.leaver import CustomIds, Leaver
+    from batchpush.profiles.backfill import Backfill
+    from batchpush.profiles.mirror import Mirror, ProfileHandler
 
-Deliver = Callable[[Change, PushHandler, str | None], Awaitable[None]]
-CallableHandler = Callable[[CallableRequest, LookUp], Awaitable[Push | None]]
+CallableHandler = Callable[[CallableRequest, LookUp], Awaitable[Returned]]
 
 
 @dataclass
@@ -81,6 +86,10 @@ class Worker:
         return ProfileCache(timedelta(seconds=self.settings.profile_cache_seconds), self.clock.now)
 
     @cached_property
+    def push_texts(self) -> PushTexts:
+        return PushTexts(self.firestore, self.clock.now)
+
+    @cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.firestore, self.settings.deliveries_collection)
 
@@ -104,7 +113,18 @@ class Worker:
 
     @cached_property
     def resumption(self) -> Resumption:
-        return Resumption(self.sender, self.clock, self.look_up_for, self.functions)
+        return Resumption(self.sender, self.clock, self.look_up_for, self.functions, self.history)
+
+    @cached_property
+    def history(self) -> History:
+        return History(self.firestore, self.settings.notification_history_days)
+
+    @cached_property
+    def digests(self) -> Digests:
+        scheduler = self.sender.scheduler
+        return Digests(
+            self.ledger, scheduler, self.clock, self.look_up_for, self.functions, self.history
+        )
 
     @cached_property
     def replay(self) -> "Replay":
@@ -138,6 +158,38 @@ class Worker:
         from batchpush.campaigns.articles import Newsroom
 
         return Newsroom(self.firestore, self.settings, self.clock.now)
+
+    @cached_property
+    def mirror(self) -> "Mirror":
+        from batchpush.profiles.mirror import Mirror
+        from batchpush.profiles.store import Profiles
+
+        profiles = Profiles(self.firestore)
+        look_up = partial(look_up_in, firestore=self.databases)
+        return Mirror(profiles, self.caller, self.settings, look_up, self.timing)
+
+    @cached_property
+    def leaver(self) -> "Leaver":
+        from batchpush.leaving.leaver import Leaver
+        from batchpush.leaving.store import Receipts
+        from batchpush.profiles.store import Profiles
+
+        return Leaver(
+            Receipts(self.firestore),
+            Profiles(self.firestore),
+            self.eraser,
+            self.caller,
+            self.settings,
+            partial(look_up_in, firestore=self.databases),
+            self.timing,
+        )
+
+    @cached_property
+    def backfill(self) -> "Backfill":
+        from batchpush.profiles.backfill import Backfill
+
+        database = f"projects/{project_id()}/databases/{self.settings.database}"
+        return Backfill(self.mirror, self.tasks, f"//firestore.googleapis.com/{database}")
 
     def pull(self, since: date | None = None) -> "Pull":
         """One pull of results; an operator may ask for all days from `since` on."""
@@ -191,19 +243,39 @@ async def deliver(change: Change, handler: PushHandler, report_to: str | None = 
     to have the event redelivered; the delivery record says whatever else happened.
     """
     if instead := _instead.get():
-        await instead(change, handler, report_to)
+        await instead.deliver(change, handler, report_to)
         return
     made = worker()
     made.client.warm_up()
+    if made.settings.push_texts:
+        await made.push_texts.use()
     await made.deliverer.deliver(change, handler, report_to)
 
 
-_instead: ContextVar[Deliver | None] = ContextVar("instead", default=None)
+class Instead(Protocol):
+    """What a preview does in place of `deliver`, `publish` and the like."""
+
+    async def deliver(
+        self, change: Change, handler: PushHandler, report_to: str | None
+    ) -> None: ...
+
+    async def publish(self, change: Change, handler: "CampaignHandler") -> None: ...
+
+    async def announce(
+        self, change: Change, is_published: "Condition", handler: "ArticleHandler"
+    ) -> None: ...
+
+    async def mirror(self, change: Change, handler: "ProfileHandler") -> None: ...
+
+    async def forget(self, change: Change, custom_ids: "CustomIds") -> None: ...
+
+
+_instead: ContextVar[Instead | None] = ContextVar("instead", default=None)
 
 
 @contextmanager
-def delivering_by(instead: Deliver) -> Iterator[None]:
-    """Inside the block, `deliver` calls `instead`: a preview sends nothing."""
+def acting_by(instead: Instead) -> Iterator[None]:
+    """Inside the block, `deliver`, `publish` and the like do what `instead` does."""
     token = _instead.set(instead)
     try:
         yield
@@ -219,6 +291,8 @@ async def deliver_call(
     A request that is already recorded is not checked again: the app gets the answer that it may
     have lost, and an unfinished delivery is resumed. Raises `CallRefused` or `TryAgainLater`.
     """
+    if worker().settings.push_texts:
+        await worker().push_texts.use()
     try:
         await worker().call_limits.count(limits, request.time)
         push = await handler(request, worker().look_up_for(request.change))
@@ -231,8 +305,13 @@ async def deliver_call(
         await deliver(request.change, lambda change, look_up: _at_once(push))
 
 
-async def _at_once(push: Push | None) -> Push | None:
+async def _at_once(push: Returned) -> Returned:
     return push
+
+
+async def send_digests() -> None:
+    """Schedule every digest that is due."""
+    await worker().digests.look()
 
 
 async def sweep_deliveries() -> None:
@@ -249,11 +328,92 @@ async def send_delivery_chunk(data: Mapping[str, Any]) -> None:
 
 
 async def send_waiting_delivery(data: Mapping[str, Any]) -> None:
-    """Resume a waiting delivery: `{"delivery": ID}`. Raises `TryAgainLater`."""
-    delivery = data.get("delivery")
+    """Resume a waiting delivery, `{"delivery": ID}`, or send a digest, `{"digest": ID}`.
+
+    Raises `TryAgainLater`.
+    """
+    if isinstance(digest := data.get("digest"), str):
+        await worker().digests.tell(digest)
+        return
+    delivery, at = data.get("delivery"), data.get("at")
     if not isinstance(delivery, str):
         raise MalformedEvent("the task names no delivery")
-    await worker().resumption.resume(delivery)
+    try:
+        planned = datetime.fromisoformat(at) if isinstance(at, str) else None
+    except ValueError:
+        raise MalformedEvent("the task's time is invalid") from None
+    await worker().resumption.resume(delivery, planned)
+
+
+async def deliver_again(change: Change, function: str) -> None:
+    """Ask the handler again for what waits to be sent about a document that has changed.
+
+    `function` is the deployed function that delivered it. Does nothing for a new document, which
+    calls that function itself.
+    """
+    if change.before is None:
+        return
+    suffix = TWIN if change.database == "database" else ""
+    await worker().resumption.again(function + suffix, change.path, change.source)
+
+
+# Texts
+
+
+async def check_texts(change: Change, read: Reader) -> None:
+    """Say below the document which of its texts are used. Raises `TryAgainLater`."""
+    made = worker()
+    await check_document(change, read, made.firestore(), made.settings, made.clock.now())
+
+
+# Attributes of people
+
+
+async def mirror(change: Change, handler: "ProfileHandler") -> None:
+    """Have Batch get what it lacks of the person whose profile changed.
+
+    Costs nothing where the handler returns the same before and after. Raises `TryAgainLater` to
+    have the event redelivered.
+    """
+    if instead := _instead.get():
+        await instead.mirror(change, handler)
+        return
+    if worker().settings.mirror_profiles:
+        await worker().mirror.of_change(change, handler)
+
+
+async def mirror_page(data: Mapping[str, Any], handler: "ProfileHandler") -> None:
+    """The same for a page of people: `{"after": ID, "upto": ID}`. Raises `TryAgainLater`."""
+    after, upto = data.get("after"), data.get("upto")
+    if not isinstance(after, str) or not isinstance(upto, str):
+        raise MalformedEvent("the task names no people")
+    await worker().backfill.send(after, upto, handler)
+
+
+async def sweep_profiles(handler: "ProfileHandler") -> None:
+    """Finish what the platform gave up on."""
+    await worker().mirror.sweep(handler)
+
+
+# People who leave
+
+
+async def forget(change: Change, custom_ids: "CustomIds") -> None:
+    """Have Batch, and our records, forget the person whose profile was deleted.
+
+    `custom_ids` are those of a profile. Raises `TryAgainLater` to have the event redelivered; the
+    receipt says whatever else happened.
+    """
+    if instead := _instead.get():
+        await instead.forget(change, custom_ids)
+        return
+    if worker().settings.forget_deleted_users:
+        await worker().leaver.of_change(change, custom_ids)
+
+
+async def sweep_receipts() -> None:
+    """Finish what is left to do of people who left."""
+    await worker().leaver.sweep()
 
 
 # Campaigns
@@ -265,7 +425,9 @@ async def publish(change: Change, handler: "CampaignHandler") -> None:
     Raises `TryAgainLater` to have the event redelivered; the state document of each app says
     whatever else happened.
     """
-    leaving("publishes a campaign")
+    if instead := _instead.get():
+        await instead.publish(change, handler)
+        return
     await worker().publisher.publish(change.path, handler)
 
 
@@ -280,7 +442,9 @@ async def announce(change: Change, is_published: "Condition", handler: "ArticleH
     `handler` returns the fields of the campaign's document. Raises `TryAgainLater` to have the
     event redelivered.
     """
-    leaving("makes a campaign of an article")
+    if instead := _instead.get():
+        await instead.announce(change, is_published, handler)
+        return
     await worker().newsroom.announce(change, is_published, handler)
 
 

@@ -23,6 +23,7 @@ from tests.scenarios import (
     NOW,
     PEOPLE,
     SCENARIOS,
+    TALKING,
     TODAY,
     WORLD,
     YES,
@@ -31,6 +32,7 @@ from tests.scenarios import (
     asks,
     database_world,
     forgets,
+    has_members,
     starts,
     withdraws,
 )
@@ -70,6 +72,20 @@ def test_who_may_do_what_in_the_realtime_database_as_in_firestore(scenario: Scen
     assert STORED.may_write(scenario.who, writes(scenario.act)) == scenario.may
 
 
+@pytest.mark.parametrize("left", ["messages", "invitations"])
+def test_what_everybody_left_is_nobodys_to_take_over(left: str) -> None:
+    """Without members there is no conversation here, but still what belonged to it."""
+    database = STORED.written({"messages" if left == "invitations" else "invitations": None})
+    for who in TALKING:
+        act = has_members(who)
+        assert database.may_write(who, writes(act))
+        database = database.written(writes(act))
+    database = database.written({"conversations/c": None})  # also who muted it
+    assert not database.may_write("eve", writes(starts("c", "eve")))
+    assert not database.may_write("ann", writes(starts("c", "ann")))
+    assert database.written({left: None}).may_write("ann", writes(starts("c", "ann")))
+
+
 # As in Firestore, but for what a list and its length are there.
 
 
@@ -102,6 +118,7 @@ def test_what_a_new_conversation_may_hold(says: str, who: str, written: Any, may
         ("users/ann/batch/install_ids/00", "i", NO),
         ("users/ann/batch/install_ids/0", {"x": "i"}, NO),
         ("users/ann/batch/custom_ids", "ann", NO),
+        ("users/ann/push_preferences/game_turn/x", False, NO),
         ("users/ann/display_name", {"x": "Ann"}, NO),
         ("users/ann/display_name/x", "Ann", NO),
         ("users/ann/display_name", "😀" * 50, YES),
@@ -136,8 +153,8 @@ def test_what_paths_above_and_below_let_a_person_do(path: str, value: Any, may: 
         ("recipient_ids", ["bob", "cat"], YES),
         ("recipient_ids", "bob", NO),
         ("sent_at", SERVER_TIME, YES),
-        ("sent_at", TIME, YES),
-        ("sent_at", TIME - 1, NO),
+        pytest.param("sent_at", TIME, YES, id="the time of the write"),
+        pytest.param("sent_at", TIME - 1, NO, id="an earlier time"),
         ("unread_message", True, YES),
         ("unread_message", "yes", NO),
         ("unread_by", True, NO),
@@ -164,6 +181,8 @@ def test_a_friend_request_holds_nothing_else() -> None:
         ("language", "en"),
         ("time_zone", "UTC"),
         ("push_muted", True),
+        ("push_preferences", {"game_turn": False}),
+        ("push_preferences/game_turn", False),
         ("quiet_hours", {"start": "22:00", "end": "07:00"}),
         ("batch", {"install_ids": ["i"]}),
         ("batch/custom_ids", ["ann"]),

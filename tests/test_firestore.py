@@ -270,7 +270,7 @@ async def test_a_commit_that_would_end_in_the_same_way_again_is_sent_once(
             CODES.PERMISSION_DENIED,
             "Missing or insufficient permissions.",
             "gcloud projects add-iam-policy-binding p "
-            "--member=serviceAccount:SERVICE_ACCOUNT --role=roles/datastore.user",
+            "--member=user:YOUR_EMAIL --role=roles/datastore.user",
         ),
         (
             CODES.PERMISSION_DENIED,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchpush.logs import about, log
+from batchpush.errors import InvalidDocument
+from batchpush.logs import about, log, reason_of
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -66,3 +67,40 @@ def test_of_an_error_its_place_is_told_and_nothing_that_it_held(
     out = capsys.readouterr().out
     assert "secret" not in out
     assert json.loads(out)["data"]["raised_at"].startswith(__file__)
+
+
+def failed(document: object) -> ZeroDivisionError:
+    try:
+        raise ZeroDivisionError(f"in the document {document}")
+    except ZeroDivisionError as error:
+        return error
+
+
+def test_the_traceback_of_a_handlers_error_is_printed_in_the_emulator_and_nowhere_else(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = failed("of Ann")
+    masked = reason_of(error)
+    log("ERROR", "event.crashed", error=error)
+    in_production = capsys.readouterr()
+    assert in_production.err == ""
+    assert "Traceback" not in in_production.out
+    assert "Ann" not in masked
+
+    monkeypatch.setenv("FUNCTIONS_EMULATOR", "true")
+    assert reason_of(error) == masked
+    in_emulator = capsys.readouterr()
+    assert in_emulator.err.startswith("Traceback (most recent call last):\n")
+    assert in_emulator.err.endswith("ZeroDivisionError: in the document of Ann\n")
+    log("ERROR", "event.crashed", error=error)
+    crashed = capsys.readouterr()
+    assert crashed.out == in_production.out
+    assert crashed.err == in_emulator.err
+
+
+def test_a_document_that_cannot_be_used_needs_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUNCTIONS_EMULATOR", "true")
+    assert reason_of(InvalidDocument("orders/7", "number", "is missing"))
+    assert capsys.readouterr().err == ""

@@ -78,8 +78,25 @@ FIRESTORE = {
     "flight_delayed": ("written", "flights/{flight_id}"),
     "train_cancelled": ("written", "trains/{train_id}"),
     "outbox": ("created", "pushes/{push_id}"),
+    "outbox_changed": ("written", "pushes/{push_id}"),
     "campaign": ("written", "campaigns/{campaign_id}"),
     "article": ("written", "articles/{article_id}"),
+    "article_followers": ("written", "articles/{article_id}"),
+    "subscription_offer": ("written", "offers/{offer_id}"),
+    "push_texts": ("written", "push_texts/{language}"),
+}
+SWITCHED = {  # by a setting: each function with what it watches, if it does
+    "MIRROR_PROFILES": {
+        "profile": "written",
+        "profile_rtdb": "written",
+        "syncprofiles": None,
+        "profile_sweep": None,
+    },
+    "FORGET_DELETED_USERS": {
+        "account_deleted": "deleted",
+        "account_deleted_rtdb": "deleted",
+        "receipt_sweep": None,
+    },
 }
 DATABASE = {
     "new_message_rtdb": ("created", "messages/{conversation_id}/{message_id}"),
@@ -91,8 +108,17 @@ DATABASE = {
     "flight_delayed_rtdb": ("written", "flights/{flight_id}"),
     "train_cancelled_rtdb": ("written", "trains/{train_id}"),
     "outbox_rtdb": ("created", "pushes/{push_id}"),
+    "outbox_changed_rtdb": ("written", "pushes/{push_id}"),
 }
-ALWAYS = {"sendchunk", "sendlater", "sweep", "campaign_sweep", "pull_stats", "abandoned_cart"}
+ALWAYS = {
+    "sendchunk",
+    "sendlater",
+    "sweep",
+    "campaign_sweep",
+    "pull_stats",
+    "abandoned_cart",
+    "digests",
+}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +131,21 @@ ALWAYS = {"sendchunk", "sendlater", "sweep", "campaign_sweep", "pull_stats", "ab
 )
 def test_the_sources_decide_which_functions_are_deployed(sources: str, functions: set[str]) -> None:
     assert manifest(SOURCES=sources)["endpoints"].keys() == functions
+
+
+@pytest.mark.parametrize("switch", SWITCHED)
+def test_what_is_switched_off_is_not_deployed(switch: str) -> None:
+    both = {"SOURCES": "firestore,database"}
+    without = manifest(**both)["endpoints"]
+    on = manifest(**both, **{switch: "true"})["endpoints"]
+    assert on.keys() - without.keys() == SWITCHED[switch].keys()
+    for name, kind in SWITCHED[switch].items():
+        if kind:
+            trigger = on[name]["eventTrigger"]
+            where = "ref" if name.endswith("_rtdb") else "document"
+            assert trigger["retry"] is True
+            assert trigger["eventFilterPathPatterns"][where] == "users/{user_id}"
+            assert trigger["eventType"].endswith(f".v1.{kind}")
 
 
 def test_every_function_is_deployed_with_retries_on_its_path() -> None:
@@ -193,6 +234,7 @@ def test_no_other_database_is_named_in_the_code() -> None:
         ("campaign_sweep", "every 10 minutes"),
         ("pull_stats", "every 60 minutes"),
         ("abandoned_cart", "every 15 minutes"),
+        ("digests", "every 15 minutes"),
     ],
 )
 def test_what_has_to_be_looked_for_is_deployed_on_a_schedule(function: str, schedule: str) -> None:
@@ -209,7 +251,8 @@ def test_whatever_waits_finds_its_function_again() -> None:
     code = Path("main.py").read_text(encoding="utf-8")
     delivering = set(re.findall(r"async def (\w+)\(change: Change\).*\n +await deliver\(", code))
     woken = json.loads(python(WOKEN, FUNCTION_TARGET="sendlater"))
-    assert delivering == FIRESTORE.keys() - {"campaign", "article"} | {"abandoned_cart"}
+    others = {"campaign", "article", "outbox_changed", "subscription_offer", "push_texts"}
+    assert delivering == FIRESTORE.keys() - others | {"abandoned_cart"}
     assert delivering | DATABASE.keys() <= set(woken)
 
 
@@ -234,6 +277,7 @@ def test_a_serving_function_does_not_import_what_it_may_not_need() -> None:
         "grpc",
         "httpx",
         "httpx_aiohttp",
+        "opentelemetry",
         "regex",
         "requests",
     }
@@ -253,6 +297,7 @@ def test_the_first_event_imports_none_of_google_s_heavy_clients() -> None:
         "firebase_functions",
         "google.api_core",
         "google.cloud.firestore",
+        "opentelemetry",
         "requests",
     }
 

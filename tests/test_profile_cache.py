@@ -1,5 +1,6 @@
 """`PROFILE_CACHE_SECONDS`: a burst reads the same people once, and never an old muting."""
 
+import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,6 +74,14 @@ async def test_the_age_counts_from_the_question_and_not_from_a_late_answer() -> 
     await house.look_up()("users/ann")
     await house.look_up()("users/ann")
     assert len(house.stored.reads) == 2
+
+
+async def test_a_profile_that_is_too_old_takes_no_memory() -> None:
+    house = House(seconds=5)
+    ann = weakref.ref(await house.look_up()("users/ann") or house)
+    house.wait(5)
+    await house.look_up()("users/bob")
+    assert ann() is None
 
 
 @pytest.mark.parametrize("path", ["conversations/c", "users/ann/friends/bob", "users", "users/"])

@@ -4,7 +4,6 @@ Its emulator is asked, by clients that say who they are. What people do in both 
 `tests/scenarios.py`; here are the types of each field, who may read, and what is in Firestore only.
 """
 
-import base64
 import json
 import os
 import re
@@ -13,16 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from batchpush import CallableRequest, CallRefused, Document
-from emulators.firestore import from_fields, to_fields, to_value
 from handlers.app_to_app import notify
 from tests.events import Stored
+from tests.firestore_rules import Firestore
 from tests.profiles import firestore_profiles
 from tests.scenarios import (
     NO,
@@ -86,6 +83,8 @@ def wrong_values(
 STORED: dict[str, dict[str, Any]] = {
     "conversations/c": {"member_ids": ["ann", "bob", "cat"], "muted_by": ["bob", "cat"]},
     "conversations/c/invitations/dan": {},
+    "batch_digests/i": {"person": "ann"},
+    "users/ann/notifications/d1": {"body": "Hello", "read": False},
     "conversations/full": {"member_ids": ["ann", *(f"{number:0128}" for number in range(999))]},
     "conversations/full/invitations/dan": {},
     "conversations/c/messages/to-all": {"sender_id": "ann", "text": "Hello"},
@@ -117,14 +116,20 @@ STORED: dict[str, dict[str, Any]] = {
     "trains/t": {"passenger_ids": ["ann"], "status": "on time"},
     "campaigns/k": {"name": "Sale"},
     "articles/a": {"published": True},
+    "offers/o": {"open": True},
+    "topics/ski/followers/bob": {},
     "pushes/p": {"group_id": "sale"},
     "pushes/p/delivery/state": {"state": "SENT"},
+    "push_texts/fr": {"poke": {"title": "{sender}", "body": "Coucou"}},
+    "push_texts/fr/delivery/state": {"state": "APPLIED"},
     "batch_deliveries/d": {"state": "SENT"},
     "batch_deliveries/d/batch_delivery_parts/0": {"bodies": ["{}"]},
     "batch_bursts/b": {"about": {}},
     "batch_limits/l": {"count": 1},
     "batch_looks/l": {"until": 1},
     "batch_stats/s": {"sent": 1},
+    "batch_profiles/ann": {"state": "APPLIED"},
+    "batch_receipts/r": {"state": "DONE"},
     "campaigns/k/batch/ios": {"state": "APPLIED"},
     "campaigns/k/batch/ios/stats/2026-05-04": {"sent": 1},
     "carts/ann": {"items": ["shoes"]},
@@ -133,7 +138,7 @@ STORED: dict[str, dict[str, Any]] = {
 CLOSED = [
     Row(f"{who or 'nobody'} to {does}", who, does, path, {}, NO)
     for path in STORED
-    if path.startswith(("batch_", "pushes/", "campaigns/", "articles/"))
+    if path.startswith(("batch_", "pushes/", "push_texts/", "campaigns/", "articles/", "offers/"))
     for who in (NOBODY, "ann")
     for does in ("get", "list", "create", "update", "delete")
 ] + [
@@ -141,6 +146,23 @@ CLOSED = [
     Row("all deliveries", "ann", "list", "**/deliveries/0", {}, NO),
     Row("what no rule names", "ann", "get", "elsewhere/x", {}, NO),
     Row("what no rule names", "ann", "create", "elsewhere/x", {}, NO),
+]
+
+BOBS, ANNS = "topics/ski/followers/bob", "topics/ski/followers/ann"
+LONG_TOPIC = f"topics/{'x' * 129}/followers/ann"
+FOLLOWING = [
+    Row("one's own", "ann", "create", ANNS, {}, YES),
+    Row("with a field", "ann", "create", ANNS, {"since": 2026}, NO),
+    Row("for somebody else", "eve", "create", ANNS, {}, NO),
+    Row("without an account", NOBODY, "create", ANNS, {}, NO),
+    Row("of a topic with too long a name", "ann", "create", LONG_TOPIC, {}, NO),
+    Row("one's own", "bob", "get", BOBS, {}, YES),
+    Row("somebody else's", "eve", "get", BOBS, {}, NO),
+    Row("everybody's", "bob", "list", BOBS, {}, NO),
+    Row("no more", "bob", "delete", BOBS, {}, YES),
+    Row("no more, of somebody else", "eve", "delete", BOBS, {}, NO),
+    Row("changed", "bob", "update", BOBS, {"a": 1}, NO),
+    Row("a topic", "ann", "create", "topics/ski", {}, NO),
 ]
 
 TALK, NEW_TALK = "conversations/c", "conversations/new"
@@ -307,6 +329,7 @@ SETTINGS = {
     "language": "pt-BR",
     "time_zone": "America/Port-au-Prince",
     "push_muted": True,
+    "push_preferences": {"game_turn": False, "new_message": True, "article": "Friday 18:00"},
     "quiet_hours": {"start": "22:00", "end": "07:30"},
     "batch": {
         "custom_ids": ["zoe"],
@@ -318,6 +341,20 @@ WRONG_SETTINGS: dict[str, list[Any]] = {
     "language": [None, 7, "", ["fr"], "fr FR", "x" * 36],
     "time_zone": [None, 7, "", ["UTC"], "Europe/Paris;", "x" * 65],
     "push_muted": [None, "true", 1],
+    "push_preferences": [
+        None,
+        False,
+        ["game_turn"],
+        {"game_turn": None},
+        {"game_turn": "false"},
+        {"game_turn": 0},
+        {"game_turn": "6 PM"},
+        {"game_turn": "Freitag 18:00"},
+        {"game_turn": ["18:00"]},
+        {"order_delivered": "18:00"},
+        {"chess": False},
+        {"Game_turn": False},
+    ],
     "quiet_hours": [
         None,
         "22:00-07:30",
@@ -385,6 +422,23 @@ USERS = [
     Row("the owner takes it away", "ann", "set", ANN, {"display_name": "Ann"}, NO),
     Row("the owner updates to a wrong type", "ann", "update", ANN, {"push_muted": "yes"}, NO),
     Row("the owner deletes", "ann", "delete", ANN, {}, NO),
+]
+TOLD = f"{ANN}/notifications/d1"
+INBOX = [
+    Row("the owner reads", "ann", "get", TOLD, {}, YES),
+    Row("the owner lists", "ann", "list", TOLD, {}, YES),
+    Row("another one reads", "bob", "get", TOLD, {}, NO),
+    Row("another one lists", "bob", "list", TOLD, {}, NO),
+    Row("the owner has read it", "ann", "update", TOLD, {"read": True}, YES),
+    Row("... or not", "ann", "update", TOLD, {"read": False}, YES),
+    Row("... or so", "ann", "update", TOLD, {"read": "yes"}, NO),
+    Row("without saying whether", "ann", "update", TOLD, {"read": None}, NO),
+    Row("another one has read it", "bob", "update", TOLD, {"read": True}, NO),
+    Row("the owner changes what was said", "ann", "update", TOLD, {"body": "Hi"}, NO),
+    Row("the owner throws it away", "ann", "delete", TOLD, {}, YES),
+    Row("another one does", "bob", "delete", TOLD, {}, NO),
+    Row("the owner writes one", "ann", "create", f"{ANN}/notifications/d2", {"read": False}, NO),
+    Row("another one does", "bob", "create", f"{ANN}/notifications/d2", {"read": False}, NO),
 ]
 
 REQUEST = "users/bob/friend_requests/ann"
@@ -485,114 +539,6 @@ CARTS = [
 ]
 
 
-class Firestore:
-    """A project of the emulator with our rules, for clients of which each says who it is."""
-
-    def __init__(self, host: str, project: str) -> None:
-        self.root = f"projects/{project}/databases/(default)/documents"
-        self.project = project
-        self.http = httpx.Client(base_url=f"http://{host}", trust_env=False)
-
-    def load(self, rules: str) -> None:
-        files = [{"name": "security.rules", "content": rules}]
-        path = f"/emulator/v1/projects/{self.project}:securityRules"
-        reply = self.http.put(path, json={"rules": {"files": files}})
-        assert reply.status_code == 200, reply.text
-        assert not reply.json().get("issues"), reply.text
-
-    def store(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
-        """Have these documents and no others."""
-        admin = OWNER
-        self.http.delete(f"/emulator/v1/{self.root}", headers=admin).raise_for_status()
-        writes = [
-            {"update": {"name": f"{self.root}/{path}", "fields": stored_fields(fields)}}
-            for path, fields in documents.items()
-        ]
-        self.http.post(
-            f"/v1/{self.root}:commit", json={"writes": writes}, headers=admin
-        ).raise_for_status()
-
-    def read(self, path: str) -> dict[str, Any] | None:
-        """As a back end, whom no rules stop."""
-        reply = self.http.get(f"/v1/{self.root}/{path}", headers=OWNER)
-        return from_fields(reply.json().get("fields", {})) if reply.status_code == 200 else None
-
-    def may(self, who: str | None, does: str, path: str, fields: Mapping[str, Any]) -> bool:
-        headers = {"Authorization": f"Bearer {unsigned(who)}"} if who else {}
-        url, body = self._request(does, path, fields)
-        method = "POST" if body is not None else does.upper()
-        reply = self.http.request(method, url, headers=headers, json=body)
-        assert reply.status_code in (200, 403), reply.text
-        return reply.status_code == 200
-
-    def _request(
-        self, does: str, path: str, fields: Mapping[str, Any]
-    ) -> tuple[str, dict[str, Any] | None]:
-        name = f"{self.root}/{path}"
-        if does == "get":
-            return f"/v1/{quote(name, safe='/()')}", None
-        if does == "list":
-            parent, collection, _ = f"/{path}".rsplit("/", 2)
-            asked = query(collection, parent == "/**", fields)
-            where = self.root + parent.removesuffix("/**")
-            return f"/v1/{where}:runQuery", {"structuredQuery": asked}
-        write: dict[str, Any] = {"delete": name}
-        if does != "delete":
-            kept = {key: f for key, f in fields.items() if f is not NOW and f is not None}
-            stays = {key: f for key, f in fields.items() if f is not NOW}
-            write = {"update": {"name": name, "fields": stored_fields(nested(kept))}}
-            if does == "update":
-                write["updateMask"] = {"fieldPaths": list(stays)}
-            else:
-                write["update"]["fields"] = stored_fields(stays)
-            write["updateTransforms"] = [
-                {"fieldPath": key, "setToServerValue": "REQUEST_TIME"}
-                for key in fields.keys() - stays.keys()
-            ]
-        return f"/v1/{self.root}:commit", {"writes": [write]}
-
-
-OWNER = {"Authorization": "Bearer owner"}
-
-
-def stored_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return to_fields(
-        {
-            name: {"$timestamp": value.isoformat()} if isinstance(value, datetime) else value
-            for name, value in fields.items()
-        }
-    )
-
-
-def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"unread_by.bob": True}` as `{"unread_by": {"bob": True}}`."""
-    maps: dict[str, Any] = {}
-    for path, value in fields.items():
-        name, _, inner = path.partition(".")
-        maps[name] = {**maps.get(name, {}), inner: value} if inner else value
-    return maps
-
-
-def unsigned(user_id: str) -> str:
-    """An ID token as the emulator takes it: signed by nobody."""
-    parts = ({"alg": "none", "typ": "JWT"}, {"sub": user_id, "user_id": user_id})
-    texts = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
-    return ".".join(text.rstrip("=") for text in texts) + "."
-
-
-def query(collection: str, everywhere: bool, equal: Mapping[str, str]) -> dict[str, Any]:
-    asked: dict[str, Any] = {"from": [{"collectionId": collection, "allDescendants": everywhere}]}
-    for field, value in equal.items():
-        asked["where"] = {
-            "fieldFilter": {
-                "field": {"fieldPath": field},
-                "op": "ARRAY_CONTAINS" if field.endswith("_ids") else "EQUAL",
-                "value": to_value(value),
-            }
-        }
-    return asked
-
-
 @pytest.fixture(scope="module")
 def firestore() -> Iterator[Firestore]:
     """Rules are a project's, so no other test has to live by ours."""
@@ -606,7 +552,7 @@ def firestore() -> Iterator[Firestore]:
 
 @pytest.mark.suite
 @pytest.mark.parametrize(
-    "row", rows(CLOSED, CONVERSATIONS, MESSAGES, USERS, FRIENDS, CARTS, BACK_ENDS)
+    "row", rows(CLOSED, FOLLOWING, CONVERSATIONS, MESSAGES, USERS, INBOX, FRIENDS, CARTS, BACK_ENDS)
 )
 def test_who_may_do_what_in_firestore(firestore: Firestore, row: Row) -> None:
     firestore.store(STORED)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from batchpush.environment import Settings, is_loopback, watched_instance
+from batchpush.environment import Settings, is_loopback, watched_instance, with_defaults
 from batchpush.environment import settings as of_process
 from batchpush.errors import ConfigurationError
 
@@ -33,6 +33,14 @@ def settings(**environment: str) -> Settings:
         ("BATCH_APPS", "ios=KEY,ios=OTHER"),
         ("BATCH_APPS", "ios=a/../b"),
         ("BATCH_APPS", "IOS=KEY"),
+        ("CHANNEL", "email"),
+        ("CHANNEL", "cep"),
+        ("CHANNEL", "ios=mail"),
+        ("CHANNEL", "=cep"),
+        ("CHANNEL", "ios=mep,ios=mep"),
+        ("CHANNEL", "android=mep"),
+        ("BATCH_PROJECT", "5f2c9d1e0a7b4c3d8e6f5a4b3c2d1e0f"),
+        ("BATCH_PROJECT", "project_"),
         ("BATCH_REST_KEY_SECRET", "projects/p/secrets/s/versions/3"),
         ("BATCH_API_URL", "https://api.batch.com.evil.example"),
         ("BATCH_API_URL", "http://api.batch.com"),
@@ -75,6 +83,7 @@ def settings(**environment: str) -> Settings:
         ("KEEP_DELIVERIES_DAYS", "1"),
         ("MAX_AMBIGUOUS_RESENDS", "-1"),
         ("MIRROR_DELIVERIES", "yes"),
+        ("PUSH_TEXTS", "yes"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(variable: str, text: str) -> None:
@@ -99,6 +108,9 @@ def test_a_wrong_setting_is_not_repeated_for_it_may_be_a_key() -> None:
     ("variable", "text", "value"),
     [
         ("BATCH_APPS", " ios = A , ios_driver=B ", {"ios": "A", "ios_driver": "B"}),
+        ("CHANNEL", "", {"": "mep"}),
+        ("CHANNEL", "ios=mep", {"": "mep", "ios": "mep"}),
+        ("BATCH_PROJECT", "project_0664hxv", "project_0664hxv"),
         ("BATCH_API_URL", "http://127.0.0.1:4010/", "http://127.0.0.1:4010"),
         ("BATCH_API_URL", "http://[::1]:4010", "http://[::1]:4010"),
         ("BATCH_API_URL", "https://api.batch.com/", "https://api.batch.com"),
@@ -129,6 +141,27 @@ def test_a_wrong_setting_is_not_repeated_for_it_may_be_a_key() -> None:
 )
 def test_a_right_setting_is_read(variable: str, text: str, value: object) -> None:
     assert getattr(settings(**{variable: text}), variable.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("channel", "called"),
+    [
+        ("mep", ["ios", "android", "web"]),
+        ("cep", {"ios": "CEP", "android": "CEP", "web": "CEP"}),
+        (" ios = cep , web=mep ", {"ios": "CEP", "android": "android", "web": "web"}),
+    ],
+)
+def test_the_apps_on_cep_are_one_project(channel: str, called: object) -> None:
+    apps = "ios=A,android=B,web=C"
+    made = settings(BATCH_APPS=apps, CHANNEL=channel, BATCH_PROJECT="project_1")
+    given = made.push_apps
+    assert (given if isinstance(given, dict) else list(given)) == called
+    assert made.callable_apps == {"ios", "android", "web", "CEP"}
+
+
+def test_settings_with_defaults_for_wrong_ones_can_always_be_used() -> None:
+    made = Settings.from_environment(with_defaults({"BATCH_APPS": "?", "CHANNEL": "driver=cep"}))
+    assert made.cep_apps == frozenset()
 
 
 LOCAL = [

@@ -5,6 +5,7 @@ import httpx
 import pytest
 from functions_framework.aio import create_asgi_app
 
+import main
 from batchpush.errors import (
     DeliveryUnfinished,
     InvalidDocument,
@@ -17,6 +18,7 @@ from batchpush.events.change import Change
 from batchpush.events.decoding import from_database, from_firestore
 from batchpush.events.triggers import handle
 from tests.events import database_headers, firestore_body, firestore_headers
+from tests.garbage import Request
 
 PATTERN, PATH = "users/{user_id}", "users/ann"
 
@@ -86,6 +88,27 @@ async def test_an_event_that_is_garbage_is_logged_once_and_never_comes_again(
     (line,) = capsys.readouterr().out.splitlines()
     assert status == 200
     assert json.loads(line)["message"] == "event.refused"
+
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("function", ["new_message", "sendchunk", "sweep"])
+async def test_the_lines_of_events_tasks_and_schedules_name_the_trace_of_the_request(
+    function: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> None:
+        raise InvalidDocument("users/ann", "name", "is missing")
+
+    monkeypatch.setattr(main, "sweep_deliveries", broken)
+    monkeypatch.setenv("FUNCTION_TARGET", function)
+    headers = firestore_headers(PATH) | {"traceparent": TRACEPARENT}
+    await vars(main)[function](Request(headers, b"garbage"))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["message"] == "event.refused"
+    assert json.loads(line)["logging.googleapis.com/trace"] == (
+        "projects/demo-batchpush/traces/4bf92f3577b34da6a3ce929d0e0e4736"
+    )
 
 
 async def test_a_function_is_served_on_the_event_loop(

@@ -27,7 +27,8 @@ from batchpush.errors import BatchpushError, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.triggers import deployed_with
 from batchpush.google.clients import firebase_app
-from batchpush.logs import about, log, raised_at
+from batchpush.logs import about, log, raised_at, show_to_developer
+from batchpush.tracing import traced
 
 MAX_BODY = 10_000  # bytes of a request
 ANSWER_WITHIN = 60.0  # seconds; Firebase's clients wait 70
@@ -105,10 +106,11 @@ def on_call(function: Function) -> Any:
 # From the request to a call
 
 
+@traced("event", lambda *_: {})
 async def answer(function: Function, caller: str | None, data: Any) -> Answer:
     """The response to the app; raises only `CallRefused`."""
     call = read_call(function.__name__, caller, data, datetime.now(UTC))
-    with about(function=call.function, event_id=call.change.delivery_id, document=None):
+    with about(function=call.function, event_id=call.change.delivery_id):
         try:
             await function(call)
         except CallRefused:
@@ -147,6 +149,7 @@ def _unfinished() -> CallRefused:
 
 def _log_crash(error: Exception) -> None:
     """Log only the error's type and origin: its text may hold what the caller sent."""
+    show_to_developer(error)
     data = {"kind": type(error).__name__, "raised_at": raised_at(error)}
     log("ERROR", "call.crashed", data=data)
 
@@ -174,7 +177,8 @@ def _guarded(by_sdk: Any) -> Any:
     """Wrap the SDK's function so that its responses and logs reveal nothing about a call."""
 
     def serve(request: Any) -> Any:
-        with about(function=by_sdk.__name__, event_id=None, document=None):
+        traceparent = request.headers.get("traceparent")
+        with about(function=by_sdk.__name__, traceparent=traceparent):
             try:
                 _prepare()
                 response = by_sdk(_tamed(request))

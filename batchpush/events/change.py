@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Self
 
@@ -14,14 +14,18 @@ Database = Literal["firestore", "database"]
 
 @dataclass(frozen=True)
 class Late:
-    """Marks a change whose wait for quiet hours or a coalescing window is over.
+    """Marks a change whose wait for quiet hours, a coalescing window or a digest is over.
 
     `documents` are the documents that the push is about, as they are now, the newest last. Deleted
     ones are left out. `omitted` counts older ones left out because there are too many to read.
+    `reader` is the user whose digest is due: the push is for them only. `read_by` has the users who
+    have read of a document in their notification history, by its path.
     """
 
     documents: tuple[Document, ...]
     omitted: int = 0
+    reader: str | None = None
+    read_by: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Reads other documents from the database that the change came from."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
-from batchpush.documents import Document
+from batchpush.documents import Document, is_document_id
 from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.events.change import Change
 from batchpush.google.clients import firestore, realtime_database
@@ -20,6 +21,7 @@ from batchpush.google.firestore import (
 from batchpush.google.sources import firestore_database_of
 
 MAX_VALUES = 30  # that one Firestore query can look for
+PAGE = 1000  # documents in one answer of `pages`
 READ_WITHIN = 30.0  # seconds for all look-ups of an event in the Realtime Database
 
 
@@ -42,6 +44,14 @@ class LookUp(Protocol):
         The Realtime Database cannot search lists; the result is always empty there.
         """
 
+    def pages(
+        self, collection: str, *, fields: Sequence[str] = ()
+    ) -> AsyncIterator[list[Document]]:
+        """Every document of a collection of any size, up to 1,000 at a time, ordered by id.
+
+        Raises `InvalidDocument` in the Realtime Database, which this package reads by path only.
+        """
+
 
 def look_up_for(change: Change, firestore: Callable[[str], Firestore] = firestore) -> LookUp:
     """A look-up in the database or instance that holds the changed document.
@@ -51,6 +61,24 @@ def look_up_for(change: Change, firestore: Callable[[str], Firestore] = firestor
     if change.database == "firestore":
         return FirestoreLookUp(firestore(firestore_database_of(change.source)))
     return DatabaseLookUp(change.source)
+
+
+def look_up_in(source: str, firestore: Callable[[str], Firestore] = firestore) -> LookUp:
+    """A look-up in the database that an event's source names."""
+    if source.startswith("//firestore."):
+        return FirestoreLookUp(firestore(firestore_database_of(source)))
+    return DatabaseLookUp(source)
+
+
+async def profiles_of(look_up: LookUp, ids: Collection[str]) -> dict[str, Document]:
+    """The profiles of the ids that belong to users: anyone can write any id into their profile."""
+    found: dict[str, Document] = {}
+    for each in sorted(ids):
+        with suppress(InvalidDocument):  # the id cannot be a key in a Realtime Database
+            if is_document_id(each):
+                profile = await look_up(f"users/{each}")
+                found |= {each: profile} if profile is not None else {}
+    return found
 
 
 class FirestoreLookUp:
@@ -81,8 +109,19 @@ class FirestoreLookUp:
             raise LookUpFailed(f"Firestore: {error}") from None
         return set().union(*found)
 
+    async def pages(
+        self, collection: str, *, fields: Sequence[str] = ()
+    ) -> AsyncIterator[list[Document]]:
+        try:
+            async for page in self._firestore.pages(Query(collection, fields=fields, limit=PAGE)):
+                yield [Document(stored.path, stored.fields) for stored in page]
+        except FirestoreUnavailable as error:
+            raise LookUpFailed(f"Firestore: {error}") from None
+        except FirestoreRefused as error:
+            raise InvalidDocument(collection, None, f"cannot be read: {error}") from None
+
     async def _listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
-        where = (field, ARRAY_CONTAINS_ANY, list(values))
+        where = [(field, ARRAY_CONTAINS_ANY, list(values))]
         query = Query(collection, where, fields=(field,), limit=10 * MAX_VALUES)
         documents: list[Any] = [each.fields for each in await self._firestore.find(query)]
         for name in field.split("."):
@@ -118,6 +157,12 @@ class DatabaseLookUp:
 
     async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
         return set()
+
+    async def pages(
+        self, collection: str, *, fields: Sequence[str] = ()
+    ) -> AsyncIterator[list[Document]]:
+        raise InvalidDocument(collection, None, "is read by pages only in Firestore")
+        yield []
 
     def _seconds_left(self) -> float:
         """The time left for all look-ups of an event; raises TimeoutError if there is none."""

@@ -1,6 +1,6 @@
 """Profiles that this process has just read, for a burst of events that ask for the same people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -34,8 +34,15 @@ class ProfileCache:
     def keep(self, key: Key, asked_at: datetime, profile: Document | None) -> None:
         self._profiles.pop(key, None)  # to the end: the oldest are first
         self._profiles[key] = asked_at, profile
-        while len(self._profiles) > MAX_PROFILES:
-            del self._profiles[next(iter(self._profiles))]
+        self._drop(read_before=self.now() - self.max_age)
+
+    def _drop(self, read_before: datetime) -> None:
+        """Drop what is too old to be used, and the oldest of too many."""
+        while self._profiles:
+            oldest, (asked_at, _) = next(iter(self._profiles.items()))
+            if asked_at > read_before and len(self._profiles) <= MAX_PROFILES:
+                return
+            del self._profiles[oldest]
 
 
 class CachedLookUp:
@@ -62,6 +69,11 @@ class CachedLookUp:
 
     async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
         return await self._look_up.listed(collection, field, values)
+
+    def pages(
+        self, collection: str, *, fields: Sequence[str] = ()
+    ) -> AsyncIterator[list[Document]]:
+        return self._look_up.pages(collection, fields=fields)
 
 
 def _is_profile(path: str) -> bool:

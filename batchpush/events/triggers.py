@@ -7,6 +7,7 @@ redelivered.
 
 import functools
 import gc
+import inspect
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +23,7 @@ from batchpush.events.change import Change, Database
 from batchpush.events.decoding import from_database, from_firestore
 from batchpush.logs import about, log
 from batchpush.timing import FUNCTION_TIMEOUT
+from batchpush.tracing import traced
 
 MEMORY_MB = 512
 SCHEDULED_TIMEOUT = 540  # seconds
@@ -29,7 +31,7 @@ GARBAGE = 20_000  # new objects, some megabytes, before a collection; Python's d
 
 Answer = tuple[str, int]
 Function = Callable[[Change], Awaitable[None]]
-Kind = Literal["created", "updated", "written", "untouched"]
+Kind = Literal["created", "updated", "written", "deleted", "untouched"]
 Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
 
 
@@ -37,8 +39,8 @@ Decode = Callable[[str, str, Mapping[str, str], bytes], Change]
 class Watched:
     """A function of `main.py`, and the pattern with `{...}` that it watches.
 
-    It is called when a document is `created`, `updated` or `written` in any way; with `untouched`,
-    a schedule calls it.
+    It is called when a document is `created`, `updated`, `deleted` or `written` in any way; with
+    `untouched`, a schedule calls it.
     """
 
     path: str
@@ -55,12 +57,15 @@ class Watched:
                 is_of_kind = before is not None and after is not None
             case "written":
                 is_of_kind = before is not None or after is not None
+            case "deleted":
+                is_of_kind = before is not None and after is None
             case "untouched":
                 is_of_kind = False
         return is_of_kind and self.database == "firestore"
 
 
 WATCHED: dict[str, Watched] = {}  # by the function's name
+ENDPOINT = "__firebase_endpoint__"  # the attribute that the CLI's discovery looks for
 TWIN = "_rtdb"  # the suffix of the second function, which watches the Realtime Database
 
 
@@ -89,12 +94,34 @@ def on_document_written(
     return _on_write("written", firestore, database)
 
 
+def on_document_deleted(
+    firestore: str | None = None, *, database: str | None = None
+) -> Callable[[Function], Any]:
+    """... when a document is deleted."""
+    return _on_write("deleted", firestore, database)
+
+
+def only_with(switch: str) -> Callable[[Any], Any]:
+    """Deploy the function, and its twin, only if this switch of the settings is on."""
+
+    def decorate(function: Any) -> Any:
+        if not _is_serving() and not getattr(settings(), switch):
+            functions = inspect.unwrap(function).__globals__
+            twin = functions.get(function.__name__ + TWIN, function)
+            for each in (function, twin):
+                vars(each).pop(ENDPOINT, None)
+        return function
+
+    return decorate
+
+
 def on_schedule(schedule: str) -> Callable[[Callable[[], Awaitable[None]]], Any]:
     """Call the function on a schedule of Cloud Scheduler, such as `every 10 minutes`."""
 
     def decorate(function: Callable[[], Awaitable[None]]) -> Any:
         async def serve(request: Any) -> Answer:
-            with about(function=function.__name__, event_id=None, document=None):
+            traceparent = request.headers.get("traceparent")
+            with about(function=function.__name__, traceparent=traceparent):
                 return await answer(function())
 
         return _served(function, serve, lambda: _scheduled(schedule)(function))
@@ -111,7 +138,8 @@ def on_task_dispatched(function: Callable[[Mapping[str, Any]], Awaitable[None]])
         async def worked() -> None:
             await function(_task_data(body))
 
-        with about(function=function.__name__, event_id=None, document=None):
+        traceparent = request.headers.get("traceparent")
+        with about(function=function.__name__, traceparent=traceparent):
             return await answer(worked())
 
     return _served(function, serve, lambda: _dispatched()(function))
@@ -178,10 +206,12 @@ async def handle(
         function=function.__name__,
         event_id=headers.get("ce-id"),
         document=headers.get("ce-document") or headers.get("ce-ref"),
+        traceparent=headers.get("traceparent"),
     ):
         return await answer(handled())
 
 
+@traced("event", lambda answer, _: {"http.response.status_code": answer[1]})
 async def answer(work: Awaitable[None]) -> Answer:
     """Answer with an error, to have the event redelivered, only if that may help."""
     try:
@@ -214,7 +244,7 @@ def _served(
 
     functools.update_wrapper(posted, function)
     if not _is_serving() and (by_sdk := described()):
-        endpoint = by_sdk.__firebase_endpoint__
+        endpoint = getattr(by_sdk, ENDPOINT)
         if endpoint.eventTrigger:
             # The SDK has no option for this. Without it, an event that fails once is lost.
             endpoint.eventTrigger["retry"] = True

@@ -60,7 +60,7 @@ class Untouched:
         look = f"{LOOKS}/{function.__name__}"
         query = Query(
             path.rpartition("/")[0],
-            where=(TOUCHED, LESS_THAN, until),
+            where=[(TOUCHED, LESS_THAN, until)],
             order_by=TOUCHED,
             from_value=await self._last(look, until),
             limit=PAGE,

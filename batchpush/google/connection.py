@@ -326,9 +326,10 @@ RULES = (
     # https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 )
 
+FIX = "Fix it with: "  # before the command, in a message
 FIXES = {
     Meaning.NO_PERMISSION: "gcloud projects add-iam-policy-binding {project} "
-    "--member=serviceAccount:{account} --role=roles/datastore.user",
+    "--member={member} --role=roles/datastore.user",
     Meaning.NO_IDENTITY: "gcloud auth application-default login",
     Meaning.NO_API: "gcloud services enable firestore.googleapis.com --project={project}",
     Meaning.NO_DATABASE: "gcloud firestore databases create --project={project} "
@@ -340,9 +341,13 @@ FIXES = {
 
 
 def fix_of(meaning: Meaning, project: str | None, database: str, account: str | None = None) -> str:
-    """A sentence with the command that fixes it; `meaning` must be a key of `FIXES`."""
-    known = {"project": project or "PROJECT", "account": account or "SERVICE_ACCOUNT"}
-    return "Fix it with: " + FIXES[meaning].format(database=database, **known)
+    """A sentence with the command that fixes it; `meaning` must be a key of `FIXES`.
+
+    Without `account`, the credentials are those of a person.
+    """
+    member = f"serviceAccount:{account}" if account else "user:YOUR_EMAIL"
+    known = {"project": project or "PROJECT", "member": member}
+    return FIX + FIXES[meaning].format(database=database, **known)
 
 
 def problem_of(code: str, details: str) -> str:

@@ -75,13 +75,17 @@ class Stored:
         return self.path.rpartition("/")[2]
 
 
+Condition: TypeAlias = tuple[str, int, Any]  # a field, an operator below, and a value
+
+
 @dataclass(frozen=True)
 class Query:
-    """A query for documents of one collection, in ascending order."""
+    """A query for documents of one collection that meet every condition."""
 
     collection: str  # its path
-    where: tuple[str, int, Any] | None = None  # a field, an operator below, and a value
+    where: Sequence[Condition] = ()
     order_by: str = "__name__"  # a field; by default, the path
+    descending: bool = False
     from_value: Any = None  # start at this value of the `order_by` field; `begins_at` needs it then
     begins_at: str | None = None  # start at the document with this id; with `everywhere`, this path
     itself: bool = True  # include the document at the start
@@ -101,9 +105,10 @@ class Query:
 
 DELETE_FIELD = object()  # as a value, makes an update remove the field
 # Enum values of the protocol's query operators and directions.
-LESS_THAN, LESS_THAN_OR_EQUAL, GREATER_THAN, GREATER_THAN_OR_EQUAL = 1, 2, 3, 4
-IN, ARRAY_CONTAINS_ANY = 8, 9
-ASCENDING = 1
+LESS_THAN, LESS_THAN_OR_EQUAL, GREATER_THAN, GREATER_THAN_OR_EQUAL, EQUAL = 1, 2, 3, 4, 5
+ARRAY_CONTAINS, IN, ARRAY_CONTAINS_ANY = 7, 8, 9
+ASCENDING, DESCENDING = 1, 2
+AND = 1
 
 
 def is_document(path: str) -> bool:
@@ -207,9 +212,17 @@ class Firestore:
             return self.create(path, fields)
         return self.update(path, fields, version)
 
-    def delete(self, path: str) -> Write:
-        """Delete the document if it exists."""
-        return Write(delete=self._name(path))
+    def delete(self, path: str, version: Version | None = None, must_exist: bool = False) -> Write:
+        """Delete the document if it exists; with a version, only if it still has that.
+
+        The commit fails if it must exist and does not.
+        """
+        write = Write(delete=self._name(path))
+        if must_exist:
+            write.current_document.exists = True
+        if version is not None:
+            write.current_document.update_time.CopyFrom(version)
+        return write
 
     def count(self, path: str, counters: Iterable[str], fields: Mapping[str, Any]) -> Write:
         """Set the fields and increment each counter; the result has the new counts."""
@@ -271,13 +284,16 @@ class Firestore:
         request = RunQueryRequest(parent=parent)
         asked = request.structured_query
         asked.from_.add(collection_id=collection, all_descendants=query.everywhere)
-        asked.order_by.add(direction=ASCENDING).field.field_path = query.order_by
+        direction = DESCENDING if query.descending else ASCENDING
+        asked.order_by.add(direction=direction).field.field_path = query.order_by
         if query.where:
-            condition = asked.where.field_filter
-            condition.field.field_path, condition.op, value = query.where
+            asked.where.composite_filter.op = AND
+        for field, operator, value in query.where:
+            condition = asked.where.composite_filter.filters.add().field_filter
+            condition.field.field_path, condition.op = field, operator
             encode(value, condition.value)
         if query.order_by != "__name__":
-            asked.order_by.add(direction=ASCENDING).field.field_path = "__name__"
+            asked.order_by.add(direction=direction).field.field_path = "__name__"
         if query.from_value is not None:
             encode(query.from_value, asked.start_at.values.add())
         if query.begins_at:

@@ -219,11 +219,21 @@ class FieldFilter(_message.Message):
     value: Value
     def __init__(self, field: _Optional[_Union[FieldReference, _Mapping]] = ..., op: _Optional[int] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
 
+class CompositeFilter(_message.Message):
+    __slots__ = ("op", "filters")
+    OP_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
+    op: int
+    filters: _containers.RepeatedCompositeFieldContainer[Filter]
+    def __init__(self, op: _Optional[int] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
+
 class Filter(_message.Message):
-    __slots__ = ("field_filter",)
+    __slots__ = ("composite_filter", "field_filter")
+    COMPOSITE_FILTER_FIELD_NUMBER: _ClassVar[int]
     FIELD_FILTER_FIELD_NUMBER: _ClassVar[int]
+    composite_filter: CompositeFilter
     field_filter: FieldFilter
-    def __init__(self, field_filter: _Optional[_Union[FieldFilter, _Mapping]] = ...) -> None: ...
+    def __init__(self, composite_filter: _Optional[_Union[CompositeFilter, _Mapping]] = ..., field_filter: _Optional[_Union[FieldFilter, _Mapping]] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("field", "direction")

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from emulators.batch.functions_log import FunctionsLog
 from emulators.batch.journal import Address, Call, as_rfc3339
 from emulators.batch.project import NEEDED, Project
+from emulators.batch.watched import called_by
 from emulators.firestore import to_fields
+from tests.firebase_log import ROOT, SYNTAX_ERROR
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -88,10 +91,97 @@ def test_when_a_function_was_called_is_told_only_if_it_is_certain(
             "message": f'Beginning execution of "us-central1-{function}"',
             "timestamp": at(milliseconds).timestamp() * 1000,
         }
-        project.remember_beginning(line)
+        project.log.read(line)
     assert project.called_at(record("one", 50, 50)) == (
         None if called_at is None else as_rfc3339(at(called_at))
     )
+
+
+def trigger(name: str, kind: str, pattern: str) -> dict[str, Any]:
+    event = {
+        "eventType": f"google.cloud.firestore.document.v1.{kind}",
+        "eventFilters": {"database": "(default)"},
+        "eventFilterPathPatterns": {"document": pattern},
+    }
+    return {"name": name, "eventTrigger": event}
+
+
+BACKENDS = {
+    "backends": [
+        {
+            "functionTriggers": [
+                trigger("new_message", "created", "conversations/{conversation_id}/messages/{id}"),
+                trigger("message_unread", "updated", "conversations/{c}/messages/{id}"),
+                trigger("order", "written", "orders/{order_id}"),
+                trigger("audit", "written", "audited/{path=**}"),
+                {"name": "sweep", "eventTrigger": {"eventType": "pubsub", "resource": ""}},
+                {"name": "notify", "httpsTrigger": {}},
+            ]
+        },
+        {
+            "functionTriggers": [
+                {
+                    "name": "config",
+                    "eventTrigger": {
+                        "eventType": "google.cloud.firestore.document.v1.written",
+                        "eventFilters": {"document": "config/main"},
+                    },
+                }
+            ]
+        },
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "functions"),
+    [
+        ("conversations/c1/messages/m1", "created", ["new_message"]),
+        ("conversations/c1/messages/m1", "updated", ["message_unread"]),
+        ("conversations/c1", "created", []),
+        ("orders/7", "created", ["order"]),
+        ("orders/7", "updated", ["order"]),
+        ("orders/7/lines/1", "updated", []),
+        ("order/7", "created", []),
+        ("audited/a/b/c", "created", ["audit"]),
+        ("config/main", "updated", ["config"]),
+        ("config/xmain", "updated", []),
+    ],
+)
+def test_which_functions_a_write_calls(path: str, kind: str, functions: list[str]) -> None:
+    assert called_by(BACKENDS, path, kind) == functions
+
+
+def lines(*messages: tuple[str, str]) -> FunctionsLog:
+    log = FunctionsLog(ROOT)
+    for level, message in messages:
+        log.read({"level": level, "message": message, "data": {}, "timestamp": 0})
+    return log
+
+
+FAILED = ("error", "Failed to load function definition from source: FirebaseError: ...")
+
+
+@pytest.mark.parametrize(
+    ("complaint", "problem"),
+    [
+        (SYNTAX_ERROR, "handlers/orders.py:44: SyntaxError: invalid syntax"),
+        (
+            'Traceback (most recent call last):\n  File "/else/x.py", line 3, in f\n'
+            "batchpush.errors.ConfigurationError: BATCH_APPS is not set",
+            "/else/x.py:3: batchpush.errors.ConfigurationError: BATCH_APPS is not set",
+        ),
+        ("killed", "the terminal says why"),
+        ("", "the terminal says why"),
+    ],
+)
+def test_code_that_does_not_load_is_told_with_its_place(complaint: str, problem: str) -> None:
+    in_pieces = [("error", complaint[:300]), ("error", complaint[300:])]
+    assert lines(*in_pieces, FAILED).problem == problem
+    loaded = ("info", "Loaded functions definitions from source: article.")
+    assert lines(*in_pieces, FAILED, loaded).problem is None
+    # The traceback of an error that is over does not explain a later one.
+    assert lines(*in_pieces, FAILED, loaded, FAILED).problem == "the terminal says why"
 
 
 @pytest.mark.parametrize("missing", NEEDED)

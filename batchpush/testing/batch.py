@@ -12,15 +12,24 @@ import httpx
 class Call:
     """One request to Batch, and the status of its answer."""
 
-    app: str  # the app key
+    app: str  # the app key; for CEP, the project's
     method: str
-    route: str  # the path after the app key
+    route: str  # the path after the app key, or after CEP's version
     body: Any = None  # the decoded JSON
     status: int | None = None  # None if there was no answer
 
     @property
     def is_accepted(self) -> bool:
-        return self.status == 201
+        return self.status in (201, 202)
+
+    def words_to(self, user_id: str) -> list[str]:
+        """The texts for the user in it; for CEP, which its automation may say in other words."""
+        if isinstance(self.body, list):
+            tracked = [each for each in self.body if each["identifiers"]["custom_id"] == user_id]
+            events = [event for each in tracked for event in each["events"]]
+            return [event.get("attributes", {}).get("body", "") for event in events]
+        is_for = user_id in self.body["recipients"].get("custom_ids", ())
+        return [self.body["message"]["body"]] if is_for else []
 
 
 class Batch(httpx.AsyncBaseTransport):
@@ -42,16 +51,22 @@ class Batch(httpx.AsyncBaseTransport):
         self._answers += answers
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        app, _, route = request.url.path.partition("/1.1/")[2].partition("/")
+        project = request.headers.get("x-batch-project")
+        if project:
+            app, route = project, request.url.path.removeprefix("/").partition("/")[2]
+        else:
+            _, _, app, route = request.url.path.split("/", 3)  # the first part is a version
         body = json.loads(request.content) if request.content else None
-        answer = self._next_answer()
+        answer = self._next_answer(is_for_cep=bool(project))
         status = answer.status_code if isinstance(answer, httpx.Response) else None
         self.calls.append(Call(app, request.method, route, body, status))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _next_answer(self) -> httpx.Response | Exception:
+    def _next_answer(self, is_for_cep: bool) -> httpx.Response | Exception:
         if self._answers:
             return self._answers.popleft()
+        if is_for_cep and self.answer is None:
+            return httpx.Response(202, json={"code": "SUCCESS"})
         return self.answer or httpx.Response(201, json={"token": f"token-{len(self.calls) + 1}"})

@@ -13,7 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from batchpush.google.firestore import (
+    ARRAY_CONTAINS,
     ARRAY_CONTAINS_ANY,
+    DESCENDING,
+    EQUAL,
     GREATER_THAN,
     GREATER_THAN_OR_EQUAL,
     IN,
@@ -33,6 +36,7 @@ from batchpush.google.protocol.firestore_pb2 import (
     CommitRequest,
     CommitResponse,
     Document,
+    FieldFilter,
     FieldTransform,
     RunQueryRequest,
     RunQueryResponse,
@@ -117,9 +121,10 @@ class Memory:
 
     def check(self, write: Write) -> None:
         """Raises `WriteConflict` if the document does not meet the write's precondition."""
-        stored, condition = self.documents.get(write.update.name), write.current_document
-        if condition.HasField("exists") and not condition.exists and stored is not None:
-            raise WriteConflict("it is there")
+        stored = self.documents.get(write.delete or write.update.name)
+        condition = write.current_document
+        if condition.HasField("exists") and condition.exists != (stored is not None):
+            raise DocumentGone("NOT_FOUND") if condition.exists else WriteConflict("it is there")
         if condition.HasField("update_time"):
             if stored is None:
                 raise DocumentGone("NOT_FOUND")
@@ -149,7 +154,7 @@ class Memory:
         names = {select.field_path.partition(".")[0] for select in query.select.fields}
         documents = self._documents(request.parent, query.from_[0])
         found = [each for each in documents if _is_asked_for(each, query)]
-        found.sort(key=lambda each: _place(each, query))
+        found.sort(key=lambda each: _place(each, query), reverse=_is_descending(query))
         for each in found[: query.limit.value if query.HasField("limit") else None]:
             document = Document()
             document.CopyFrom(each)
@@ -158,7 +163,10 @@ class Memory:
             yield RunQueryResponse(document=document)
 
     def _documents(self, parent: str, selector: CollectionSelector) -> Iterator[Document]:
+        within = f"/{selector.collection_id}/"
         for name, document in self.documents.items():
+            if within not in name:
+                continue
             above, collection, _ = name.rsplit("/", 2)
             is_below = above.startswith(parent) if selector.all_descendants else above == parent
             if is_below and collection == selector.collection_id:
@@ -166,16 +174,23 @@ class Memory:
 
 
 def _is_asked_for(document: Document, query: StructuredQuery) -> bool:
-    if any(order.field.field_path not in _ordered(document) for order in query.order_by):
+    if not all(_has(document, order.field.field_path) for order in query.order_by):
         return False
     if query.HasField("start_at"):
         first = tuple(map(_order, query.start_at.values))
         place = _place(document, query)[: len(first)]
-        if place < first or (place == first and not query.start_at.before):
+        is_before = place > first if _is_descending(query) else place < first
+        if is_before or (place == first and not query.start_at.before):
             return False
-    if not query.HasField("where"):
-        return True
-    condition = query.where.field_filter
+    return all(_meets(document, each.field_filter) for each in query.where.composite_filter.filters)
+
+
+def _is_descending(query: StructuredQuery) -> bool:
+    """Our queries have one direction for all their fields."""
+    return any(order.direction == DESCENDING for order in query.order_by)
+
+
+def _meets(document: Document, condition: FieldFilter) -> bool:
     found = _field(document, condition.field.field_path)
     return found is not None and _holds(_order(found), condition.op, _order(condition.value))
 
@@ -198,6 +213,8 @@ def _holds(found: Any, operator: int, value: Any) -> bool:
     match operator:
         case o if o == IN:
             return found in other
+        case o if o == ARRAY_CONTAINS:
+            return kind == KINDS.index("array_value") and value in content
         case o if o == ARRAY_CONTAINS_ANY:
             return kind == other_kind and any(each in content for each in other)
     if kind != other_kind:
@@ -207,12 +224,13 @@ def _holds(found: Any, operator: int, value: Any) -> bool:
         LESS_THAN_OR_EQUAL: content <= other,
         GREATER_THAN: content > other,
         GREATER_THAN_OR_EQUAL: content >= other,
+        EQUAL: content == other,
     }
     return comparison[operator]
 
 
-def _ordered(document: Document) -> set[str]:
-    return {"__name__", *document.fields}
+def _has(document: Document, field: str) -> bool:
+    return field == "__name__" or field in document.fields
 
 
 def _place(document: Document, query: StructuredQuery) -> tuple[Any, ...]:

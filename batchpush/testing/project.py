@@ -31,7 +31,7 @@ from batchpush.google.firestore import Firestore
 from batchpush.testing.batch import Batch, Call
 from batchpush.testing.memory import Memory
 from batchpush.timing import Clock, Timing
-from batchpush.worker import Worker, working_with
+from batchpush.worker import Worker, send_waiting_delivery, working_with
 
 
 class ManualClock:
@@ -49,6 +49,7 @@ class ManualClock:
         self.forward(seconds)
 
     def forward(self, seconds: float) -> None:
+        """Move the clock on."""
         self.value += timedelta(seconds=seconds)
 
 
@@ -131,21 +132,23 @@ class Project:
         return await self._written(path, before, None)
 
     async def wait_until(self, time: datetime) -> list[Call]:
-        """Set the clock and run the due tasks; returns the requests that Batch received."""
+        """Set the clock and run what is due; returns the requests that Batch received."""
         self.clock.value = time
         seen = len(self.batch.calls)
+        await self.worker.digests.look()
         await self._run_tasks()
         return self.batch.calls[seen:]
 
     def told(self, user_id: str) -> list[str]:
         """The texts that the user received: one per push, however many apps there are."""
-        (app, *_) = self.worker.settings.batch_apps.values()
+        settings = self.worker.settings
+        (app, *_) = settings.batch_apps
+        key = settings.batch_project if app in settings.cep_apps else settings.batch_apps[app]
         return [
-            call.body["message"]["body"]
+            text
             for call in self.batch.calls
-            if call.is_accepted
-            and call.app == app
-            and user_id in call.body["recipients"].get("custom_ids", ())
+            if call.is_accepted and call.app == key and call.route in PUSHES
+            for text in call.words_to(user_id)
         ]
 
     async def record(self, function: str, path: str) -> Record:
@@ -191,11 +194,12 @@ class Project:
         """Call a task function. Raises `TryAgainLater` if Cloud Tasks would have to retry it."""
         with working_with(self.worker):
             if function == "sendlater":
-                await self.worker.resumption.resume(data["delivery"])
+                await send_waiting_delivery(data)
             else:
                 await self.worker.chunks.send(data["delivery"], data["chunk"])
 
 
+PUSHES = ("transactional/send", "profiles/update")  # routes
 PROJECT = "demo-batchpush"
 APPS = {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY"}
 

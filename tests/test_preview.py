@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from batchpush.campaigns.state import Desired
+from batchpush.google.protocol.firestore_pb2 import Document as Stored
 from emulators.serving import in_background
 from tests.network import Done, counted
 
@@ -83,7 +85,9 @@ def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Fol
         *("--path", "conversations/c1/messages/m1"),
     )
     assert done.returncode == 0
-    assert done.stdout.startswith("new_message  conversations/c1/messages/m1: 4 calls, not sent\n")
+    assert done.stdout.startswith(
+        "new_message  conversations/c1/messages/m1: 4 requests, not sent\n"
+    )
     english, french = calls(done.stdout)
     assert [apps for apps, _ in (english, french)] == ["ios DEV5…, android 3A7B…"] * 2
     assert english[1]["recipients"] == {"custom_ids": ["bob", "tim"]}
@@ -91,6 +95,39 @@ def test_each_call_is_shown_with_its_app_its_masked_key_and_its_body(folder: Fol
     assert "photo" in french[1]["message"]["body"]
     assert done.stderr == "looked up and not found: users/tim\n"
     assert "DEV5F2C9D1E" not in done.stdout
+
+
+def test_a_profile_shows_the_attributes_that_batch_would_get(folder: Folder) -> None:
+    profile = folder.file("ann.json", {"city": "Lyon", "topics": ["ski"], "display_name": "Ann"})
+    arguments = ("profile", "--document", profile, "--path", "users/ann", "--json")
+    done = folder.run(*arguments, MIRROR_PROFILES="true")
+    (call, _) = json.loads(done.stdout)["calls"]
+    assert call["request"] == "POST data/users/ann"
+    values = {"u.city": "Lyon", "ut.topics": ["ski"]}
+    assert call["body"] == {"overwrite": False, "values": values}
+    off = folder.run(*arguments)
+    assert (off.returncode, "profile" in off.stderr) == (2, True)
+
+
+def test_a_deleted_account_shows_what_batch_would_be_asked(folder: Folder) -> None:
+    before = folder.file("ann.json", {"batch": {"custom_ids": ["crm-7"]}})
+    done = folder.run(
+        *("account_deleted", "--before", before, "--path", "users/ann", "--json"),
+        FORGET_DELETED_USERS="true",
+    )
+    shown = json.loads(done.stdout)["calls"]
+    assert [call["body"]["id"]["value"] for call in shown] == ["ann", "crm-7"] * 2
+
+
+def test_a_call_to_cep_is_shown_as_it_would_be_sent(folder: Folder) -> None:
+    order = folder.file("order.json", ORDER)
+    cep = {"CHANNEL": "ios=cep", "BATCH_PROJECT": "project_0123456789"}
+    done = folder.run("order_delivered", "--document", order, **cep)
+    android, project = calls(done.stdout)
+    assert android[0] == "android 3A7B…"
+    assert project[0] == "CEP proj…  track: POST profiles/update"
+    profiles: Any = project[1]
+    assert [each["events"][0]["name"] for each in profiles] == ["order_delivered"]
 
 
 def test_the_language_is_the_one_of_people_who_have_none(folder: Folder) -> None:
@@ -112,7 +149,7 @@ def test_who_has_quiet_hours_is_told_apart(folder: Folder) -> None:
     *shown, waiting = done.stdout.splitlines()
     ((_, body),) = calls("\n".join(shown))
     assert body["recipients"] == {"custom_ids": ["bob"]}
-    assert re.fullmatch(rf"1 in quiet hours until \S+T{end}:00\S*", waiting)
+    assert re.fullmatch(rf"1 later, at \S+T{end}:00\S*", waiting)
 
 
 def test_functions_of_the_realtime_database_are_shown_where_it_is_watched(folder: Folder) -> None:
@@ -168,8 +205,25 @@ def test_a_file_may_be_what_the_rest_api_of_firestore_answers(folder: Folder) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["no_such", "--document", "message.json"], "no write calls no_such"),
-        (["notify", "--document", "message.json"], "no write calls notify"),
+        (
+            ["new_mesage", "--document", "message.json"],
+            "new_mesage; is new_message meant? choose from",
+        ),
+        (["notify", "--document", "message.json"], "unknown function notify"),
+        (["new_message"], "give --document"),
+        (["campaign"], "give --document, or only --before for a deletion"),
+        (
+            ["campaign", "--document", "message.json", "--state", "message.json"],
+            "message.json: sender_id is not a JSON object",
+        ),
+        (
+            ["campaign", "--document", "message.json", "--state", "apps.json"],
+            "apps.json: unknown app io; is ios meant? choose from ios, android",
+        ),
+        (
+            ["campaign", "--document", "message.json", "--state", "times.json"],
+            "times.json: ios: live_from is unknown to this version",
+        ),
         (["new_message", "--document", "gone.json"], "gone.json: No such file"),
         (
             ["new_message", "--document", "text.json"],
@@ -196,6 +250,8 @@ def test_what_cannot_be_shown_is_one_line(folder: Folder, arguments: list[str], 
     folder.file("message.json", MESSAGE)
     folder.file("text.json", '{"a":\n  what}')
     folder.file("list.json", "[]")
+    folder.file("apps.json", {"io": {"state": "APPLIED"}})
+    folder.file("times.json", {"ios": {"state": "APPLIED", "live_from": "soon"}})
     paths = [str(folder.path / each) if each.endswith(".json") else each for each in arguments]
     done = folder.run(*paths)
     assert (done.returncode, done.stdout) == (2, "")
@@ -225,6 +281,180 @@ def test_documents_of_a_project_are_read_and_nothing_else_is_done(folder: Folder
     assert "Ann" in str(body["message"])
     assert {method for method, _ in asked} == {"GET"}
     assert ("GET", "/users/sender_id.json") in asked
+
+
+# Campaigns and articles
+
+SALE = {
+    "name": "Flash sale",
+    "live": True,
+    "push_time": "2030-06-01T09:00:00Z",
+    "messages": {"en": {"title": "Two hours only", "body": "Half price"}},
+}
+TOKEN = "5f2c9d1e-0a7b"
+APPLIED = {"state": "APPLIED", "campaign_token": TOKEN, "live_from": "2030-06-01T09:00:00Z"}
+DOUBT = {"name": "Flash sale", "fingerprint": "f", "at": "2026-05-04T10:20:30Z"}
+ARTICLE = {"published": True, "title": "Storm", "topics": ["weather"]}
+ANNOUNCED = {"name": "Storm", "live": True, "push_time": "2030-06-01T09:00:00Z"} | SALE
+
+
+def of_campaign(
+    folder: Folder, after: Any, state: Any = None, before: Any = None
+) -> list[dict[str, Any]]:
+    """The calls that `preview campaign --json` shows."""
+    given = {"--document": after, "--state": state, "--before": before}
+    files = [
+        each
+        for option, content in given.items()
+        if content is not None
+        for each in (option, folder.file(f"{option[2:]}.json", content))
+    ]
+    done = folder.run("campaign", *files, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    calls: list[dict[str, Any]] = json.loads(done.stdout)["calls"]
+    return calls
+
+
+UPDATE, DELETE = f"POST campaigns/update/{TOKEN}", f"POST campaigns/delete/{TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("after", "state", "step", "request_"),
+    [
+        (SALE, None, "create", "POST campaigns/create"),
+        (SALE, {"state": "ABSENT"}, "create", "POST campaigns/create"),
+        (SALE, {"state": "REFUSED", "tried": "x"}, "create", "POST campaigns/create"),
+        (SALE, APPLIED, "update", UPDATE),
+        (SALE | {"live": False}, APPLIED, "stop", UPDATE),
+        (SALE | {"live": False}, APPLIED | {"live_from": None}, "update", UPDATE),
+        (None, APPLIED, "delete", DELETE),
+        (SALE | {"apps": ["android"]}, APPLIED, "delete", DELETE),
+        (None, None, "no request: it stays ABSENT", None),
+        (None, {"state": "REFUSED", "tried": "x"}, "no request: it becomes ABSENT", None),
+        (
+            SALE,
+            {"state": "RETRY", "doubts": [DOUBT]},
+            "look for a create whose outcome is unknown",
+            "GET campaigns/list?from_api=true&limit=100&from=0",
+        ),
+    ],
+)
+def test_a_campaign_shows_the_call_of_each_app_against_its_stored_state(
+    folder: Folder, after: Any, state: Any, step: str, request_: str | None
+) -> None:
+    states = None if state is None else {"ios": state}
+    ios, android = of_campaign(folder, after, states, before=SALE)
+    assert (ios["app"], ios["step"], ios["request"]) == ("ios", step, request_)
+    assert android["request"] == ("POST campaigns/create" if after else None)
+    if step in ("create", "update", "stop"):
+        assert (ios["body"]["name"], ios["body"]["live"]) == (SALE["name"], after["live"])
+    else:
+        assert ios["body"] is None
+
+
+def test_while_another_worker_has_the_lease_there_is_no_call(folder: Folder) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    claimed = {"state": "CLAIMED", "lease_until": until.isoformat()}
+    (ios, _) = of_campaign(folder, SALE, {"ios": claimed})
+    assert ios["step"] == "no request yet: another is under way, or its outcome is too recent"
+    assert ios["request"] is None
+
+
+def test_what_batch_has_already_is_not_sent_again(folder: Folder) -> None:
+    (ios, _) = of_campaign(folder, SALE)
+    fingerprint = Desired("", json.dumps(ios["body"]).encode()).fingerprint
+    (ios, _) = of_campaign(folder, SALE, {"ios": APPLIED | {"applied": fingerprint}})
+    assert (ios["step"], ios["request"]) == ("no request: it stays APPLIED", None)
+
+
+def test_a_stored_state_may_be_what_the_rest_api_of_firestore_answers(folder: Folder) -> None:
+    fields = {
+        "state": {"stringValue": "APPLIED"},
+        "campaign_token": {"stringValue": TOKEN},
+        "live_from": {"timestampValue": "2030-06-01T09:00:00Z"},
+    }
+    (ios, _) = of_campaign(folder, SALE | {"live": False}, {"ios": {"fields": fields}})
+    assert ios["step"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("function", "document", "said"),
+    [
+        ("campaign", SALE | {"name": 7}, "name must be a string, not a number"),
+        ("campaign", SALE | {"messages": {}}, "messages"),
+        ("campaign", SALE | {"live": "yes"}, "live must be true or false"),
+        ("campaign", SALE | {"apps": ["tv"]}, "apps names apps that are not in BATCH_APPS: ['tv']"),
+        ("article", ARTICLE | {"title": None}, "title is missing"),
+        ("article", ARTICLE | {"published": "yes"}, "published must be true or false"),
+    ],
+)
+def test_a_document_that_no_campaign_can_be_made_from_names_the_field(
+    folder: Folder, function: str, document: dict[str, Any], said: str
+) -> None:
+    done = folder.run(function, "--document", folder.file("document.json", document))
+    assert done.returncode == 1
+    assert f"{function}s/{function}_id: no campaign can be made from it: " in done.stdout
+    assert said in done.stdout
+
+
+def test_an_article_shows_the_campaign_that_it_becomes_and_its_calls(folder: Folder) -> None:
+    article = folder.file("article.json", ARTICLE)
+    done = folder.run("article", "--document", article, "--json", PUBLISH_ARTICLES="live")
+    written, published = map(json.loads, done.stdout.splitlines())
+    path = "campaigns/article-article_id"
+    assert written["writes"][path]["live"] is True
+    assert (published["function"], published["document"]) == ("campaign", path)
+    assert [call["request"] for call in published["calls"]] == ["POST campaigns/create"] * 2
+    assert done.stderr == f"looked up and not found: {path}\n"
+
+
+def test_an_article_that_is_withdrawn_stops_its_campaign(folder: Folder) -> None:
+    files = {
+        "--document": ARTICLE | {"published": False},
+        "--before": ARTICLE,
+        "--look-ups": {"campaigns/article-article_id": ANNOUNCED},
+        "--state": {"ios": APPLIED},
+    }
+    given = [each for name, value in files.items() for each in (name, folder.file(name, value))]
+    done = folder.run("article", *given)
+    assert done.returncode == 0
+    assert f"ios DEV5…  stop: POST campaigns/update/{TOKEN}\n" in done.stdout
+    again = folder.run("article", *given[:2], "--before", given[1])
+    assert again.stdout == "article  articles/article_id: no campaign changes\n"
+
+
+def test_neither_needs_credentials_or_a_connection(tmp_path: Path) -> None:
+    (tmp_path / "sale.json").write_text(json.dumps(SALE))
+    (tmp_path / "article.json").write_text(json.dumps(ARTICLE))
+    (tmp_path / "state.json").write_text(json.dumps({"ios": APPLIED}))
+    (tmp_path / "main.py").symlink_to(ROOT / "main.py")
+    (tmp_path / "handlers").symlink_to(ROOT / "handlers")
+    with counted(tmp_path) as network:
+        done = network.run(
+            ["preview", "campaign", "--document", "sale.json"],
+            ["preview", "campaign", "--before", "sale.json", "--state", "state.json"],
+            ["preview", "article", "--document", "article.json"],
+            cwd=tmp_path,
+            GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "none"),
+        )
+        assert network.memory.operations == []
+    assert [(each.code, each.connections) for each in done] == [(0, [])] * 3
+
+
+def test_the_states_of_a_project_are_read_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "sale.json").write_text(json.dumps(SALE))
+    (tmp_path / "main.py").symlink_to(ROOT / "main.py")
+    (tmp_path / "handlers").symlink_to(ROOT / "handlers")
+    with counted(tmp_path) as network:
+        state = Stored(name=network.memory.name_of("campaigns/campaign_id/batch/ios"))
+        state.fields["state"].string_value = "APPLIED"
+        state.fields["campaign_token"].string_value = TOKEN
+        network.memory.store(state)
+        command = ["preview", "campaign", "--document", "sale.json", "--project", "demo-batchpush"]
+        (done,) = network.run(command, cwd=tmp_path)
+        assert (done.code, network.writes) == (0, [])
+    assert f"ios DEV5…  update: {UPDATE}" in done.out
+    assert "android 3A7B…  create: POST campaigns/create" in done.out
 
 
 # Nothing leaves
@@ -257,8 +487,6 @@ async def {name}(change):
     {body}
 """
 LEAVES = {
-    "await batchpush.publish(change, campaigns.campaign)": "publishes a campaign",
-    "await batchpush.announce(change, bool, dict)": "makes a campaign of an article",
     "await batchpush.sweep_deliveries()": "sends pushes",
     "await batchpush.sweep_campaigns(campaigns.campaign)": "sends pushes",
     "await batchpush.pull_results()": "sends pushes",
@@ -281,7 +509,7 @@ AROUND = [
     "try: {}\n    except Exception: pass",
 ]
 BODIES = {around.format(body): said for body, said in LEAVES.items() for around in AROUND} | {
-    "pass": "does not call deliver",
+    "pass": "calls neither deliver, publish nor announce",
     "1 / 0": "ZeroDivisionError",
 }
 
@@ -323,4 +551,4 @@ def test_a_function_that_delivers_twice_is_shown_twice(tmp_path: Path) -> None:
     with counted(tmp_path) as network:
         (done,) = network.run(["preview", "twice", "--document", "order.json"], cwd=tmp_path)
     assert done.code == 0
-    assert done.out.count(": 2 calls, not sent") == 2
+    assert done.out.count(": 2 requests, not sent") == 2

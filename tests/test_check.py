@@ -17,6 +17,8 @@ import pytest
 import requests
 from aiohttp import web
 
+from batchpush.cli.check.categories import categories
+from batchpush.cli.check.channel import channels, event_names
 from batchpush.cli.check.cloud import (
     GIVEN_ROLES,
     PARTS,
@@ -43,11 +45,14 @@ from batchpush.cli.check.folder import (
     media_hosts,
     of_deployment,
     settings,
+    spans,
     texts,
 )
+from batchpush.cli.check.names import names
 from batchpush.cli.discovery import Discovery, patience
 from batchpush.cli.env_files import Project, parse
 from batchpush.environment import Settings
+from batchpush.tracing import ENDPOINT, PACKAGE
 from emulators.serving import in_background
 
 E, W, OK, N = Severity.ERROR, Severity.WARNING, Severity.OK, Severity.NOT_CHECKED
@@ -81,6 +86,67 @@ def said(findings: Iterator[Finding], *severities: Severity) -> list[str]:
 
 
 # The settings
+
+
+@pytest.mark.parametrize(
+    ("channel", "warned"),
+    [
+        ("CHANNEL=mep", []),
+        ("CHANNEL=cep", []),
+        (
+            "CHANNEL=ios=cep",
+            [
+                ".env:3 CHANNEL: android is called beside the CEP project: let its automations send"
+                " to ios only, or people get pushes twice"
+            ],
+        ),
+    ],
+)
+def test_apps_on_both_platforms_are_warned_of(channel: str, warned: list[str]) -> None:
+    of = deployment(f"{APPS}\nBATCH_PROJECT=project_1\n{channel}")
+    assert said(channels(of.settings, of.where("CHANNEL"))) == warned
+
+
+@pytest.mark.parametrize(
+    ("group_id", "is_one"),
+    [
+        ("order_delivered", True),
+        ("a" * 30, True),
+        ("order-x", False),
+        ("Order", False),
+        ("a" * 31, False),
+    ],
+)
+def test_a_group_id_that_cannot_name_an_event_is_warned_of(group_id: str, is_one: bool) -> None:
+    source = f'\npush = Push(group_id="{group_id}")'
+    told = said(event_names({"handlers/x.py": source}))
+    start = f"handlers/x.py:2 group_id {group_id} must be 1 to 30 of a-z, 0-9 and _"
+    assert [each[: len(start)] for each in told] == ([] if is_one else [start])
+
+
+def test_the_handlers_of_this_folder_can_be_used_with_cep() -> None:
+    sources = {str(file): file.read_text() for file in (ROOT / "handlers").rglob("*.py")}
+    assert said(event_names(sources), OK)
+    assert said(event_names(sources)) == []
+
+
+@pytest.mark.parametrize(
+    ("env", "requirements", "found"),
+    [
+        ("", "", []),
+        (f"{ENDPOINT}=", "", []),
+        (f"{ENDPOINT}=https://collector", f"{PACKAGE}==1 \\\n  --hash=sha256:a\n", []),
+        (
+            f"{ENDPOINT}=https://collector",
+            "opentelemetry-api==1\n",
+            [f".env:2 {ENDPOINT} is set, and requirements.txt has no {PACKAGE}"],
+        ),
+    ],
+)
+def test_spans_need_a_package_that_is_deployed(
+    env: str, requirements: str, found: list[str]
+) -> None:
+    assert said(spans(deployment(f"{APPS}\n{env}"), requirements)) == found
 
 
 @pytest.mark.parametrize(
@@ -271,6 +337,7 @@ def test_where_pictures_may_come_from_anywhere_a_list_of_hosts_is_advised(
         ({"firebase_json": '{"functions": [{"source": "web"}]}'}, ['firebase.json has no "func']),
         ({"pyvenv": None}, ["venv the Firebase CLI needs venv/"]),
         ({"pyvenv": "version = 3.11.7"}, ["firebase.json runtime is python312, and venv/ has"]),
+        ({"pyvenv": "version = 3.9.18"}, ["firebase.json runtime is python312, and venv/ has"]),
         ({"pyvenv": "version_info = 3.12.1.final.0"}, []),
         ({"has_package_json": True}, ["package.json it makes the Firebase CLI expect Node.js"]),
         (
@@ -355,48 +422,108 @@ def test_the_records_need_a_ttl_in_the_file_of_indexes(
 
 HELLO = '[hello]\ntitle = "{sender}"\nbody = "{text}"\n'
 BYE = '[bye]\ntitle = "Bye"\nbody = "Bye"\n'
-EN = HELLO + BYE
+COUNT = '[count]\ntitle = "New"\nplural = "n"\nbody.one = "{n} one"\nbody.other = "{n} others"\n'
+EN = HELLO + BYE + COUNT
+FR = EN + 'body.many = "{n} de plus"\n'
 
 
 @pytest.mark.parametrize(
     ("fr", "found"),
     [
-        (EN, []),
-        ('[hello]\ntitle = "Salut"\nbody = "{text} {sender}"\n' + BYE, []),
-        (HELLO.replace("{sender}", "{{}}") + BYE, [(W, "fr.toml:1 hello: other")]),
+        (FR, []),
+        (FR.replace("{text}", "{text} {sender}"), []),
+        (FR.replace('"{sender}"', '"{{}}"'), [(W, "fr.toml:1 hello: the default language also")]),
         (
-            BYE + HELLO.replace("{text}", "{text} {qui}"),
-            [(E, "fr.toml:4 hello: no other language has {qui}")],
+            FR.replace("{text}", "{text} {qui}"),
+            [(E, "fr.toml:1 hello: the default language has no {qui}")],
         ),
-        (HELLO, [(W, "fr.toml bye is missing")]),
+        (FR.replace(BYE, ""), [(W, "fr.toml bye is missing: the default language is used")]),
         (
-            f'{EN}[more]\ntitle = "x"\nbody = "x"\n',
+            f'{FR}[more]\ntitle = "x"\nbody = "x"\n',
             [(E, "en.toml more is missing in the default language")],
         ),
+        # Plural forms
+        (EN, [(W, "fr.toml:7 count: body has no many")]),
+        (FR + 'body.few = "{n}"\n', [(W, "fr.toml:7 count: body has few, which no whole number")]),
+        (
+            HELLO + BYE + '[count]\ntitle = "New"\nbody = "{n}"\n',
+            [(W, 'fr.toml:7 count: has no plural = "n"')],
+        ),
+        (
+            HELLO + BYE + '[count]\ntitle = "New"\nplural = "n"\nbody = "{n}"\n',
+            [(W, "fr.toml:7 count: body has no one, many")],
+        ),
+        (
+            FR.replace('plural = "n"', 'plural = "m"').replace("{n} one", "{m} {n}"),
+            [(E, "fr.toml:7 count: the default language has no {m}")],
+        ),
+        (FR.replace('plural = "n"\n', ""), [(E, "fr.toml:7 count has several forms, and no")]),
+        (FR + 'body.oen = "{n}"\n', [(E, "fr.toml:7 count body.oen is not one of zero, one")]),
+        (FR.replace("body.other", "body.two"), [(E, "fr.toml:7 count body has no other")]),
         # What is broken is said in the default language, and nowhere else.
-        (HELLO.replace("{sender}", "{sender") + BYE, [(E, "fr.toml:1 hello title: expected '}'")]),
-        (HELLO + BYE.replace("Bye", "}"), [(E, "fr.toml:4 bye title: Single '}'")]),
-        (HELLO.replace("{text}", "{0}") + BYE, [(E, "fr.toml:1 hello body: {0} is not the name")]),
-        (HELLO + '[bye]\nbody = "Bye"\n', [(E, "fr.toml:4 bye has no title")]),
+        (FR.replace("{sender}", "{sender"), [(E, "fr.toml:1 hello title: expected '}'")]),
+        (FR.replace('"Bye"', '"}"'), [(E, "fr.toml:4 bye title: Single '}'")]),
+        (FR.replace("{text}", "{0}"), [(E, "fr.toml:1 hello body: {0} is not the name")]),
+        (FR.replace('title = "Bye"\n', ""), [(E, "fr.toml:4 bye has no title")]),
         ("[", [(E, "fr.toml is not TOML: ")]),
-        ("hello = 3", [(E, "fr.toml hello is not a table"), (W, "fr.toml bye is missing")]),
+        (
+            f"hello = 3\n{FR.replace(HELLO, '')}",
+            [(E, "fr.toml hello is not a table with a title")],
+        ),
     ],
 )
-def test_every_language_has_every_text_and_every_value(
+def test_every_language_has_every_text_every_value_and_every_plural_form(
     fr: str, found: list[tuple[Severity, str]]
 ) -> None:
-    of_languages = {"en.toml": EN, "es.toml": EN, "fr.toml": fr}
-    if "more" in fr:
-        of_languages["es.toml"] = fr
     told = [
         (each.severity, f"{each.where} {each.says}")
-        for each in texts(folder(texts=of_languages), {"en"})
+        for each in texts(folder(texts={"en.toml": EN, "fr.toml": fr}), {"en"})
         if each.severity is not OK
     ]
-    assert len(told) == len(found)
+    assert len(told) == len(found), told
     for (severity, text), (expected, start) in zip(told, found, strict=True):
         assert severity is expected
-        assert text.startswith(start)
+        assert text.startswith(start), text
+
+
+CHESS = """[chess]
+required = false
+default = "on"
+words.en = { name = "Chess", description = "Your games" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("toml", "handler", "found"),
+    [
+        (CHESS, 'Push(group_id="chess")', []),
+        (CHESS + CHESS.replace("en", "fr"), "", []),  # not TOML, which the import of main.py finds
+        (CHESS, "Push(group_id=kind)", []),
+        (CHESS, "Push(", []),
+        (None, "", []),
+        (
+            CHESS,
+            '\nPush(group_id="go")',
+            ["handlers/games.py:2 group_id go is not in handlers/categories.toml: "],
+        ),
+        (
+            f"\n{CHESS.replace('words.en', 'words.de')}",
+            'Push(group_id="chess")',
+            ["handlers/categories.toml:2 chess: a settings screen has no words in en"],
+        ),
+        ("chess = 5", "", ["handlers/categories.toml chess: a settings screen has no words in en"]),
+    ],
+)
+def test_each_push_has_a_category_in_every_language(
+    toml: str | None, handler: str, found: list[str]
+) -> None:
+    told = [
+        f"{each.where} {each.says}"
+        for each in categories(toml, ["en"], {"handlers/games.py": handler})
+        if each.severity is W
+    ]
+    assert len(told) == len(found)
+    assert all(text.startswith(start) for text, start in zip(told, found, strict=True))
 
 
 def test_the_functions_are_told_with_what_calls_them() -> None:
@@ -440,6 +567,7 @@ def copy(tmp_path: Path) -> Path:
     for name in ("main.py", "firebase.json", "firestore.indexes.json", ".env.example"):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "handlers", tmp_path / "handlers")
+    (tmp_path / "batchpush").symlink_to(ROOT / "batchpush")
     (tmp_path / "venv").mkdir()
     runtime = json.loads((ROOT / "firebase.json").read_text())["functions"]["runtime"]
     (tmp_path / "venv/pyvenv.cfg").write_text(f"version = 3.{runtime[-2:]}.0\n")
@@ -468,8 +596,87 @@ def test_an_empty_env_has_everything_named_at_once_in_the_order_to_mend_it(copy:
     assert done.stdout.endswith("2 errors, 1 not checked\n")
 
 
-def test_without_an_env_it_says_how_to_begin(copy: Path) -> None:
-    assert "cp .env.example .env" in check(copy).stdout
+@pytest.mark.parametrize("firebaserc", [None, '{"projects": {"live": "p", "default": "q"}}'])
+def test_without_an_env_one_error_says_how_to_begin(copy: Path, firebaserc: str | None) -> None:
+    if firebaserc:
+        (copy / ".firebaserc").write_text(firebaserc)
+    done = check(copy, "--offline", GOOGLE_CLOUD_PROJECT="p")
+    assert errors(done) == ["there is no .env: copy .env.example, and set BATCH_APPS in it"]
+    assert f"{'':<15}cp .env.example .env\n" in done.stdout
+
+
+@pytest.mark.parametrize("version", ["3.11.7", "3.12.1", "3.13.0"])
+def test_a_fresh_clone_has_no_error_on_any_python_that_we_support(copy: Path, version: str) -> None:
+    (copy / "venv/pyvenv.cfg").write_text(f"version = {version}\n")
+    (copy / ".env").write_text(f"{APPS}\n")
+    assert check(copy, "--offline", "--project", "my-project").returncode == 0
+
+
+def test_the_firebase_json_of_a_monorepo_is_the_one_above(copy: Path) -> None:
+    functions = copy / "packages/functions"
+    functions.mkdir(parents=True)
+    for name in ("main.py", "handlers", "venv", ".env.example"):
+        (copy / name).rename(functions / name)
+    config = json.loads((copy / "firebase.json").read_text())
+    config["functions"]["source"] = "packages/functions"
+    config["firestore"]["indexes"] = "indexes/firestore.json"
+    (copy / "indexes").mkdir()
+    (copy / "firestore.indexes.json").rename(copy / "indexes/firestore.json")
+    (copy / "firebase.json").write_text(json.dumps(config, indent=2))
+    (copy / ".firebaserc").write_text('{"projects": {"default": "p-live"}}')
+    (functions / ".env").write_text(f"{APPS}\n")
+    done = check(functions, "--offline")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ok           ../../firebase.json:8  runtime python312, as in venv/\n" in done.stdout
+    assert "ok           ../../indexes/firestore.json  deletes old delivery records" in done.stdout
+    assert "\np-live (default)\n" in done.stdout
+    (copy / ".firebaserc").write_text("{")
+    config["functions"]["source"] = "functions"
+    (copy / "firebase.json").write_text(json.dumps(config, indent=2))
+    rc, firebase = errors(check(functions, "--offline", "--project", "p"))
+    assert rc.startswith("../../.firebaserc:1  is not JSON")
+    assert firebase.startswith("../../firebase.json  has no ")
+    assert "packages/functions" in firebase
+
+
+def test_an_undefined_name_is_an_error_with_its_line(copy: Path) -> None:
+    (copy / ".env").write_text(f"{APPS}\n")
+    with (copy / "main.py").open("a") as main:
+        main.write("async def late() -> None:\n    await delivr()\n")
+    (copy / "handlers/orders.py").write_text("def order_delivered():\n    return Psh()\n")
+    lines = (copy / "main.py").read_text().count("\n")
+    done = check(copy, "--offline", "--project", "my-project")
+    assert errors(done) == [
+        "handlers/orders.py:2  Undefined name `Psh`",
+        f"main.py:{lines}  Undefined name `delivr`",
+    ]
+
+
+def test_without_ruff_undefined_names_are_not_checked_and_it_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (finding,) = names()
+    assert finding.severity is N
+    assert finding.says == "undefined names: ruff is not installed: make setup"
+
+
+def test_as_json_it_is_one_document_with_every_finding(copy: Path) -> None:
+    (copy / ".env").write_text(f"{APPS}\nREGION=?\n")
+    done = check(copy, "--offline", "--project", "my-project", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    document = json.loads(done.stdout)
+    findings = document.pop("findings")
+    assert document == {"errors": 1, "warnings": 0, "not_checked": 1}
+    assert findings[-4] == {
+        "about": "my-project",
+        "severity": "error",
+        "says": "REGION: expected a Google Cloud region such as us-central1",
+        "where": ".env:2",
+        "fix": None,
+    }
+    assert {each["severity"] for each in findings} == {"error", "ok", "not_checked"}
+    assert {tuple(each) for each in findings} == {("about", "severity", "says", "where", "fix")}
 
 
 def test_a_folder_that_is_ready_has_no_error(copy: Path) -> None:
@@ -589,7 +796,7 @@ def test_a_slow_import_is_told_with_the_variable_that_allows_it(copy: Path) -> N
         "main.py  importing it takes more than 2 s, the limit of the Firebase CLI: "
         "make it faster, or set FUNCTIONS_DISCOVERY_TIMEOUT"
     ]
-    assert "FUNCTIONS_DISCOVERY_TIMEOUT=60 make deploy" in slow.stdout
+    assert "export FUNCTIONS_DISCOVERY_TIMEOUT=60" in slow.stdout
     fast = check(copy, "--offline", "--project", "p", FUNCTIONS_DISCOVERY_TIMEOUT="60")
     assert errors(fast) == []
 
@@ -608,7 +815,7 @@ def test_what_would_be_uploaded_or_missing_is_told(copy: Path) -> None:
     shutil.copy(ROOT / "requirements.txt", copy / "requirements.txt")
     assert check(copy, "--offline", "--project", "my-project").returncode == 0
     config = json.loads((copy / "firebase.json").read_text())
-    config["functions"]["ignore"] = ["venv", ".git", "tests", "emulators"]
+    config["functions"]["ignore"] = ["venv", ".git", "tests", "emulators", "__pycache__"]
     (copy / "firebase.json").write_text(json.dumps(config, indent=2))
     (copy / "handlers/orders.py").write_text("import pytest\n")
     with (copy / "requirements.txt").open("a") as required:
@@ -641,6 +848,29 @@ def test_a_handler_that_cannot_be_imported_is_told_with_its_line(
     done = check(copy, "--offline", "--project", "my-project")
     assert done.returncode == 1
     assert [each.split("  ")[0] for each in errors(done)] == [where]
+
+
+def test_a_mistake_in_the_categories_is_told_with_its_table_and_field(copy: Path) -> None:
+    (copy / ".env").write_text(APPS)
+    file = copy / "handlers/categories.toml"
+    toml = file.read_text(encoding="utf-8")
+    file.write_text(toml.replace("required = false", "required = 0", 1), encoding="utf-8")
+    done = check(copy, "--offline", "--project", "my-project")
+    (line,) = errors(done)
+    assert line.endswith("handlers/categories.toml: [new_message] required: must be true or false")
+
+
+def test_a_group_id_without_a_category_and_a_language_without_words_are_warned_of(
+    copy: Path,
+) -> None:
+    (copy / ".env").write_text(APPS)
+    file = copy / "handlers/categories.toml"
+    toml = file.read_text(encoding="utf-8").replace("[game_turn]", "[chess_turn]")
+    file.write_text(toml.replace("words.fr", "words.it", 1), encoding="utf-8")
+    done = check(copy, "--offline", "--project", "my-project")
+    assert done.returncode == 0
+    assert "group_id game_turn is not in handlers/categories.toml" in done.stdout
+    assert "new_message: a settings screen has no words in fr" in done.stdout
 
 
 def test_what_main_prints_does_not_disturb_it(copy: Path) -> None:
@@ -1081,8 +1311,8 @@ def test_a_finding_cannot_speak_to_the_terminal() -> None:
 @pytest.mark.parametrize(
     ("severities", "words"),
     [
-        ([], "all is well"),
-        ([OK], "all is well"),
+        ([], "everything is fine"),
+        ([OK], "everything is fine"),
         ([E, E, W, N, N], "2 errors, 1 warning, 2 not checked"),
         ([W, W, E], "1 error, 2 warnings"),
     ],

@@ -6,6 +6,9 @@ import functools
 import importlib
 import json
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 import uuid
@@ -18,11 +21,15 @@ from typing import Any
 import pytest
 
 import batchpush.google.clients
-from batchpush.cli import arguments, deliveries, replay, terminal
+from batchpush.cli import arguments, deliveries, finding, replay, terminal
 from batchpush.cli import main as cli
+from batchpush.cli.completion import commands_of
+from batchpush.cli.version import VERSION
 from batchpush.delivery.erasure import body_names, without
 from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
+from batchpush.delivery.replay import Replay
+from batchpush.delivery.waiting import name_of
 from batchpush.environment import settings
 from batchpush.events.triggers import WATCHED
 from batchpush.google.clients import firestore
@@ -33,6 +40,7 @@ from emulators import batch
 from tests.deliveries import claimed
 from tests.network import counted
 
+ROOT = Path(__file__).parent.parent
 NOW = datetime.now(UTC).replace(microsecond=0)
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "web": "WEBKEY"}
 REST_KEY = "the-rest-key"
@@ -63,7 +71,8 @@ def a_record(state: DeliveryState, *calls: CallRecord, **fields: Any) -> Record:
         calls=calls,
         bodies=(body("bob", "zoé"),) if calls else (),
     )
-    return replace(record, **fields)
+    record = replace(record, **fields)
+    return replace(record, day=record.created_at.date().isoformat())
 
 
 # Pure: arguments and words
@@ -112,7 +121,7 @@ def test_anything_else_is_no_time(text: str) -> None:
         ["show"],
         ["show", "abcdef1"],
         ["show", "../../users/ann"],
-        ["replay"],
+        ["deliveries", "--document", "orders"],
         ["erase"],
         ["erase", "--user", " "],
         ["erase", "--user", "users/ann"],
@@ -128,6 +137,50 @@ def test_a_wrong_argument_is_exit_code_2(
         cli.main(arguments)
     assert exit_.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["deliverys"], "unknown command deliverys; is deliveries meant? choose from init, "),
+        (["frobnicate"], "unknown command frobnicate: choose from init, check, deploy, "),
+        (["deliveries", "--state", "snt"], "unknown state SNT; is SENT meant? choose from WAITING"),
+        (["completion", "fish"], "unknown shell fish: choose from bash, zsh"),
+    ],
+)
+def test_a_wrong_choice_is_answered_with_the_valid_ones_and_the_closest(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert words in capsys.readouterr().err
+
+
+def test_the_version_is_the_one_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert (exit_.value.code, capsys.readouterr().out) == (0, f"batchpush {VERSION}\n")
+
+
+PRINTS_DATA = commands_of(cli.parser()).keys() - {"completion", "console", "deploy"}
+
+
+@pytest.mark.parametrize("command", commands_of(cli.parser()))
+def test_the_help_of_a_command_has_examples_that_it_takes(command: str) -> None:
+    text = commands_of(cli.parser())[command].format_help()
+    examples = re.findall(r"^  python -m batchpush ([^#>\n]*)", text, re.MULTILINE)
+    assert len(examples) > 1
+    for example in examples:
+        assert example.split()[0] == command
+        cli.parser().parse_args(shlex.split(example))
+    has_json = any("--json" in example for example in examples)
+    assert ("--json" in text) == has_json == (command in PRINTS_DATA)
+
+
+@pytest.mark.parametrize("command", commands_of(cli.parser()))
+def test_every_argument_of_a_command_is_explained(command: str) -> None:
+    arguments = commands_of(cli.parser())[command]._actions
+    assert [each.option_strings or each.dest for each in arguments if not each.help] == []
 
 
 @pytest.mark.parametrize(
@@ -482,6 +535,7 @@ def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: l
         ["show", record.id],
         ["replay", record.id],
         ["replay", record.id, "--resend-unknown"],
+        ["replay", record.id, "--json"],
         ["erase", "--user", "bob", "--dry-run"],
     ]
     with counted(tmp_path) as network:
@@ -496,9 +550,10 @@ def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: l
     by_command = dict(zip(map(" ".join, alone + in_project), done, strict=True))
     for command, each in by_command.items():
         assert (each.code in (0, 1, 2), each.connections) == (True, []), (command, each)
-        if command.startswith(("preview campaign ", "preview article ", "send-test")):
-            assert (each.code, each.out) == (2, "")
-            assert "nothing was sent" in each.err
+        if command.startswith("preview campaign "):
+            assert (each.code, "no campaign can be made" in each.out) == (1, True)
+    assert by_command["send-test --to bob"].code == 2
+    assert "nothing was sent" in by_command["send-test --to bob"].err
     assert record.id in by_command[f"show {record.id}"].out
     assert "would be sent" in by_command[f"replay {record.id}"].out
     assert "would be" in by_command["erase --user bob --dry-run"].out
@@ -633,8 +688,18 @@ def test_deliveries_are_listed_newest_first_without_the_sent(operator: Operator)
         (["--state", "SENT"], [3], "1 delivery"),
         (["--state", "held", "sent"], [1, 2, 3], "3 deliveries"),
         (["--since", "90m"], [1], "1 delivery"),
-        (["--limit", "1"], [1], "1 of 2 deliveries; --limit shows more"),
+        (
+            ["--limit", "1"],
+            [1],
+            "1 delivery; there may be more: raise --limit, or narrow it down",
+        ),
         (["--since", "1m"], [], "0 deliveries"),
+        (["--until", "90m"], [2], "1 delivery"),
+        (["--function", "new_message"], [1, 2], "2 deliveries"),
+        (["--function", "outbox"], [], "0 deliveries"),
+        (["--document", "conversations/c1/messages/m1"], [1, 2, 3], "3 deliveries"),
+        (["--document", "conversations/c1/messages/m1", "--state", "sent"], [3], "1 delivery"),
+        (["--document", "conversations/c1/messages/m2"], [], "0 deliveries"),
     ],
 )
 def test_a_list_can_be_narrowed(
@@ -657,6 +722,160 @@ def test_a_list_can_be_narrowed(
 
 
 @pytest.mark.suite
+def test_a_persons_deliveries_come_page_by_page_and_no_more_are_read_than_shown(
+    operator: Operator, environment: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("RECIPIENT_INDEX_DAYS", "30")
+    people = (name_of("custom_ids", "ann"),)
+    records = [
+        a_record(
+            DeliveryState.SENT,
+            created_at=datetime.now(UTC) - timedelta(minutes=number),
+            people=people if number % 3 == 0 else (name_of("custom_ids", "bob"),),
+        )
+        for number in range(30)
+    ]
+    operator.store(*records)
+    of_ann = [record.id[:12] for record in records[::3]]
+    read = 0
+    ask = Connection.ask
+
+    async def counting(connection: Connection, *asked: Any) -> list[Any]:
+        nonlocal read
+        answers = await ask(connection, *asked)
+        read += len(answers)
+        return answers
+
+    monkeypatch.setattr(Connection, "ask", counting)
+    code, lines, _ = operator.run("deliveries", "--user", "ann", "--limit", "4")
+    assert code == 0
+    assert [line[:12] for line in lines[:-1]] == of_ann[:4]
+    assert lines[-1] == f"4 deliveries; there may be more: go on with --after {of_ann[3]}"
+    assert read <= 4 + 2
+    _, lines, _ = operator.run("deliveries", "--user", "ann", "--after", of_ann[3])
+    assert [line[:12] for line in lines[:-1]] == of_ann[4:]
+    assert lines[-1] == "6 deliveries"
+
+
+@pytest.mark.suite
+def test_a_user_is_not_looked_for_without_the_index(operator: Operator) -> None:
+    code, lines, err = operator.run("deliveries", "--user", "ann")
+    assert (code, lines) == (2, [])
+    assert "a search by user needs RECIPIENT_INDEX_DAYS, which is 0" in err
+
+
+@pytest.mark.suite
+def test_very_many_are_not_read_without_being_asked_for(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "ASK_AFTER", 4)
+    monkeypatch.setattr(finding, "PAGE", 2)
+    operator.store(*(a_record(DeliveryState.HELD, *calls_in(H)) for _ in range(9)))
+    code, lines, err = operator.run(
+        "deliveries", "--document", "conversations/c1/messages/m1", "--state", "SENT"
+    )
+    assert (code, len(lines)) == (0, 1)
+    assert "4 deliveries read, 0 found; read on? Give --yes, or narrow it down" in err
+    assert "there may be more" in lines[-1]
+    code, lines, err = operator.run("deliveries", "--yes")
+    assert (lines[-1], err) == ("9 deliveries", "")
+
+
+@pytest.mark.suite
+def test_many_are_replayed_by_what_they_have_in_common(operator: Operator) -> None:
+    held = [a_record(DeliveryState.HELD, CallRecord("ios", 0, H, 2, 2)) for _ in range(3)]
+    other = a_record(DeliveryState.HELD, CallRecord("ios", 0, H, 2, 2), function="outbox")
+    operator.store(*held, other, a_record(DeliveryState.EXPIRED, *calls_in(E)))
+    those = ["--state", "HELD", "--since", "2h", "--function", "new_message"]
+    code, lines, _ = operator.run("replay", *those, "--resend-unknown")
+    assert (code, lines[-1]) == (0, "nothing was sent; add --send to send it")
+    assert operator.api.calls() == []
+    code, lines, _ = operator.run("replay", *those, "--resend-unknown", "--send")
+    assert code == 0
+    assert [operator.stored(record).state for record in held] == [DeliveryState.SENT] * 3
+    assert operator.stored(other).state is DeliveryState.HELD
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give the ids of deliveries, or --state with the states to replay"),
+        (["--since", "2h"], "give the ids of deliveries, or --state with the states to replay"),
+        (["a" * 8, "--state", "HELD"], "give either ids or filters such as --state"),
+    ],
+)
+def test_a_replay_of_everything_is_never_meant(
+    operator: Operator, arguments: list[str], words: str
+) -> None:
+    assert operator.run("replay", *arguments) == (2, [], f"batchpush: {words}\n")
+
+
+@pytest.mark.suite
+def test_of_two_replays_at_once_one_sends(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = a_record(DeliveryState.HELD, CallRecord("ios", 0, H, 2, 2))
+    operator.store(record)
+    before = Replay.replay
+
+    async def after_another(self: Replay, entry: Entry, resend_unknown: bool) -> Record:
+        await before(self, entry, resend_unknown)
+        return await before(self, entry, resend_unknown)
+
+    monkeypatch.setattr(Replay, "replay", after_another)
+    _, lines, _ = operator.run("replay", record.id, "--resend-unknown", "--send")
+    assert "  another worker resumed it: see `show`" in lines
+    assert len(operator.api.calls()) == 1
+    assert operator.stored(record).state is DeliveryState.SENT
+
+
+@pytest.mark.suite
+def test_the_first_ctrl_c_finishes_the_replay_under_way_and_says_how_to_go_on(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [a_record(DeliveryState.HELD, CallRecord("ios", 0, H, 2, 2)) for _ in range(3)]
+    operator.store(*held)
+    before = Replay.replay
+
+    async def interrupted(self: Replay, entry: Entry, resend_unknown: bool) -> Record:
+        os.kill(os.getpid(), signal.SIGINT)
+        return await before(self, entry, resend_unknown)
+
+    monkeypatch.setattr(Replay, "replay", interrupted)
+    code, lines, err = operator.run("replay", "--state", "HELD", "--resend-unknown", "--send")
+    states = sorted(operator.stored(record).state.value for record in held)
+    assert (code, states) == (1, ["HELD", "HELD", "SENT"])
+    assert lines[-1] == "1 of 3; run it again for the rest: what was sent is no longer found"
+    assert "press Ctrl-C again to stop at once" in err
+
+
+@pytest.mark.suite
+def test_what_show_replay_and_erase_print_as_json(operator: Operator) -> None:
+    record = a_record(DeliveryState.EXPIRED, *calls_in(E), bodies=(body("ann", "bob"), ""))
+    operator.store(record)
+    about = {"id": record.id, "document": record.document}
+    code, (shown,), _ = operator.run("show", record.id, "--json")
+    assert code == 0
+    assert json.loads(shown)["bodies"] == [json.loads(record.bodies[0]), None]
+    assert json.loads(shown)["state"] == "EXPIRED"
+    code, (dry,), err = operator.run("replay", record.id, "--json")
+    assert json.loads(dry) == about | {
+        "function": "new_message",
+        "state": "EXPIRED",
+        "says": ["ios body 0: expired, would be sent"],
+        "sends": True,
+    }
+    assert (code, err) == (0, "nothing was sent; add --send to send it\n")
+    code, (erased,), err = operator.run("erase", "--user", "ann", "--dry-run", "--json")
+    assert json.loads(erased) == about | {"done": ["bodies dropped"], "left": None}
+    assert (code, err.splitlines()[-1]) == (0, "1 changed, 0 left; nothing was written")
+    code, (sent,), _ = operator.run("replay", record.id, "--send", "--json")
+    assert (code, json.loads(sent)["state"]) == (0, "SENT")
+    assert json.loads(sent)["says"][-1] == "now SENT"
+
+
+@pytest.mark.suite
 def test_show_tells_everything(operator: Operator) -> None:
     record = a_record(
         DeliveryState.HELD,
@@ -672,6 +891,34 @@ def test_show_tells_everything(operator: Operator) -> None:
     assert "  ios body 0: held (2 attempts, 2 unknown, 502): no answer" in lines
     assert json.loads(page.partition("bodies\n  0\n")[2]) == json.loads(record.bodies[0])
     assert '"zoé"' in page
+
+
+@pytest.mark.suite
+def test_show_begins_with_the_story(operator: Operator) -> None:
+    record = a_record(
+        DeliveryState.REFUSED,
+        CallRecord("ios", 0, A, 1, status=201),
+        CallRecord("android", 0, R, 1, status=400, problem="no such app"),
+        group_id="new_message",
+        sender="ann",
+        left_out=(("muted", ("tom",)), ("told after 2026-06-11T07:00Z, in 04b1", ("eve",))),
+        ignored=("created_by",),
+    )
+    operator.store(record)
+    _, lines, _ = operator.run("show", record.id)
+    _, (as_json,), _ = operator.run("show", record.id, "--json")
+    told = [step["what"] for step in json.loads(as_json)["story"]]
+    assert [line[22:] for line in lines[: len(told)]] == told
+    assert told == [
+        f"event {record.event_id}: conversations/c1/messages/m1 was written",
+        "new_message handled it, group new_message, caused by ann",
+        "ignored fields of the document: created_by",
+        "left out, muted: tom",
+        "left out, told after 2026-06-11T07:00Z, in 04b1: eve",
+        "request for ios to bob, zoé: Batch accepted it (1 attempt, status 201)",
+        "request for android to bob, zoé: refused (1 attempt, status 400): no such app",
+        "REFUSED: was refused for good",
+    ]
 
 
 @pytest.mark.suite
@@ -903,7 +1150,7 @@ def test_results_that_cannot_be_had_now_are_exit_code_1(operator: Operator) -> N
     operator.api.fault(app="ios", status=502)
     code, _, err = operator.run("stats")
     assert code == 1
-    assert "calls failed: try again later" in err
+    assert "requests failed: try again later" in err
 
 
 # What stands in the way

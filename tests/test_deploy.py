@@ -1,6 +1,7 @@
 """`make deploy`: the check, and then the Firebase CLI, unless something is wrong."""
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from local import deploy
-from local.deploy import Function, Plan, compare, deployed, steps_of
+from batchpush.cli import deploy
+from batchpush.cli import main as cli
+from batchpush.cli.deploy import Codebase, Function, Plan, compare, deployed, steps_of
 
 EVERYTHING = "functions,firestore:indexes"
+ALONE = Codebase("batchpush")
 
 
 def tool(path: Path, ran: Path, *lines: str) -> None:
@@ -59,7 +62,7 @@ def test_what_is_well_is_deployed(
         0,
         [
             f"python -m batchpush check{project}",
-            f"python -m local.deploy --firebase firebase{project}{delete}",
+            f"python -m batchpush deploy --firebase firebase{project}{delete}",
         ],
     )
 
@@ -69,6 +72,24 @@ def test_an_error_stops_it(tmp_path: Path, code: int) -> None:
     exit_code, ran = make(tmp_path, code)
     assert exit_code != 0
     assert ran == ["python -m batchpush check"]
+
+
+@pytest.mark.parametrize(("version", "is_there"), [("3.11", False), ("3.12", True)])
+def test_the_cli_reads_main_with_the_python_of_the_venv_whatever_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, is_there: bool
+) -> None:
+    """As `runWithVirtualEnv` of firebase-tools runs it."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "venv/bin"
+    folder.mkdir(parents=True)
+    (folder / "activate").write_text(f'PATH="{folder}:$PATH"\n')
+    tool(folder / "python", tmp_path / "ran")
+    (folder / f"python{version}").symlink_to("python")
+    with deploy.python_of("python312") as path:
+        command = ["sh", "-c", ". venv/bin/activate && python3.12 serving.py"]
+        subprocess.run(command, check=True, env={"PATH": path})
+        assert (path == os.environ["PATH"]) is is_there
+    assert (tmp_path / "ran").read_text() == "python serving.py\n"
 
 
 # --- Without a terminal -------------------------------------------------------------------------
@@ -142,7 +163,7 @@ def described(function: Function) -> dict[str, Any]:
 
 def test_only_functions_that_are_named_are_forced() -> None:
     """Without a name, --force would delete what is not in main.py."""
-    steps = steps_of(Plan(new=(EVENT,), retried=(TASKS,)), "batchpush")
+    steps = steps_of(Plan(new=(EVENT,), retried=(TASKS,)), ALONE)
     assert steps == [
         (["firestore:indexes"], False),
         (["functions:batchpush:outbox", "functions:batchpush:sendchunk"], True),
@@ -150,8 +171,35 @@ def test_only_functions_that_are_named_are_forced() -> None:
     ]
 
 
+def test_another_codebase_is_left_alone() -> None:
+    ours = Codebase("batchpush", is_alone=False)
+    assert steps_of(Plan(), ours) == [(["functions:batchpush", "firestore:indexes"], False)]
+    last = steps_of(Plan(new=(EVENT,)), ours)[-1]
+    assert last == (["functions:batchpush"], False)
+
+
+@pytest.mark.parametrize(
+    ("functions", "codebase"),
+    [
+        ({"source": "."}, Codebase("default")),
+        (
+            {"source": ".", "codebase": "push", "runtime": "python312"},
+            Codebase("push", "python312"),
+        ),
+        ([{"source": ".", "codebase": "push"}], Codebase("push")),
+        ([{"source": "web"}, {"source": ".", "codebase": "push"}], Codebase("push", "", False)),
+    ],
+)
+def test_the_codebase_is_the_one_of_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, functions: Any, codebase: Codebase
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("firebase.json").write_text(json.dumps({"functions": functions}))
+    assert deploy.codebase_of_folder() == codebase
+
+
 class Deployed:
-    """`python -m local.deploy` with a CLI that writes down what it is asked."""
+    """`python -m batchpush deploy` with a CLI that writes down what it is asked."""
 
     def __init__(self, tmp_path: Path, listed: Any, code: int = 0) -> None:
         self.ran = tmp_path / "ran"
@@ -162,7 +210,7 @@ class Deployed:
         tool(self.firebase, self.ran, listing, f"exit {code}")
 
     def run(self, *arguments: str) -> int:
-        return deploy.main(["--firebase", str(self.firebase), *arguments])
+        return cli.main(["deploy", "--firebase", str(self.firebase), *arguments])
 
     def asked(self) -> list[str]:
         return [line.removeprefix("firebase ") for line in self.ran.read_text().splitlines()]
@@ -221,9 +269,8 @@ def test_what_is_deleted_is_said(
     assert done.asked()[1:] == [
         "deploy --only firestore:indexes",
         "deploy --only functions:batchpush --force",
-        "deploy --only functions",
     ]
-    assert "- deleted, as DELETE=yes says: removed (us-central1)" in capsys.readouterr().out
+    assert "- deleted, as was asked for: removed (us-central1)" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("main_py")
@@ -248,6 +295,12 @@ def test_nothing_is_deployed_blindly(
     assert done.run() == 1
     assert done.asked() == ["functions:list --json"]
     assert says in capsys.readouterr().err
+
+
+def test_a_cli_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deploy", "--firebase", "no-such-program"]) == 1
+    told = "no-such-program is not there: npm install -g firebase-tools\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.usefixtures("main_py")

@@ -2,10 +2,11 @@
 
 import argparse
 import json
-import threading
+import os
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,7 +15,7 @@ import pytest
 from batchpush.cli.erase import erase
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
-from batchpush.delivery.waiting import Joined
+from batchpush.delivery.waiting import Joined, name_of
 from batchpush.environment import Settings
 from batchpush.errors import LookUpFailed
 from batchpush.events.change import Change
@@ -25,6 +26,7 @@ from batchpush.testing import ManualClock
 from batchpush.testing.memory import Memory, Operation
 from tests.deliveries import change_at, claimed, worker_in
 from tests.events import DATABASE
+from tests.servers import serving
 
 INSTALL = "0b9cf1a4-7f7e-4c1e-9d1b-6a6f5c0f3e2d"
 
@@ -54,7 +56,9 @@ class House:
 
     async def erases(self, user_id: str, *batch_ids: str, dry_run: bool = False) -> Any:
         """The exit code, the lines on stdout, and stderr."""
-        chosen = argparse.Namespace(user=user_id, batch_id=[*batch_ids], dry_run=dry_run)
+        chosen = argparse.Namespace(
+            user=user_id, batch_id=[*batch_ids], at_batch=False, dry_run=dry_run, json=False
+        )
         self.capsys.readouterr()
         code = await erase(chosen, self.made)
         out, err = self.capsys.readouterr()
@@ -123,6 +127,27 @@ async def test_a_profile_that_is_gone_is_said_and_its_ids_can_be_named(house: Ho
     assert (await record(house, one)).bodies == ()
 
 
+@pytest.mark.parametrize(("at", "changed"), [("read", 0), ("erased", 1)])
+async def test_a_ctrl_c_leaves_nothing_half_done_and_says_how_to_go_on(
+    house: House, monkeypatch: pytest.MonkeyPatch, at: str, changed: int
+) -> None:
+    await house.holds(sent("ann"), sent("ann"))
+    step = "everything" if at == "read" else "erase"
+    carry_out = getattr(Ledger, step)
+
+    def interrupted(*given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return carry_out(*given)
+
+    monkeypatch.setattr(Ledger, step, interrupted)
+    code, lines, err = await house.erases("ann", "ann")
+    assert (code, lines[-1]) == (1, f"{changed} changed, 0 left")
+    assert "run it again, what is erased stays erased" in err
+    monkeypatch.undo()
+    code, lines, _ = await house.erases("ann", "ann")
+    assert (code, lines[-1]) == (0, f"{2 - changed} changed, 0 left")
+
+
 async def test_nobody_is_erased_with_somebody_who_says_to_be_them(house: House) -> None:
     await house.stores("users/eve", {"batch": {"custom_ids": ["bob", "orders"]}})
     await house.stores("users/bob", {})
@@ -155,6 +180,36 @@ async def test_a_dry_run_writes_nothing(house: House) -> None:
     assert (code, lines[-1]) == (0, "2 changed, 0 left; nothing was written")
     assert sum("would be: " in line for line in lines) == 2
     assert house.stored() == before
+
+
+@pytest.mark.parametrize(
+    ("person", "document", "is_deleted"),
+    [
+        ("ann", "conversations/c/messages/m", True),
+        ("bob", "users/bob/friend_requests/ann", True),
+        ("bob", "conversations/c/messages/m", False),
+    ],
+)
+async def test_items_of_digests_for_or_about_the_person_are_deleted(
+    house: House, person: str, document: str, is_deleted: bool
+) -> None:
+    await house.stores("batch_digests/i1", {"person": person, "document": document})
+    await house.erases("ann")
+    kept = await house.made.ledger.firestore.read("batch_digests/i1")
+    assert bool(kept) is not is_deleted
+
+
+async def test_their_notifications_go_and_what_they_caused_in_those_of_others(
+    house: House,
+) -> None:
+    sender = {"batch_sender": name_of("custom_ids", "ann"), "body": "Ann would like to be"}
+    await house.stores("users/ann/notifications/d1", {"body": "Hello"})
+    await house.stores("users/bob/notifications/d2", sender)
+    await house.stores("users/bob/notifications/d3", {"body": "Hello"})
+    assert (await house.erases("ann"))[1][-1] == "2 changed, 0 left"
+    kept = [f"users/bob/notifications/{each}" for each in ("d2", "d3")]
+    left = await house.made.ledger.firestore.read("users/ann/notifications/d1", *kept)
+    assert list(left) == kept[1:]
 
 
 async def test_chunks_bursts_and_summaries_go_too_and_chunks_that_nobody_claimed(
@@ -238,7 +293,7 @@ async def test_after_all_that_a_person_does_no_record_has_any_of_their_ids(house
     assert entry.record.waits_for == {"custom_ids": ["bob"]}
     resumed = entry.record.resumed("x", house.clock.now())
     await house.made.resumption.end(
-        entry, resumed.ended(DeliveryState.OBSOLETE, "nobody is left to be told"), None
+        entry, resumed.ended(DeliveryState.OBSOLETE, "nobody is left to tell"), None
     )
     assert (await house.erases("ann"))[0] == 0
     for path, content in house.stored().items():
@@ -264,20 +319,12 @@ class Profiles(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Profiles)
-    monkeypatch.setenv("FIREBASE_DATABASE_EMULATOR_HOST", f"127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Profiles) as host:
+        monkeypatch.setenv("FIREBASE_DATABASE_EMULATOR_HOST", host)
+        yield
 
 
 async def test_the_profile_may_be_in_a_realtime_database(house: House, database: None) -> None:

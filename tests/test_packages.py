@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchpush.cli.check.findings import Severity
-from batchpush.cli.check.packages import Requirement, packages, requirements_in
+from batchpush.cli.check.packages import Requirement, packages, requirements_in, wheels_in
 
 ROOT = Path(__file__).parent.parent
 LOCKED = (ROOT / "requirements.txt").read_text(encoding="utf-8")
@@ -37,6 +37,10 @@ def test_all_that_is_deployed_has_its_packages() -> None:
         ),
         ("-r other.txt\n--index-url https://example.com\n", []),
         (
+            "./my_own-1.0-py3-none-any.whl --hash=sha256:a\nlibs/a.b-2-py3-none-any.whl ; x\n",
+            [Requirement("my_own", 1, True), Requirement("a.b", 2, False)],
+        ),
+        (
             "\ufeffregex == 1 # --hash=no\r\nzope.x==2 --hash=sha256:a\r\n",
             [Requirement("regex", 1, False), Requirement("zope.x", 2, True)],
         ),
@@ -44,6 +48,14 @@ def test_all_that_is_deployed_has_its_packages() -> None:
 )
 def test_every_entry_is_found_with_its_line(text: str, found: list[Requirement]) -> None:
     assert requirements_in(text) == found
+
+
+def test_wheels_in_the_folder_are_found() -> None:
+    text = (
+        "./a-1-py3-none-any.whl --hash=sha256:a\nlibs/b-1-py3-none-any.whl; x\n"
+        "https://example.com/c-1-py3-none-any.whl\n# d-1-py3-none-any.whl\nhttpx==1\n"
+    )
+    assert wheels_in(text) == ["a-1-py3-none-any.whl", "libs/b-1-py3-none-any.whl"]
 
 
 def test_an_entry_without_a_hash_is_told_with_the_way_to_add_it() -> None:

@@ -117,6 +117,12 @@ def test_without_send_the_questions_are_listed_and_nothing_is_asked(
     *lines, last = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines[::2]] == [each.name for each in QUESTIONS]
     assert "nothing was sent" in last
+    assert cli.main(["probe", "--json"]) == 0
+    out, err = capsys.readouterr()
+    listed = [json.loads(line) for line in out.splitlines()]
+    assert [each["name"] for each in listed] == [each.name for each in QUESTIONS]
+    assert listed[0].keys() == {"name", "question", "request"}
+    assert "nothing was sent" in err
     assert api.calls() == []
 
 
@@ -262,7 +268,7 @@ def test_campaigns_of_others_are_not_in_the_report(
     ("arguments", "words"),
     [
         (["--app", "android"], "android has no Dev key, which begins with DEV"),
-        (["--app", "tv"], "--app: choose one of ios, android"),
+        (["--app", "andriod"], "--app: unknown app andriod; is android meant? choose from ios"),
         ([], "--app: choose one of ios, android"),
         (["--app", "ios", "--compare", "none.json"], "none.json: No such file or directory"),
         (["--app", "ios", "--compare", "other.json"], "other.json is not a report of probe"),
@@ -416,8 +422,8 @@ def test_how_long_it_took_and_what_is_left_of_a_limit_is_no_difference() -> None
 
 def test_a_question_that_only_one_report_has_is_named() -> None:
     assert list(differences([entry("a"), entry("b")], [entry("a"), entry("c")])) == [
-        "c: theirs has no such question",
-        "b: ours has no such question",
+        "c: their report has no such question",
+        "b: our report has no such question",
     ]
 
 

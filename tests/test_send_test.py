@@ -1,6 +1,7 @@
 """`send-test`: one push to one user; to Batch itself only when a person says so twice."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_it_goes_through_every_app(
     received = stand_in.calls()
     assert {call["app"] for call in received} == {"ios", "android"}
     assert all(call["body"]["recipients"] == {"custom_ids": ["bob"]} for call in received)
+
+
+def test_as_json_it_is_one_object_for_each_app(
+    stand_in: batch.Batch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["send-test", "--to", "bob", "--json"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"app": app, "outcome": "accepted", "status": 201, "problem": None} for app in APPS
+    ]
 
 
 def test_what_batch_says_is_shown_and_the_key_is_not(

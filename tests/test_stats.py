@@ -40,7 +40,7 @@ class Desk:
 
     def __init__(self, url: str, clock: ManualClock) -> None:
         self.clock = clock
-        self.publisher = publisher_for(url, clock, **APPS)
+        self.publisher = publisher_for(url, clock, None, **APPS)
         self.client: Any = AsyncClient(project=PROJECT)
         self.firestore = Firestore(Connection(project=PROJECT))
         self.deliveries = f"t{uuid.uuid4().hex}"

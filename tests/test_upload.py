@@ -41,6 +41,8 @@ HOSTILE = (
         "firebase-debug.log",
         "ui-debug.log",
         ".DS_Store",
+        ".coverage",
+        ".coverage.host.1.XaBc",
         ".idea/workspace.xml",
         ".vscode/launch.json",
     ),
@@ -94,7 +96,10 @@ def clone(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def runs(folder: Path) -> set[str]:
     return {"main.py", "requirements.txt"} | {
         file.relative_to(folder).as_posix()
-        for pattern in ("batchpush/**/*.py", "handlers/**/*.py", "handlers/texts/*.toml")
+        for pattern in (
+            *("batchpush/**/*.py", "handlers/**/*.py"),
+            *("handlers/categories.toml", "handlers/texts/*.toml"),
+        )
         for file in folder.glob(pattern)
         if not file.is_relative_to(folder / "batchpush/testing")  # what only tests import
         and not file.is_relative_to(folder / "batchpush/cli")  # what runs in a terminal
@@ -102,8 +107,9 @@ def runs(folder: Path) -> set[str]:
 
 
 def test_what_runs_is_uploaded_and_nothing_else(clone: Path) -> None:
-    expected = runs(clone)
-    put(clone, *HOSTILE)
+    wheel = "own-1.0-py3-none-any.whl"  # which requirements.txt may name in place of a package
+    expected = runs(clone) | {wheel}
+    put(clone, *HOSTILE, wheel, f"tests/{wheel}")
     put(clone, *(f"{where}/{name}" for where in ("batchpush", "handlers") for name in INSIDE))
     if clone.name == "handlers":  # the one thing that a pattern cannot tell from a handler
         expected |= {"scratch.py"}
@@ -159,6 +165,7 @@ FILES = (
             ("node_modules/a.js", ".git/config"),
             [(Severity.WARNING, "ignore: emulators/c.py, tests/b.py, venv/a.py would be")],
         ),
+        (OURS, ("own.whl",), [(Severity.WARNING, "ignore: own.whl would be uploaded")]),
         (
             [*OURS, "*.toml"],
             (),

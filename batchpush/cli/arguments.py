@@ -1,7 +1,9 @@
 """Parsers for the arguments of the commands; argparse reports what they raise."""
 
 import argparse
+import difflib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from batchpush.delivery.record import DeliveryState
@@ -9,8 +11,40 @@ from batchpush.delivery.record import DeliveryState
 MIN_ID = 8  # characters of an id that a command accepts
 
 
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Says that there is no such name, and which there are, the closest first."""
+    names = list(choices)
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f"; is {near[0]} meant?" if near else ":"
+    return f"unknown {kind} {name}{meant} choose from {', '.join(names)}"
+
+
+class Help(argparse.HelpFormatter):
+    """Help with each example on a line of its own, however long, so that it can be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a wrong choice with the closest one."""
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            kind = str(action.metavar or action.dest).lower()
+            raise argparse.ArgumentError(action, unknown(kind, str(value), action.choices))
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "one JSON object per line") -> None:
+    parser.add_argument("--json", action="store_true", help=f"print {what}")
+
+
 def state(text: str) -> DeliveryState:
-    return DeliveryState(text.upper())
+    try:
+        return DeliveryState(text.upper())
+    except ValueError:
+        states = [each.value for each in DeliveryState]
+        raise argparse.ArgumentTypeError(unknown("state", text.upper(), states)) from None
 
 
 def count(text: str) -> int:
@@ -41,6 +75,13 @@ def user_id(text: str) -> str:
     if not text.strip() or "/" in text:
         raise argparse.ArgumentTypeError("expected a user id")
     return text
+
+
+def document_path(text: str) -> str:
+    path = text.strip("/")
+    if not all(path.split("/")) or "/" not in path:
+        raise argparse.ArgumentTypeError("expected the path of a document: orders/o1")
+    return path
 
 
 def batch_id(text: str) -> str:

@@ -5,68 +5,74 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from batchpush.cli.arguments import count, prefix, state, when
+from batchpush.cli.arguments import add_json, count, prefix
+from batchpush.cli.finding import add_filters, finder
 from batchpush.cli.records import full_id, read
-from batchpush.cli.terminal import escaped, indented_json
+from batchpush.cli.story import story
+from batchpush.cli.terminal import Interrupts, escaped, indented_json, show_progress
 from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.worker import Worker
 
 PURPOSE = "List deliveries, newest first."
-PURPOSE_OF_SHOW = "Show one delivery in full."
+EXAMPLES = (
+    "deliveries --since 2h  # what was not sent",
+    "deliveries --user UhEJZ8bWzaNQLYyz --since 2d  # what a user was sent, or left out of",
+    "deliveries --document orders/o1 --json",
+)
+PURPOSE_OF_SHOW = "Show one delivery: its story, and its record in full."
+EXAMPLES_OF_SHOW = ("show 04b11cac6253", "show 04b11cac6253 --json")
 SHORT_ID = 12  # characters of an id in a list
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_filters(parser)
     parser.add_argument(
-        "--state",
-        nargs="+",
-        type=state,
-        default=[
-            each
-            for each in DeliveryState
-            if each not in (DeliveryState.SENT, DeliveryState.OBSOLETE)
-        ],
-        help="only in these states: "
-        + ", ".join(each.value for each in DeliveryState)
-        + "; by default, "
-        "all but SENT and OBSOLETE",
+        "--limit", metavar="N", type=count, default=50, help="list at most N deliveries (50)"
     )
-    parser.add_argument(
-        "--since", metavar="WHEN", type=when, help="2026-05-04T10:20 (UTC), or 30m, 2h, 3d ago"
-    )
-    parser.add_argument("--limit", metavar="N", type=count, default=50, help="at most N (50)")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    add_json(parser)
 
 
 def add_arguments_of_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", type=prefix, help="its id, or the beginning of it")
+    parser.add_argument(
+        "id", metavar="ID", type=prefix, help="the id of the delivery, or the start of it"
+    )
+    add_json(parser, "one JSON object, with the bodies")
 
 
 async def deliveries(chosen: argparse.Namespace, made: Worker) -> int:
-    found = [
-        replace(record, bodies=())
-        async for record in made.ledger.each(chosen.state)
-        if chosen.since is None or record.created_at >= chosen.since
-    ]
-    # Sorted here: an index on a time limits how many records can be written per second.
-    found.sort(key=lambda record: record.created_at, reverse=True)
-    shown = found[: chosen.limit]
-    for record in shown:
+    with Interrupts() as interrupts:
+        searching = await finder(chosen, made, interrupts)
+        found = await searching.find()
+    show_progress("")
+    for record in found:
         print(json.dumps(as_json(record)) if chosen.json else line(record))
     counted = f"{len(found)} {'delivery' if len(found) == 1 else 'deliveries'}"
-    if len(shown) < len(found):
-        counted = f"{len(shown)} of {counted}; --limit shows more"
+    if not searching.is_all:
+        counted += "; there may be more: " + (
+            f"go on with --after {searching.last.id[:SHORT_ID]}"
+            if searching.last
+            else "raise --limit, or narrow it down"
+        )
     print(counted, file=sys.stderr if chosen.json else sys.stdout)
     return 0
 
 
 async def show(chosen: argparse.Namespace, made: Worker) -> int:
     entry = await read(made, await full_id(made, chosen.id))
+    if chosen.json:
+        told_in_order = [{"at": _plain(step.at), "what": step.what} for step in story(entry.record)]
+        whole = {"bodies": bodies_of(entry.record), "story": told_in_order}
+        print(json.dumps(as_json(entry.record) | whole))
+        return 0
+    for step in story(entry.record):
+        at = moment(step.at) if step.at else ""
+        print(f"{at:<20}  {escaped(step.what)}")
+    print()
     print("\n".join(page(entry.record, where_bodies_went(entry.record, made))))
     return 0
 
@@ -159,7 +165,13 @@ def page(record: Record, no_bodies: str = "were erased") -> Iterator[str]:
 def as_json(record: Record) -> dict[str, Any]:
     """A record without its bodies."""
     names = [each.name for each in fields(Record) if each.name != "bodies"]
-    return {name: _plain(getattr(record, name)) for name in names}
+    left_out = {reason: list(user_ids) for reason, user_ids in record.left_out}
+    return {name: _plain(getattr(record, name)) for name in names} | {"left_out": left_out}
+
+
+def bodies_of(record: Record) -> list[Any]:
+    """The bodies; None for one that was erased."""
+    return [json.loads(body) if body else None for body in record.bodies]
 
 
 def _plain(value: Any) -> Any:

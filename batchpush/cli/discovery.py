@@ -42,7 +42,7 @@ class Discovery:
 
 @dataclass(frozen=True)
 class Watch:
-    """The writes that call a function; `on` is created, updated or written."""
+    """The writes that call a function; `on` is created, updated, written or deleted."""
 
     database: Database
     on: str
@@ -71,7 +71,7 @@ def discover(environment: Mapping[str, str], seconds: float | None = None) -> Di
         return Discovery(
             problem=f"importing it takes more than {seconds:g} s, the limit of the Firebase CLI:"
             f" make it faster, or set {TIMEOUT}",
-            fix=f"{longer} make deploy",
+            fix=f"export {longer}",
         )
     except (ValueError, IndexError):
         return Discovery(problem="importing it ends the process")

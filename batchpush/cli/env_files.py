@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchpush.cli.firebase_files import Unreadable, active_project, codebases, text_of
+from batchpush.cli.firebase_files import (
+    Unreadable,
+    active_project,
+    codebases_here,
+    root,
+    text_of,
+)
 from batchpush.cli.firebase_files import parse as parse_json
 
 # As in firebase-tools 15, src/functions/env.ts. JavaScript treats more characters as spaces or line
@@ -86,7 +92,7 @@ class Variable:
 def projects() -> list[Project]:
     """The projects of `.firebaserc`; one with two aliases appears twice, as it has two files."""
     try:
-        named = parse_json(".firebaserc", text_of(Path(".firebaserc")))["projects"]
+        named = parse_json(".firebaserc", text_of(root() / ".firebaserc"))["projects"]
         return [Project(str(project), alias) for alias, project in named.items()]
     except (OSError, Unreadable, LookupError, TypeError, AttributeError):
         return []  # like the CLI, which also warns
@@ -122,8 +128,8 @@ def files_for(project: Project | None) -> list[Path]:
 def _config_dir() -> Path:
     """The folder of the files: "configDir" of `firebase.json`, or else this folder."""
     try:
-        ours = codebases(parse_json("firebase.json", text_of(Path("firebase.json"))))
-        return Path(ours[0].get("configDir") or ".")
+        chosen = codebases_here()[0].get("configDir")
+        return root() / chosen if chosen else Path(".")
     except (OSError, Unreadable, LookupError, TypeError):
         return Path(".")
 

@@ -75,21 +75,64 @@ def _without_comments(text: str) -> list[tuple[int, str]]:
     return kept
 
 
-def codebases(config: Any, folder: Path = Path(".")) -> list[dict[str, Any]]:
-    """The entries of "functions" that deploy this folder; raises `LookupError` if none does."""
-    functions = config["functions"] if isinstance(config, dict) else None
-    entries = functions if isinstance(functions, list) else [functions]
-    ours = [each for each in entries if isinstance(each, dict) and _deploys(each, folder)]
+def root() -> Path:
+    """The folder of `firebase.json`, relative to this one: the nearest here or above that has it.
+
+    In a monorepo it is above, and its "source" leads here.
+    """
+    found = root_of(Path.cwd())
+    return Path(os.path.relpath(found)) if found else Path()
+
+
+def root_of(folder: Path) -> Path | None:
+    """The same for another folder, which may not exist yet; None if there is no `firebase.json`."""
+    folder = folder.resolve()
+    around = (each for each in (folder, *folder.parents) if (each / "firebase.json").is_file())
+    return next(around, None)
+
+
+def codebases(config: Any, root: Path = Path(), folder: Path | None = None) -> list[dict[str, Any]]:
+    """The entries of "functions" that deploy the folder; raises `LookupError` if none does.
+
+    `root` is the folder of `firebase.json`, and what is deployed unless `folder` says otherwise.
+    """
+    ours = [each for each in all_codebases(config) if _deploys(each, root, folder or root)]
     if not ours:
         raise LookupError
     return ours
 
 
-def _deploys(entry: Mapping[str, Any], folder: Path) -> bool:
+def all_codebases(config: Any) -> list[dict[str, Any]]:
+    """The entries of "functions"; raises `LookupError` if there is no such key."""
+    functions = config["functions"] if isinstance(config, dict) else None
+    entries = functions if isinstance(functions, list) else [functions]
+    return [each for each in entries if isinstance(each, dict)]
+
+
+def config_here() -> Any:
+    """The `firebase.json` of this folder; raises `OSError` or `Unreadable`."""
+    file = root() / "firebase.json"
+    return parse(str(file), text_of(file))
+
+
+def codebases_here() -> list[dict[str, Any]]:
+    """The entries that deploy this folder; raises `OSError`, `Unreadable` or `LookupError`."""
+    return codebases(config_here(), root(), Path())
+
+
+def _deploys(entry: Mapping[str, Any], root: Path, folder: Path) -> bool:
     source = entry.get("source")
     if not isinstance(source, str) or not source:
         return False
-    return (folder / source).resolve() == folder.resolve()
+    return (root / source).resolve() == folder.resolve()
+
+
+def named_file(config: Any, product: str, kind: str) -> str | None:
+    """The file that `firebase.json` names, such as the "indexes" of "firestore"."""
+    found = config.get(product) if isinstance(config, Mapping) else None
+    entries = found if isinstance(found, list) else [found]
+    names = (each.get(kind) for each in entries if isinstance(each, Mapping))
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def active_project() -> str | None:

@@ -1,5 +1,5 @@
-"""The command line: `check`, `preview`, `send-test` and `probe` before a deployment; afterwards,
-commands to see what happened to the pushes and to act on it.
+"""The command line: `init`, `check`, `preview`, `send-test` and `probe` before a deployment;
+`deploy`; and afterwards commands to see what happened to the pushes and to act on it.
 """
 
 import argparse
@@ -7,11 +7,31 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from batchpush.cli import check, deliveries, erase, preview, probe, replay, send_test, stats
+from batchpush.cli import (
+    check,
+    completion,
+    console,
+    deliveries,
+    deploy,
+    erase,
+    init,
+    preview,
+    probe,
+    receipts,
+    replay,
+    send_test,
+    stats,
+    sync_profiles,
+)
+from batchpush.cli.arguments import Help, Parser
 from batchpush.cli.records import Command, on_records
 from batchpush.cli.terminal import CannotDo, complain
+from batchpush.cli.version import VERSION
 from batchpush.errors import ConfigurationError, TryAgainLater
+
+PROGRAM = "batchpush" if Path(sys.argv[0]).name == "batchpush" else "python -m batchpush"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,29 +60,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument(
-        "--project", metavar="ID", help="the Google Cloud project (GOOGLE_CLOUD_PROJECT)"
+        "--project",
+        metavar="ID",
+        help="the Google Cloud project, or its alias (GOOGLE_CLOUD_PROJECT)",
     )
-    top = argparse.ArgumentParser(
-        prog="python -m batchpush", description="Check a deployment and manage its pushes."
-    )
+    top = Parser(prog=PROGRAM, description="Check a deployment and manage its pushes.")
+    top.add_argument("--version", action="version", version=f"batchpush {VERSION}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Command, purpose: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, parents=[common], help=purpose, description=purpose)
+    def add(
+        name: str,
+        command: Command,
+        purpose: str,
+        examples: Sequence[str],
+        has_project: bool = True,
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            parents=[common] if has_project else [],
+            help=purpose,
+            description=purpose,
+            epilog="\n".join(["examples:", *(f"  {PROGRAM} {each}" for each in examples)]),
+            formatter_class=Help,
+        )
         added.set_defaults(command=command)
         return added
 
-    check.add_arguments(add("check", check.check, check.PURPOSE))
-    preview.add_arguments(add("preview", preview.preview, preview.PURPOSE))
-    send_test.add_arguments(add("send-test", send_test.send_test, send_test.PURPOSE))
-    probe.add_arguments(add("probe", probe.probe, probe.PURPOSE))
-    listing = add("deliveries", on_records(deliveries.deliveries), deliveries.PURPOSE)
-    deliveries.add_arguments(listing)
-    showing = add("show", on_records(deliveries.show), deliveries.PURPOSE_OF_SHOW)
-    deliveries.add_arguments_of_show(showing)
-    replay.add_arguments(add("replay", on_records(replay.replay), replay.PURPOSE))
-    erase.add_arguments(add("erase", on_records(erase.erase), erase.PURPOSE))
-    stats.add_arguments(add("stats", on_records(stats.stats), stats.PURPOSE))
+    init.add_arguments(add("init", init.init, init.PURPOSE, init.EXAMPLES, has_project=False))
+    check.add_arguments(add("check", check.check, check.PURPOSE, check.EXAMPLES))
+    deploy.add_arguments(add("deploy", deploy.deploy, deploy.PURPOSE, deploy.EXAMPLES))
+    preview.add_arguments(add("preview", preview.preview, preview.PURPOSE, preview.EXAMPLES))
+    testing = add("send-test", send_test.send_test, send_test.PURPOSE, send_test.EXAMPLES)
+    send_test.add_arguments(testing)
+    probe.add_arguments(add("probe", probe.probe, probe.PURPOSE, probe.EXAMPLES))
+    listing = on_records(deliveries.deliveries)
+    deliveries.add_arguments(add("deliveries", listing, deliveries.PURPOSE, deliveries.EXAMPLES))
+    showing = on_records(deliveries.show)
+    deliveries.add_arguments_of_show(
+        add("show", showing, deliveries.PURPOSE_OF_SHOW, deliveries.EXAMPLES_OF_SHOW)
+    )
+    replay.add_arguments(add("replay", on_records(replay.replay), replay.PURPOSE, replay.EXAMPLES))
+    console.add_arguments(add("console", console.console, console.PURPOSE, console.EXAMPLES))
+    erase.add_arguments(add("erase", on_records(erase.erase), erase.PURPOSE, erase.EXAMPLES))
+    receipts.add_arguments(
+        add("receipts", on_records(receipts.receipts), receipts.PURPOSE, receipts.EXAMPLES)
+    )
+    stats.add_arguments(add("stats", on_records(stats.stats), stats.PURPOSE, stats.EXAMPLES))
+    syncing = on_records(sync_profiles.sync_profiles)
+    sync_profiles.add_arguments(
+        add("sync-profiles", syncing, sync_profiles.PURPOSE, sync_profiles.EXAMPLES)
+    )
+    completion.add_arguments(
+        add("completion", _complete, completion.PURPOSE, completion.EXAMPLES, has_project=False)
+    )
     return top
+
+
+def _complete(chosen: argparse.Namespace) -> int:
+    sys.stdout.write(completion.script(parser(), chosen.shell))
+    return 0

@@ -6,8 +6,10 @@ Text from users is printed JSON-escaped, so that it cannot control the terminal.
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from typing import Self
 
 from batchpush.cli.env_files import Project, environment_of, files_for, project_called, read
 from batchpush.environment import project_id
@@ -51,6 +53,34 @@ def variables_for(project: Project | None) -> Mapping[str, str]:
         if each.is_whole_file:
             raise CannotDo(f"{each.where} {each.problem}")
     return environment_of(variables)
+
+
+class Interrupts:
+    """Turns the first Ctrl-C into a request to stop after the step under way.
+
+    A second one interrupts at once.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._come)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _come(self, *_: object) -> None:
+        self.came = True
+        signal.signal(signal.SIGINT, self._before)
+        complain("stopping after this step; press Ctrl-C again to stop at once")
+
+
+def show_progress(text: str) -> None:
+    """A line on a terminal that the next one replaces; nothing elsewhere."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}\r", end="", file=sys.stderr, flush=True)
 
 
 def complain(text: str) -> None:

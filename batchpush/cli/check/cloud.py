@@ -483,7 +483,7 @@ def _role(cloud: Cloud, role: Role, held: set[str], where: str) -> Iterator[Find
     if role.name in held or role.or_one_of & held:
         yield ok(f"{role.name} ({role.reason})")
     elif own := sorted(each for each in held if not each.startswith("roles/")):
-        yield not_checked(f"{role.name}: see that {own[0]} has what it has")
+        yield not_checked(f"{role.name}: check that {own[0]} has the same permissions")
     else:
         member = f"--member=serviceAccount:{cloud.account} --role={role.name}"
         says = f"{role.name} is not given to the functions' service account ({role.reason})"

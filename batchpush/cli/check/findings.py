@@ -31,6 +31,16 @@ class Finding:
         if self.fix:
             yield f"{'':<15}{self.fix}"
 
+    def as_json(self, about: str) -> dict[str, str | None]:
+        """`about` is the heading that the finding stands under."""
+        return {
+            "about": about,
+            "severity": self.severity.value.replace(" ", "_"),
+            "says": self.says,
+            "where": self.where or None,
+            "fix": self.fix or None,
+        }
+
 
 def error(says: str, where: str = "", fix: str = "") -> Finding:
     return Finding(Severity.ERROR, says, where, fix)
@@ -48,6 +58,14 @@ def not_checked(says: str) -> Finding:
     return Finding(Severity.NOT_CHECKED, says)
 
 
+def line_of(file: str, text: str, beginning: str) -> str:
+    """The first line with this beginning, as `file:line`; the file alone if there is none."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip().startswith(beginning):
+            return f"{file}:{number}"
+    return file
+
+
 def counted(findings: Iterable[Finding]) -> str:
     """`2 errors, 1 warning, 9 not checked`"""
     severities = [finding.severity for finding in findings]
@@ -61,4 +79,4 @@ def counted(findings: Iterable[Finding]) -> str:
         )
         if (number := numbers[severity])
     ]
-    return ", ".join(words) or "all is well"
+    return ", ".join(words) or "everything is fine"

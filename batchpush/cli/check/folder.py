@@ -2,19 +2,25 @@
 
 import difflib
 import json
+import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchpush.cli.check.categories import FILE as CATEGORIES
+from batchpush.cli.check.categories import categories
+from batchpush.cli.check.channel import channels, event_names
 from batchpush.cli.check.environment import of_files
-from batchpush.cli.check.findings import Finding, error, ok, warning
-from batchpush.cli.check.packages import packages
+from batchpush.cli.check.findings import Finding, error, line_of, ok, warning
+from batchpush.cli.check.packages import FILE as REQUIREMENTS
+from batchpush.cli.check.packages import normalized, packages, requirements_in, wheels_in
 from batchpush.cli.check.upload import BY_DEFAULT, ignores, upload, uploaded
 from batchpush.cli.discovery import Discovery, watch_of
 from batchpush.cli.env_files import Project, Variable, environment_of
-from batchpush.cli.firebase_files import Unreadable, codebases, parse
+from batchpush.cli.firebase_files import Unreadable, codebases, named_file, parse, root
+from batchpush.cli.installation import adding, deploy, setup
 from batchpush.cli.terminal import masked
 from batchpush.delivery.ledger import BURSTS, CHUNKS
 from batchpush.environment import (
@@ -26,8 +32,10 @@ from batchpush.environment import (
     with_defaults,
 )
 from batchpush.pushes.limits import LIMITS
-from batchpush.pushes.wording import values_of, wording
+from batchpush.pushes.wording import Text, Wording, plural_problems, wording
+from batchpush.tracing import ENDPOINT, PACKAGE
 
+INDEXES = "firestore.indexes.json"
 PYTHONS = ("python311", "python312", "python313")
 IGNORED = ("venv", ".git", "tests", "emulators")  # large and useless to a function
 OTHERS = (CHUNKS, BURSTS, LIMITS)  # further collections that need a TTL
@@ -35,38 +43,57 @@ OTHERS = (CHUNKS, BURSTS, LIMITS)  # further collections that need a TTL
 
 @dataclass(frozen=True)
 class Folder:
-    """The content of the files shared by all projects; None for missing files."""
+    """The content of the files shared by all projects; None for missing files.
+
+    `root` is the folder of `firebase.json`.
+    """
 
     firebase_json: str | None
     indexes_json: str | None
     pyvenv: str | None
     texts: Mapping[str, str]
+    categories: str | None = None
+    handlers: Mapping[str, str] = field(default_factory=dict)
     has_package_json: bool = False
     has_functions_yaml: bool = False
     firebaserc: str | None = None
     requirements: str | None = None
+    root: Path = Path()
 
     @classmethod
     def here(cls) -> "Folder":
+        at = root()
+        firebase_json = _text(at / "firebase.json")
         return cls(
-            firebase_json=_text("firebase.json"),
-            indexes_json=_text("firestore.indexes.json"),
+            firebase_json=firebase_json,
+            indexes_json=_text(at / indexes_file(firebase_json)),
             pyvenv=_text("venv/pyvenv.cfg"),
             texts={
                 str(file): file.read_text(encoding="utf-8", errors="replace")
                 for file in sorted(Path("handlers/texts").glob("*.toml"))
             },
+            categories=_text(CATEGORIES),
+            handlers={
+                str(file): file.read_text(encoding="utf-8", errors="replace")
+                for file in sorted(Path("handlers").rglob("*.py"))
+            },
             has_package_json=Path("package.json").exists(),
             has_functions_yaml=Path("functions.yaml").exists(),
-            firebaserc=_text(".firebaserc"),
-            requirements=_text("requirements.txt"),
+            firebaserc=_text(at / ".firebaserc"),
+            requirements=_text(REQUIREMENTS),
+            root=at,
         )
+
+    @property
+    def file(self) -> str:
+        """`firebase.json`, which is above this folder in a monorepo."""
+        return str(self.root / "firebase.json")
 
     @property
     def codebase(self) -> Mapping[str, Any]:
         """The entry of `firebase.json` for this folder; empty if there is none."""
         try:
-            return codebases(parse("firebase.json", self.firebase_json or ""))[0]
+            return codebases(parse(self.file, self.firebase_json or ""), self.root, Path())[0]
         except (Unreadable, LookupError):
             return {}
 
@@ -86,8 +113,8 @@ class Folder:
         wanted = rf'"{key}"\s*:' + (rf"\s*{re.escape(json.dumps(value))}" if value else "")
         found = re.search(wanted, text)
         if not found or "\n" not in text:
-            return "firebase.json"
-        return f"firebase.json:{text.count(chr(10), 0, found.start()) + 1}"
+            return self.file
+        return f"{self.file}:{text.count(chr(10), 0, found.start()) + 1}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +141,7 @@ class Deployment:
         return found[-1] if found else ".env"
 
 
-def _text(name: str) -> str | None:
+def _text(name: str | Path) -> str | None:
     file = Path(name)
     return file.read_bytes().decode("utf-8", errors="replace") if file.is_file() else None
 
@@ -125,17 +152,17 @@ def _text(name: str) -> str | None:
 def of_deployment(deployment: Deployment) -> Iterator[Finding]:
     """The findings in the order to fix them."""
     yield from env_files(deployment)
-    if not any(variable.is_whole_file for variable in deployment.variables):
+    if deployment.files and not any(variable.is_whole_file for variable in deployment.variables):
         yield from of_files(deployment.variables, deployment.settings.batch_apps.values())
         yield from settings(deployment)
         yield from app_keys(deployment)
+        yield from channels(deployment.settings, deployment.where("CHANNEL"))
         yield from media_hosts(deployment)
+        yield from spans(deployment, _text(REQUIREMENTS) or "")
     yield from functions(deployment)
 
 
 def env_files(deployment: Deployment) -> Iterator[Finding]:
-    if not deployment.files:
-        yield error("there is no .env", fix="cp .env.example .env")
     own = [file for file in deployment.files if file != ".env"]
     if len(own) > 1:
         yield error(f"{own[0]} and {own[1]} are the same project's: keep one of them")
@@ -149,6 +176,14 @@ def env_files(deployment: Deployment) -> Iterator[Finding]:
             near := difflib.get_close_matches(variable.name, VARIABLES, n=1, cutoff=0.8)
         ):
             yield warning(f"{variable.name} is not a setting; is {near[0]} meant?", variable.where)
+
+
+def spans(deployment: Deployment, requirements: str) -> Iterator[Finding]:
+    """Check that what makes spans is deployed: on this machine, the tests' requirements have it."""
+    names = {normalized(each.name) for each in requirements_in(requirements)}
+    if deployment.environment.get(ENDPOINT) and PACKAGE not in names:
+        says = f"{ENDPOINT} is set, and {REQUIREMENTS} has no {PACKAGE}"
+        yield error(says, deployment.where(ENDPOINT), adding(PACKAGE))
 
 
 def settings(deployment: Deployment) -> Iterator[Finding]:
@@ -212,6 +247,13 @@ def _called(endpoint: Mapping[str, Any]) -> str:
 # The files shared by all projects
 
 
+def without_env(deployments: Iterable[Deployment]) -> Iterator[Finding]:
+    """One error, however many settings and projects lack the file."""
+    if not all(deployment.files for deployment in deployments):
+        says = "there is no .env: copy .env.example, and set BATCH_APPS in it"
+        yield error(says, fix="cp .env.example .env")
+
+
 def of_folder(
     folder: Folder, deployed_with: Sequence[Settings], imported: Collection[str] = ()
 ) -> Iterator[Finding]:
@@ -225,18 +267,22 @@ def of_folder(
     yield from databases(folder, [each.database for each in deployed_with])
     yield from indexes(folder, [each.deliveries_collection for each in deployed_with])
     yield from texts(folder, {each.default_language for each in deployed_with})
+    languages = [Path(file).stem for file in folder.texts]
+    yield from categories(folder.categories, languages, folder.handlers)
+    if any(each.cep_apps for each in deployed_with):
+        yield from event_names(folder.handlers)
 
 
 def firebaserc(folder: Folder) -> Iterator[Finding]:
     """With a syntax error in it, the Firebase CLI still deploys, as if it named no project."""
     try:
-        parse(".firebaserc", folder.firebaserc or "{}")
+        parse(str(folder.root / ".firebaserc"), folder.firebaserc or "{}")
     except Unreadable as why:
         yield error(why.says, why.where)
 
 
 def firebase_json(folder: Folder) -> Iterator[Finding]:
-    file = "firebase.json"
+    file = folder.file
     if folder.has_package_json:
         yield error("it makes the Firebase CLI expect Node.js: move it", "package.json")
     if folder.has_functions_yaml:
@@ -246,12 +292,13 @@ def firebase_json(folder: Folder) -> Iterator[Finding]:
         yield error("is missing", file)
         return
     try:
-        ours = codebases(parse(file, folder.firebase_json))
+        ours = codebases(parse(file, folder.firebase_json), folder.root, Path())
     except Unreadable as why:
         yield error(why.says, why.where)
         return
     except LookupError:
-        yield error('has no "functions" with the "source" of this folder, "."', file)
+        source = os.path.relpath(".", folder.root)
+        yield error(f'has no "functions" with the "source" of this folder, "{source}"', file)
         return
     runtime = ours[0].get("runtime")
     yield from _python(folder, str(runtime), folder.where("runtime", runtime))
@@ -280,7 +327,9 @@ def files(folder: Folder, imported: Collection[str]) -> Iterator[Finding]:
     if not folder.codebase:
         return
     where = folder.where("ignore")
-    yield from upload(Path(), folder.ignore, where, imported, told=_large(folder))
+    wheels = [each for each in wheels_in(folder.requirements or "") if Path(each).is_file()]
+    needed = {*imported, *wheels}
+    yield from upload(Path(), folder.ignore, where, needed, told=_large(folder))
     if folder.requirements is not None:
         sources = [
             file
@@ -293,14 +342,31 @@ def files(folder: Folder, imported: Collection[str]) -> Iterator[Finding]:
 def databases(folder: Folder, deployed_with: Collection[str]) -> Iterator[Finding]:
     """Check that the indexes are deployed to the database of the records."""
     try:
-        config = parse("firebase.json", folder.firebase_json or "{}").get("firestore", {})
-    except (Unreadable, AttributeError):
+        having = {
+            each.get("database", DEFAULT_DATABASE) for each in _firestore(folder.firebase_json)
+        }
+    except Unreadable:
         return
-    entries = config if isinstance(config, list) else [config]
-    having = {each.get("database", DEFAULT_DATABASE) for each in entries if isinstance(each, dict)}
     for name in sorted(set(deployed_with) - having):
         says = f"firestore: DATABASE is {name}, and its indexes would go to another: set `database`"
         yield error(says, folder.where("firestore"))
+
+
+def _firestore(firebase_json: str | None) -> list[dict[str, Any]]:
+    """The entries of "firestore"; raises `Unreadable`."""
+    config = parse("firebase.json", firebase_json or "{}")
+    found = config.get("firestore", {}) if isinstance(config, dict) else []
+    entries = found if isinstance(found, list) else [found]
+    return [each for each in entries if isinstance(each, dict)]
+
+
+def indexes_file(firebase_json: str | None) -> str:
+    """The file of the indexes, relative to `firebase.json`, which names it."""
+    try:
+        config = parse("firebase.json", firebase_json or "{}")
+        return named_file(config, "firestore", "indexes") or INDEXES
+    except Unreadable:
+        return INDEXES
 
 
 def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
@@ -308,19 +374,23 @@ def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
         yield error(f"runtime: expected one of {', '.join(PYTHONS)}", where)
         return
     wanted = f"3.{runtime[-2:]}"
-    found = re.search(r"^version\S*\s*=\s*(\d+\.\d+)", folder.pyvenv or "", re.MULTILINE)
-    fix = f"make setup PYTHON=python{wanted}"
+    found = re.search(r"^version\S*\s*=\s*(\d+)\.(\d+)", folder.pyvenv or "", re.MULTILINE)
+    fix = setup(f"python{wanted}")
     if not found:
         yield error("the Firebase CLI needs venv/ to read main.py", "venv", fix)
-    elif found[1] != wanted:
-        says = f"runtime is {runtime}, and venv/ has Python {found[1]}: change it, or"
-        yield error(says, where, f"rm -r venv && {fix}")
-    else:
+        return
+    version, again = f"{found[1]}.{found[2]}", f"rm -r venv && {fix}"
+    if version == wanted:
         yield ok(f"runtime {runtime}, as in venv/", where)
+    elif f"python{found[1]}{found[2]}" in PYTHONS:
+        says = f"runtime is {runtime}, and venv/ has Python {version}: use `{deploy()}`, or"
+        yield warning(says, where, again)
+    else:
+        yield error(f"runtime is {runtime}, and venv/ has Python {version}", where, again)
 
 
 def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
-    file = "firestore.indexes.json"
+    file = str(folder.root / indexes_file(folder.firebase_json))
     try:
         overrides = json.loads(folder.indexes_json or "")["fieldOverrides"]
         with_ttl = {
@@ -343,56 +413,48 @@ def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
 
 
 def texts(folder: Folder, default_languages: Collection[str]) -> Iterator[Finding]:
-    """Check that each language has every text, with the same values in it."""
+    """Check that each language has every text, with the same values and all its plural forms."""
     read = {file: wording(toml) for file, toml in folder.texts.items()}
     found = [
         error(f"{key} {problem}".strip(), line_of(file, folder.texts[file], f"[{key}]"))
         for file, of_language in read.items()
         for key, problem in of_language.problems.items()
     ]
-    languages = {
-        file: {key: values_of(text) for key, text in of_language.texts.items()}
-        for file, of_language in read.items()
-    }
-    broken = {(file, key) for file, each in read.items() for key in each.problems}
-    found += _compared(folder, languages, broken, default_languages)
+    found += _compared(folder, read, default_languages)
     yield from found
-    if languages and not found:
-        yield ok(f"{', '.join(Path(file).stem for file in languages)}: complete", "handlers/texts")
+    if read and not found:
+        yield ok(f"{', '.join(Path(file).stem for file in read)}: complete", "handlers/texts")
 
 
 def _compared(
-    folder: Folder,
-    languages: Mapping[str, Mapping[str, set[str]]],
-    broken: Set[tuple[str, str]],
-    default_languages: Collection[str],
+    folder: Folder, read: Mapping[str, Wording], default_languages: Collection[str]
 ) -> Iterator[Finding]:
-    """`broken` are the texts, by file and key, that already have a finding."""
-    variants: dict[str, list[set[str]]] = {}
-    for of_language in languages.values():
-        for key, values in of_language.items():
-            variants.setdefault(key, []).append(values)
-    for file, of_language in languages.items():
-        for key, each in variants.items():
-            # What most languages have counts as correct.
-            usual = max(each, key=lambda values: (each.count(values), len(values)))
-            if {(file, key), (file, "")} & broken:
+    """Each language beside each default one; what is broken already has a finding."""
+    defaults = {file: each for file, each in read.items() if Path(file).stem in default_languages}
+    known = {key for each in read.values() for key in (*each.texts, *each.problems)} - {""}
+    for file, default in defaults.items():
+        if "" in default.problems:
+            continue
+        for key in sorted(known - default.texts.keys() - default.problems.keys()):
+            yield error(f"{key} is missing in the default language", file)
+        for other, of_language in read.items():
+            if "" in of_language.problems:
                 continue
-            if key not in of_language and Path(file).stem in default_languages:
-                yield error(f"{key} is missing in the default language", file)
-            elif key not in of_language:
-                yield warning(f"{key} is missing: the default language is used", file)
-            elif unknown := sorted(of_language[key] - usual):
-                says = f"{key}: no other language has {{{unknown[0]}}}, and no push can be made"
-                yield error(says, line_of(file, folder.texts[file], f"[{key}]"))
-            elif lost := sorted(usual - of_language[key]):
-                says = f"{key}: other languages also use {{{lost[0]}}}"
-                yield warning(says, line_of(file, folder.texts[file], f"[{key}]"))
+            for key, text in default.texts.items():
+                where = line_of(other, folder.texts[other], f"[{key}]")
+                if translated := of_language.texts.get(key):
+                    yield from _outdated(key, translated, text, where)
+                    for problem in plural_problems(translated, text, Path(other).stem):
+                        yield warning(f"{key}: {problem}", where)
+                elif key not in of_language.problems and other not in defaults:
+                    yield warning(f"{key} is missing: the default language is used", other)
 
 
-def line_of(file: str, text: str, beginning: str) -> str:
-    """The first line with this beginning, as `file:line`; the file alone if there is none."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip().startswith(beginning):
-            return f"{file}:{number}"
-    return file
+def _outdated(key: str, text: Text, default: Text, where: str) -> Iterator[Finding]:
+    if unknown := sorted(text.values - default.values):
+        says = f"{key}: the default language has no {{{unknown[0]}}}: its text is used"
+        yield error(says, where)
+    elif lost := sorted(default.values - text.values):
+        yield warning(f"{key}: the default language also uses {{{lost[0]}}}", where)
+    elif text.plural and text.plural != default.plural:
+        yield error(f"{key}: the default language does not count {{{text.plural}}}", where)

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -10,9 +11,12 @@ from importlib import metadata
 from pathlib import Path
 
 from batchpush.cli.check.findings import Finding, error, ok
+from batchpush.cli.installation import adding, is_clone, setup
 
 FILE = "requirements.txt"
-OURS = ("main", "handlers", "batchpush")
+OURS = ("main", "handlers")
+NAME = re.compile(r"\s*(?P<name>[A-Za-z0-9][\w.-]*)")
+WHEEL = re.compile(r"\s*(?P<file>\S*?(?P<name>[A-Za-z0-9][\w.]*)-[^\s/]*\.whl)(?=[\s;]|$)")
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,23 @@ def requirements_in(text: str) -> list[Requirement]:
         if entry.endswith("\\"):
             entry = entry[:-1]
             continue
-        if named := re.match(r"\s*([A-Za-z0-9][\w.-]*)", entry):
-            found.append(Requirement(named[1], first, "--hash" in entry))
+        if named := WHEEL.match(entry) or NAME.match(entry):
+            found.append(Requirement(named["name"], first, "--hash" in entry))
         entry = ""
     return found
+
+
+def wheels_in(text: str) -> list[str]:
+    """The files that `requirements.txt` names in place of packages, as paths in the folder."""
+    found = (WHEEL.match(line) for line in text.splitlines())
+    return [os.path.normpath(each["file"]) for each in found if each and "://" not in each["file"]]
 
 
 def packages(text: str, sources: Mapping[str, str]) -> Iterator[Finding]:
     """`sources` are the deployed Python files by their paths in the folder."""
     required = requirements_in(text)
-    found = [*without_hash(required), *not_required(sources, {each.name for each in required})]
+    names = {each.name for each in required}
+    found = [*without_hash(required), *not_there(text), *not_required(sources, names)]
     yield from found
     if not found:
         yield ok(f"{len(required)} packages, all that the functions import", FILE)
@@ -54,7 +65,14 @@ def without_hash(required: Collection[Requirement]) -> Iterator[Finding]:
     for each in required:
         if not each.has_hash:
             says = f"{each.name} has no --hash, and pip then refuses all: add it to requirements.in"
-            yield error(says, f"{FILE}:{each.line}", _adding(each.name))
+            yield error(says, f"{FILE}:{each.line}", adding(each.name))
+
+
+def not_there(text: str) -> Iterator[Finding]:
+    """Wheel files that are not beside `requirements.txt`, from where they are uploaded with it."""
+    for file in wheels_in(text):
+        if not Path(file).is_file():
+            yield error(f"{file} is not there: put it beside {FILE}", FILE)
 
 
 def not_required(sources: Mapping[str, str], required: Collection[str]) -> Iterator[Finding]:
@@ -71,16 +89,11 @@ def not_required(sources: Mapping[str, str], required: Collection[str]) -> Itera
                     yield error(f"imports {module}, which would not be uploaded", f"{file}:{line}")
             elif not providers:
                 says = f"imports {module}, which is not installed: is it in {FILE}?"
-                yield error(says, f"{file}:{line}", "make setup")
+                yield error(says, f"{file}:{line}", setup())
             elif names.isdisjoint(providers):
                 name = min(providers)
                 says = f"imports {module}, and {FILE} has no {name}"
-                yield error(says, f"{file}:{line}", _adding(name))
-
-
-def _adding(name: str) -> str:
-    """The command that adds a package."""
-    return f"echo {name} >> requirements.in && make lock"
+                yield error(says, f"{file}:{line}", adding(name))
 
 
 def normalized(name: str) -> str:
@@ -104,8 +117,12 @@ def imports_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
             continue
         for name in names:
             top = name.partition(".")[0]
-            if top not in sys.stdlib_module_names and top not in OURS:
+            if top not in sys.stdlib_module_names and top not in _ours():
                 yield name, node.lineno
+
+
+def _ours() -> tuple[str, ...]:
+    return (*OURS, "batchpush") if is_clone() else OURS
 
 
 def _is_optional(node: ast.AST) -> bool:

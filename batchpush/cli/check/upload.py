@@ -11,7 +11,10 @@ from batchpush.cli.check.globs import matcher
 BY_DEFAULT = ("node_modules", ".git")
 ALWAYS = ("firebase-debug.log", "firebase-debug.*.log", ".runtimeconfig.json")
 
-NEEDED = ("main.py", "requirements.txt", "batchpush/**/*.py", "handlers/texts/*.toml")
+NEEDED = (
+    *("main.py", "requirements.txt", "batchpush/**/*.py"),
+    *("handlers/categories.toml", "handlers/texts/*.toml"),
+)
 NOT_RUNNING = ("batchpush/cli/*", "batchpush/testing/*")  # for terminals, and for tests
 USUAL = (*NEEDED, "handlers/**/*.py")
 SECRETS = (
@@ -53,7 +56,9 @@ def upload(
     imported: Collection[str],
     told: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """`imported` are the files that `main.py` imports; `told` are folders already reported."""
+    """`imported` are the files that `main.py` imports, and wheels that are installed there; `told`
+    are folders already reported.
+    """
     going = {file for file in uploaded(folder, patterns) if file.partition("/")[0] not in told}
     found = _found(folder, NEEDED)
     not_running = {file for each in NOT_RUNNING for file in fnmatch.filter(found, each)}

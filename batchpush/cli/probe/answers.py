@@ -82,13 +82,13 @@ def differences(theirs: Iterable[Entry], ours: Iterable[Entry]) -> Iterator[str]
         name, mine = entry["name"], _fields(entry)
         other = others.pop(name, None)
         if other is None:
-            yield f"{escaped(name)}: theirs has no such question"
+            yield f"{escaped(name)}: their report has no such question"
             continue
         for field in sorted(other.keys() | mine.keys()):
             if _told(other, field) != _told(mine, field):
                 told = f"theirs {_told(other, field)}, ours {_told(mine, field)}"
                 yield f"{escaped(name)}  {escaped(field)}: {told}"
-    yield from (f"{escaped(name)}: ours has no such question" for name in others)
+    yield from (f"{escaped(name)}: our report has no such question" for name in others)
 
 
 def _fields(entry: Entry) -> dict[str, Any]:

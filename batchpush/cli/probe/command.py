@@ -4,11 +4,13 @@
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchpush.campaigns.stats import DEV
+from batchpush.cli.arguments import add_json, unknown
 from batchpush.cli.probe.answers import Entry, differences
 from batchpush.cli.probe.questions import FIRST_QUERY, QUESTIONS, Question
 from batchpush.cli.terminal import (
@@ -27,6 +29,11 @@ PURPOSE = (
     "Ask Batch what its documentation leaves open, with a Dev key and with drafts that it deletes "
     "again. Nothing is sent to a phone."
 )
+EXAMPLES = (
+    "probe  # lists the questions, and sends nothing",
+    "probe --send --app ios --output batch.json",
+    "probe --json",
+)
 MAX_BODY = 100  # characters of a body that a list of questions shows
 
 
@@ -44,12 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="print how the answers differ from those in this report",
     )
+    add_json(parser, "the list of questions as one JSON object per line; a report is always JSON")
 
 
 def probe(chosen: argparse.Namespace) -> int:
     if not chosen.send:
-        print("\n".join(map(_line, QUESTIONS)))
-        print(f"{len(QUESTIONS)} questions; nothing was sent; add --send to ask them")
+        print("\n".join(map(_as_json if chosen.json else _line, QUESTIONS)))
+        counted = f"{len(QUESTIONS)} questions; nothing was sent; add --send to ask them"
+        print(counted, file=sys.stderr if chosen.json else sys.stdout)
         return 0
     prepare_environment(chosen.project)
     app = _dev_app(settings().batch_apps, chosen.app)
@@ -74,7 +83,9 @@ def probe(chosen: argparse.Namespace) -> int:
 def _dev_app(keys: Mapping[str, str], wanted: str | None) -> str:
     """The app to ask about; raises `CannotDo` unless it has a Dev key."""
     app = wanted or (next(iter(keys)) if len(keys) == 1 else "")
-    if app not in keys:
+    if wanted and wanted not in keys:
+        raise CannotDo(f"--app: {unknown('app', wanted, keys)}")
+    if not app:
         raise CannotDo(f"--app: choose one of {', '.join(keys)}")
     if not keys[app].startswith(DEV):
         raise CannotDo(
@@ -104,6 +115,13 @@ def _line(question: Question) -> str:
     cut = told if len(told) <= MAX_BODY else f"{told[:MAX_BODY]}…"
     request = f"{question.method} {question.route} {cut}".rstrip()
     return f"{question.name}: {question.asks}\n  {request}"
+
+
+def _as_json(question: Question) -> str:
+    body = question.with_query(FIRST_QUERY)
+    request = {"method": question.method, "route": question.route, "body": body}
+    entry = {"name": question.name, "question": question.asks, "request": request}
+    return json.dumps(entry, default=lambda text: text.decode())
 
 
 def _entries(file: Path) -> Sequence[Entry]:

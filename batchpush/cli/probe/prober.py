@@ -15,7 +15,8 @@ from batchpush.batch_api.masking import masked_text
 from batchpush.batch_api.outcome import MAX_RETRY_AFTER, Outcome, Reply, classify
 from batchpush.batch_api.requests import Caller, Request
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache, key_reader
-from batchpush.campaigns.reconcile import LIST_PAGE, MAX_PAGES
+from batchpush.campaigns.decide import LIST_PAGE
+from batchpush.campaigns.reconcile import MAX_PAGES
 from batchpush.campaigns.state import LOOK_AFTER, is_token
 from batchpush.campaigns.stats import PAUSE
 from batchpush.cli.probe.answers import Headers, answer_of

@@ -1,6 +1,4 @@
-"""Deploys with the Firebase CLI, from a terminal or from a pipeline.
-
-    python -m local.deploy [--project PROJECT] [--delete]
+"""The command `deploy`: with the Firebase CLI, from a terminal or from a pipeline.
 
 On a terminal the CLI asks what it has to. Without one it stops where it would ask, and first of
 all at "Pass the --force option to deploy functions with a failure policy": our functions are
@@ -19,17 +17,24 @@ So without a terminal we look at what is deployed, say what we accept, and deplo
     2. functions with such a question      with --force, each of them named: the CLI deletes only
                                            among the functions that `--only` names (`filters` of
                                            lib/deploy/functions/release/planner.js)
-    3. all functions                       without --force: the second step left no question
+    3. all functions of the codebase       without --force: the second step left no question
 
 Where a function would have to be deleted, nothing is deployed; the CLI would stop as well, but only
 after the upload. `--delete` accepts that too, once for the functions that are listed.
+
+Other codebases of the project are left alone.
 """
+# ruff: noqa: S603, T201 (a program for the command line runs another one, and prints)
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +51,8 @@ from batchpush.cli.env_files import (
 )
 from batchpush.environment import with_defaults
 
+PURPOSE = "Deploy with the Firebase CLI; without a terminal, nothing is deleted unasked."
+EXAMPLES = ("deploy", "deploy --project staging --delete")
 INDEXES = "firestore:indexes"
 FUNCTIONS = "functions"
 
@@ -84,20 +91,38 @@ class Plan:
         return sorted({each.name for each in (*self.new, *self.retried, *self.dearer)})
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parse(arguments)
-    chosen = ["--project", options.project] if options.project else []
-    cli = Cli(options.firebase, chosen)
-    if sys.stdin.isatty():
-        return cli.deploy([FUNCTIONS, INDEXES])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--firebase", metavar="PROGRAM", default="firebase", help="the Firebase CLI (firebase)"
+    )
+    parser.add_argument(
+        "--delete",
+        action="store_true",
+        help="without a terminal: also delete deployed functions that are not in main.py",
+    )
+
+
+def deploy(chosen: argparse.Namespace) -> int:
+    """Exit codes: 0 deployed, 1 nothing was deployed, or that of the Firebase CLI."""
     try:
+        if not shutil.which(chosen.firebase):
+            raise Stopped(f"{chosen.firebase} is not there: npm install -g firebase-tools")
         codebase = codebase_of_folder()
-        plan = compare(wanted(project_of(options.project)), deployed(cli.functions(), codebase))
-        if plan.gone and not options.delete:
-            raise Stopped("\n".join(_to_delete(plan.gone, chosen)))
+        with python_of(codebase.runtime) as path:
+            return _deploy(chosen, codebase, path)
     except Stopped as why:
         print(why, file=sys.stderr)
         return 1
+
+
+def _deploy(chosen: argparse.Namespace, codebase: "Codebase", path: str) -> int:
+    project = ["--project", chosen.project] if chosen.project else []
+    cli = Cli(chosen.firebase, project, path)
+    if sys.stdin.isatty():
+        return cli.deploy([codebase.functions, INDEXES])
+    plan = compare(wanted(project_of(chosen.project)), deployed(cli.functions(), codebase.name))
+    if plan.gone and not chosen.delete:
+        raise Stopped("\n".join(_to_delete(plan.gone, project)))
     print("\n".join(accepted(plan)), flush=True)
     for only, is_forced in steps_of(plan, codebase):
         if code := cli.deploy(only, is_forced):
@@ -105,37 +130,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m local.deploy", description="Deploy with the Firebase CLI."
-    )
-    parser.add_argument("--firebase", default="emulators/node_modules/.bin/firebase")
-    parser.add_argument("--project", help="its id or alias")
-    parser.add_argument(
-        "--delete",
-        action="store_true",
-        help="without a terminal: also delete deployed functions that are not in main.py",
-    )
-    return parser.parse_args(arguments)
+@contextmanager
+def python_of(runtime: str) -> Iterator[str]:
+    """A PATH on which the CLI finds the runtime's Python, whatever the version of `venv/`.
+
+    The CLI activates `venv/` and reads `main.py` with `python3.12`, for the runtime python312. A
+    `venv/` of another Python has no such command, but describes the functions the same; they are
+    built and run with the runtime.
+    """
+    path = os.environ["PATH"]
+    python = Path("venv/bin/python").absolute()
+    name = runtime.replace("python3", "python3.")
+    if not python.exists() or python.with_name(name).exists():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        command = Path(folder, name)
+        command.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
+        command.chmod(0o755)
+        yield f"{folder}{os.pathsep}{path}"
 
 
 @dataclass(frozen=True)
 class Cli:
     firebase: str
-    chosen: Sequence[str]
+    project: Sequence[str]
+    path: str
 
     def deploy(self, only: Iterable[str], is_forced: bool = False) -> int:
         force = ["--force"] if is_forced else []
-        command = [self.firebase, "deploy", "--only", ",".join(only), *force, *self.chosen]
-        return subprocess.run(command).returncode
+        command = [self.firebase, "deploy", "--only", ",".join(only), *force, *self.project]
+        return subprocess.run(command, env=self._environment).returncode
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        return os.environ | {"PATH": self.path}
 
     def functions(self) -> list[dict[str, Any]]:
         """All functions of the project, in every region, as the CLI describes them."""
         asked = subprocess.run(
-            [self.firebase, "functions:list", "--json", *self.chosen],
+            [self.firebase, "functions:list", "--json", *self.project],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
+            env=self._environment,
         )
         try:
             answer = json.loads(asked.stdout)
@@ -160,13 +198,31 @@ def project_of(name: str | None) -> Project | None:
     return project_called(name) if name else deployed_to()
 
 
-def codebase_of_folder() -> str:
+@dataclass(frozen=True)
+class Codebase:
+    """The entry of `firebase.json` that deploys this folder."""
+
+    name: str
+    runtime: str = ""
+    is_alone: bool = True  # in the project
+
+    @property
+    def functions(self) -> str:
+        """The CLI's arguments to deploy all of this codebase, and no other one.
+
+        Of a codebase that is named, it also updates the functions that have not changed.
+        """
+        return FUNCTIONS if self.is_alone else f"{FUNCTIONS}:{self.name}"
+
+
+def codebase_of_folder() -> Codebase:
     try:
-        name = "firebase.json"
-        config = firebase_files.parse(name, firebase_files.text_of(Path(name)))
-        return str(firebase_files.codebases(config)[0].get("codebase") or "default")
+        entry, *_ = firebase_files.codebases_here()
+        all_of_project = firebase_files.all_codebases(firebase_files.config_here())
     except (OSError, firebase_files.Unreadable, LookupError) as why:
         raise Stopped(f"firebase.json: {why}") from None
+    name, runtime = entry.get("codebase") or "default", entry.get("runtime") or ""
+    return Codebase(str(name), str(runtime), is_alone=len(all_of_project) == 1)
 
 
 def wanted(project: Project | None) -> list[Function]:
@@ -224,26 +280,27 @@ def _place(function: Function) -> tuple[str, str]:
     return function.region, function.name
 
 
-def steps_of(plan: Plan, codebase: str) -> list[tuple[list[str], bool]]:
+def steps_of(plan: Plan, codebase: Codebase) -> list[tuple[list[str], bool]]:
     """What each call of the CLI deploys, and whether with --force."""
+    ours = f"{FUNCTIONS}:{codebase.name}"
     if plan.gone:
-        # In one go, for the CLI deletes only after everything else has succeeded; and only in our
-        # codebase, for nobody has said what of another one is accepted.
-        return [([INDEXES], False), ([f"functions:{codebase}"], True), ([FUNCTIONS], False)]
+        # In one go, for the CLI deletes only after everything else has succeeded.
+        return [([INDEXES], False), ([ours], True)]
     if not plan.forced:
-        return [([FUNCTIONS, INDEXES], False)]
-    named = [f"functions:{codebase}:{name}" for name in plan.forced]
-    return [([INDEXES], False), (named, True), ([FUNCTIONS], False)]
+        return [([codebase.functions, INDEXES], False)]
+    named = [f"{ours}:{name}" for name in plan.forced]
+    return [([INDEXES], False), (named, True), ([codebase.functions], False)]
 
 
-def _to_delete(gone: Sequence[Function], chosen: Sequence[str]) -> Iterator[str]:
+def _to_delete(gone: Sequence[Function], project: Sequence[str]) -> Iterator[str]:
     yield "These functions are deployed, and are not in main.py with these settings:"
     yield from (f"  {each}" for each in gone)
-    yield "Nothing was deployed, since there is no terminal to ask at. Deploy from a terminal, add"
-    yield "DELETE=yes to have them deleted once their successors are there, or delete them first:"
+    yield "Nothing was deployed, since there is no terminal to ask at. Deploy from a terminal, give"
+    yield "--delete (make deploy DELETE=yes) to delete them once their successors are there, or"
+    yield "delete them first:"
     for each in gone:
         command = ["firebase", "functions:delete", each.name, "--region", each.region, "--force"]
-        yield "  " + " ".join([*command, *chosen])
+        yield "  " + " ".join([*command, *project])
 
 
 def accepted(plan: Plan) -> Iterator[str]:
@@ -261,12 +318,8 @@ def accepted(plan: Plan) -> Iterator[str]:
     if plan.new:
         yield "- container images older than a day are deleted, unless the registry has a policy"
     if plan.gone:
-        yield f"- deleted, as DELETE=yes says: {', '.join(map(str, plan.gone))}"
+        yield f"- deleted, as was asked for: {', '.join(map(str, plan.gone))}"
 
 
 def _names(functions: Iterable[Function]) -> str:
     return ", ".join(each.name for each in functions)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

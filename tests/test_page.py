@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from emulators.batch import Batch, running
-from local.browser import chromium, find_chromium
+from tests.firebase_log import SYNTAX_ERROR, FirebaseLog, beside
+from tests.pages import opening
+from tests.pages import started as started_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY", "web": "WEBKEY"}
+SEND = "transactional/send"  # the profiles that an example writes are requests, too
 DEADLINE = 120_000.0  # milliseconds; the first event starts the function's process
+REFUSED_IN_ITS_OWN_WORDS = "the server responded with a status of 400"  # which the page tells
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cf"
     "c0000003010100c9fe92ef0000000049454e44ae426082"
@@ -28,38 +32,21 @@ PIXEL = bytes.fromhex(
 # One browser for this file: while it is open, no other test can have an event loop of its own.
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    program = find_chromium()
-    if program is None:
-        missing = "Chromium is not installed"
-        if os.environ.get("BROWSER_TESTS") == "required":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with chromium(program) as browser:
+    with started_browser() as browser:
         yield browser
 
 
 @pytest.fixture
 def open_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
-    """Opens an emulator's page; any error in its console fails the test."""
-    complaints: list[str] = []
-    contexts = []
+    """Opens an emulator's page, and waits until it is live."""
+    with opening(browser, DEADLINE, REFUSED_IN_ITS_OWN_WORDS) as open_it:
 
-    def open_it(url: str, **options: Any) -> "Page":
-        context = browser.new_context(**options)
-        context.set_default_timeout(DEADLINE)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda said: complaints.append(said.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url)
-        page.get_by_text("live", exact=True).wait_for()
-        return page
+        def open_live(url: str, **options: Any) -> "Page":
+            page = open_it(url, **options)
+            page.get_by_text("live", exact=True).wait_for()
+            return page
 
-    yield open_it
-    for context in contexts:
-        context.close()
-    refused = "the server responded with a status of 400"  # which the page tells in its own words
-    assert [each for each in complaints if refused not in each] == []
+        yield open_live
 
 
 @pytest.fixture
@@ -79,8 +66,8 @@ def send(batch: Batch, app: str = "ios", **changes: Any) -> int:
     return post(batch, app, "transactional/send", body)
 
 
-def post(batch: Batch, app: str, route: str, body: Any) -> int:
-    url = f"{batch.url}/1.1/{APPS.get(app, app)}/{route}"
+def post(batch: Batch, app: str, route: str, body: Any, version: str = "1.1") -> int:
+    url = f"{batch.url}/{version}/{APPS.get(app, app)}/{route}"
     headers = {"X-Authorization": "secret-key"}
     return httpx.post(url, json=body, headers=headers, trust_env=False).status_code
 
@@ -116,6 +103,25 @@ def test_each_app_has_a_phone_with_its_pushes_the_newest_first(
     assert phone(page, "Web, web").inner_text().endswith("No pushes yet")
 
 
+def test_what_batch_knows_of_people_is_shown(
+    batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(batch.url)
+    people = page.get_by_role("region", name="People at Batch")
+    assert not people.is_visible()
+    for app in ("ios", "android"):
+        body = {"values": {"u.city": "Lyon", "ut.topics": ["<b>ski</b>"]}}
+        assert post(batch, app, "data/users/ann", body, version="1.0") == 200
+    told = {"events": [{"name": "ue.added_to_cart"}]}
+    assert post(batch, "ios", "events/users/bob", told, version="1.0") == 201
+    people.get_by_text("ue.added_to_cart").wait_for()
+    ann, bob = people.get_by_role("listitem").all_inner_texts()
+    assert ann.split("\n")[0].startswith("ann")
+    assert "<b>ski</b>" in ann
+    assert "ios, android" in ann
+    assert "bob" in bob
+
+
 def test_without_configured_apps_a_phone_appears_when_its_app_is_called(
     open_page: "Callable[..., Page]",
 ) -> None:
@@ -124,6 +130,25 @@ def test_without_configured_apps_a_phone_appears_when_its_app_is_called(
         assert send(batch, "SOMEKEY") == 201
         pushes(page, "App, SOMEKEY").wait_for()
         page.close()
+
+
+def test_events_of_cep_are_shown_on_a_phone_of_their_own(
+    batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(batch.url)
+    event = {"name": "like", "attributes": {"title": "Hello", "body": "Bob likes you"}}
+    wrong = {"name": "No name"}
+    profiles = [
+        {"identifiers": {"custom_id": who}, "events": [tracked]}
+        for who, tracked in (("ann", event), ("eve", wrong), ("zoé", event))
+    ]
+    headers = {"Authorization": "Bearer secret-key", "X-Batch-Project": "project_1"}
+    url = f"{batch.url}/2.11/profiles/update"
+    assert httpx.post(url, json=profiles, headers=headers, trust_env=False).status_code == 202
+    pushes(page, "Project, CEP").wait_for()
+    (shown,) = pushes(page, "Project, CEP").all_inner_texts()
+    assert re.search(r"Hello\s+Bob likes you\s+event like, to ann, zoé$", shown)
+    assert "secret-key" not in page.content()
 
 
 def test_a_push_takes_the_place_of_the_one_with_its_collapse_key_on_android_only(
@@ -248,12 +273,12 @@ def test_a_push_leads_to_its_call_and_the_reply_and_never_to_the_rest_key(
     send(batch, message={"title": "Hello", "body": "another"})
     page.get_by_role("button", name="the one").click()
     timeline = page.get_by_role("region", name="What happened")
-    assert "ios called for ann" in timeline.inner_text()
-    assert re.search(r"\+\d+ ms\s+ios answered 201", timeline.inner_text())
+    assert "ios request for ann" in timeline.inner_text()
+    assert re.search(r"\+\d+ ms\s+ios reply 201", timeline.inner_text())
     timeline.locator("summary").click()
-    call = timeline.get_by_role("region", name="The call to ios").inner_text()
+    call = timeline.get_by_role("region", name="The ios request").inner_text()
     assert json.loads(call)["message"] == {"title": "Hello", "body": "the one"}
-    reply = timeline.get_by_role("region", name="The reply to ios").inner_text()
+    reply = timeline.get_by_role("region", name="The ios reply").inner_text()
     assert re.fullmatch(r"[0-9a-f-]{36}", json.loads(reply)["token"])
     assert "secret-key" not in page.content()
 
@@ -278,7 +303,7 @@ def test_what_is_open_stays_open_when_pushes_arrive(
 def test_an_outage_is_begun_seen_and_ended(batch: Batch, open_page: "Callable[..., Page]") -> None:
     page = open_page(batch.url)
     page.get_by_label("What it does").select_option(label="is down (503)")
-    page.get_by_label("To calls of").select_option("ios")
+    page.get_by_label("To requests of").select_option("ios")
     page.get_by_label("How often").select_option("3 times")
     page.get_by_role("button", name="Begin it").click()
     faults = page.get_by_role("list", name="Outages that are on")
@@ -295,6 +320,42 @@ def test_a_stand_in_that_runs_alone_says_so(batch: Batch, open_page: "Callable[.
     page.get_by_text("so there is no database to").wait_for()
     assert page.get_by_role("button", name="Write it").is_disabled()
     assert page.get_by_role("button", name="Rotate the REST key").is_disabled()
+
+
+# Beside firebase-tools, of which only the log is needed
+
+
+@pytest.fixture
+def firebase() -> Iterator[FirebaseLog]:
+    with FirebaseLog.served() as log:
+        yield log
+
+
+def test_code_that_does_not_load_is_said_with_its_place_until_it_does(
+    firebase: FirebaseLog, open_page: "Callable[..., Page]"
+) -> None:
+    with beside(firebase) as url:
+        page = open_page(url)
+        assert page.get_by_role("alert").count() == 0
+        firebase.write("error", SYNTAX_ERROR)
+        firebase.write("error", "Failed to load function definition from source: FirebaseError")
+        alert = page.get_by_role("alert")
+        alert.get_by_text("handlers/orders.py:44: SyntaxError: invalid syntax").wait_for()
+        assert "the functions run the code from before" in alert.inner_text()
+        firebase.write("info", "Loaded functions definitions from source: order_delivered.")
+        alert.wait_for(state="detached")
+        page.close()
+
+
+def test_the_page_leads_to_firebases_own_where_that_is_on(
+    firebase: FirebaseLog, batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    with beside(firebase, EMULATOR_UI_URL="http://127.0.0.1:4000") as url:
+        page = open_page(url)
+        link = page.get_by_role("link", name="Firebase's Emulator UI")
+        assert link.get_attribute("href") == "http://127.0.0.1:4000"
+        page.close()
+    assert open_page(batch.url).get_by_role("link", name="Firebase's Emulator UI").count() == 0
 
 
 # For everybody
@@ -332,6 +393,25 @@ def test_every_field_and_button_has_a_name_and_news_is_announced(
         assert field.evaluate("field => field.labels.length") == 1
     for button in page.locator("button").all():
         assert button.inner_text().strip()
+
+
+def test_on_a_phone_the_pushes_come_before_the_forms(
+    batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(batch.url, viewport={"width": 390, "height": 844})
+    send(batch)
+    pushes(page, "iOS").wait_for()
+    tops = [
+        page.get_by_role("region", name=name).evaluate("each => each.getBoundingClientRect().top")
+        for name in ("Phones", "What happened", "Write a document", "Make Batch fail", "Deliveries")
+    ]
+    assert tops == sorted(tops)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    left = "each => each.getBoundingClientRect().left"
+    write, phones = (
+        page.get_by_role("region", name=each) for each in ("Write a document", "Phones")
+    )
+    assert write.evaluate(left) < phones.evaluate(left)
 
 
 def test_nothing_is_wider_than_the_screen(batch: Batch, open_page: "Callable[..., Page]") -> None:
@@ -416,8 +496,143 @@ def write(page: "Page", example: str) -> str:
 def delivery(page: "Page", document: str, state: "str | re.Pattern[str]") -> "Locator":
     """Its row, once it is in the state."""
     row = page.get_by_role("row").filter(has=page.get_by_text(document, exact=True))
-    row.get_by_text(state, exact=True).wait_for()
+    row.get_by_text(state, exact=True).first.wait_for()
     return row
+
+
+def write_document(page: "Page", path: str, fields: Any) -> str:
+    page.get_by_label("Example").select_option(label="Any document")
+    page.get_by_label("Path").fill(path)
+    page.get_by_label("Fields, as JSON").fill(json.dumps(fields))
+    page.get_by_role("button", name="Write it").click()
+    said = page.get_by_role("status").get_by_text("Written: ").inner_text()
+    return said.removeprefix("Written: ")
+
+
+def replay(page: "Page", row: "Locator", answer: str) -> str:
+    """Ask for a replay and answer the question; returns the plan that was shown."""
+    row.get_by_role("button", name=re.compile("^(Replay|Send anyway)")).click()
+    plan = page.get_by_role("dialog", name="What a replay would do")
+    button = plan.get_by_role("button", name=answer, exact=True)
+    button.wait_for()
+    shown = plan.inner_text()
+    button.click()
+    return shown
+
+
+def what_happened(page: "Page", path: str, text: str) -> str:
+    """The timeline of the event, once it has the text."""
+    timeline = page.locator("#timeline").filter(has_text=path).filter(has_text=text)
+    timeline.wait_for()
+    return timeline.inner_text()
+
+
+@pytest.mark.suite
+def test_a_write_that_calls_no_function_is_said(
+    suite_batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(suite_batch.url)
+    path = write_document(page, "order/{id}", {"customer_id": "zoe", "status": "delivered"})
+    created = "No function of main.py is called when this document is created."
+    assert "NO FUNCTION" in what_happened(page, path, created)
+    # A function of new documents is not called for one that was there.
+    for status in ("declined", "withdrawn"):
+        path = write_document(page, "users/zoe/friend_requests/once", {"status": status})
+    what_happened(page, path, "No function of main.py is called when this document is updated.")
+
+
+@pytest.mark.suite
+def test_a_handler_that_returned_nothing_is_said(
+    suite_batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(suite_batch.url)
+    path = write_document(page, "orders/{id}", {"customer_id": "zoe", "status": "packed"})
+    no_push = "The handler returned nothing, so there is no push and no record."
+    said = what_happened(page, path, no_push)
+    assert re.search(rf"NO PUSH\s+order_delivered\s+{path}", said), said
+
+
+@pytest.mark.suite
+def test_who_was_left_out_and_why_is_said(
+    suite_batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(suite_batch.url)
+    write_document(page, "users/tom", {"display_name": "Tom", "push_muted": True})
+    write_document(page, "conversations/quiet", {"member_ids": ["ann", "tom"]})
+    hello = {"sender_id": "ann", "text": "Hello"}
+    path = write_document(page, "conversations/quiet/messages/{id}", hello)
+    delivery(page, path, "OBSOLETE")
+    said = what_happened(page, path, "everybody is left out")
+    assert "Left out: tom (muted)" in said
+
+    write_document(page, "conversations/loud", {"member_ids": ["ann", "tom", "bob"]})
+    path = write_document(page, "conversations/loud/messages/{id}", hello)
+    delivery(page, path, "SENT")
+    assert "ios request for bob" in what_happened(page, path, "Left out: tom (muted)")
+
+
+@pytest.mark.suite
+def test_a_campaign_is_an_event_with_its_state_in_each_app(
+    suite_batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(suite_batch.url)
+    path = write(page, "Campaign")
+    apps = page.get_by_role("list", name="The campaign in each app")
+    for app in APPS:
+        apps.locator("li", has_text=app).get_by_text("APPLIED").wait_for()
+    said = what_happened(page, path, "ios reply 201")
+    assert re.search("ios request.*ios reply 201", said, re.DOTALL), said
+
+    bad = write_document(page, "campaigns/{id}", {"name": "x", "messages": {"en": {"body": "b"}}})
+    apps.locator("li", has_text="ios").get_by_text("REFUSED").wait_for()
+    what_happened(page, bad, "name must be")
+    page.get_by_label("The event").select_option(label=option(page, path))
+    apps.locator("li", has_text="ios").get_by_text("APPLIED").wait_for()
+
+
+def option(page: "Page", text: str) -> str:
+    return page.locator("#event option", has_text=text).first.inner_text()
+
+
+@pytest.mark.suite
+def test_a_held_delivery_is_sent_only_once_its_risk_is_said(
+    suite_batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(suite_batch.url)
+    suite_batch.fault(status=504, app="ios", times=2, route=SEND)
+    path = write(page, "New message")
+    row = delivery(page, path, "RETRY")
+    assert "would be sent" in replay(page, row, "Send it")
+    delivery(page, path, "HELD")
+    for width in (390, 800, 1000, 1100, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        table = page.locator("#deliveries")
+        assert table.evaluate("each => each.scrollWidth - each.clientWidth") <= 0, width
+    count = len(suite_batch.pushes())
+
+    plan = replay(page, row, "Cancel")
+    assert "people may get it twice" in plan
+    assert "its outcome is unknown, would be sent" in plan
+    page.get_by_text("Nothing was sent.").wait_for()
+    assert len(suite_batch.pushes()) == count
+
+    replay(page, row, "Send anyway")
+    delivery(page, path, "SENT")
+    assert len(suite_batch.pushes()) == count + 1
+
+
+@pytest.mark.suite
+def test_what_was_refused_before_any_call_offers_no_replay(
+    suite_batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(suite_batch.url)
+    path = write_document(page, "orders/{id}", {"customer_id": 5, "status": "delivered"})
+    row = delivery(page, path, "REFUSED")
+    assert row.get_by_role("button").all_inner_texts() == ["Show"]
+    suite_batch.fault(status=400, times=3, route=SEND)
+    path = write(page, "Order delivered")
+    row = delivery(page, path, "REFUSED")
+    assert row.get_by_role("button").all_inner_texts() == ["Show", "Replay"]
 
 
 @pytest.mark.suite
@@ -430,7 +645,7 @@ def test_a_message_is_seen_on_the_phones_and_an_outage_is_recovered_from(
     for app in ("iOS, ios", "Android, android", "Web, web"):
         assert "Dinner at eight?" in pushes(page, app).inner_text()
     timeline = page.get_by_role("region", name="What happened").inner_text()
-    steps = ("Document written", "Claimed", "ios called", "ios answered 201", "Recorded SENT")
+    steps = ("Document written", "Claimed", "ios request", "ios reply 201", "Recorded SENT")
     places = [timeline.find(step) for step in steps]
     assert -1 not in places, timeline
     assert places == sorted(places), timeline
@@ -445,9 +660,9 @@ def test_a_message_is_seen_on_the_phones_and_an_outage_is_recovered_from(
 
     page.get_by_role("button", name="End it").click()
     page.get_by_text("Batch loses the answer").wait_for(state="detached")
-    row.get_by_role("button", name="Replay").click()
+    replay(page, row, "Send it")
     delivery(page, second, "SENT")
-    page.get_by_text("now SENT").wait_for()
+    page.locator("#replayed", has_text="now SENT").wait_for()
     assert pushes(page, "iOS, ios").count() == 2
 
 
@@ -457,13 +672,13 @@ def test_a_short_outage_is_got_over_without_anybodys_help(
 ) -> None:
     page = open_page(suite_batch.url)
     page.get_by_label("What it does").select_option(label="is down (503)")
-    page.get_by_label("To calls of").select_option("ios")
+    page.get_by_label("To requests of").select_option("ios")
     page.get_by_label("How often").select_option("once")
     page.get_by_role("button", name="Begin it").click()
     page.get_by_text("Batch is down (503), ios, once more").wait_for()
     delivery(page, write(page, "Order delivered"), "SENT")
     said = page.get_by_role("region", name="What happened").inner_text()
-    assert re.search(r"ios answered 503.*ios answered 201", said, re.DOTALL), said
+    assert re.search(r"ios reply 503.*ios reply 201", said, re.DOTALL), said
 
 
 EXAMPLES = {
@@ -522,15 +737,15 @@ def test_a_rotated_key_is_found_out_and_never_shown(
 ) -> None:
     page = open_page(suite_batch.url)
     delivery(page, write(page, "Order delivered"), "SENT")
-    key = suite_batch.calls()[-1]["headers"]["x-authorization"]
+    key = suite_batch.pushes()[-1]["headers"]["x-authorization"]
     page.get_by_role("button", name="Rotate the REST key").click()
     page.get_by_text("Batch now accepts only a new key").wait_for()
     # A function that read the old one less than half a minute ago does not ask again so soon.
     row = delivery(page, write(page, "Order delivered"), re.compile("^(RETRY|SENT)$"))
     if row.get_by_text("RETRY", exact=True).count():
-        row.get_by_role("button", name="Replay").click()
-        page.get_by_text("now SENT").wait_for()
-    new_key = suite_batch.calls()[-1]["headers"]["x-authorization"]
+        replay(page, row, "Send it")
+        page.locator("#replayed", has_text="now SENT").wait_for()
+    new_key = suite_batch.pushes()[-1]["headers"]["x-authorization"]
     suite_batch.accept_rest_keys(key, new_key)  # for the tests that come after
     assert new_key != key
     assert key not in page.content()

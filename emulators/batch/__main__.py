@@ -38,6 +38,13 @@ def parse_arguments(
         help="a REST key to accept, repeatable; if none is given, any is accepted",
     )
     parser.add_argument(
+        "--project",
+        default=environ.get("BATCH_PROJECT", ""),
+        metavar="KEY",
+        help="the key of the CEP project; if it is not given, any is accepted (default: "
+        "BATCH_PROJECT)",
+    )
+    parser.add_argument(
         "--lenient",
         action="store_true",
         help="enforce only rules that are documented or seen in clients",
@@ -50,7 +57,13 @@ def main() -> None:
     mode = "lenient" if options.lenient else "strict"
     print(f"Batch emulator ({mode}) on http://{options.host}:{options.port}", flush=True)
     project = Project.around(os.environ)
-    app = create_app(options.apps, options.rest_key, options.lenient, project=project)
+    app = create_app(
+        options.apps,
+        options.rest_key,
+        options.lenient,
+        project=project,
+        batch_project=options.project,
+    )
     serve_forever(app, options.host, options.port)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from emulators.batch.campaign_rules import NOW, TIMES, campaign_refusal
+from emulators.batch.campaign_rules import NOW, RECURRENCE, TIMES, campaign_refusal
 from emulators.batch.checks import without_nulls
 from emulators.batch.journal import Call, as_rfc3339, is_dev
 from emulators.batch.replies import (
@@ -19,14 +19,12 @@ from emulators.batch.replies import (
 )
 from emulators.batch.stats import Sent, campaign_stats_reply
 
-# The key that makes a campaign recurring; Batch's name for it is not public.
-RECURRENCE = "recurrence"
-
+# official: the pages of these routes; that they answer API_MISUSE is a guess
 LIVE_ONLY = ("campaigns/view", "campaigns/list", "campaigns/stats")
 
 SWITCHES = {"true": True, "false": False}
 DEFAULT_LIMIT = 10
-MAX_LIMIT = 100
+MAX_LIMIT = 100  # official: doc.batch.com/api/campaigns/list; what a larger one does is a guess
 
 
 class State(Enum):
@@ -209,7 +207,6 @@ def _list_reply(campaigns: Sequence[Campaign], query: Mapping[str, str], lenient
     for name in ("live", "from_api"):
         if query.get(name, "true") not in SWITCHES:
             return MALFORMED_PARAMETER.reply(f"`{name}` must be true or false")
-    # It is not documented whether Batch refuses a larger one or caps it.
     if numbers["limit"] > MAX_LIMIT and not lenient:
         return MALFORMED_PARAMETER.reply(f"`limit` must be at most {MAX_LIMIT}")
     asked = [each for each in campaigns if _is_asked_for(each, query)]

@@ -1,11 +1,14 @@
 """The parts of every rule table: rules, how well each is known, and checks of single fields.
 
-Batch publishes only some of its rules; the others were derived from what its clients do. So each
-rule says how well it is known, and lenient mode skips those that are guesses.
+Of Batch's documentation, only copies of some pages could be read, some of them in part; the other
+rules were derived from what its clients do. So each rule says where it was found and how well it is
+known, and lenient mode skips those that are guesses.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -14,6 +17,7 @@ from emulators.batch.replies import MALFORMED_PARAMETER, MISSING_PARAMETER, Erro
 COLLAPSE_FIELDS = frozenset({"enabled", "key"})
 MAX_LABELS = 3
 MAX_TIME_TO_LIVE = 28 * 24 * 3600
+PUSH_TYPES = ("alert", "background")
 
 Body = Mapping[str, Any]
 
@@ -25,10 +29,31 @@ class Confidence(Enum):
     DOUBTFUL = "one source, a contradiction, or a guess"
 
 
-OFFICIAL, CLIENT = Confidence.OFFICIAL, Confidence.CLIENT
-INFERRED, DOUBTFUL = Confidence.INFERRED, Confidence.DOUBTFUL
+@dataclass(frozen=True)
+class Source:
+    """How well a rule is known, and the page or the client that it was found in."""
+
+    confidence: Confidence
+    place: str = ""
+
+    def at(self, place: str) -> "Source":
+        return Source(self.confidence, place)
+
+    @property
+    def is_well_known(self) -> bool:
+        return self.confidence in (Confidence.OFFICIAL, Confidence.CLIENT)
+
+
+OFFICIAL, CLIENT = Source(Confidence.OFFICIAL), Source(Confidence.CLIENT)
+INFERRED, DOUBTFUL = Source(Confidence.INFERRED), Source(Confidence.DOUBTFUL)
 MISSING, MALFORMED = MISSING_PARAMETER, MALFORMED_PARAMETER
-WELL_KNOWN = {OFFICIAL, CLIENT}
+
+# Sources of several rules. The copy of the page of parameters ends with gcm_collapse_key.
+PARAMETERS = OFFICIAL.at("doc.batch.com/api/campaigns/parameters")
+MODELS = CLIENT.at("what the public clients of five languages declare")
+EMPTY = INFERRED.at("a client stopped sending empty values as defaults")
+THIRD_PARTY = DOUBTFUL.at("one third-party tool, which is wrong elsewhere")
+GUESS = DOUBTFUL.at("a guess")
 
 
 @dataclass(frozen=True)
@@ -44,7 +69,7 @@ Check = Callable[[Posted], str | None]
 
 @dataclass(frozen=True)
 class Rule:
-    confidence: Confidence
+    source: Source
     error: ErrorKind
     check: Check
 
@@ -57,7 +82,7 @@ def first_refusal(
         return MALFORMED.reply("the body must be an object")
     posted = Posted(without_nulls(body) if lenient else body, platform)
     for rule in rules:
-        is_asked = rule.confidence in WELL_KNOWN or not lenient
+        is_asked = rule.source.is_well_known or not lenient
         if is_asked and (problem := rule.check(posted)):
             return rule.error.reply(problem)
     return None
@@ -123,6 +148,27 @@ def known_keys(path: str, known: Collection[str]) -> Check:
     return check
 
 
+def only_known(known: Collection[str], problem: str = "is not known") -> Check:
+    """At the top of the body."""
+
+    def check(posted: Posted) -> str | None:
+        unknown = [key for key in posted.body if key not in known]
+        return f"`{unknown[0]}` {problem}" if unknown else None
+
+    return check
+
+
+def is_moment(value: Any, form: re.Pattern[str]) -> bool:
+    """Whether it is a time of this form; `fromisoformat` also accepts other forms, and zones."""
+    if not isinstance(value, str) or form.fullmatch(value) is None:
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
 def no_nulls(posted: Posted) -> str | None:
     nulls = [path for path, value in two_levels(posted.body) if value is None]
     return f"`{nulls[0]}` is null: leave the key out" if nulls else None
@@ -156,17 +202,19 @@ def are_strings(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_string, value))
 
 
-# --- rules shared by transactional pushes and campaigns
+# --- rules shared by transactional pushes and campaigns: that they are alike is an inference
+
+COLLAPSE_KEY = INFERRED.at("the same four clients send no other form")
 
 DELIVERY_RULES = (
     Rule(
-        OFFICIAL,
+        PARAMETERS,
         MALFORMED,
         optional("priority", "normal or high", lambda v: v in ("normal", "high")),
     ),
-    Rule(OFFICIAL, MALFORMED, optional("time_to_live", "an integer", is_integer)),
+    Rule(PARAMETERS, MALFORMED, optional("time_to_live", "an integer", is_integer)),
     Rule(
-        OFFICIAL,
+        PARAMETERS,
         MALFORMED,
         optional(
             "time_to_live",
@@ -174,25 +222,24 @@ DELIVERY_RULES = (
             lambda v: 0 <= v <= MAX_TIME_TO_LIVE,
         ),
     ),
-    # Batch's text gives 0 a meaning and forbids it in the same paragraph.
-    Rule(DOUBTFUL, MALFORMED, optional("time_to_live", "over 0", lambda v: v != 0)),
-    Rule(CLIENT, MALFORMED, optional("gcm_collapse_key", "an object", is_object)),
     Rule(
-        INFERRED,
+        DOUBTFUL.at("the page of parameters gives 0 a meaning, and forbids it in the next line"),
         MALFORMED,
-        optional("gcm_collapse_key", "left out if empty", is_not_empty),
+        optional("time_to_live", "over 0", lambda v: v != 0),
     ),
-    Rule(INFERRED, MALFORMED, known_keys("gcm_collapse_key", COLLAPSE_FIELDS)),
-    Rule(INFERRED, MALFORMED, optional("gcm_collapse_key.enabled", "a boolean", is_switch)),
-    Rule(INFERRED, MALFORMED, optional("gcm_collapse_key.key", "a non-empty string", is_text)),
+    Rule(PARAMETERS, MALFORMED, optional("gcm_collapse_key", "an object", is_object)),
+    Rule(EMPTY, MALFORMED, optional("gcm_collapse_key", "left out if empty", is_not_empty)),
+    Rule(COLLAPSE_KEY, MALFORMED, known_keys("gcm_collapse_key", COLLAPSE_FIELDS)),
+    Rule(COLLAPSE_KEY, MALFORMED, optional("gcm_collapse_key.enabled", "a boolean", is_switch)),
+    Rule(COLLAPSE_KEY, MALFORMED, optional("gcm_collapse_key.key", "a non-empty string", is_text)),
     Rule(
-        DOUBTFUL,
+        DOUBTFUL.at("the page of parameters names background, a third-party tool alert"),
         MALFORMED,
-        optional("push_type", "alert or background", lambda v: v in ("alert", "background")),
+        optional("push_type", " or ".join(PUSH_TYPES), lambda v: v in PUSH_TYPES),
     ),
-    Rule(OFFICIAL, MALFORMED, optional("labels", "an array of strings", are_strings)),
+    Rule(PARAMETERS, MALFORMED, optional("labels", "an array of strings", are_strings)),
     Rule(
-        OFFICIAL,
+        PARAMETERS,
         MALFORMED,
         optional("labels", f"at most {MAX_LABELS}", lambda v: len(v) <= MAX_LABELS),
     ),

@@ -17,6 +17,10 @@ class Batch(Handle):
         """Accept only these REST keys from now on; without any, accept all."""
         self._request("PUT", "/__rest_keys", list(keys))
 
+    def pushes(self) -> list[dict[str, Any]]:
+        """The calls of the journal that send a push."""
+        return [call for call in self.calls() if call["path"].endswith("/transactional/send")]
+
     def campaigns(self) -> list[dict[str, Any]]:
         """Every campaign, oldest first, including deleted ones; due ones have been sent."""
         campaigns: list[dict[str, Any]] = self._request("GET", "/__campaigns")
@@ -29,6 +33,25 @@ class Batch(Handle):
 
     def clear_campaigns(self) -> None:
         self._request("DELETE", "/__campaigns")
+
+    def profiles(self) -> list[dict[str, Any]]:
+        """The attributes of people: `app`, `id` and `values`."""
+        profiles: list[dict[str, Any]] = self._request("GET", "/__profiles")
+        return profiles
+
+    def tracked(self) -> list[dict[str, Any]]:
+        """The events of people: `app`, `id` and `event`."""
+        tracked: list[dict[str, Any]] = self._request("GET", "/__tracked")
+        return tracked
+
+    def removals(self, app_key: str) -> list[dict[str, Any]]:
+        """The GDPR requests of an app, as Batch lists them."""
+        rows: list[dict[str, Any]] = self._request("GET", f"/__gdpr/{app_key}")
+        return rows
+
+    def clear_profiles(self) -> None:
+        """Forget attributes, events and GDPR requests."""
+        self._request("DELETE", "/__profiles")
 
     def script_stats(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Set the statistics of a campaign token, or of a group_id in every app, until `clear()`.
@@ -57,7 +80,9 @@ def running(
     apps: Mapping[str, str] | None = None,
     rest_keys: Collection[str] = (),
     lenient: bool = False,
+    batch_project: str = "",
 ) -> Iterator[Batch]:
     """A separate emulator on a free loopback port, until the block ends."""
-    with in_background(create_app(apps or {}, rest_keys, lenient)) as url:
+    app = create_app(apps or {}, rest_keys, lenient, batch_project=batch_project)
+    with in_background(app) as url:
         yield Batch(url)

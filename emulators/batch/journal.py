@@ -9,14 +9,20 @@ from typing import Any
 
 from aiohttp import web
 
+from emulators.batch import cep
 from emulators.batch.replies import Reply
 
-APP = r"/1\.1/(?P<app_key>[^/]+)"
+
+def _routes(version: str, *routes: tuple[str, str, str]) -> dict[str, tuple[str, re.Pattern[str]]]:
+    """The method and the path of each route of a version: its name, method and end."""
+    beginning = rf"/{re.escape(version)}/(?P<app_key>[^/]+)"
+    return {name: (method, re.compile(beginning + end)) for name, method, end in routes}
+
 
 # The first match wins: the pattern of campaigns/view also matches the list.
-ROUTES = {
-    name: (method, re.compile(APP + path))
-    for name, method, path in (
+ROUTES = (
+    _routes(
+        "1.1",
         ("transactional/send", "POST", r"/transactional/send"),
         ("transactional/stats", "GET", r"/transactional/stats/(?P<group_id>[^/]+)"),
         ("campaigns/create", "POST", r"/campaigns/create"),
@@ -26,11 +32,27 @@ ROUTES = {
         ("campaigns/stats", "GET", r"/campaigns/stats/(?P<token>[^/]+)"),
         ("campaigns/view", "GET", r"/campaigns/(?P<token>[^/]+)"),
     )
-}
+    | _routes(
+        "1.0",
+        ("data/users", "POST", r"/data/users(/(?P<custom_id>.+))?"),
+        ("events/users", "POST", r"/events/users(/(?P<custom_id>.+))?"),
+        ("gdpr/create", "POST", r"/gdpr/request"),
+        ("gdpr/view", "GET", r"/gdpr/request/(?P<token>[^/]+)"),
+        ("gdpr/list", "GET", r"/gdpr/requests"),
+    )
+    | cep.ROUTES
+)
 
-WITH_BODY = ("transactional/send", "campaigns/create", "campaigns/update")
+WITH_BODY = (
+    "transactional/send",
+    "campaigns/create",
+    "campaigns/update",
+    "data/users",
+    "events/users",
+    "gdpr/create",
+)
 
-JOURNALED_HEADERS = ("x-authorization", "content-type", "user-agent")
+JOURNALED_HEADERS = ("x-authorization", *cep.HEADERS, "content-type", "user-agent")
 
 NOT_JSON = object()
 
@@ -43,11 +65,13 @@ def is_dev(app_key: str) -> bool:
 class Address:
     """The route of the API that a call is for; None if Batch has no such route."""
 
-    app_key: str | None
+    app_key: str | None = None
     route: str | None = None
     group_id: str | None = None
     token: str = ""
-    """A campaign's."""
+    """A campaign's, or the id of a request."""
+    custom_id: str | None = None
+    """The person's, in a route about one."""
 
     @classmethod
     def of(cls, method: str, path: str) -> "Address":
@@ -79,6 +103,8 @@ class Call:
 
     @property
     def group_id(self) -> Any:
+        if isinstance(self.body, list):
+            return cep.first_name(self.body)
         sent = self.body.get("group_id") if isinstance(self.body, dict) else None
         return self.address.group_id or sent
 
@@ -108,6 +134,10 @@ def journaled_headers(request: web.Request) -> dict[str, str]:
 
 def as_rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(milliseconds: float) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def parse(text: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from emulators.batch import cep
 from emulators.batch.faults import Fault
 from emulators.batch.journal import Call, parse
 from emulators.batch.project import CannotDo, Project
@@ -50,14 +51,14 @@ class Page:
         apps: Sequence[str],
         journal: Sequence[Call],
         faults: FaultQueue[Fault],
-        campaigns: Callable[[], list[dict[str, Any]]],
+        known: Callable[[], Mapping[str, list[dict[str, Any]]]],
         accept_only: Callable[[str], None],
         project: Project | None,
     ) -> None:
         self.apps = apps
         self.journal = journal
         self.faults = faults
-        self.campaigns = campaigns
+        self.known = known
         self.accept_only = accept_only
         self.project = project
 
@@ -67,6 +68,7 @@ class Page:
             web.get("/__page/{file}", self.show),
             web.get("/__events", self.stream),
             web.put("/__documents/{path:.*}", self.asked(self.write)),
+            web.get("/__deliveries/{id:[0-9a-f]{64}}/replay", self.asked(self.plan_replay)),
             web.post("/__deliveries/{id:[0-9a-f]{64}}/replay", self.asked(self.replay)),
             web.post("/__sweep", self.asked(self.sweep)),
             web.post("/__rest_keys/rotate", self.asked(self.rotate)),
@@ -95,13 +97,18 @@ class Page:
         return response
 
     async def _view(self) -> dict[str, Any]:
-        deliveries = await self.project.deliveries() if self.project else None
+        project, known = self.project, self.known()
         return {
             "apps": self.apps,
+            "deliveries": await project.deliveries() if project else None,
+            "publications": project.campaigns if project else [],
+            "silences": list(project.log.silences) if project else [],
+            "problem": project.log.problem if project else None,
+            "ui": project.environ.get("EMULATOR_UI_URL") if project else None,
             "calls": [self._shown(call) for call in self.journal[-SHOWN:]],
-            "deliveries": deliveries,
             "faults": self.faults.as_json(),
-            "campaigns": [each for each in self.campaigns() if each["sent_at"]][-SHOWN:],
+            "people": known["people"][-SHOWN:],
+            "campaigns": [each for each in known["campaigns"] if each["sent_at"]][-SHOWN:],
         }
 
     def _shown(self, call: Call) -> dict[str, Any]:
@@ -112,7 +119,11 @@ class Page:
             "route": call.address.route,
             "body": shorter(shown["body"]),
             "recipients": {kind: len(ids) for kind, ids in recipient_lists(call.body).items()},
+            "events": cep.tracked(call.body, shown["reply"] and shown["reply"]["body"])
+            if call.app == cep.APP
+            else [],
             "delivery": self.project and self.project.delivery_of(call),
+            "campaign": self.project and self.project.campaign_of(call),
         }
 
     # --- actions
@@ -137,12 +148,19 @@ class Page:
         document = parse((await request.read()).decode("utf-8", "replace"))
         if not isinstance(document, dict):
             raise CannotDo("a document must be a JSON object")
-        path = request.match_info["path"]
-        await project.write(path, document)
-        return {"path": path}
+        return await project.write(request.match_info["path"], document)
+
+    async def plan_replay(self, project: Project, request: web.Request) -> Mapping[str, Any]:
+        return await self._replay(project, request, send=False)
 
     async def replay(self, project: Project, request: web.Request) -> Mapping[str, Any]:
-        return {"said": await project.replay(request.match_info["id"])}
+        return await self._replay(project, request, send=True)
+
+    async def _replay(
+        self, project: Project, request: web.Request, send: bool
+    ) -> Mapping[str, Any]:
+        resend_unknown = request.query.get("resend_unknown") == "true"
+        return await project.replay(request.match_info["id"], resend_unknown, send)
 
     async def sweep(self, project: Project, request: web.Request) -> Mapping[str, Any]:
         await project.sweep()

@@ -9,11 +9,14 @@ from emulators.batch.checks import (
     ABSENT,
     CLIENT,
     DELIVERY_RULES,
-    DOUBTFUL,
+    EMPTY,
+    GUESS,
     INFERRED,
     MALFORMED,
     MISSING,
+    MODELS,
     OFFICIAL,
+    THIRD_PARTY,
     Body,
     Check,
     Posted,
@@ -58,6 +61,9 @@ MEDIA_KINDS = frozenset({"icon", "picture", "audio", "video"})
 GROUP_ID = re.compile(r"[A-Za-z0-9_-]+")
 MAX_GROUP_ID = 128
 MAX_RECIPIENTS = 10_000
+
+# The copy of this page ends after group_id.
+SEND = OFFICIAL.at("doc.batch.com/api/transactional/send")
 
 
 def refusal(body: Any, platform: str | None, lenient: bool = False) -> Reply | None:
@@ -161,18 +167,18 @@ def _no_icon_on_ios(posted: Posted) -> str | None:
 # --- the table: the first broken rule is the answer, so the order is from coarse to fine
 
 RULES = (
-    Rule(CLIENT, MALFORMED, _only_known_fields),
-    Rule(DOUBTFUL, MALFORMED, no_nulls),
+    Rule(CLIENT.at("an error of Batch that a client quotes"), MALFORMED, _only_known_fields),
+    Rule(GUESS, MALFORMED, no_nulls),
     # group_id
-    Rule(OFFICIAL, MISSING, required("group_id")),
-    Rule(OFFICIAL, MALFORMED, optional("group_id", "a string", is_string)),
+    Rule(SEND, MISSING, required("group_id")),
+    Rule(SEND, MALFORMED, optional("group_id", "a string", is_string)),
     Rule(
-        OFFICIAL,
+        SEND,
         MALFORMED,
         optional("group_id", "letters, digits, _ and -", lambda v: bool(GROUP_ID.fullmatch(v))),
     ),
     Rule(
-        DOUBTFUL,
+        THIRD_PARTY,
         MALFORMED,
         optional(
             "group_id",
@@ -181,46 +187,50 @@ RULES = (
         ),
     ),
     # recipients
-    Rule(CLIENT, MISSING, required("recipients")),
-    Rule(CLIENT, MALFORMED, optional("recipients", "an object", is_object)),
-    Rule(CLIENT, MALFORMED, known_keys("recipients", RECIPIENT_LISTS)),
-    Rule(CLIENT, MALFORMED, _recipients_are_lists),
-    Rule(CLIENT, MISSING, _some_recipient),
-    Rule(OFFICIAL, MALFORMED, _not_too_many_recipients),
-    Rule(INFERRED, MALFORMED, _ids_hold("a string", is_string)),
-    Rule(DOUBTFUL, MALFORMED, _ids_hold("a non-empty string", is_text)),
+    Rule(MODELS, MISSING, required("recipients")),
+    Rule(MODELS, MALFORMED, optional("recipients", "an object", is_object)),
+    Rule(MODELS, MALFORMED, known_keys("recipients", RECIPIENT_LISTS)),
+    Rule(MODELS, MALFORMED, _recipients_are_lists),
+    Rule(CLIENT.at("Batch's own sample refuses it before sending"), MISSING, _some_recipient),
+    Rule(OFFICIAL.at("the help center"), MALFORMED, _not_too_many_recipients),
+    Rule(INFERRED.at("a client's fix"), MALFORMED, _ids_hold("a string", is_string)),
+    Rule(GUESS, MALFORMED, _ids_hold("a non-empty string", is_text)),
     # message
-    Rule(DOUBTFUL, MALFORMED, _background_is_silent),
-    Rule(CLIENT, MISSING, _text_unless_background("message")),
-    Rule(CLIENT, MALFORMED, optional("message", "an object", is_object)),
-    Rule(CLIENT, MISSING, _text_unless_background("message.body")),
-    Rule(CLIENT, MALFORMED, optional("message.body", "a string", is_string)),
-    Rule(CLIENT, MALFORMED, optional("message.title", "a string", is_string)),
-    Rule(DOUBTFUL, MALFORMED, optional("message.body", "not empty", is_not_empty)),
-    Rule(INFERRED, MALFORMED, optional("message.title", "left out if empty", is_not_empty)),
-    Rule(INFERRED, MALFORMED, known_keys("message", MESSAGE_FIELDS)),
+    Rule(THIRD_PARTY, MALFORMED, _background_is_silent),
+    Rule(MODELS, MISSING, _text_unless_background("message")),
+    Rule(MODELS, MALFORMED, optional("message", "an object", is_object)),
+    Rule(MODELS, MISSING, _text_unless_background("message.body")),
+    Rule(MODELS, MALFORMED, optional("message.body", "a string", is_string)),
+    Rule(MODELS, MALFORMED, optional("message.title", "a string", is_string)),
+    Rule(GUESS, MALFORMED, optional("message.body", "not empty", is_not_empty)),
+    Rule(EMPTY, MALFORMED, optional("message.title", "left out if empty", is_not_empty)),
+    Rule(INFERRED.at("no client sends another"), MALFORMED, known_keys("message", MESSAGE_FIELDS)),
     # delivery
     *DELIVERY_RULES,
-    Rule(CLIENT, MALFORMED, optional("sandbox", "a boolean", is_switch)),
+    Rule(CLIENT.at("Batch's own sample"), MALFORMED, optional("sandbox", "a boolean", is_switch)),
     # media
-    Rule(CLIENT, MALFORMED, optional("media", "an object", is_object)),
-    Rule(INFERRED, MALFORMED, optional("media", "left out if empty", is_not_empty)),
-    Rule(CLIENT, MALFORMED, known_keys("media", MEDIA_KINDS)),
-    Rule(CLIENT, MALFORMED, _media_are("a string", is_string)),
-    Rule(DOUBTFUL, MALFORMED, _media_are("an https:// URL", _is_https)),
-    Rule(INFERRED, MALFORMED, _no_icon_on_ios),
-    Rule(DOUBTFUL, MALFORMED, optional("skip_media_check", "a boolean", is_switch)),
+    Rule(MODELS, MALFORMED, optional("media", "an object", is_object)),
+    Rule(EMPTY, MALFORMED, optional("media", "left out if empty", is_not_empty)),
+    Rule(MODELS, MALFORMED, known_keys("media", MEDIA_KINDS)),
+    Rule(MODELS, MALFORMED, _media_are("a string", is_string)),
+    Rule(THIRD_PARTY, MALFORMED, _media_are("an https:// URL", _is_https)),
+    Rule(INFERRED.at("a client strips it"), MALFORMED, _no_icon_on_ios),
+    Rule(THIRD_PARTY, MALFORMED, optional("skip_media_check", "a boolean", is_switch)),
     # what a tap opens
-    Rule(CLIENT, MALFORMED, optional("deeplink", "a string", is_string)),
-    Rule(INFERRED, MALFORMED, optional("deeplink", "left out if empty", is_not_empty)),
-    Rule(CLIENT, MALFORMED, optional("landing", "an object", is_object)),
-    Rule(INFERRED, MALFORMED, optional("landing", "left out if empty", is_not_empty)),
-    Rule(DOUBTFUL, MALFORMED, _one_destination),
-    Rule(CLIENT, MALFORMED, optional("custom_payload", "a string", is_string)),
+    Rule(MODELS, MALFORMED, optional("deeplink", "a string", is_string)),
+    Rule(EMPTY, MALFORMED, optional("deeplink", "left out if empty", is_not_empty)),
+    Rule(MODELS, MALFORMED, optional("landing", "an object", is_object)),
+    Rule(EMPTY, MALFORMED, optional("landing", "left out if empty", is_not_empty)),
+    Rule(THIRD_PARTY, MALFORMED, _one_destination),
     Rule(
-        DOUBTFUL,
+        CLIENT.at("Batch's own sample"),
+        MALFORMED,
+        optional("custom_payload", "a string", is_string),
+    ),
+    Rule(
+        GUESS,
         MALFORMED,
         optional("custom_payload", "a JSON object in a string", _is_json_object),
     ),
-    Rule(INFERRED, MALFORMED, optional("wp_template", "a non-empty string", is_text)),
+    Rule(EMPTY, MALFORMED, optional("wp_template", "a non-empty string", is_text)),
 )

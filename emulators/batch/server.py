@@ -7,11 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from emulators.batch import faults
+from emulators.batch import cep, faults
 from emulators.batch.campaign_rules import campaign_refusal
-from emulators.batch.campaigns import Campaigns, campaign_reply, new_token
+from emulators.batch.campaigns import Campaign, Campaigns, campaign_reply, new_token
 from emulators.batch.journal import NOT_JSON, WITH_BODY, Address, Call, journaled_headers, parse
 from emulators.batch.live import Page, refuse_other_sites
+from emulators.batch.person_apis import PersonApis
+from emulators.batch.profiles import audience
 from emulators.batch.project import Project
 from emulators.batch.replies import (
     AUTHENTICATION_INVALID,
@@ -37,18 +39,18 @@ def create_app(
     lenient: bool = False,
     now: Callable[[], datetime] = now_utc,
     project: Project | None = None,
+    batch_project: str = "",
 ) -> web.Application:
     """`apps` maps a name such as ios or android_driver to its API key.
 
-    Without apps, any API key is accepted; without REST keys, any non-empty one. The page writes
-    documents to `project`.
+    Without apps, any API key is accepted; without REST keys, any non-empty one; without a key of
+    Batch's project, any. The page writes documents to `project`.
     """
-    batch = BatchServer(apps, rest_keys, lenient, now)
-    page = Page(
-        list(apps), batch.journal, batch.faults, batch.all_campaigns, batch.accept_only, project
-    )
+    batch = BatchServer(apps, rest_keys, lenient, now, batch_project)
+    page = Page(list(apps), batch.journal, batch.faults, batch.known, batch.accept_only, project)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[refuse_other_sites])
     app.add_routes(page.routes())
+    app.add_routes(batch.people.routes())
     app.add_routes(
         [
             web.get("/__ready", batch.ready),
@@ -80,7 +82,9 @@ class BatchServer:
         rest_keys: Collection[str],
         lenient: bool,
         now: Callable[[], datetime],
+        batch_project: str,
     ) -> None:
+        self.cep = cep.Cep(batch_project, lenient, now)
         self.app_names = {key: name for name, key in apps.items()}
         self.rest_keys = frozenset(rest_keys)
         self.lenient = lenient
@@ -88,6 +92,7 @@ class BatchServer:
         self.journal: list[Call] = []
         self.sent = Sent()
         self.campaigns = Campaigns()
+        self.people = PersonApis(self.app_names)
         self.faults: FaultQueue[faults.Fault] = FaultQueue()
         self.released = asyncio.Event()
 
@@ -118,7 +123,9 @@ class BatchServer:
         address = Address.of(request.method, request.path)
         call = Call(
             address=address,
-            app=self.app_names.get(address.app_key or ""),
+            app=cep.APP
+            if address.route in cep.ROUTES
+            else self.app_names.get(address.app_key or ""),
             method=request.method,
             path=request.path,
             text=raw.decode("utf-8", "replace"),
@@ -129,6 +136,9 @@ class BatchServer:
     def _check(self, call: Call, query: Mapping[str, str]) -> Reply:
         """Batch's reply, before carrying out the call."""
         address = call.address
+        if address.route in cep.ROUTES:
+            is_json = call.body is not NOT_JSON
+            return self.cep.reply(call.headers, call.body, is_json, self._is_rest_key)
         if address.route is None or address.app_key is None:
             return ROUTE_NOT_FOUND.reply(f"no route {call.method} {call.path}")
         if not self._is_rest_key(call.headers.get("x-authorization", "")):
@@ -141,6 +151,8 @@ class BatchServer:
             return stats_reply(address.app_key, group_id, query, self.sent, today)
         if address.route in WITH_BODY and call.body is NOT_JSON:
             return MALFORMED_JSON_BODY.reply("the body is not JSON")
+        if reply := self.people.reply(call, self.lenient, self.now()):
+            return reply
         if address.route != "transactional/send":
             return campaign_reply(call, query, self.campaigns, self.sent, self.lenient)
         platform = call.app and call.app.lower().partition("_")[0]
@@ -166,6 +178,7 @@ class BatchServer:
         if not accepted:
             return
         app_key, token, now = call.address.app_key or "", call.address.token, self.now()
+        self.people.settle(call, verdict, now)
         match call.address.route:
             case "transactional/send":
                 count = recipient_count(call.body)
@@ -244,9 +257,20 @@ class BatchServer:
     def all_campaigns(self) -> list[dict[str, Any]]:
         self.campaigns.send_due(self.now())
         return [
-            {"app": self.app_names.get(campaign.app_key)} | campaign.as_json()
+            {"app": self.app_names.get(campaign.app_key), "audience": self._audience(campaign)}
+            | campaign.as_json()
             for campaign in self.campaigns
         ]
+
+    def known(self) -> dict[str, list[dict[str, Any]]]:
+        """What the page shows of campaigns and of people."""
+        return {"campaigns": self.all_campaigns(), "people": self.people.known()}
+
+    def _audience(self, campaign: Campaign) -> list[str] | None:
+        """Whom it targets by attributes; None if it does not, or in a way that is not known."""
+        targeting = campaign.body.get("targeting") or {}
+        people = self.people.profiles.of_app(campaign.app_key)
+        return audience(targeting.get("query"), people)
 
     async def add_campaign(self, request: web.Request) -> web.Response:
         """Create a campaign as if in Batch's dashboard."""

@@ -16,7 +16,7 @@ from emulators.batch.replies import (
     Reply,
 )
 
-MAX_WINDOW_MONTHS = 6
+MAX_WINDOW_MONTHS = 6  # official: doc.batch.com/api/transactional/stats, as the other rules here
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 COUNTERS = ("sent", "direct_open", "influenced_open", "reengaged", "errors")

@@ -1,7 +1,8 @@
 """Google's own description of its APIs: which requests there are, and what may stand in them.
 
-`discovery.json` has the methods of `METHODS` and the schemas that they use, without the prose, out
-of Google's public discovery documents. To take newer ones, and after a change of `METHODS`:
+`discovery.json` has the methods of `METHODS` with the schemas that they use, and the schemas of
+`SCHEMAS`, without the prose, out of Google's public discovery documents. To take newer ones, and
+after a change of these:
 
     pip download --no-deps google-api-python-client
     python -m emulators.google_cloud.discovery google_api_python_client-*.whl
@@ -92,6 +93,13 @@ METHODS = {
     ),
     "serviceusage.v1": ("services.batchGet", "services.enable", "services.get"),
     "serviceusage.v1beta1": ("services.generateServiceIdentity",),
+}
+
+# What the files in ops/ hold: schemas without a method, since nothing here answers for them.
+SCHEMAS = {
+    "logging.v2": ("LogMetric",),
+    "monitoring.v1": ("Dashboard",),
+    "monitoring.v3": ("AlertPolicy",),
 }
 
 Schema = Mapping[str, Any]
@@ -256,6 +264,10 @@ def make(wheel: Path) -> dict[str, Any]:
             made["revisions"][api] = document["revision"]
             made["methods"] |= described
             made["schemas"][api] = _closed(document["schemas"], used)
+        for api, names in SCHEMAS.items():
+            document = json.loads(archive.read(f"{DOCUMENTS}{api}.json"))
+            made["revisions"][api] = document["revision"]
+            made["schemas"][api] = _closed(document["schemas"], set(names))
     return made
 
 

@@ -1,4 +1,6 @@
 // The delivery records, with a button to replay what Batch has not accepted.
+//
+// Of a HELD one, Batch may have accepted a call, and only a person can decide to send it again.
 
 import { clock, draw, h } from "./dom.js";
 import { badge, reason } from "./timeline.js";
@@ -18,6 +20,12 @@ export function drawDeliveries(container, { deliveries, selected, busy, select, 
       ),
     ];
   });
+}
+
+const UNACCEPTED = ["RETRY", "REFUSED", "HELD", "EXPIRED"];
+
+function canReplay({ state, calls, chunks }) {
+  return UNACCEPTED.includes(state) && (calls.length > 0 || chunks?.length > 0);
 }
 
 function row(delivery, selected, busy, select, replay) {
@@ -46,20 +54,24 @@ function row(delivery, selected, busy, select, replay) {
           },
           "Show",
         ),
-        delivery.state !== "SENT" &&
-          h(
-            "button",
-            {
-              type: "button",
-              "data-key": `replay-${short}`,
-              "aria-label": `Replay ${delivery.function} ${delivery.document}`,
-              disabled: busy.includes(delivery.id),
-              onclick: () => replay(delivery.id),
-            },
-            busy.includes(delivery.id) ? "Replaying" : "Replay",
-          ),
+        canReplay(delivery) && replayButton(delivery, busy, replay),
       ),
     ),
+  );
+}
+
+function replayButton(delivery, busy, replay) {
+  const word = delivery.state === "HELD" ? "Send anyway" : "Replay";
+  return h(
+    "button",
+    {
+      type: "button",
+      "data-key": `replay-${delivery.id.slice(0, 12)}`,
+      "aria-label": `${word}: ${delivery.function} ${delivery.document}`,
+      disabled: busy.includes(delivery.id),
+      onclick: () => replay(delivery),
+    },
+    busy.includes(delivery.id) ? "Replaying" : word,
   );
 }
 

@@ -1,23 +1,29 @@
 // The page: shows the emulator's event stream, and sends the actions.
 
-import { ask, draw, fillSelect, h } from "./dom.js";
+import { ask, clock, draw, fillSelect, h } from "./dom.js";
 import { drawDeliveries } from "./deliveries.js";
+import { eventsOf } from "./events.js";
 import { EXAMPLES } from "./examples.js";
-import { drawPhones, pushesOfCampaign, pushOf } from "./phones.js";
+import { drawPeople } from "./people.js";
+import { drawPhones, pushesOfCampaign, pushOf, trackedBy } from "./phones.js";
 import { drawTimeline } from "./timeline.js";
 
 const FAULTS = [
   ["503", "is down (503)", { status: 503 }],
-  ["429", "has too many calls (429)", { status: 429 }],
+  ["429", "has too many requests (429)", { status: 429 }],
   ["504", "loses the answer (504)", { status: 504 }],
   ["reset", "resets the connection", { reset: true }],
   ["hang", "does not answer", { hang: true, accept: false }],
-  ["400", "refuses the call (400)", { status: 400 }],
+  ["400", "refuses the request (400)", { status: 400 }],
 ];
+
+const LISTED = 30; // events to choose from
+const OLD_CODE = "Until it does, the functions run the code from before.";
+const MAY_BE_TWICE = "Batch may have accepted it already: people may get it twice.";
 
 const $ = (id) => document.getElementById(id);
 
-const page = { view: null, selected: null, isFollowing: true, busy: [], arrived: null };
+const page = { view: null, selected: null, isFollowing: true, busy: [], arrived: null, unheard: [] };
 
 // --- Showing
 
@@ -27,44 +33,48 @@ function render() {
   const isAlone = view.deliveries === null;
   const sends = view.calls.filter((call) => call.route === "transactional/send");
   const ofCampaigns = view.campaigns.flatMap((each) => pushesOfCampaign(each, view.calls));
-  const pushes = [...sends.filter((call) => call.accepted).map(pushOf), ...ofCampaigns];
+  const tracked = view.calls.filter((call) => call.accepted).flatMap(trackedBy);
+  const pushes = [...sends.filter((call) => call.accepted).map(pushOf), ...tracked, ...ofCampaigns];
   pushes.sort((one, other) => new Date(other.at) - new Date(one.at));
   announce(pushes);
 
   const people = [...new Set(pushes.flatMap((push) => push.to))].sort();
   fillSelect($("person"), [["", "everybody"], ...people.map((each) => [each, each])]);
-  const apps = [...new Set([...view.apps, ...sends.map((call) => call.app ?? call.app_key)])];
+  const called = [...sends.map((call) => call.app ?? call.app_key), ...tracked.map(({ app }) => app)];
+  const apps = [...new Set([...view.apps, ...called])];
   fillSelect($("fault-app"), [["", "all apps"], ...apps.map((each) => [each, each])]);
   const ofPerson = pushes.filter((push) => isFor(push, $("person").value));
-  const event = eventOf(page.isFollowing ? newest() : page.selected);
-  drawPhones($("screens"), { apps, pushes: ofPerson, selected: event.key, select });
+  const events = eventsOf(view, page.unheard);
+  const event = page.isFollowing ? events[0] : events.find((each) => each.key === page.selected);
+  const selected = event?.key;
+  drawPhones($("screens"), { apps, pushes: ofPerson, selected, select });
   drawTimeline($("timeline"), event);
+  fillSelect($("event"), events.slice(0, LISTED).map((each) => [each.key, inOneLine(each)]));
+  $("event").value = selected ?? "";
+  $("event").disabled = !events.length;
   $("follow").setAttribute("aria-pressed", String(page.isFollowing));
+
+  $("known").hidden = !view.people.length;
+  drawPeople($("people"), view.people);
 
   draw($("faults"), view.faults, (faults) => faults.map((each) => h("li", {}, inWords(each))));
   $("end-outage").disabled = !view.faults.length;
 
+  $("problem").hidden = !view.problem;
+  $("problem").textContent = view.problem ? `The code does not load: ${view.problem}\n${OLD_CODE}` : "";
+  $("ui").hidden = !view.ui;
+  if (view.ui) $("ui").href = view.ui;
   $("write-alone").hidden = $("deliveries-alone").hidden = !isAlone;
   document.querySelector("#write fieldset").disabled = isAlone;
   $("sweep").disabled = $("rotate").disabled = isAlone;
   const { busy } = page;
-  drawDeliveries($("deliveries"), { deliveries: view.deliveries ?? [], selected: event.key, busy, select, replay });
+  drawDeliveries($("deliveries"), { deliveries: view.deliveries ?? [], selected, busy, select, replay });
   $("deliveries").hidden = isAlone;
 }
 
-/** The delivery or the call that began last. */
-function newest() {
-  const delivery = page.view.deliveries?.[0];
-  const call = page.view.calls.findLast((each) => each.method === "POST" && !each.delivery);
-  if (!delivery || !call) return delivery?.id ?? call?.number ?? null;
-  return new Date(call.received_at) > new Date(delivery.created_at) ? call.number : delivery.id;
-}
-
-/** Everything known about an event: its record and its calls. */
-function eventOf(key) {
-  const delivery = page.view.deliveries?.find((each) => each.id === key);
-  const calls = page.view.calls.filter((call) => (call.delivery ?? call.number) === key);
-  return { key, delivery, calls };
+/** `12:00:01 SENT new_message conversations/dinner/messages/1` */
+function inOneLine({ at, state, name, document }) {
+  return [clock(at), state, name, document].filter(Boolean).join(" ");
 }
 
 function select(key) {
@@ -135,8 +145,10 @@ async function write() {
     await ask("PUT", address(filled(path)), before);
   }
   const path = filled($("path").value.trim());
-  await ask("PUT", address(path), fields);
+  const { kind, calls } = await ask("PUT", address(path), fields);
+  if (!calls.length) page.unheard.push({ at: new Date().toISOString(), path, kind });
   page.isFollowing = true;
+  render();
   return `Written: ${path}`;
 }
 
@@ -152,12 +164,34 @@ function address(path) {
   return `/__documents/${path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-async function replay(id) {
+/** Show what a replay would do, and do it if the person agrees. */
+async function replay({ id, state }) {
+  const isHeld = state === "HELD";
+  const url = `/__deliveries/${id}/replay?resend_unknown=${isHeld}`;
   page.busy = [...page.busy, id];
   render();
-  await saying($("replayed"), async () => (await ask("POST", `/__deliveries/${id}/replay`)).said);
+  await saying($("replayed"), async () => {
+    const plan = await ask("GET", url);
+    if (!(await agreed(plan, isHeld))) return "Nothing was sent.";
+    return (await ask("POST", url)).says.join("\n");
+  });
   page.busy = page.busy.filter((each) => each !== id);
   render();
+}
+
+/** Whether the person wants the plan carried out. */
+function agreed({ function: name, document, says, sends }, isHeld) {
+  const dialog = $("plan");
+  $("plan-event").textContent = `${name} ${document}`;
+  $("plan-says").textContent = says.join("\n");
+  $("plan-risk").textContent = isHeld && sends ? MAY_BE_TWICE : "";
+  $("plan-send").hidden = !sends;
+  $("plan-send").textContent = isHeld ? "Send anyway" : "Send it";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "send"), { once: true });
+  });
 }
 
 async function order() {
@@ -180,6 +214,9 @@ showExample();
 
 $("example").addEventListener("change", showExample);
 $("person").addEventListener("change", render);
+$("event").addEventListener("change", () => select($("event").value));
+$("plan-send").addEventListener("click", () => $("plan").close("send"));
+$("plan-cancel").addEventListener("click", () => $("plan").close());
 $("follow").addEventListener("click", () => {
   page.isFollowing = true;
   render();

@@ -1,6 +1,7 @@
 // One phone per app, which shows each push as its platform would.
 
 import { clock, draw, h } from "./dom.js";
+import { keyOf } from "./events.js";
 
 const PLATFORMS = { ios: "iOS", android: "Android", web: "Web" };
 const TOLD = 3; // recipients that are named
@@ -14,8 +15,7 @@ export function pushOf(call) {
   return {
     key: `call-${call.number}`,
     app: call.app ?? call.app_key,
-    delivery: call.delivery,
-    number: call.number,
+    event: keyOf(call),
     at: call.received_at,
     title: body.message?.title,
     body: body.message?.body,
@@ -29,6 +29,26 @@ export function pushOf(call) {
   };
 }
 
+/** The events that a call to CEP tracks: at Batch, automations make pushes of them. */
+export function trackedBy(call) {
+  return call.events.map(({ name, attributes, to }, index) => ({
+    key: `call-${call.number}-${index}`,
+    app: call.app,
+    event: keyOf(call),
+    at: call.received_at,
+    title: attributes?.title,
+    body: attributes?.body,
+    picture: attributes?.picture,
+    icon: attributes?.icon,
+    deeplink: attributes?.deeplink,
+    isSilent: false,
+    collapse: null,
+    tracks: name,
+    to,
+    count: to.length,
+  }));
+}
+
 /** The pushes that a campaign shows on a phone, one per language. */
 export function pushesOfCampaign(campaign, calls) {
   const body = campaign.body ?? {};
@@ -36,8 +56,7 @@ export function pushesOfCampaign(campaign, calls) {
   return (body.messages ?? []).map((message, index) => ({
     key: `${campaign.campaign_token}-${index}`,
     app: campaign.app ?? campaign.app_key,
-    delivery: created?.delivery,
-    number: created?.number,
+    event: created && keyOf(created),
     at: campaign.sent_at,
     title: message.title,
     body: message.body,
@@ -64,7 +83,7 @@ function phone(app, pushes, selected, select) {
   const platform = app.split("_")[0].toLowerCase();
   const kind = PLATFORMS[platform] ? platform : "other";
   const groups = grouped(pushes, kind === "android");
-  const name = PLATFORMS[platform] ?? "App";
+  const name = PLATFORMS[platform] ?? (app === "CEP" ? "Project" : "App");
   return h(
     "article",
     { class: `phone ${kind}`, "aria-label": `${name}, ${app}` },
@@ -110,7 +129,7 @@ function shown([newest, ...earlier], selected, select) {
 
 function card(push, selected, select) {
   const classes = ["push", push.isSilent && "silent", !seen.has(push.key) && "new"];
-  const isSelected = selected !== null && (push.delivery ?? push.number) === selected;
+  const isSelected = push.event !== undefined && push.event === selected;
   return h(
     "button",
     {
@@ -118,7 +137,7 @@ function card(push, selected, select) {
       class: classes.filter(Boolean).join(" "),
       "aria-pressed": String(isSelected),
       "data-key": push.key,
-      onclick: () => select(push.delivery ?? push.number ?? null),
+      onclick: () => select(push.event ?? null),
     },
     h(
       "span",
@@ -146,7 +165,8 @@ function recipients(push) {
     const whom = push.targeting ? JSON.stringify(push.targeting) : "everybody";
     return `campaign ${push.campaign}, in ${push.language ?? "any language"}, to ${whom}`;
   }
-  return `to ${named(push.to, push.count)}`;
+  const to = `to ${named(push.to, push.count)}`;
+  return push.tracks === undefined ? to : `event ${push.tracks}, ${to}`;
 }
 
 /** `ann, bob, zoe and 9,997 more` */

@@ -1,4 +1,4 @@
-"""`make demo`: a write of each kind with its pushes, and a campaign with its results.
+"""`make demo`: a write of each kind with its pushes, a campaign with its results, and a goodbye.
 
     a document --> Firestore --> the function --> Batch
 
@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from google.cloud.firestore import Client
+from google.cloud.firestore_v1.base_query import FieldFilter
 
 from emulators.batch import Batch
 from local.suite import PROJECT, request
@@ -74,8 +75,19 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Later(Write):
+    """A document whose push waits for some seconds."""
+
+    seconds: float = 6.0
+
+    def happen(self, firestore: Client) -> None:
+        send_at = datetime.now(UTC) + timedelta(seconds=self.seconds)
+        firestore.document(self.path).set({**self.fields, "send_at": send_at})
+
+
+@dataclass(frozen=True)
 class AppCall:
-    """A call of `notify` by an app, as its signed-in user."""
+    """A request to `notify` by an app, as its signed-in user."""
 
     says: str
     user: str
@@ -117,6 +129,15 @@ def posted(
         raise Missing(f"{name} answered {status}: {answer[:300]}")
     read: dict[str, Any] = json.loads(answer)
     return read
+
+
+def run_now(function: str) -> None:
+    """Run a scheduled function: there is no emulator of Cloud Scheduler."""
+    path = f"/functions/projects/{PROJECT}/triggers/us-central1-{function}-0"
+    headers = {"Content-Type": "application/json"}
+    status, answer = request("functions", "POST", path, "{}", headers, timeout=WAIT_SECONDS)
+    if status != 200:
+        raise Missing(f"{function} answered {status}: {answer[:300]}")
 
 
 EVENTS: tuple[Write | AppCall, ...] = (
@@ -165,6 +186,17 @@ EVENTS: tuple[Write | AppCall, ...] = (
         "outbox",
         ("ann",),
     ),
+    Later(
+        "... and something for six seconds from now (send_at)",
+        "pushes/soon",
+        {
+            "group_id": "sale",
+            "recipients": {"custom_ids": ["zoe"]},
+            "message": {"title": "Sale", "body": "It begins now"},
+        },
+        "outbox",
+        ("zoe",),
+    ),
     AppCall(
         "Ann's app pokes Bob",
         "ann",
@@ -206,7 +238,12 @@ def main() -> int:
     try:
         for event in EVENTS:
             show(event, firestore, batch, apps)
+        show_cancelled(firestore)
+        show_preference(firestore)
+        show_digest(firestore, batch)
         show_results(firestore, batch, apps)
+        show_targeted(firestore, batch, apps)
+        show_forgotten(firestore, batch, apps)
     except Missing as missing:
         print(f"  {missing}", file=sys.stderr)
         return 1
@@ -224,7 +261,8 @@ def show(event: Write | AppCall, firestore: Client, batch: Batch, apps: list[str
     event.happen(firestore)
     awaited = {(app, person) for app in apps for person in event.to}
     for call in arriving(batch, started + WAIT_SECONDS):
-        if call["accepted"]:
+        # A document that was there before may have a push as well.
+        if call["accepted"] and set(recipients(call["body"])) <= set(event.to):
             milliseconds = (time.monotonic() - started) * 1000
             print(f"  {call['app']:<8} {words(call['body'])}  after {milliseconds:,.0f} ms")
             awaited -= {(call["app"], person) for person in recipients(call["body"])}
@@ -234,6 +272,80 @@ def show(event: Write | AppCall, firestore: Client, batch: Batch, apps: list[str
         file.seek(log_before)
         missing = sorted({app for app, _ in awaited})
         raise Missing(what_did_not_happen(event, missing, batch.calls(), file.read()))
+
+
+def show_cancelled(firestore: Client) -> None:
+    """Schedule a push, cancel it, and print what its state document says of both."""
+    path = "pushes/never"
+    print(f"\nA push is planned for tomorrow, and then cancelled:\n  {path}")
+    push = {
+        "group_id": "sale",
+        "recipients": {"custom_ids": ["bob"]},
+        "message": {"body": "Never mind"},
+        "send_at": datetime.now(UTC) + timedelta(days=1),
+    }
+    firestore.document(path).set(push)
+    for state, change in (("WAITING", {"cancelled": True}), ("OBSOLETE", {})):
+        told = state_of(firestore, path, state)
+        why = f"until {told['until']:%A, %H:%M} UTC" if "until" in told else told["reason"]
+        print(f"  {told['state']:<8} {why}")
+        if change:
+            firestore.document(path).update(change)
+
+
+def state_of(firestore: Client, path: str, state: str) -> dict[str, Any]:
+    """The state document of a push, once it says this state."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    told: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        told = firestore.document(f"{path}/delivery/state").get().to_dict() or {}
+        if told.get("state") == state:
+            return told
+        time.sleep(0.02)
+    raise Missing(f"{path}/delivery/state is not {state} within {WAIT_SECONDS:g} s: {told}")
+
+
+def show_preference(firestore: Client) -> None:
+    """Switch a category off, and print why nobody is told of it."""
+    path, off = "games/go", {"push_preferences": {"game_turn": False}}
+    print(f"\nBob wants to hear of no more games:\n  users/bob {json.dumps(off)}")
+    firestore.document("users/bob").update(off)
+    firestore.document(path).set({"name": "Go", "current_player_id": "bob"})
+    print(f"  {path} {told_to_nobody(firestore, path)}")
+
+
+def told_to_nobody(firestore: Client, path: str) -> dict[str, Any]:
+    """Whom the record of a write leaves out, by reason."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    query = firestore.collection(os.environ.get("DELIVERIES_COLLECTION", "batch_deliveries"))
+    while time.monotonic() < deadline:
+        for record in query.where(filter=FieldFilter("document", "==", path)).stream():
+            left_out: dict[str, Any] = record.get("left_out")
+            return left_out
+        time.sleep(0.02)
+    raise Missing(f"{path} has no delivery within {WAIT_SECONDS:g} s")
+
+
+def show_digest(firestore: Client, batch: Batch) -> None:
+    """Two conversations with somebody who has a digest, and the one push that tells of both."""
+    choice = {"push_preferences": {"new_message": "18:00"}}
+    print(f"\nZoé is told of messages at six (a digest):\n  users/zoe {json.dumps(choice)}")
+    firestore.document("users/zoe").update(choice)
+    firestore.document("conversations/work").set({"member_ids": ["bob", "zoe"]})
+    written = {"conversations/dinner/messages/2": "ann", "conversations/work/messages/1": "bob"}
+    for path, sender in written.items():
+        message = {"sender_id": sender, "text": "Are you there?", "recipient_ids": ["zoe"]}
+        firestore.document(path).set(message)
+        print(f"  {path} {told_to_nobody(firestore, path)}")
+    batch.clear()
+    for item in firestore.collection("batch_digests").stream():
+        item.reference.update({"until": datetime.now(UTC)})  # not to wait for six
+    run_now("digests")
+    for call in arriving(batch, time.monotonic() + WAIT_SECONDS):
+        print(f"  {call['app']:<8} {words(call['body'])}")
+        if call["app"] == "web":
+            return
+    raise Missing(f"the digest does not arrive within {WAIT_SECONDS:g} s")
 
 
 def show_results(firestore: Client, batch: Batch, apps: list[str]) -> None:
@@ -248,6 +360,56 @@ def show_results(firestore: Client, batch: Batch, apps: list[str]) -> None:
         path = f"{CAMPAIGN}/batch/{app}/stats/{today}"
         if not firestore.document(path).get().exists:
             raise Missing(f"no results of {app}: there is no {path}")
+
+
+def show_targeted(firestore: Client, batch: Batch, apps: list[str]) -> None:
+    """Mirror attributes of people, target a campaign by them, and print whom it is for."""
+    print("\nBatch learns who skis (handlers/attributes.py):")
+    topics = {"ann": ["art"], "zoe": ["ski"]}
+    for who, of in topics.items():
+        firestore.document(f"users/{who}").update({"topics": of})
+        print(f"  users/{who} {json.dumps({'topics': of})}")
+
+    def known() -> dict[tuple[str, str], Any]:
+        return {(each["app"], each["id"]): each["values"] for each in batch.profiles()}
+
+    everybody = {(app, who): {"ut.topics": of} for app in apps for who, of in topics.items()}
+    awaited("attributes in every app", lambda: everybody.items() <= known().items())
+    print("\n... and a campaign is for them:\n  campaigns/snow")
+    campaign = {
+        "name": "Snow",
+        "live": True,
+        "push_time": "now",
+        "messages": {"en": {"title": "Snow", "body": "The lifts are open"}},
+        "targeting": {"query": {"ut.topics": {"$contains": ["ski"]}}},
+    }
+    firestore.document("campaigns/snow").set(campaign)
+
+    def sent() -> dict[str, Any]:
+        ours = [each for each in batch.campaigns() if each["body"]["name"] == "Snow"]
+        return {each["app"]: each["audience"] for each in ours}
+
+    awaited("campaign in every app", lambda: sent() == {app: ["zoe"] for app in apps})
+    for app, audience in sorted(sent().items()):
+        print(f"  {app:<8} Snow: The lifts are open  -> {', '.join(audience)}")
+
+
+def show_forgotten(firestore: Client, batch: Batch, apps: list[str]) -> None:
+    """Delete an account, and print the receipt once Batch has forgotten the person."""
+    print("\nZoé deletes her account, and Batch forgets her (python -m batchpush receipts):")
+    firestore.document("users/zoe").delete()
+    awaited("removal", lambda: all(each["id"] != "zoe" for each in batch.profiles()))
+    receipt = [sys.executable, "-m", "batchpush", "receipts", "--user", "zoe", "--finish"]
+    awaited("receipt", lambda: subprocess.run(receipt, capture_output=True).returncode == 0)
+    subprocess.run(receipt[:-1], check=False)
+
+
+def awaited(what: str, is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise Missing(f"no {what} within {WAIT_SECONDS:g} s")
+        time.sleep(0.02)
 
 
 def tokens(firestore: Client, apps: list[str]) -> dict[str, str]:

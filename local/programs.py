@@ -5,8 +5,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +14,7 @@ from typing import NoReturn
 START_SECONDS = 90.0
 STOP_SECONDS = 3.0
 MARK = "BATCHPUSH_SUITE"  # in the environment of all that a program starts
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DidNotStart(Exception):
@@ -33,15 +34,25 @@ def raise_on_signals() -> None:
 
     Stopping has its own deadlines, and make sends a second SIGINT after the terminal's.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(number: int, _: object) -> NoReturn:
-        for each in numbers:
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(number)
 
-    for each in numbers:
+    for each in SIGNALS:
         signal.signal(each, interrupt)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore signals meanwhile: a first one during the stop would leave programs behind."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -53,6 +64,7 @@ class Part:
     directory: Path
     environment: dict[str, str]
     log: Path
+    readable: Callable[[str], str | None] = str.rstrip  # a line for the terminal, if it helps
 
     def start(self, echo: threading.Event) -> None:
         self.process = subprocess.Popen(
@@ -76,9 +88,9 @@ class Part:
         with self.log.open("w", encoding="utf-8", buffering=1) as log:
             for line in self.process.stdout:
                 log.write(line)
-                if echo.is_set():
+                if echo.is_set() and (told := self.readable(line)) is not None:
                     try:
-                        print(line, end="", flush=True)
+                        print(told, flush=True)
                     except (OSError, ValueError):  # nobody reads any more; keep logging
                         echo.clear()
 
@@ -94,6 +106,10 @@ class Part:
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.close()
 
     def close(self) -> None:
         if not hasattr(self, "reader"):

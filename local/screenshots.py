@@ -29,7 +29,7 @@ def main() -> int:
             page.get_by_role("button", name="Write it").click()
             rows.get_by_text("SENT", exact=True).nth(number - 1).wait_for()
         page.get_by_label("What it does").select_option(label="loses the answer (504)")
-        page.get_by_label("To calls of").select_option("android")
+        page.get_by_label("To requests of").select_option("android")
         page.get_by_role("button", name="Begin it").click()
         page.get_by_text("Batch loses the answer").wait_for()
         page.get_by_role("button", name="Write it").click()

@@ -42,8 +42,10 @@ from local.programs import (
     Part,
     raise_on_signals,
     sweep,
+    uninterrupted,
     wait_for,
 )
+from local.readable import Readable
 from local.tools import CannotStart, Tools, find_tools, write_runnable_jar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +62,7 @@ PORTS = {
     "eventarc": 9299,
     "hub": 4400,
     "logging": 4500,
+    "ui": 4000,
 }
 # Nothing listens here: Google's Realtime Database emulator can only be downloaded. Functions still
 # connect to it, so that a test can answer them.
@@ -67,6 +70,10 @@ DATABASE = f"{HOST}:9000"
 
 # For a "demo-" project, firebase-tools contacts no Google service.
 PROJECT = "demo-batchpush"
+
+FIREBASE = "firebase-tools"
+DOWNLOAD_UI = "emulators/node_modules/.bin/firebase setup:emulators:ui"
+LOOK_SECONDS = 0.2  # between two looks at a file of settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,9 +105,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--env-file",
         type=Path,
         metavar="FILE",
-        help="settings that replace the local ones; pushes still stay on this machine",
+        help="settings that replace the local ones, once it exists and whenever it changes; pushes "
+        "still stay on this machine",
     )
-    parser.add_argument("--verbose", action="store_true", help="show the log from the first line")
+    parser.add_argument("--verbose", action="store_true", help="show all logs, as they are")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="run this, then stop")
     return parser.parse_args(arguments)
 
@@ -115,12 +123,14 @@ def suite(env_file: Path | None = None, verbose: bool = False) -> "Iterator[Suit
     Raises CannotStart or DidNotStart, whose text is for the person at the terminal.
     """
     tools = find_tools(ROOT)
+    used = text_of(env_file)
     settings = local_settings(env_file)
-    refuse_taken_ports()
+    refuse_taken_ports({name: port for name, port in PORTS.items() if tools.has_ui or name != "ui"})
     with tempfile.TemporaryDirectory(prefix="batchpush-suite-") as temporary:
         # Resolved, because macOS's temporary directory is a symbolic link, and firebase-tools
         # appends the relative path of the functions to it as text.
-        started = Suite(Path(temporary).resolve(), settings)
+        directory = Path(temporary).resolve()
+        started = Suite(directory, settings, tools.has_ui, env_file, used)
         if verbose:
             started.echo.set()
         try:
@@ -136,9 +146,14 @@ class Suite:
 
     directory: Path
     settings: dict[str, str]
+    has_ui: bool = False
+    env_file: Path | None = None
+    env_used: bytes | None = None  # its content when the settings were read
     echo: threading.Event = field(default_factory=threading.Event)
     parts: "list[Part]" = field(default_factory=list)
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    rest_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    readable: Readable = field(default_factory=lambda: Readable(is_coloured=is_for_a_person()))
     began: float = field(default_factory=time.monotonic)
     ready_after: float = 0.0
 
@@ -175,17 +190,17 @@ class Suite:
                 "SUITE_LOG": str(self.log),
                 "SUITE_CALLS": str(self.calls),
             }
+            | ({"EMULATOR_UI_URL": url("ui")} if self.has_ui else {})
         )
 
     def start(self, tools: Tools) -> None:
-        rest_key = secrets.token_hex(16)
-        batch = self.launch(batch_part(self, rest_key))
+        batch = self.launch(batch_part(self))
         secret_manager = self.launch(secret_manager_part(self))
         firebase = self.launch(firebase_part(self, tools))
         write_service_account(self.credentials)
 
         wait_for("secret_manager", secret_manager, answers("secret_manager", "/__ready"))
-        store_rest_key(self.settings["BATCH_REST_KEY_SECRET"], rest_key)
+        store_rest_key(self.settings["BATCH_REST_KEY_SECRET"], self.rest_key)
         wait_for("batch", batch, answers("batch", "/__ready"))
         wait_for("firestore", firebase, answers("firestore", "/"))
         wait_for("auth", firebase, answers("auth", "/"))
@@ -208,20 +223,55 @@ class Suite:
         return code if code >= 0 else 128 - code
 
     def stay_up(self) -> NoReturn:
-        """Show the functions' log until a signal arrives."""
+        """Show the functions' log, and apply changed settings, until a signal arrives."""
         self.echo.set()
-        firebase = self.parts[-1]
-        firebase.process.wait()
+        (firebase,) = (part for part in self.parts if part.name == FIREBASE)
+        before = self.env_used
+        while firebase.process.poll() is None:
+            time.sleep(LOOK_SECONDS)
+            text = text_of(self.env_file)
+            # A file that is being saved keeps changing.
+            if self.env_file and text == before != self.env_used:
+                self.env_used = text
+                self.say(*self.take_up(self.env_file))
+            before = text
         raise DidNotStart(f"firebase-tools exited on its own:\n{firebase.tail()}")
+
+    def take_up(self, env_file: Path) -> tuple[str, str]:
+        """Use the changed file; returns what to say of it, with its severity."""
+        try:
+            settings = local_settings(env_file)
+        except CannotStart as reason:
+            return "ERROR", f"{env_file.name} is not used, the settings stay as they were: {reason}"
+        if settings == self.settings:
+            return "INFO", f"{env_file.name} changes no setting"
+        self.settings = settings
+        self.restart_batch()
+        write_functions_settings(self)
+        (ROOT / "main.py").touch()  # firebase-tools loads the functions anew, with its settings
+        return "INFO", f"{env_file.name} is used: the functions reload, the phones begin empty"
+
+    def restart_batch(self) -> None:
+        """The Batch emulator with the current settings; its page connects again by itself."""
+        (old,) = (part for part in self.parts if part.name == "batch")
+        self.parts.remove(old)
+        old.kill()
+        # A person may have rotated the key, or named another secret.
+        store_rest_key(self.settings["BATCH_REST_KEY_SECRET"], self.rest_key)
+        wait_for("batch", self.launch(batch_part(self)), answers("batch", "/__ready"))
+
+    def say(self, severity: str, text: str) -> None:
+        print(self.readable.told(severity, text), flush=True)
 
     def stop(self) -> None:
         """Stop the parts in reverse order; then kill whatever is left."""
-        self.echo.clear()
-        for part in reversed(self.parts):
-            part.end()
-        sweep(self.mark)
-        for part in self.parts:
-            part.close()
+        with uninterrupted():
+            self.echo.clear()
+            for part in reversed(self.parts):
+                part.end()
+            sweep(self.mark)
+            for part in self.parts:
+                part.close()
 
     def table(self) -> str:
         rows = {
@@ -231,17 +281,27 @@ class Suite:
             "firestore": "write here",
             "auth": "",
             "tasks": "",
+            "ui": "Firebase's own page of documents and users",
         }
         lines = [f"  {name:<15} {url(name):<23} {what}".rstrip() for name, what in rows.items()]
+        if not self.has_ui:
+            lines[-1] = f"  {'ui':<15} off; to have Firebase's own page, run {DOWNLOAD_UI}"
+        if self.env_file:
+            state = "does not exist: the local settings" if self.env_used is None else "is used"
+            lines.append(
+                f"  {self.env_file.name:<15} {state}; a change takes effect while this runs"
+            )
         return "\n".join([f"Ready after {self.ready_after:.1f} s. Ctrl-C stops it.", *lines])
 
 
 # --- The parts ----------------------------------------------------------------------------------
 
 
-def batch_part(suite: Suite, rest_key: str) -> Part:
+def batch_part(suite: Suite) -> Part:
     apps = suite.settings["BATCH_APPS"]
-    part = emulator(suite, "batch", "--apps", apps, "--rest-key", rest_key)
+    project = suite.settings.get("BATCH_PROJECT", "")
+    keys = ["--apps", apps, "--rest-key", suite.rest_key, "--project", project]
+    part = emulator(suite, "batch", *keys)
     # Its page writes documents and replays deliveries.
     return replace(part, environment=suite.environment)
 
@@ -265,14 +325,11 @@ def firebase_part(suite: Suite, tools: Tools) -> Part:
     """firebase-tools, run in the temporary directory, where its logs and our files stay."""
     config = suite.directory / "firebase.json"
     original = firebase_config()
-    generated = firebase_json(original, ROOT, suite.directory, tools.runtime)
+    generated = firebase_json(original, ROOT, suite.directory, tools)
     config.write_text(json.dumps(generated, indent=2), encoding="utf-8")
-    # Functions get their credentials from this file, not from firebase-tools' environment:
-    # firebase-tools would use them itself to ask Google for a token.
-    functions_settings = suite.settings | {"GOOGLE_APPLICATION_CREDENTIALS": str(suite.credentials)}
-    (suite.directory / ".env").write_text(env_text(functions_settings), encoding="utf-8")
+    write_functions_settings(suite)
     return Part(
-        name="firebase-tools",
+        name=FIREBASE,
         command=[
             str(tools.firebase),
             "emulators:start",
@@ -282,7 +339,15 @@ def firebase_part(suite: Suite, tools: Tools) -> Part:
         directory=suite.directory,
         environment=firebase_environment(suite, tools),
         log=suite.log,
+        readable=str.rstrip if suite.echo.is_set() else suite.readable,
     )
+
+
+def write_functions_settings(suite: Suite) -> None:
+    # Functions get their credentials from this file, not from firebase-tools' environment:
+    # firebase-tools would use them itself to ask Google for a token.
+    settings = suite.settings | {"GOOGLE_APPLICATION_CREDENTIALS": str(suite.credentials)}
+    (suite.directory / ".env").write_text(env_text(settings), encoding="utf-8")
 
 
 def firebase_config() -> dict[str, Any]:
@@ -299,7 +364,7 @@ def firebase_config() -> dict[str, Any]:
 
 
 def firebase_json(
-    original: Mapping[str, Any], root: Path, directory: Path, runtime: str
+    original: Mapping[str, Any], root: Path, directory: Path, tools: Tools
 ) -> dict[str, Any]:
     """The project's firebase.json, changed to work from another directory.
 
@@ -314,6 +379,7 @@ def firebase_json(
         name: {"host": HOST, "port": PORTS[name]}
         for name in ("functions", "auth", "tasks", "eventarc", "hub", "logging")
     }
+    emulators["ui"] = {"enabled": tools.has_ui, "host": HOST, "port": PORTS["ui"]}
     emulators["firestore"] = {
         "host": HOST,
         "port": PORTS["firestore"],
@@ -321,9 +387,9 @@ def firebase_json(
     }
     return {
         "functions": dict(functions)
-        | {"source": os.path.relpath(root, directory), "configDir": ".", "runtime": runtime},
+        | {"source": os.path.relpath(root, directory), "configDir": ".", "runtime": tools.runtime},
         "firestore": {"rules": str(root / rules)} if rules else {},
-        "emulators": emulators | {"ui": {"enabled": False}, "singleProjectMode": True},
+        "emulators": emulators | {"singleProjectMode": True},
     }
 
 
@@ -385,6 +451,8 @@ LOCAL_SETTINGS = {
     "SOURCES": "firestore,database",
     "DATABASE": "(default)",
     "DEEPLINK_BASE": "myapp://",
+    "MIRROR_PROFILES": "true",
+    "FORGET_DELETED_USERS": "true",
     "LOG_LEVEL": "DEBUG",
     "REGION": "us-central1",
 }
@@ -393,9 +461,7 @@ ALWAYS_LOCAL = {"BATCH_API_URL": url("batch"), "SECRET_MANAGER_URL": url("secret
 
 
 def local_settings(env_file: Path | None) -> dict[str, str]:
-    if env_file and not env_file.is_file():
-        raise CannotStart(f"there is no --env-file {env_file}")
-    chosen = settings_in(env_file) if env_file else {}
+    chosen = settings_in(env_file) if env_file and env_file.is_file() else {}
     allowed = {name: value for name, value in chosen.items() if value and name not in NOT_INHERITED}
     settings = LOCAL_SETTINGS | allowed | ALWAYS_LOCAL
     try:
@@ -403,6 +469,13 @@ def local_settings(env_file: Path | None) -> dict[str, str]:
     except ConfigurationError as error:
         raise CannotStart(str(error)) from None
     return settings
+
+
+def text_of(env_file: Path | None) -> bytes | None:
+    try:
+        return env_file.read_bytes() if env_file else None
+    except OSError:  # not there yet, or just being replaced
+        return None
 
 
 def settings_in(env_file: Path) -> Mapping[str, str]:
@@ -451,8 +524,12 @@ def write_service_account(path: Path) -> None:
 # --- Is it up? ------------------------------------------------------------------------------------
 
 
-def refuse_taken_ports() -> None:
-    for name, port in PORTS.items():
+def is_for_a_person() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def refuse_taken_ports(ports: Mapping[str, int]) -> None:
+    for name, port in ports.items():
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
                 raise CannotStart(f"{name} needs port {port}, which is in use{holder(port)}")

@@ -1,5 +1,6 @@
 """Finds what the suite needs: Node.js, Firebase CLI, Java, Firestore emulator, a free port."""
 
+import json
 import os
 import re
 import shutil
@@ -21,14 +22,17 @@ class Tools:
     runtime: str
     java: Path
     firestore_jar: Path | None
+    has_ui: bool  # Firebase's own page
 
 
 def find_tools(root: Path) -> Tools:
+    firebase = find_firebase(root, shutil.which("node"))
     return Tools(
-        firebase=find_firebase(root, shutil.which("node")),
+        firebase=firebase,
         runtime=find_runtime(root / "venv"),
         java=find_java(shutil.which("java"), packaged_java()),
         firestore_jar=find_firestore_jar(shutil.which("gcloud")),
+        has_ui=has_ui(root / "emulators" / "node_modules" / "firebase-tools"),
     )
 
 
@@ -125,6 +129,17 @@ def find_runnable_jar(folder: Path) -> Path:
     if not downloaded:
         raise CannotStart("Google's Firestore emulator is missing: `make demo` downloads it")
     return downloaded[-1]
+
+
+def has_ui(firebase_tools: Path) -> bool:
+    """Whether firebase-tools has downloaded its page: without it, it starts nothing offline."""
+    details = firebase_tools / "lib" / "emulator" / "downloadableEmulatorInfo.json"
+    cache = Path(os.environ.get("FIREBASE_EMULATORS_PATH") or DOWNLOADED)
+    try:
+        page: str = json.loads(details.read_bytes())["ui"]["main"]["binaryPathRelativeToCacheDir"]
+    except (OSError, ValueError, KeyError):  # another version of firebase-tools
+        return False
+    return (cache / page).exists()
 
 
 def write_runnable_jar(jar: Path, runnable: Path) -> None:

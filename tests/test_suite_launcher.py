@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import zipfile
+from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import pytest
 from emulators import secret_manager
 from local import programs, suite, tools
 from local.programs import DidNotStart, Part, marked, wait_for
-from local.tools import CannotStart
+from local.tools import CannotStart, Tools
+from tests.waits import until
 
 # --- What must be installed ---------------------------------------------------------------------
 
@@ -148,7 +151,46 @@ def test_the_runnable_jar_is_a_manifest_in_lines_that_java_accepts(tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize(("folder", "is_there"), [("ui-v1.15.0", True), ("ui-v1.14.0", False)])
+def test_firebases_own_page_is_on_where_this_firebase_tools_has_downloaded_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, is_there: bool
+) -> None:
+    """Without it, firebase-tools would download it, and start nothing where it cannot."""
+    page = "binaryPathRelativeToCacheDir"
+    details = tmp_path / "lib" / "emulator" / "downloadableEmulatorInfo.json"
+    details.parent.mkdir(parents=True)
+    details.write_text(json.dumps({"ui": {"main": {page: "ui-v1.15.0/server/server.mjs"}}}))
+    monkeypatch.setenv("FIREBASE_EMULATORS_PATH", str(tmp_path))
+    program(tmp_path / folder / "server" / "server.mjs", "")
+    assert tools.has_ui(tmp_path) is is_there
+    assert not tools.has_ui(tmp_path / "another version")
+
+
+def test_our_firebase_tools_says_where_its_page_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firebase_tools = suite.ROOT / "emulators" / "node_modules" / "firebase-tools"
+    details = firebase_tools / "lib" / "emulator" / "downloadableEmulatorInfo.json"
+    page = json.loads(details.read_bytes())["ui"]["main"]["binaryPathRelativeToCacheDir"]
+    program(tmp_path / page, "")
+    monkeypatch.setenv("FIREBASE_EMULATORS_PATH", str(tmp_path))
+    assert tools.has_ui(firebase_tools)
+
+
+def test_what_starts_says_where_firebases_own_page_is_or_how_to_have_it(
+    started: suite.Suite,
+) -> None:
+    assert "ui              off; to have Firebase's own page, run" in started.table()
+    started.has_ui = True
+    assert "ui              http://127.0.0.1:4000" in started.table()
+    assert started.environment["EMULATOR_UI_URL"] == "http://127.0.0.1:4000"
+
+
 # --- firebase.json and .env -----------------------------------------------------------------------
+
+
+def tools_with(has_ui: bool) -> Tools:
+    return Tools(Path("firebase"), "python311", Path("java"), None, has_ui)
 
 
 def test_the_generated_firebase_json_runs_the_project_from_another_directory() -> None:
@@ -158,7 +200,8 @@ def test_the_generated_firebase_json_runs_the_project_from_another_directory() -
         "database": {"rules": "database.rules.json"},
     }
     root, directory = Path("/home/ada/project"), Path("/var/suite")
-    generated = suite.firebase_json(original, root, directory, "python311")
+    found = tools_with(has_ui=False)
+    generated = suite.firebase_json(original, root, directory, found)
 
     assert generated["functions"] == {
         "source": "../../home/ada/project",
@@ -170,10 +213,12 @@ def test_the_generated_firebase_json_runs_the_project_from_another_directory() -
     assert generated["firestore"] == {"rules": "/home/ada/project/firestore.rules"}
     assert original["functions"]["runtime"] == "python312"
     of_many = original | {"functions": [{"source": "web"}, original["functions"]]}
-    assert suite.firebase_json(of_many, root, directory, "python311") == generated
+    assert suite.firebase_json(of_many, root, directory, found) == generated
 
     emulators = generated["emulators"]
-    assert emulators.pop("ui") == {"enabled": False}
+    assert emulators["ui"].pop("enabled") is False
+    with_ui = suite.firebase_json(original, root, directory, tools_with(has_ui=True))["emulators"]
+    assert with_ui["ui"] == {"enabled": True, "host": "127.0.0.1", "port": 4000}
     assert emulators.pop("singleProjectMode") is True
     assert {emulator["host"] for emulator in emulators.values()} == {"127.0.0.1"}
     assert {name: emulator["port"] for name, emulator in emulators.items()} == {
@@ -185,7 +230,8 @@ def test_the_generated_firebase_json_runs_the_project_from_another_directory() -
 
 def test_the_projects_own_firebase_json_can_be_changed_that_way(tmp_path: Path) -> None:
     original = json.loads((suite.ROOT / "firebase.json").read_text())
-    source = suite.firebase_json(original, suite.ROOT, tmp_path, "python311")["functions"]["source"]
+    found = tools_with(has_ui=False)
+    source = suite.firebase_json(original, suite.ROOT, tmp_path, found)["functions"]["source"]
     assert (tmp_path.resolve() / source).resolve() == suite.ROOT
 
 
@@ -251,14 +297,87 @@ def test_what_a_deployment_would_refuse_is_refused(
         suite.local_settings(tmp_path / ".env")
 
 
-def test_a_missing_file_of_settings_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_file_of_settings_need_not_be_there_yet(started: suite.Suite, tmp_path: Path) -> None:
+    env_file = tmp_path / "project.env"
+    assert suite.local_settings(env_file) == suite.local_settings(None)
+    started.env_file = env_file
+    missing = "project.env     does not exist: the local settings; a change takes effect"
+    assert missing in started.table()
+    started.env_used = b""
+    assert "project.env     is used; a change takes effect" in started.table()
+
+
+def test_a_changed_file_of_settings_is_taken_up_while_everything_runs(
+    started: suite.Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite, "raise_on_signals", lambda: None)
-    monkeypatch.setattr(suite, "find_tools", lambda root: None)
-    assert suite.main(["--env-file", str(tmp_path / "gone")]) == 2
-    error = capsys.readouterr().err
-    assert error == f"there is no --env-file {tmp_path / 'gone'}\n"
+    """With the real Batch and Secret Manager; firebase-tools sees that main.py is touched."""
+    env_file = tmp_path / "project.env"
+    touched = (suite.ROOT / "main.py").stat().st_mtime_ns
+    with secret_manager.running() as manager:
+        ports = {"batch": tools.free_port(), "secret_manager": int(manager.url.rpartition(":")[2])}
+        monkeypatch.setattr(suite, "PORTS", suite.PORTS | ports)
+        started.launch(suite.batch_part(started))
+        wait_for("batch", started.parts[0], suite.answers("batch", "/__ready"))
+
+        env_file.write_text("BATCH_APPS=ios=ANOTHERKEY\nBATCH_REST_KEY_SECRET=another\n")
+        said = started.take_up(env_file)
+
+        assert said == (
+            "INFO",
+            "project.env is used: the functions reload, the phones begin empty",
+        )
+        assert manager.calls()[-1]["name"] == "projects/demo-batchpush/secrets/another"
+        headers = {"X-Authorization": started.rest_key, "Content-Type": "application/json"}
+        body = '{"group_id": "g", "recipients": {"custom_ids": ["ann"]}, "message": {"body": "Hi"}}'
+        send = "/1.1/ANOTHERKEY/transactional/send"
+        assert suite.request("batch", "POST", send, body, headers)[0] == 201
+        assert "BATCH_APPS" in (tmp_path / ".env").read_text()
+        assert (suite.ROOT / "main.py").stat().st_mtime_ns > touched
+        started.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "said"),
+    [
+        ("LOG_LEVEL=DEBUG", "INFO", "project.env changes no setting"),
+        ("REGION=nowhere", "ERROR", "project.env is not used, the settings stay as they were: "),
+        ("words", "ERROR", "project.env is not used, the settings stay as they were: "),
+    ],
+)
+def test_a_file_of_settings_that_cannot_be_used_is_said_in_one_line(
+    started: suite.Suite, tmp_path: Path, text: str, severity: str, said: str
+) -> None:
+    before = dict(started.settings)
+    (tmp_path / "project.env").write_text(text)
+    told = started.take_up(tmp_path / "project.env")
+    assert (told[0], told[1][: len(said)], told[1].count("\n")) == (severity, said, 0)
+    assert started.settings == before
+
+
+def test_a_file_of_settings_is_taken_up_once_it_is_whole(
+    started: suite.Suite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = b"DEFAULT_LANGUAGE=fr"
+    looks = chain([None, whole[:9]], repeat(whole))
+    started.env_file = tmp_path / "project.env"
+    monkeypatch.setattr(suite, "text_of", lambda _: next(looks))
+    monkeypatch.setattr(suite, "LOOK_SECONDS", 0.01)
+
+    def take_up(_: suite.Suite, env_file: Path) -> tuple[str, str]:
+        (tmp_path / "taken up").touch()
+        return "INFO", f"{env_file.name} is used"
+
+    monkeypatch.setattr(suite.Suite, "take_up", take_up)
+    until_then = "import os, time\nwhile not os.path.exists('taken up'): time.sleep(0.01)"
+    started.launch(replace(python_part(tmp_path, until_then, started.mark), name=suite.FIREBASE))
+    with pytest.raises(DidNotStart, match="firebase-tools exited on its own"):
+        started.stay_up()
+    started.stop()
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.endswith("INFO     project.env is used")
 
 
 # --- Up, or why not -------------------------------------------------------------------------------
@@ -267,12 +386,11 @@ def test_a_missing_file_of_settings_is_one_line(
 def test_a_taken_port_is_named_with_its_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        monkeypatch.setattr(suite, "PORTS", {"auth": port})
         monkeypatch.setattr(suite, "holder", lambda port: " by python (pid 7)")
         with pytest.raises(CannotStart) as reason:
-            suite.refuse_taken_ports()
+            suite.refuse_taken_ports({"auth": port})
     assert str(reason.value) == f"auth needs port {port}, which is in use by python (pid 7)"
-    suite.refuse_taken_ports()
+    suite.refuse_taken_ports({"auth": port})
 
 
 def python_part(tmp_path: Path, code: str, mark: str = "test") -> Part:
@@ -389,27 +507,37 @@ def test_stopping_before_anything_was_started_is_quiet(started: suite.Suite) -> 
     started.stop()
 
 
+def launcher_of(tmp_path: Path, code: str) -> Path:
+    """A program: the real `main`, with one harmless part in the place of the emulators.
+
+    The first line that it prints is its mark.
+    """
+    script = tmp_path / "main.py"
+    script.write_text(
+        "import sys\n"
+        "from local import programs, suite, tools\n"
+        "found = tools.Tools(None, None, None, None, has_ui=False)\n"
+        "suite.find_tools = suite.refuse_taken_ports = lambda *_: found\n"
+        "def start(self, tools):\n"
+        f"    command = [sys.executable, '-c', {code!r}]\n"
+        "    environment = suite.inherited_environment(self.mark)\n"
+        "    part = programs.Part(\n"
+        "        suite.FIREBASE, command, self.directory, environment, self.log)\n"
+        "    programs.wait_for('part', self.launch(part), lambda: 'up' in part.said())\n"
+        "    print(self.mark, flush=True)\n"
+        "suite.Suite.start = start\n"
+        "sys.exit(suite.main())\n"
+    )
+    return script
+
+
 @pytest.mark.parametrize(
     ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_signal_stops_what_runs_and_a_second_one_does_not_disturb_that(
     tmp_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
-    """The real `main`, with one harmless part in the place of the emulators."""
-    script = tmp_path / "main.py"
-    script.write_text(
-        "import sys, time\n"
-        "from local import programs, suite\n"
-        "suite.find_tools = suite.refuse_taken_ports = lambda *_: None\n"
-        "def start(self, tools):\n"
-        "    code = 'import time; time.sleep(600)'\n"
-        "    part = programs.Part('part', [sys.executable, '-c', code], self.directory,\n"
-        "                      suite.inherited_environment(self.mark), self.log)\n"
-        "    self.launch(part)\n"
-        "    print(self.mark, flush=True)\n"
-        "suite.Suite.start = start\n"
-        "sys.exit(suite.main([]))\n"
-    )
+    script = launcher_of(tmp_path, "import time; print('up', flush=True); time.sleep(600)")
     environment = os.environ | {"PYTHONPATH": str(suite.ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         [sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True
@@ -420,6 +548,27 @@ def test_a_signal_stops_what_runs_and_a_second_one_does_not_disturb_that(
         process.send_signal(number)
         process.send_signal(number)
         assert process.wait(timeout=60) == exit_code
+    assert marked(mark) == set()
+
+
+def test_a_first_signal_while_it_stops_leaves_nothing_behind(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = launcher_of(
+        tmp_path,
+        "import pathlib, signal, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(told)!r}).touch())\n"
+        "print('up', flush=True)\n"
+        "while True: time.sleep(600)\n",
+    )
+    environment = os.environ | {"PYTHONPATH": str(suite.ROOT)}
+    with subprocess.Popen(
+        [sys.executable, script, "--", "true"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        mark = process.stdout.readline().strip()
+        until("request to end", told.exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
     assert marked(mark) == set()
 
 

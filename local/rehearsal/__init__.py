@@ -1,6 +1,6 @@
 """`make rehearse`: a deployment with the real Firebase CLI, to a Google Cloud on this machine.
 
-    a copy of this folder --> python -m local.deploy --> Firebase CLI --> emulators.google_cloud
+    a copy of this folder --> `batchpush deploy` --> Firebase CLI --> emulators.google_cloud
                                                                              |           |
                                                                         the archive    events,
                                                                              |          tasks,

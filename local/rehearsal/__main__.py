@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from local.programs import DidNotStart, Interrupted, raise_on_signals
-from local.rehearsal import deployments, journey
+from local.rehearsal import deployments, initialized, journey
 from local.rehearsal.instances import DidNotServe
 from local.rehearsal.rehearsal import Failed, Rehearsal, rehearsal
 from local.tools import CannotStart
@@ -20,6 +20,7 @@ STEPS: tuple[Callable[[Rehearsal], str | Iterator[str]], ...] = (
     journey.served_after_changes,
     deployments.after_functions_left,
     deployments.all_are_deleted,
+    initialized.served_from_the_package,
     deployments.that_fail,
 )
 

@@ -30,7 +30,7 @@ from local.rehearsal.rehearsal import (
     refused,
 )
 
-MAX_ARCHIVE = 300_000
+MAX_ARCHIVE = 400_000
 INVOKER = "roles/run.invoker"
 
 

@@ -223,6 +223,7 @@ RUNNING = (
     "requirements.txt",
     "batchpush/**/*.py",
     "handlers/**/*.py",
+    "handlers/categories.toml",
     "handlers/texts/*.toml",
 )
 NOT_RUNNING = ("batchpush/cli/**/*.py", "batchpush/testing/*.py")

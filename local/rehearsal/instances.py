@@ -27,7 +27,7 @@ from typing import Any
 from emulators.batch import Batch
 from emulators.google_cloud import GoogleCloud
 from emulators.google_cloud.handle import CERTIFICATE
-from local.programs import MARK, Part, sweep, wait_for
+from local.programs import MARK, Part, sweep, uninterrupted, wait_for
 from local.tools import (
     find_faketime,
     find_java,
@@ -57,24 +57,22 @@ class Place:
     seconds: float
 
 
-def build(archive: zipfile.ZipFile, directory: Path, python: str) -> Place:
+def build(archive: zipfile.ZipFile, directory: Path, python: str, options: Sequence[str]) -> Place:
     """Unpack, install and compile as Google's buildpacks for Python do."""
     began = time.monotonic()
     source, layer = directory / "workspace", directory / "layer"
-    for each in (source, layer):
-        shutil.rmtree(each, ignore_errors=True)
+    shutil.rmtree(source, ignore_errors=True)
     archive.extractall(source)
-    for command in (
-        [python, "-m", "venv", str(layer)],
-        [
-            str(layer / "bin" / "pip"),
-            *("install", "--quiet", "--disable-pip-version-check"),
-            *("--require-hashes", "-r", "requirements.txt"),
-        ],
-        # cmd/python/functions_framework of GoogleCloudPlatform/buildpacks.
-        [str(layer / "bin" / "python"), "-m", "compileall", "-f", "-q", "."],
-    ):
-        _run(command, source)
+    required, installed = source / "requirements.txt", layer / "requirements.txt"
+    # As checkCache in pkg/python of GoogleCloudPlatform/buildpacks does.
+    if not installed.is_file() or installed.read_bytes() != required.read_bytes():
+        shutil.rmtree(layer, ignore_errors=True)
+        _run([python, "-m", "venv", str(layer)], source)
+        pip = [str(layer / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, *options, "-r", "requirements.txt"], source)
+        shutil.copy(required, installed)
+    # cmd/python/functions_framework of GoogleCloudPlatform/buildpacks.
+    _run([str(layer / "bin" / "python"), "-m", "compileall", "-f", "-q", "."], source)
     version = _run([str(layer / "bin" / "python"), "--version"], source).split()[-1]
     return Place(source, layer, version, time.monotonic() - began)
 
@@ -223,9 +221,10 @@ def firestore_emulator(directory: Path, cloud: GoogleCloud) -> Iterator[str]:
 
 def stop(part: Part) -> None:
     """End the program and everything it started, by force if need be."""
-    part.end()
-    sweep(part.environment[MARK])
-    part.close()
+    with uninterrupted():
+        part.end()
+        sweep(part.environment[MARK])
+        part.close()
 
 
 def is_open(port: int) -> bool:

@@ -161,7 +161,7 @@ def served_after_changes(run: Rehearsal) -> str:
 def built(run: Rehearsal, local_batch: Batch, firestore: Client) -> Iterator[Journey]:
     function = next(iter(run.cloud.state()["functions"].values()))
     with run.cloud.archive(function) as zipped:
-        place = build(zipped, run.directory, python_of(function))
+        place = build(zipped, run.directory, python_of(function), run.pip)
     run.cloud.clear()
     with Instances(run.directory, place, run.cloud, local_batch, firestore) as instances:
         yield Journey(run, instances, local_batch, Client(PROJECT), {})
@@ -317,7 +317,7 @@ def callers(journey: Journey) -> str:
     run.expect(status == 401 and "UNAUTHENTICATED" in said, f"notify answers {status}: {said}")
     status, said = app_calls(journey, "ann", {"to": "bob", "template": "poke"})
     run.expect(status == 200, f"notify answers {status} to Ann: {said}")
-    run.expect(accepted(journey.batch, "poke") == 2, "Ann's call is no push")
+    run.expect(accepted(journey.batch, "poke") == 2, "Ann's request is not a push")
     return "A user of the app called notify. Nobody else gets in: 403, and 401 for a wrong token."
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from local.suite import firebase_config
 from local.tools import find_firebase, find_runtime
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+NODE_MODULES = ROOT / "emulators" / "node_modules"
 PROJECT = "batchpush-rehearsal"
 REGION = "us-central1"
 ACCOUNT = f"batchpush@{PROJECT}.iam.gserviceaccount.com"
@@ -31,7 +32,7 @@ SETTINGS = {
     "REGION": REGION,
     "SERVICE_ACCOUNT": "batchpush@",
     "MIN_INSTANCES": "1",
-    "COALESCE_SECONDS": "3",
+    "COALESCE_SECONDS": "10",
     "PUBLISH_ARTICLES": "live",
 }
 # Too large, or of no interest to the CLI; venv is linked, which it needs.
@@ -64,21 +65,24 @@ class Rehearsal:
     environment: Mapping[str, str]
     directory: Path
     problems: list[str]
+    python: str = sys.executable  # one that has batchpush, or finds it in the folder
+    cli: str = "emulators/node_modules/.bin/firebase"
+    pip: Sequence[str] = ("--require-hashes",)  # what is asked of it in the build
     seconds: float = 0.0  # that the last program took
 
     def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The second half of `make deploy`."""
-        return self._run("local.deploy", *arguments)
+        return self._run("batchpush", "deploy", "--firebase", self.cli, *arguments)
 
     def check(self) -> subprocess.CompletedProcess[str]:
         """The first half."""
         return self._run("batchpush", "check")
 
     def firebase(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._started("emulators/node_modules/.bin/firebase", *arguments)
+        return self._started(self.cli, *arguments)
 
     def _run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._started(sys.executable, "-m", module, *arguments)
+        return self._started(self.python, "-m", module, *arguments)
 
     def _started(self, *command: str) -> subprocess.CompletedProcess[str]:
         self.cloud.clear()
@@ -153,7 +157,7 @@ def copy_to(folder: Path) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "venv").symlink_to(ROOT / "venv")
     modules = folder / "emulators" / "node_modules"
-    modules.symlink_to((ROOT / "emulators" / "node_modules").resolve())
+    modules.symlink_to(NODE_MODULES.resolve())
     find_firebase(folder, shutil.which("node"))
     # The CLI runs main.py with the Python of the runtime, which has to be the one of venv/.
     config = firebase_config()

@@ -84,6 +84,8 @@ async def test_whatever_a_profile_holds_the_others_are_sent_the_same(
         {"batch": {"tokens": ["t" * 5_000]}},
         {"batch": {"install_ids": ["x" * 1_000 + str(each) for each in range(60)]}},
         {"batch": {"custom_ids": [5, None, ""]}, "quiet_hours": "never"},
+        {"push_preferences": {"new_message": False, "flight_delayed": False}},
+        {"push_preferences": ["new_message"]},
         {"display_name": ["Bob"], "language": {"en": True}, "time_zone": 7, "push_muted": "no"},
     ],
 )

@@ -84,7 +84,9 @@ RECORDED = {
         "roles/iam.serviceAccountUser",
     },
     r"(GET|PUT) \S+\.json": {"roles/firebasedatabase.admin"},
-    r"(GET|POST) \S+/1\.1/[^/]+/(transactional|campaigns)/\S+": set(),  # Batch, by its own key
+    # Batch, by its own key
+    r"(GET|POST) \S+/1\.1/[^/]+/(transactional|campaigns)/\S+": set(),
+    r"(GET|POST) \S+/1\.0/[^/]+/(data|events|gdpr)/\S+": set(),
 }
 
 

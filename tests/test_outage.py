@@ -276,7 +276,7 @@ def test_while_one_app_is_well_its_calls_go() -> None:
     async def half() -> World:
         world, worker = await tripped()
         worker.caller.breakers["ios"].record_success()
-        with pytest.raises(DeliveryUnfinished, match="a call or a task is not accepted yet"):
+        with pytest.raises(DeliveryUnfinished, match="a request or a task is not accepted yet"):
             await worker.deliverer.deliver(event_at(now()), greet)
         return world
 

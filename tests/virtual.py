@@ -2,9 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar, TypeVarTuple
+
+import pytest
 
 from batchpush.errors import TryAgainLater
 
@@ -13,6 +17,7 @@ MIN_BACKOFF, MAX_BACKOFF = 10.0, 600.0  # seconds, Eventarc's
 UNEVEN = 0.1  # so much more or less of it
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Instance = Callable[[Any], Coroutine[Any, Any, None]]
 
 
@@ -26,6 +31,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._seconds
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """What a thread would do is done at once: nobody could wait for it on this clock."""
+        done: asyncio.Future[T] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - it is for whoever awaits the thread
+            done.set_exception(error)
+        return done
 
     def _moved_on(self, timeout: float | None) -> list[Any]:
         assert timeout is not None, "everything waits for something that cannot come"
@@ -44,6 +60,22 @@ def seconds() -> float:
 
 def now() -> datetime:
     return START + timedelta(seconds=seconds())
+
+
+def google_on_the_loops_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our clients of Google, which measure time by themselves, do so on the loop's clock."""
+    clock = SimpleNamespace(monotonic=seconds)
+    for module in ("connection", "credentials"):
+        monkeypatch.setattr(f"batchpush.google.{module}.time", clock)
+
+
+async def end(work: Collection[asyncio.Task[None]]) -> None:
+    """Cancel what is still under way; raises what any of it raised."""
+    for each in work:
+        each.cancel()
+    for ended in await asyncio.gather(*work, return_exceptions=True):
+        if ended is not None and not isinstance(ended, asyncio.CancelledError):
+            raise ended
 
 
 class Platform:
@@ -74,11 +106,15 @@ class Platform:
         self.done_at[event] = seconds()
 
     async def _delivered(self, event: Any) -> bool:
+        try:
+            await self.once(event)
+        except TryAgainLater:
+            return False
+        return True
+
+    async def once(self, event: Any) -> None:
+        """Bring it to an instance; raises what that does."""
         instance, is_free = self._random.choice(self._instances)
         self.deliveries += 1
         async with is_free:
-            try:
-                await instance(event)
-            except TryAgainLater:
-                return False
-        return True
+            await instance(event)

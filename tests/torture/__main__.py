@@ -1,7 +1,7 @@
-"""Hours in minutes: outages, storms, kills and garbage, and a table of what came of them.
+"""Days in minutes: outages, storms, kills and garbage, and a table of what came of them.
 
     make torture             prints the table
-    make torture WRITE=1     and puts it into README.md
+    make torture WRITE=1     and writes it into docs/reliability.md
 
 All that is random comes of one seed, which is printed: `make torture TORTURE_SEED=1` is the same
 again, as far as the machine lets it. What needs no emulator runs beside what does.
@@ -21,6 +21,7 @@ from tests.tables import machine, table, write
 
 LARGE = {
     "TORTURE_EVENTS_PER_SECOND": "20",
+    "TORTURE_DAY": "1500",
     "TORTURE_EXAMPLES": "100000",
     "TORTURE_KILLS": "500",
     "TORTURE_KILLED": "300",
@@ -29,7 +30,10 @@ LARGE = {
 }
 IN_PROCESS = [
     f"tests/test_{name}.py"
-    for name in ("outage", "rotation", "garbage", "garbage_campaigns", "fault_matrix", "canary")
+    for name in (
+        *("outage", "outages", "rotation", "days"),
+        *("garbage", "garbage_campaigns", "fault_matrix", "canary"),
+    )
 ]
 ON_EMULATORS = ["tests/torture"]
 
@@ -47,7 +51,9 @@ def tested(tests: Sequence[str], seed: str) -> subprocess.CompletedProcess[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into docs/reliability.md"
+    )
     options = parser.parse_args()
     seed = os.environ.get("TORTURE_SEED") or str(random.SystemRandom().randrange(1, 2**32))
     print(f"TORTURE_SEED={seed}", flush=True)
@@ -66,7 +72,7 @@ def main() -> int:
     if any(part.returncode for part in parts):
         return 1
     if options.write:
-        write("make torture WRITE=1", found)
+        write("reliability.md", "make torture WRITE=1", found)
     return 0
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -15,13 +15,16 @@ from typing import Any, TypeVar
 
 from google.cloud.firestore import Client
 
+from batchpush.delivery.history import NOTIFICATIONS
+from batchpush.delivery.waiting import name_of
 from emulators.batch import Batch
 from tests.seed import SEED
-from tests.torture.worker import Spec
+from tests.torture.worker import Spec, names
 
 ROOT = Path(__file__).parents[2]
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
 DEADLINE = 300.0  # seconds, for what takes a few on an idle machine
+BESIDE = {"NOTIFICATION_HISTORY_DAYS": "30", "RECIPIENT_INDEX_DAYS": "30"}
 SHORT = {"call": 0.6, "budget": 1.5, "lease": 2.5}
 SWEEPING = {**SHORT, "redelivery": 0.1}
 
@@ -114,6 +117,7 @@ class Arena:
             "MAX_AMBIGUOUS_RESENDS": str(self.k),
             "LOG_LEVEL": "WARNING",
             "FIRESTORE_EMULATOR_HOST": firestore or os.environ["FIRESTORE_EMULATOR_HOST"],
+            **(BESIDE if spec.waits else {}),
         }
         told = log.with_suffix(".json")
         seeded = replace(spec, seed=f"{SEED} {len(self._workers)}")
@@ -151,21 +155,24 @@ class Arena:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """The delivery records by their event, of which each has only one."""
-        return self._by_event(lambda state: state != "WAITING")
-
-    def waiting(self) -> dict[str, dict[str, Any]]:
-        """Those that wait, likewise."""
-        return self._by_event(lambda state: state == "WAITING")
-
-    def _by_event(self, is_asked_for: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
-        found = [
-            {"id": each.id, **record}
-            for each in self._firestore.collection(self.collection).stream()
-            if is_asked_for((record := each.to_dict())["state"])
-        ]
+        found = [record for record in self._stored() if record["state"] != "WAITING"]
         records = {record["event_id"]: record for record in found}
         assert len(records) == len(found)
         return records
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Those that wait."""
+        return [record for record in self._stored() if record["state"] == "WAITING"]
+
+    def _stored(self) -> list[dict[str, Any]]:
+        documents = self._firestore.collection(self.collection).stream()
+        return [{"id": each.id, **each.to_dict()} for each in documents]
+
+    def _entries(self) -> set[tuple[str, str]]:
+        """Whose history has an entry, and of which delivery."""
+        everybody = self._firestore.collection_group(NOTIFICATIONS).stream()
+        paths = [each.reference.path.split("/") for each in everybody]
+        return {(user, entry) for _, user, _, entry in paths if user.startswith(self.collection)}
 
     def tasks(self) -> set[str]:
         """The deliveries for which a task was made, in any process, killed or not."""
@@ -203,6 +210,19 @@ class Arena:
             f"{ends['SENT']:,} events SENT, {ends['HELD']:,} HELD"
         )
 
+    def check_beside(self) -> None:
+        """Claims wrote what belongs to their records beside them: histories, indexes and waits."""
+        entries: set[tuple[str, str]] = set()
+        waits: Counter[tuple[str, ...]] = Counter()
+        for event, record in self.records().items():
+            _, *told, later = names(self.collection, event)
+            entries |= {(name, record["id"]) for name in told}
+            assert record["people"] == indexed(*told, later)
+            waits.update((event, *indexed(name)) for name in (told[-1], later))
+        assert self._entries() == entries
+        waiting = self.waiting()
+        assert Counter((record["event_id"], *record["people"]) for record in waiting) == waits
+
     def _check_call(self, call: dict[str, Any], accepted: int) -> None:
         assert accepted <= 1 + self.k, call
         if call["state"] == "accepted":
@@ -217,6 +237,10 @@ class Arena:
         for call in self.batch.calls():
             known = bodies.setdefault((call["body"]["group_id"], call["app"]), call["body"])
             assert call["body"] == known
+
+
+def indexed(*names: str) -> list[str]:
+    return sorted(name_of("custom_ids", name) for name in names)
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

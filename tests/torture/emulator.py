@@ -49,6 +49,11 @@ class Emulator:
         path = f"/emulator/v1/projects/{PROJECT}:export"
         self._asked(path, json.dumps(body).encode())
 
+    def clear(self) -> None:
+        """Delete every document."""
+        path = f"/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
+        self._asked(path, None, "DELETE")
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -61,7 +66,8 @@ class Emulator:
             return False
         return True
 
-    def _asked(self, path: str, body: bytes | None) -> None:
+    def _asked(self, path: str, body: bytes | None, method: str | None = None) -> None:
         headers = {"Authorization": "Bearer owner", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://{self.address}{path}", body, headers)
+        url = f"http://{self.address}{path}"
+        request = urllib.request.Request(url, body, headers, method=method)
         urllib.request.urlopen(request, timeout=START_SECONDS).close()  # noqa: S310

@@ -73,5 +73,5 @@ async def test_firestore_killed_under_load_loses_nothing(
         again = {line["event"] for line in worker.of("answered") if line["answer"] == "again"}
         await arena.redeliver(event for event in events if answers[event] != "done")
         await arena.sweep()
-        found = f"{arena.check(events)}; {len(again):,} of {count:,} came again"
+        found = f"{arena.check(events)}; {len(again):,} of {count:,} were delivered again"
         figure(f"{what}, k = {arena.k}", found)

@@ -115,4 +115,5 @@ async def _outage(arena: Arena, line: Line) -> str:
     assert unfinished
     await arena.redeliver(unfinished)
     await arena.sweep()
-    return f"{arena.check(events)}; {len(unfinished):,} of {count:,} came again afterwards"
+    again = f"{len(unfinished):,} of {count:,} were delivered again afterwards"
+    return f"{arena.check(events)}; {again}"

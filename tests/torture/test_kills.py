@@ -89,22 +89,22 @@ async def test_a_process_killed_anywhere_doubles_nothing_and_loses_nothing(
 
 
 @pytest.mark.parametrize("k", [0, 1])
-async def test_nor_does_it_lose_those_who_sleep_where_tasks_are_not_made_either(
+async def test_nor_does_it_lose_those_who_wait_where_tasks_are_not_made_either(
     arena_for: Arenas, k: int
 ) -> None:
-    """One of three tasks is not accepted, and every push is counted for its sender."""
+    """One of three tasks is not accepted; claims write histories, indexes, counts and waits."""
     arena = arena_for(k)
     chosen = cases(k, KILLS // 4)
-    counts = await _killed_everywhere(arena, chosen, asleep=True, lost_tasks=0.3)
-    records, waiting = arena.records(), arena.waiting()
-    assert set(waiting) == set(records)
-    assert not [record for record in records.values() if record.get("later")]
-    made = arena.tasks()
-    assert {record["id"] for record in waiting.values()} <= made
+    counts = await _killed_everywhere(arena, chosen, waits=True, lost_tasks=0.3)
+    arena.check_beside()
+    assert not [record for record in arena.records().values() if record.get("later")]
+    waiting, made = arena.waiting(), arena.tasks()
+    assert {record["id"] for record in waiting} <= made
     kills = sum(len(case.deaths) for case in chosen)
     figure(
-        f"{kills} processes killed, one of three tasks not accepted, k = {k}",
-        f"{counts}; {len(waiting):,} who sleep wait, each with a task",
+        f"{kills} processes killed, with histories, limits and waits, one of three tasks not "
+        f"accepted, k = {k}",
+        f"{counts}; {len(waiting):,} who wait, each with a task; histories as the records say",
     )
 
 

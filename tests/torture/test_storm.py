@@ -15,15 +15,24 @@ PROCESSES = 4
 EVENTS = int(os.environ.get("TORTURE_STORM", "400"))
 
 
-@pytest.mark.parametrize(("count", "times"), [(EVENTS, 8), (80, 32), (20, 64)])
+@pytest.mark.parametrize(
+    ("count", "times", "waits"),
+    [(EVENTS, 8, False), (EVENTS // 5, 8, True), (80, 32, True), (20, 64, False)],
+)
 async def test_an_event_that_comes_many_times_at_once_is_sent_once(
-    arena_for: Arenas, count: int, times: int
+    arena_for: Arenas, count: int, times: int, waits: bool
 ) -> None:
+    """With waits, each claim writes histories, an index, counts and those who wait beside it."""
     arena = arena_for(1)
     events = [f"storm-{number}" for number in range(count)]
     patience = DEADLINE + count * times / 50  # seconds; a slow machine may wait for leases
     spec = Spec(
-        events=events, copies=times // PROCESSES, at_once=64, patience=patience, starts_on_go=True
+        events=events,
+        waits=waits,
+        copies=times // PROCESSES,
+        at_once=64,
+        patience=patience,
+        starts_on_go=True,
     )
     workers = [arena.start(spec) for _ in range(PROCESSES)]
     await together(worker.says("ready") for worker in workers)
@@ -35,8 +44,11 @@ async def test_an_event_that_comes_many_times_at_once_is_sent_once(
         assert worker.answers() == dict.fromkeys(events, "done")
     assert arena.arrived() == {(event, app): 1 for event in events for app in APPS}
     deliveries = sum(len(worker.of("answered")) for worker in workers)
+    if waits:
+        arena.check_beside()
+    beside = ", with histories, limits and waits" if waits else ""
     figure(
-        f"{count:,} events, each {times} times at once over {PROCESSES} processes, k = 1",
+        f"{count:,} events{beside}, each {times} times at once over {PROCESSES} processes, k = 1",
         f"{arena.check(events)}; {deliveries:,} deliveries",
     )
     assert {record["state"] for record in arena.records().values()} == {"SENT"}

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -41,12 +41,12 @@ from batchpush.pushes.limits import Limit
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.pushes.quiet_hours import QuietHours
 from batchpush.timing import Timing
-from tests.events import created
+from tests.events import created, streamed
 
 JITTER = 0.008  # seconds; about as long as a commit takes on the emulator
 ANSWERED_WITHIN = 1.0  # seconds
 REDELIVERY = 0.2  # seconds, at most, until an event comes again
-HALF_A_NIGHT = timedelta(hours=6)
+HALF_A_NIGHT, A_WHILE = timedelta(hours=6), timedelta(hours=3)
 MANY = 10**6  # pushes; nobody comes to that limit
 
 T = TypeVar("T")
@@ -71,7 +71,8 @@ class Spec:
     events: Sequence[str] = ()
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     audience: int = 2  # recipients
-    asleep: bool = False  # one more recipient, who has quiet hours; and the sender has limits
+    # Each event has readers of its own: awake, in quiet hours or with a send_at.
+    waits: bool = False
     lost_tasks: float = 0.0  # the share of tasks that Cloud Tasks does not accept
     copies: int = 1  # of each event, at once
     at_once: int = 100  # deliveries
@@ -154,9 +155,10 @@ class TrappedLedger(Ledger):
         written = super().change(entry, record, *beside)
         return await self.traps.around(step, record.event_id, written)
 
-    async def prepare(self, records: Iterable[Record]) -> list[str]:
-        records = list(records)
-        return await self.traps.around("prepare", records[0].event_id, super().prepare(records))
+    async def prepare(self, records: AsyncIterable[Record]) -> list[str]:
+        prepared = [record async for record in records]
+        written = super().prepare(streamed(prepared))
+        return await self.traps.around("prepare", prepared[0].event_id, written)
 
 
 class TrappedClient(BatchClient):
@@ -260,17 +262,23 @@ class Worker:
             recipients=Recipients(custom_ids=people(self.spec.audience)),
             message=Message("Hello"),
         )
-        if not self.spec.asleep:
+        if not self.spec.waits:
             return push
         begun, ends = change.time - HALF_A_NIGHT, change.time + HALF_A_NIGHT
-        night = QuietHours(begun.time(), ends.time(), UTC)
-        asleep = Recipients(custom_ids=["zoe"], quiet=night)
-        limits = [Limit(("ann",), MANY), Limit(("ann",), MANY, each=True)]
-        return replace(push, recipients=[*push.groups, asleep], sender="ann", limits=limits)
+        sender, *awake, sleeper, later = names(change.function, change.id)
+        recipients = [
+            Recipients(custom_ids=awake),
+            Recipients(custom_ids=[sleeper], quiet=QuietHours(begun.time(), ends.time(), UTC)),
+            Recipients(custom_ids=[later], send_at=change.time + A_WHILE),
+        ]
+        limits = [Limit((sender,), MANY), Limit((sender,), MANY, each=True)]
+        return replace(push, recipients=recipients, sender=sender, limits=limits)
 
     def change(self, event: str) -> Change:
+        """Each arena has a function of its own, and so records and entries of its own."""
         written = created(f"torture/{event}", {"id": event})
-        return replace(written, id=event, time=datetime.fromisoformat(self.spec.time))
+        time, function = datetime.fromisoformat(self.spec.time), self.ledger.collection
+        return replace(written, id=event, time=time, function=function)
 
     async def sweep(self) -> None:
         for number in itertools.count(1):
@@ -280,6 +288,11 @@ class Worker:
                 say("swept", sweeps=number, left=len(left))
                 return
             await asyncio.sleep(REDELIVERY)
+
+
+def names(arena: str, event: str) -> list[str]:
+    """An event's sender, two readers who are awake, one in quiet hours and one with a send_at."""
+    return [f"{arena}-{event}-{name}" for name in ("ann", "bob", "eve", "zoe", "tim")]
 
 
 def people(count: int) -> list[str]:

@@ -1,0 +1,95 @@
+"""The process that is soaked, and what it holds."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import linear_regression
+
+from local.suite import HOST, ROOT
+from local.tools import free_port
+from tests.waits import until
+
+SERVED = Path(__file__).with_name("served.py")
+FRAMEWORK = Path(sys.executable).with_name("functions-framework")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the process held at a moment, so many hours after the start."""
+
+    hours: float
+    megabytes: float
+    files: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server's only worker, as an instance of a function has."""
+
+    url: str
+    worker: int
+    told: Path  # where the worker writes the number of its tasks
+
+    def holding(self, hours: float) -> Holding:
+        """Fails if the worker has died, even if the server has started another."""
+        self.told.unlink(missing_ok=True)
+        os.kill(self.worker, signal.SIGRTMIN)
+        tasks = until("number of tasks", self._tasks)
+        status = Path(f"/proc/{self.worker}/status").read_text(encoding="ascii")
+        kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        files = len(os.listdir(f"/proc/{self.worker}/fd"))
+        return Holding(hours, int(kilobytes.split()[1]) / 1024, files, tasks)
+
+    def _tasks(self) -> int | None:
+        return int(text) if self.told.exists() and (text := self.told.read_text()) else None
+
+
+@contextmanager
+def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Process]:
+    port, log, told = free_port(), folder / "function.log", folder / "tasks"
+    settings = {
+        "FUNCTION_TARGET": "new_message",
+        "HOST": HOST,
+        "PORT": str(port),
+        "PYTHONPATH": str(ROOT),
+        "SOAK_TASKS": str(told),
+    }
+    with log.open("wb") as output:
+        master = subprocess.Popen(
+            [FRAMEWORK, f"--source={SERVED}"],
+            cwd=ROOT,
+            env=os.environ | environment | settings,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        until("answer", lambda: listens(port))
+        (worker,) = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
+        yield Process(f"http://{HOST}:{port}/", int(worker), told)
+    except BaseException:
+        sys.stderr.write(log.read_text(encoding="utf-8")[-5_000:])
+        raise
+    finally:
+        master.terminate()
+        master.wait()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def per_hour(holdings: Sequence[Holding], what: str) -> float:
+    """How much more of it there is after an hour, by least squares."""
+    hours = [each.hours for each in holdings]
+    return linear_regression(hours, [getattr(each, what) for each in holdings]).slope

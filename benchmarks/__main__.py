@@ -1,17 +1,20 @@
-"""Our function beside what one would write instead, in one run on one machine.
+"""Our functions beside what one would write instead, in one run on one machine.
 
-    make bench               prints the table, in less than 10 minutes
-    make bench WRITE=1       and puts it into README.md
-    make bench BESIDE=DIR    our function beside the one of another checkout, and of nothing else
+    make bench               prints the tables, in about 12 minutes
+    make bench WRITE=1       and writes them into docs/performance.md
+    make bench BESIDE=DIR    our functions beside those of another checkout, and of nothing else
 
-Every function does the same: a Firestore event comes in, is claimed in Firestore, goes to Batch
-for two apps, and what came of it is recorded, and told to whoever wrote the document. Ours is
-`outbox`, the one that reads no other documents. It does more: it validates the push, reads its key
-from Secret Manager, and writes its log. The functions take turns, so that a busy moment of the
-machine meets them all; a ratio is the median of those of each round.
+Every function does the same. `outbox`: a Firestore event comes in, is claimed in Firestore, goes to
+Batch for two apps, and what came of it is recorded, and told to whoever wrote the document.
+`new_message`: a conversation and three profiles are read, and the message goes to two people in two
+languages. Ours do more: they validate the push, read their key from Secret Manager, count the
+sender's pushes, and write their log. The functions take turns, so that a busy moment of the machine
+meets them all; a ratio is the median of those of each round.
 """
 
 import argparse
+import asyncio
+import itertools
 import json
 import statistics
 import subprocess
@@ -25,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scenarios import AUDIENCES, CHAT, OUTBOX, SCENARIOS, Scenario, seed
 from benchmarks.servers import (
     EMPTY,
     OURS,
@@ -41,7 +45,27 @@ from tests.tables import machine, write
 ROUNDS = 3
 COLD_STARTS = 7
 SECONDS = 4.0  # of load, for one function in one round
-CELLS = ((0, 16), (0, 80), (50, 16), (50, 80))  # Batch's milliseconds, events at once
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of the table: a document, Batch's milliseconds, and events at once."""
+
+    scenario: Scenario
+    delay: int
+    at_once: int
+
+
+CELLS = (
+    Cell(OUTBOX, 0, 1),
+    Cell(OUTBOX, 0, 16),
+    Cell(OUTBOX, 0, 80),
+    Cell(OUTBOX, 50, 16),
+    Cell(OUTBOX, 50, 80),
+    Cell(CHAT, 0, 16),
+    Cell(CHAT, 50, 80),
+)
+GROWTH = tuple(Cell(SCENARIOS[str(readers)], 0, 16) for readers in AUDIENCES)
 
 
 @dataclass(frozen=True)
@@ -54,7 +78,7 @@ class Measured:
     cpu: float  # milliseconds for one event
 
 
-Results = dict[tuple[int, int], dict[Server, list[Measured]]]
+Results = dict[Cell, dict[Server, list[Measured]]]
 
 
 class Provider:
@@ -93,25 +117,24 @@ def provider() -> Iterator[Provider]:
 first_event = 0
 
 
-def load(port: int, seconds: float, concurrency: int) -> dict[str, Any]:
+def load(port: int, seconds: float, at_once: int, name: str) -> dict[str, Any]:
     """Every event of a run has a number of its own."""
     global first_event
     first_event += 1_000_000
-    arguments = map(str, (port, seconds, concurrency, first_event))
+    arguments = map(str, (port, seconds, at_once, first_event, name))
     command = [sys.executable, "-m", "benchmarks.load", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def measure(running: Running, batch: Provider, cell: tuple[int, int]) -> Measured:
-    delay, concurrency = cell
-    batch.answer_after(delay)
+def measure(running: Running, batch: Provider, cell: Cell) -> Measured:
+    batch.answer_after(cell.delay)
     before = batch.calls()
     with running.measured() as cpu:
-        result = load(running.port, SECONDS, concurrency)
+        result = load(running.port, SECONDS, cell.at_once, cell.scenario.name)
     calls = batch.calls() - before
-    if result["failed"] or calls != 2 * result["events"]:
+    if result["failed"] or calls != cell.scenario.calls * result["events"]:
         raise running.fails(f"made {calls} calls in {result}")
     return Measured(
         events_per_second=result["events"] / result["seconds"],
@@ -121,15 +144,17 @@ def measure(running: Running, batch: Provider, cell: tuple[int, int]) -> Measure
     )
 
 
-def rounds(running: list[Running], batch: Provider) -> Results:
-    results: Results = {cell: {each.server: [] for each in running} for cell in CELLS}
+def rounds(running: list[Running], batch: Provider, cells: Iterable[Cell]) -> Results:
+    """Each cell is measured on the servers that run its function."""
+    results: Results = {cell: {} for cell in cells}
     for number in range(ROUNDS):
-        for cell in CELLS:
-            turn = number % len(running)
-            for each in running[turn:] + running[:turn]:
-                measured = measure(each, batch, cell)
-                results[cell][each.server].append(measured)
-                say(f"{each.server.name} {cell}: {measured}")
+        for cell, measured in results.items():
+            serving = [each for each in running if each.scenario.function == cell.scenario.function]
+            turn = number % len(serving)
+            for each in serving[turn:] + serving[:turn]:
+                one = measure(each, batch, cell)
+                measured.setdefault(each.server, []).append(one)
+                say(f"{each.server.name} {cell.scenario.name} {cell.delay} {cell.at_once}: {one}")
     return results
 
 
@@ -140,7 +165,7 @@ def cold_starts(servers: Iterable[Server], batch: Provider, log: Path) -> dict[S
     for number in range(COLD_STARTS):
         for server, times in found.items():
             began = time.perf_counter()
-            with started(server, batch.url, log) as running:
+            with started(server, OUTBOX, batch.url, log) as running:
                 first_answer(running, number)
                 times.append((time.perf_counter() - began) * 1000)
     return found
@@ -149,28 +174,49 @@ def cold_starts(servers: Iterable[Server], batch: Provider, log: Path) -> dict[S
 # The table
 
 
-def tables(results: Results, memory: dict[Server, float], cold: dict[Server, list[float]]) -> str:
+def table_of_cells(results: Results) -> list[str]:
     lines = [
-        "| Batch answers after | events at once | | events/s | batchpush is faster by | p50 ms "
-        "| p99 ms | CPU ms per event |",
-        "|---:|---:|---|---:|---|---:|---:|---:|",
+        "| function | Batch answers after | events at once | | events/s | batchpush is faster by "
+        "| p50 ms | p99 ms | CPU ms per event |",
+        "|---|---:|---:|---|---:|---|---:|---:|---:|",
     ]
-    for (delay, concurrency), of_cell in results.items():
+    for cell, of_cell in results.items():
         for server, rounds_of in of_cell.items():
             ratio = "" if server == OURS else spread(of_cell[OURS], rounds_of)
-            speed, p50, p99, cpu = (
-                statistics.median(getattr(each, name) for each in rounds_of)
-                for name in ("events_per_second", "p50", "p99", "cpu")
-            )
+            speed, cpu = median(rounds_of, "events_per_second"), median(rounds_of, "cpu")
+            p50, p99 = median(rounds_of, "p50"), median(rounds_of, "p99")
             lines.append(
-                f"| {delay} ms | {concurrency} | {server.name} | {speed:,.0f} | {ratio} "
-                f"| {p50:.0f} | {p99:.0f} | {cpu:.2f} |"
+                f"| `{cell.scenario.function}` | {cell.delay} ms | {cell.at_once} | {server.name} "
+                f"| {speed:,.0f} | {ratio} | {p50:.0f} | {p99:.0f} | {cpu:.2f} |"
             )
-    lines += ["", "| | memory after it | cold start |", "|---|---:|---:|"]
+    return lines
+
+
+def table_of_growth(results: Results) -> list[str]:
+    servers = [OURS, *(server for server in next(iter(results.values())) if server != OURS)]
+    names = " | ".join(f"{server.name}: events/s | CPU ms per event" for server in servers)
+    lines = [f"| recipients | calls | {names} |", "|---:" * (2 + 2 * len(servers)) + "|"]
+    for cell, of_cell in results.items():
+        costs = " | ".join(
+            f"{median(of_cell[server], 'events_per_second'):,.0f} "
+            f"| {median(of_cell[server], 'cpu'):.2f}"
+            for server in servers
+        )
+        lines.append(f"| {cell.scenario.name} | {cell.scenario.calls} | {costs} |")
+    return lines
+
+
+def table_of_servers(memory: dict[Server, float], cold: dict[Server, list[float]]) -> list[str]:
+    lines = ["| | memory after it | cold start |", "|---|---:|---:|"]
     for server, times in cold.items():
         megabytes = f"{memory[server]:.0f} MB" if server in memory else ""
         lines.append(f"| {server.name} | {megabytes} | {statistics.median(times):.0f} ms |")
-    return "\n".join(lines)
+    return lines
+
+
+def median(rounds_of: Iterable[Measured], name: str) -> float:
+    values: list[float] = [getattr(each, name) for each in rounds_of]
+    return statistics.median(values)
 
 
 def spread(ours: list[Measured], theirs: list[Measured]) -> str:
@@ -192,29 +238,33 @@ def say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write it into docs/performance.md")
     parser.add_argument(
         "--beside", metavar="DIR", type=Path, help="measure ours beside the one of that checkout"
     )
     options = parser.parse_args()
     peers = (checkout(options.beside),) if options.beside else PEER_SERVERS
+    asyncio.run(seed())
     with tempfile.TemporaryDirectory() as directory, provider() as batch, ExitStack() as stack:
         log = Path(directory, "functions.log")
-        floor = load(batch.port, 2.0, 80)
+        floor = load(batch.port, 2.0, 80, OUTBOX.name)
         print(f"Load and provider alone: {floor['events'] / floor['seconds']:,.0f} requests/s\n")
         cold = cold_starts((OURS, *peers, EMPTY), batch, log)
         running = []
-        for server in (OURS, *peers):
-            one = stack.enter_context(started(server, batch.url, log))
+        for scenario, server in itertools.product((OUTBOX, CHAT), (OURS, *peers)):
+            one = stack.enter_context(started(server, scenario, batch.url, log))
             first_answer(one, 0)
-            load(one.port, 2.0, 80)  # not measured: it is warm afterwards
+            load(one.port, 2.0, 80, scenario.name)  # not measured: it is warm afterwards
             running.append(one)
-        results = rounds(running, batch)
-        memory = {each.server: each.megabytes() for each in running}
-    text = f"{machine(node())}:\n\n{tables(results, memory, cold)}"
+        results = rounds(running, batch, CELLS)
+        memory = {each.server: each.megabytes() for each in running if each.scenario == OUTBOX}
+        growing = [each for each in running if each.server in (OURS, peers[-1])]
+        growth = rounds(growing, batch, GROWTH)
+    found = [table_of_cells(results), table_of_growth(growth), table_of_servers(memory, cold)]
+    text = f"{machine(node())}:\n\n" + "\n\n".join("\n".join(lines) for lines in found)
     print(text)
     if options.write:
-        write("make bench WRITE=1", text)
+        write("performance.md", "make bench WRITE=1", text)
 
 
 if __name__ == "__main__":

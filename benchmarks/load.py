@@ -1,6 +1,6 @@
 """Events posted to a function as the platform posts them, so many at once.
 
-    python -m benchmarks.load PORT SECONDS CONCURRENCY [FIRST]
+    python -m benchmarks.load PORT SECONDS CONCURRENCY FIRST SCENARIO
 
 A process of its own. Prints JSON: how many events were answered, how many of them with another
 status than 200, the seconds it took, and the latencies of two percentiles in milliseconds. Every
@@ -12,49 +12,16 @@ import itertools
 import json
 import sys
 import time
-from datetime import UTC, datetime
 from typing import Any
 
-from batchpush.google.protocol.firestore_pb2 import DocumentEventData
-from tests.events import firestore_body, firestore_headers
-
-NUMBER = "0000000000"
-PATH = f"pushes/{NUMBER}"
-PUSH = {
-    "group_id": "order_shipped",
-    "recipients": {"custom_ids": ["UhEJZ8bWzaNQLYyzSGbWKWNVq1n1"]},
-    "message": {"title": "On its way", "body": "Hello Ann, your order is on its way. 📦"},
-    "deeplink": "myapp://orders/4711",
-}
-
-
-def event() -> tuple[dict[str, str], bytes]:
-    """Headers and body; its number stands wherever a document or an event is named."""
-    now = datetime.now(UTC)
-    written = DocumentEventData.FromString(firestore_body(PATH, after=PUSH))
-    written.value.create_time.FromDatetime(now)
-    written.value.update_time.FromDatetime(now)
-    headers = firestore_headers(PATH, event_id=f"event-{NUMBER}", time=now.isoformat())
-    return headers, written.SerializeToString()
-
-
-def request() -> bytes:
-    """The event as it goes over the line."""
-    headers, body = event()
-    lines = [
-        "POST / HTTP/1.1",
-        "host: localhost",
-        f"content-length: {len(body)}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+from benchmarks.scenarios import SCENARIOS, Scenario
 
 
 class Events:
     """What is still to be posted, and what came of it."""
 
-    def __init__(self, seconds: float, first: int) -> None:
-        self._request = request()
+    def __init__(self, scenario: Scenario, seconds: float, first: int) -> None:
+        self._request = scenario.requests()
         self._numbers = itertools.count(first)
         self.began = time.perf_counter()
         self.end = self.began + seconds
@@ -64,7 +31,7 @@ class Events:
     def next(self) -> bytes | None:
         if time.perf_counter() >= self.end:
             return None
-        return self._request.replace(NUMBER.encode(), b"%010d" % next(self._numbers))
+        return self._request(next(self._numbers))
 
     def answered(self, after: float, is_well: bool) -> None:
         self.latencies.append(after)
@@ -118,8 +85,8 @@ class Connection(asyncio.Protocol):
             self.done.set_exception(ConnectionError("the function closed a connection midway"))
 
 
-async def load(port: int, seconds: float, concurrency: int, first: int) -> dict[str, Any]:
-    loop, events = asyncio.get_running_loop(), Events(seconds, first)
+async def load(events: Events, port: int, concurrency: int) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
     made = await asyncio.gather(
         *(
             loop.create_connection(lambda: Connection(events, port), "127.0.0.1", port)
@@ -130,6 +97,11 @@ async def load(port: int, seconds: float, concurrency: int, first: int) -> dict[
     return events.summary()
 
 
+def main() -> None:
+    port, seconds, concurrency, first, name = sys.argv[1:]
+    events = Events(SCENARIOS[name], float(seconds), int(first))
+    print(json.dumps(asyncio.run(load(events, int(port), int(concurrency)))))
+
+
 if __name__ == "__main__":
-    port, concurrency, first = int(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])
-    print(json.dumps(asyncio.run(load(port, float(sys.argv[2]), concurrency, first))))
+    main()

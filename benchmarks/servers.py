@@ -6,6 +6,7 @@ Linux's /proc, for the process and all that descend from it.
 
 import http.client
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.load import event
+from benchmarks.scenarios import Scenario
 from local.tools import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,7 @@ class Running:
     """A function that is up."""
 
     server: Server
+    scenario: Scenario
     port: int
     process: subprocess.Popen[bytes]
     log: Path
@@ -81,18 +83,20 @@ class Running:
         return sum(_cpu(pid) for pid in _tree(self.process.pid))
 
     def megabytes(self) -> float:
-        """Memory in use; pages that processes share count once."""
-        return sum(_kilobytes(pid) for pid in _tree(self.process.pid)) / 1024
+        """Memory in use, as if nothing else ran; pages that its processes share count once."""
+        parts = [_kilobytes(pid) for pid in _tree(self.process.pid)]
+        shared = max((shared for _, shared in parts), default=0)
+        return (sum(private for private, _ in parts) + shared) / 1024
 
 
 @contextmanager
-def started(server: Server, provider: str, log: Path) -> Iterator[Running]:
-    """The process, which is not up yet."""
+def started(server: Server, scenario: Scenario, provider: str, log: Path) -> Iterator[Running]:
+    """The process of the scenario's function, which is not up yet."""
     port = free_port()
     environment = (
         {name: value for name, value in os.environ.items() if name != "PORT"}
         | {
-            "FUNCTION_TARGET": "outbox",
+            "FUNCTION_TARGET": scenario.function,
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "BATCH_API_URL": provider,
@@ -110,7 +114,7 @@ def started(server: Server, provider: str, log: Path) -> Iterator[Running]:
             server.command, cwd=ROOT, env=environment, stdout=output, stderr=output
         )
     try:
-        yield Running(server, port, process, log)
+        yield Running(server, scenario, port, process, log)
     finally:
         process.terminate()
         process.wait()
@@ -119,7 +123,7 @@ def started(server: Server, provider: str, log: Path) -> Iterator[Running]:
 def first_answer(running: Running, number: int) -> None:
     """Post one event, again and again until the function is up and answers it."""
     deadline = time.monotonic() + START_SECONDS
-    headers, body = event()
+    headers, body = running.scenario.event()
     headers["ce-id"] = f"first-{running.port}-{number}"
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=START_SECONDS)
@@ -157,8 +161,11 @@ def _cpu(pid: int) -> float:
     return (int(of_process[11]) + int(of_process[12])) / TICKS
 
 
-def _kilobytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    return 0
+def _kilobytes(pid: int) -> tuple[int, int]:
+    """The private and the shared memory; other servers may have the shared part in use, too."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    private, shared = (
+        sum(map(int, re.findall(rf"^{kind}_\w+: +(\d+) kB", rollup, re.MULTILINE)))
+        for kind in ("Private", "Shared")
+    )
+    return private, shared

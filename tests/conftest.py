@@ -22,6 +22,7 @@ os.environ |= {
     "LOG_LEVEL": "INFO",
     "SOURCES": "firestore,database",
     "GCLOUD_PROJECT": "demo-batchpush",
+    "FUNCTIONS_DISCOVERY_TIMEOUT": "120",  # a busy machine is no finding of `check`
 }
 
 

@@ -35,9 +35,11 @@ async def _read_key() -> RestKey:
 
 
 def client_for(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+    settings: Settings,
+    transport: httpx.AsyncBaseTransport | None = None,
+    timing: Timing = TIMING,
 ) -> BatchClient:
-    return BatchClient(settings, TIMING, RestKeyCache(_read_key), transport)
+    return BatchClient(settings, timing, RestKeyCache(_read_key), transport)
 
 
 class Counted:
@@ -62,20 +64,27 @@ def ledger_for(collection: str, transport: Transport | None = None) -> Ledger:
     return Ledger(lambda: firestore, collection)
 
 
-def worker_for(url: str, collection: str, time: ManualClock, **environment: str) -> Worker:
-    """A worker against a Batch emulator and the Firestore emulator."""
+def worker_for(
+    url: str,
+    collection: str,
+    time: ManualClock,
+    transport: Transport | None = None,
+    timing: Timing = TIMING,
+    **environment: str,
+) -> Worker:
+    """A worker against a Batch emulator, and the Firestore emulator or this transport."""
     settings = Settings.from_environment(
         {"BATCH_APPS": "ios=IOSKEY,android=ANDROIDKEY", "BATCH_API_URL": url}
         | {"DELIVERIES_COLLECTION": collection}
         | environment
     )
-    firestore = Firestore(Counted(Connection()))
+    firestore = Firestore(Counted(transport or Connection()))
     return Worker(
         settings=settings,
         databases=lambda name: firestore,
-        client=client_for(settings),
+        client=client_for(settings, timing=timing),
         tasks=Queue(settings),
-        timing=TIMING,
+        timing=timing,
         clock=Clock(time.now, lambda: 1.0, time.sleep),
     )
 

@@ -1,9 +1,9 @@
 """CloudEvents as the platform sends them, made from plain values."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from google.cloud.firestore_v1._helpers import encode_dict
 
@@ -102,6 +102,14 @@ def changed(
     )
 
 
+Item = TypeVar("Item")
+
+
+async def streamed(items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item
+
+
 class Stored:
     """A look-up in documents held in memory, which remembers what was asked for at once."""
 
@@ -119,6 +127,13 @@ class Stored:
             Fields(path, self._documents[path]) if path in self._documents else None
             for path in paths
         ]
+
+    async def pages(
+        self, collection: str, *, fields: Sequence[str] = ()
+    ) -> AsyncIterator[list[Fields]]:
+        paths = [path for path in self._documents if path.rpartition("/")[0] == collection]
+        for path in paths:
+            yield [Fields(path, self._documents[path])]
 
     async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
         found: set[str] = set()

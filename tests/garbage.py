@@ -35,7 +35,7 @@ FIELDS = [
     "gcm_collapse_key", "enabled", "key", "priority", "time_to_live", "push_type", "labels",
     "custom_payload", "landing", "theme", "actions", "sandbox", "skip_media_check",
     "wp_template", "apps", "best_before", "display_name", "language", "push_muted", "batch",
-    "quiet_hours", "from", "until", "0", "1", "2", "new_at_batch",
+    "push_preferences", "quiet_hours", "from", "until", "0", "1", "2", "new_at_batch",
     "live", "messages", "push_time", "local_push_time", "targeting", "query", "segments",
     "language", "published", "topics", "summary", "en", "stopped_by_article",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from batchpush import Push
+from batchpush import NoPush, Push
 from batchpush.pushes.push import ID_LISTS
 from handlers.people import PROFILE
 
@@ -27,6 +27,9 @@ HOSTILE = st.fixed_dictionaries(
         "display_name": st.text(max_size=90) | LONG,
         "language": st.sampled_from(["fr", "en_GB", "zz", "x" * 999]),
         "time_zone": st.sampled_from(["Asia/Tokyo", "europe/paris", "Mars"]),
+        "push_preferences": st.dictionaries(
+            st.sampled_from(["new_message", "flight_delayed", "chess"]), st.booleans() | ANYTHING
+        ),
         "batch": st.fixed_dictionaries(
             {},
             optional={
@@ -43,17 +46,32 @@ PROFILES = HOSTILE | st.dictionaries(
 )
 
 
-def bodies(push: Push | None) -> list[dict[str, Any]]:
+Returned = Push | NoPush | None  # by a handler
+
+
+def sent(returned: Returned) -> Push | None:
+    """The push, if there is one."""
+    return returned if isinstance(returned, Push) else None
+
+
+def left_out(returned: Returned) -> dict[str, list[str]]:
+    """Who is not told, by reason."""
+    listed = returned.left_out.items() if returned else ()
+    return {reason: list(ids) for reason, ids in listed}
+
+
+def bodies(returned: Returned) -> list[dict[str, Any]]:
     """The bodies of its calls to one app."""
+    push = sent(returned)
     return [] if push is None else [json.loads(call.body) for call in push.calls(("ios",))]
 
 
-def only_body(push: Push | None) -> dict[str, Any]:
+def only_body(push: Returned) -> dict[str, Any]:
     (body,) = bodies(push)
     return body
 
 
-def read_by(push: Push | None) -> dict[str, str]:
+def read_by(push: Returned) -> dict[str, str]:
     """The text that each recipient reads, by their id."""
     return {
         identifier: body["message"]["body"]

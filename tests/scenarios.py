@@ -22,6 +22,8 @@ WORLD: Mapping[str, Mapping[str, Any]] = {
         "display_name": "Max",
         "batch": {"custom_ids": ["max-at-batch"], "tokens": ["t"], "advertising_ids": ["a"]},
     },
+    "users/ned": {"display_name": "Ned", "push_preferences": {"fax": False, "game_turn": True}},
+    "users/ann/notifications/d1": {"body": "Hello", "read": False},
     "users/ann/friend_requests/bob": {"status": "accepted"},
     "users/ann/friends/cat": {"since": 2026},
     "users/dan/friend_requests/ann": {"status": "accepted"},
@@ -43,10 +45,10 @@ WORLD: Mapping[str, Mapping[str, Any]] = {
 
 def database_world(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The same documents as the Realtime Database has them: its paths, with their values."""
-    return {_database_path(path): _database_fields(path, f) for path, f in documents.items()}
+    return {database_path(path): database_fields(path, f) for path, f in documents.items()}
 
 
-def _database_path(path: str) -> str:
+def database_path(path: str) -> str:
     match path.split("/"):
         case ["users", user_id, collection, other_id]:
             return f"{collection}/{user_id}/{other_id}"
@@ -55,7 +57,7 @@ def _database_path(path: str) -> str:
     return path
 
 
-def _database_fields(path: str, fields: Mapping[str, Any]) -> Any:
+def database_fields(path: str, fields: Mapping[str, Any]) -> Any:
     values: dict[str, Any] = {
         name: int(value.timestamp() * 1000) if isinstance(value, datetime) else value
         for name, value in fields.items()
@@ -78,7 +80,7 @@ class Act(NamedTuple):
 def starts(conversation_id: str, *member_ids: str, muted_by: tuple[str, ...] = ()) -> Act:
     path = f"conversations/{conversation_id}"
     fields = {"member_ids": list(member_ids), "muted_by": list(muted_by)}
-    return Act("create", path, fields, {path: _database_fields(path, fields)})
+    return Act("create", path, fields, {path: database_fields(path, fields)})
 
 
 def has_members(member: str, *member_ids: str, conversation_id: str = "c") -> Act:
@@ -97,17 +99,17 @@ def mutes(user_id: str, *muted_by: str) -> Act:
 
 def invites(user_id: str, conversation_id: str = "c") -> Act:
     path = f"conversations/{conversation_id}/invitations/{user_id}"
-    return Act("create", path, {}, {_database_path(path): True})
+    return Act("create", path, {}, {database_path(path): True})
 
 
 def uninvites(user_id: str) -> Act:
     path = f"conversations/c/invitations/{user_id}"
-    return Act("delete", path, {}, {_database_path(path): None})
+    return Act("delete", path, {}, {database_path(path): None})
 
 
 def says(fields: Mapping[str, Any], message_id: str = "new", conversation_id: str = "c") -> Act:
     path = f"conversations/{conversation_id}/messages/{message_id}"
-    return Act("create", path, fields, {_database_path(path): fields})
+    return Act("create", path, fields, {database_path(path): fields})
 
 
 def changes(fields: Mapping[str, Any], message_id: str = "m") -> Act:
@@ -119,34 +121,34 @@ def changes(fields: Mapping[str, Any], message_id: str = "m") -> Act:
 
 def unsays(message_id: str = "m") -> Act:
     path = f"conversations/c/messages/{message_id}"
-    return Act("delete", path, {}, {_database_path(path): None})
+    return Act("delete", path, {}, {database_path(path): None})
 
 
 def asks(user_id: str, sender_id: str, status: str = "pending") -> Act:
     path = f"users/{user_id}/friend_requests/{sender_id}"
-    return Act("set", path, {"status": status}, {_database_path(path): {"status": status}})
+    return Act("set", path, {"status": status}, {database_path(path): {"status": status}})
 
 
 def answers(user_id: str, sender_id: str, status: str) -> Act:
     path = f"users/{user_id}/friend_requests/{sender_id}"
-    return Act("update", path, {"status": status}, {f"{_database_path(path)}/status": status})
+    return Act("update", path, {"status": status}, {f"{database_path(path)}/status": status})
 
 
 def withdraws(user_id: str, sender_id: str, at: Any = NOW) -> Act:
     path = f"users/{user_id}/friend_requests/{sender_id}"
     fields = {"status": "withdrawn", "updated_at": at}
-    database = {f"{_database_path(path)}/{k}": v for k, v in _database_fields(path, fields).items()}
+    database = {f"{database_path(path)}/{k}": v for k, v in database_fields(path, fields).items()}
     return Act("update", path, fields, database)
 
 
 def forgets(user_id: str, sender_id: str) -> Act:
     path = f"users/{user_id}/friend_requests/{sender_id}"
-    return Act("delete", path, {}, {_database_path(path): None})
+    return Act("delete", path, {}, {database_path(path): None})
 
 
 def befriends(user_id: str, friend_id: str) -> Act:
     path = f"users/{user_id}/friends/{friend_id}"
-    return Act("create", path, {}, {_database_path(path): True})
+    return Act("create", path, {}, {database_path(path): True})
 
 
 def sets(user_id: str, fields: Mapping[str, Any]) -> Act:
@@ -339,6 +341,9 @@ PROFILES = [
             {"language": "fr_FR.UTF-8"},
             {"time_zone": "America/Port-au-Prince"},
             {"push_muted": True},
+            {"push_preferences": {"game_turn": False}},
+            {"push_preferences": {"game_turn": False, "poke": True, "order_delivered": False}},
+            {"push_preferences.game_turn": False},
             {"quiet_hours": {"start": "22:00", "end": "07:30"}},
             {"quiet_hours": {"start": "22:00", "end": "07:30", "enabled": False}},
             {"batch": {"custom_ids": ["ann"], "install_ids": IDS[:5]}},
@@ -359,6 +364,15 @@ PROFILES = [
             {"time_zone": "../etc/passwd"},
             {"time_zone": True},
             {"push_muted": "true"},
+            {"push_preferences": True},
+            {"push_preferences": "game_turn"},
+            {"push_preferences": {"game_turn": "off"}},
+            {"push_preferences": {"game_turn": 0}},
+            {"push_preferences": {"game_turn": {"push": False}}},
+            {"push_preferences": {"game_turn": False, "chess": False}},
+            {"push_preferences": {"x" * 200: False}},
+            {"push_preferences.chess": False},
+            {"push_preferences.game_turn": "off"},
             {"quiet_hours": {"start": "22:00"}},
             {"quiet_hours": {"start": "24:00", "end": "07:30"}},
             {"quiet_hours": {"start": "22:00", "end": "7:30"}},
@@ -388,6 +402,13 @@ PROFILES = [
         "of another one's pushes", "eve", sets("ann", {"batch": {"install_ids": IDS[:1]}}), NO
     ),
     Scenario("of nobody", NOBODY, sets("ann", {"push_muted": True}), NO),
+    Scenario("of another", "eve", sets("ann", {"push_preferences": {"poke": False}}), NO),
+    Scenario("of nobody", NOBODY, sets("ann", {"push_preferences": {"poke": False}}), NO),
+    Scenario("of another", "eve", sets("ann", {"push_preferences.poke": False}), NO),
+    Scenario("beside an old category", "ned", sets("ned", {"push_preferences.poke": False}), YES),
+    Scenario("with an old category", "ned", sets("ned", {"language": "fr"}), YES),
+    Scenario("an old category", "ned", sets("ned", {"push_preferences.fax": True}), NO),
+    Scenario("without the old one", "ned", sets("ned", {"push_preferences": None}), YES),
     Scenario("with tokens of a back end", "max", sets("max", {"push_muted": True}), YES),
     Scenario("ids beside such tokens", "max", sets("max", {"batch.install_ids": IDS[:5]}), YES),
     Scenario("too many beside such tokens", "max", sets("max", {"batch.install_ids": IDS}), NO),

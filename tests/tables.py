@@ -1,14 +1,12 @@
-"""Tables in Markdown, and those of README.md that a command makes."""
+"""Tables in Markdown, and those of docs/ that a command writes."""
 
 import os
 import platform
 import re
 from datetime import UTC, datetime
 from itertools import dropwhile, takewhile
-from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
-END = "<!-- end -->"
+from local.reference import ROOT, put
 
 
 def table(text: str, *, heading: str | None = None, header: str = "") -> list[list[str]]:
@@ -27,9 +25,6 @@ def machine(*programs: str) -> str:
     return f"{', '.join(shape)}, {datetime.now(UTC):%Y-%m-%d}"
 
 
-def write(command: str, text: str) -> None:
-    """Put what the command found between its two marks in README.md."""
-    begin = f"<!-- {command} -->\n"
-    before, _, rest = README.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{begin}{text}\n{END}{after}", encoding="utf-8")
+def write(page: str, command: str, text: str) -> None:
+    """Put what the command found between its two marks in a page of docs/."""
+    put(ROOT / "docs" / page, command, text)

@@ -27,12 +27,14 @@ MEDIA = [
     "https://svc.example.com/",
     "https://local.example.com/",
     "https://test.com/",
+    "https://1password.com/",
     "https://example.com./",
     "https://firebasestorage.googleapis.com/v0/b/demo.appspot.com/o/a%2Fb.png?alt=media&token=1",
     "https://xn--bcher-kva.example.com/",
     "https://my_bucket.s3.amazonaws.com/",
     "https://example.com/images/é@2x.png",
     "https://1.2.3.4.example.com/",
+    "https://10.0.0.256.example.com/",  # no address
 ]
 NOT_MEDIA = {
     "http://example.com/": "not encrypted",

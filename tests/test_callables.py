@@ -8,11 +8,11 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,12 @@ import pytest
 from google.cloud.firestore import Client
 
 import batchpush.events.callables
-from batchpush.delivery.call_limits import CallLimits
-from batchpush.delivery.ledger import Ledger
 from batchpush.environment import Settings
 from batchpush.events.callables import MAX_BODY, CallRefused, read_call, run
 from batchpush.events.change import delivery_id
-from batchpush.pushes.limits import LIMITS, Limit
 from emulators.batch import Batch
 from handlers.app_to_app import MAX_PER_PAIR
-from tests.deliveries import ledger_for, rpcs
+from tests.servers import serving
 
 PROJECT = "demo-batchpush"
 MARKER = "marker-8f3a"  # what an attacker sends, and what must be seen nowhere
@@ -170,25 +167,16 @@ def certificates(google: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
     def forget() -> None:
         made_app.cache_clear()
         for app in list(firebase_admin._apps.values()):
             firebase_admin.delete_app(app)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Certificates)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(_token_gen, "ID_TOKEN_CERT_URI", url)
-    forget()
-    yield status
-    forget()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Certificates) as host:
+        monkeypatch.setattr(_token_gen, "ID_TOKEN_CERT_URI", f"http://{host}/")
+        forget()
+        yield status
+        forget()
 
 
 @pytest.fixture
@@ -366,6 +354,20 @@ def test_what_takes_too_long_is_unavailable_and_goes_on(monkeypatch: pytest.Monk
     assert has_ended.wait(10)
 
 
+def test_the_lines_of_a_call_name_the_trace_of_its_request(
+    app: Any, google: Issuer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the handler, on the event loop, and those of the thread that answers."""
+    headers = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    call = {"request_id": "request-1", "do": "wait"}
+    assert post(app, google.token(), call, headers=headers)[0] == 503
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in lines] == ["call.unfinished", "call.refused"]
+    assert {line["logging.googleapis.com/trace"] for line in lines} == {
+        f"projects/demo-batchpush/traces/{'a' * 32}"
+    }
+
+
 def test_a_browser_may_ask_first(app: Any) -> None:
     asks = {
         "Origin": "https://app.example",
@@ -413,73 +415,6 @@ def test_the_server_takes_as_many_calls_at_once_as_it_is_sent() -> None:
             check=True,
         )
         assert said.stdout.strip() == threads
-
-
-# Limits, in Firestore
-
-
-@pytest.fixture
-async def ledger() -> Ledger:
-    return ledger_for("unused")
-
-
-@pytest.fixture
-async def counted(ledger: Ledger) -> CallLimits:
-    return CallLimits(lambda: ledger.firestore)
-
-
-def limits(most: int = 5) -> list[Limit]:
-    unique = uuid.uuid4().hex
-    return [Limit((unique, "ann"), 100), Limit((unique, "ann", "bob"), most)]
-
-
-async def passes(counted: CallLimits, limits: Sequence[Limit], now: datetime) -> bool:
-    try:
-        await counted.count(limits, now)
-    except CallRefused as refused:
-        return refused.code != "resource-exhausted"
-    return True
-
-
-@pytest.mark.suite
-async def test_a_limit_holds_exactly_however_many_come_at_once(counted: CallLimits) -> None:
-    ours = limits(most=5)
-    passed = await asyncio.gather(*(passes(counted, ours, NOW) for _ in range(20)))
-    assert passed.count(True) == 5
-    assert not await passes(counted, ours, NOW + timedelta(seconds=29))
-    assert await passes(counted, ours, NOW + timedelta(seconds=30))  # the next minute
-    assert await passes(counted, [ours[0]], NOW)
-
-
-@pytest.mark.suite
-async def test_of_a_thousand_calls_in_a_minute_five_pass_and_few_are_written(
-    ledger: Ledger, counted: CallLimits
-) -> None:
-    ours = limits(most=5)
-    with rpcs(ledger) as made:
-        passed = [
-            each
-            for _ in range(50)
-            for each in await asyncio.gather(*(passes(counted, ours, NOW) for _ in range(20)))
-        ]
-    assert (len(passed), passed.count(True)) == (1000, 5)
-    assert len(made) <= 20
-
-
-@pytest.mark.suite
-async def test_a_call_is_counted_with_one_write_and_no_read(
-    ledger: Ledger, counted: CallLimits
-) -> None:
-    ours = limits(most=1)
-    with rpcs(ledger) as made:
-        assert await passes(counted, ours, NOW)
-        assert not await passes(counted, ours, NOW)
-        assert not await passes(counted, ours, NOW)
-    assert made == ["Commit", "Commit"]  # a counter that is over is not written again
-    name, end = ours[1].window(NOW)
-    path = f"{LIMITS}/{name}"
-    assert (await ledger.firestore.read(path))[path].fields == {"calls": 2, "expire_at": end}
-    assert end == datetime(2026, 5, 4, 10, 21, tzinfo=UTC)
 
 
 # `notify`, as apps call it
@@ -566,7 +501,7 @@ def status(response: httpx.Response) -> str:
 
 
 def calls_to(batch: Batch, user_id: str) -> list[dict[str, Any]]:
-    return [call for call in batch.calls() if user_id in json.dumps(call)]
+    return [call for call in batch.pushes() if user_id in json.dumps(call)]
 
 
 DONE = {"data": {"ok": True}}
@@ -615,7 +550,7 @@ def test_an_app_learns_the_code_and_the_field(batch: Batch, ann: User, bob: str)
     (signed_out,) = by_app(None, poke(bob))
     assert signed_out["code"] == "functions/unauthenticated"
     assert MARKER not in json.dumps(answers)
-    assert batch.calls() == []
+    assert batch.pushes() == []
 
 
 @pytest.mark.suite
@@ -658,7 +593,7 @@ def test_a_stranger_and_nobody_get_the_very_same_answer(
     answers = [by_http(ann.token, poke(to)) for to in (stranger.id, uuid.uuid4().hex)]
     assert answers[0].content == answers[1].content
     assert {status(answer) for answer in answers} == {"PERMISSION_DENIED"}
-    assert batch.calls() == []
+    assert batch.pushes() == []
 
 
 @pytest.mark.suite
@@ -701,12 +636,14 @@ def test_an_attack_is_refused_and_shows_nowhere(
 ) -> None:
     options, code = ATTACKS[attack]
     sent = {"token": ann.token} | options
+    log = Path(os.environ["SUITE_LOG"])
+    begins = log.stat().st_size
     response = by_http(sent.pop("token"), poke(bob) | sent.pop("data", {}), **sent)
     assert status(response) == code
     assert response.json()["error"].keys() == {"status", "message"}
     assert len(response.content) < 300
     assert MARKER not in response.text
-    assert batch.calls() == []
-    log = Path(os.environ["SUITE_LOG"]).read_text(encoding="utf-8", errors="replace")
-    assert MARKER not in log
-    assert not re.search(r"Traceback|Request body|Error validating token", log)
+    assert batch.pushes() == []
+    logged = log.read_bytes()[begins:].decode(errors="replace")
+    assert MARKER not in logged
+    assert not re.search(r"Traceback|Request body|Error validating token", logged)

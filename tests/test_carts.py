@@ -5,7 +5,7 @@ import pytest
 
 from handlers.carts import UNTOUCHED_FOR, abandoned_cart
 from tests.events import Stored, created
-from tests.pushes import only_body
+from tests.pushes import only_body, sent
 
 NOW = created("carts/ann", {}).time
 CART = {"items": ["shoes"], "updated_at": NOW - UNTOUCHED_FOR}
@@ -38,4 +38,4 @@ async def test_nobody_is_reminded_of_nothing_nor_against_their_wish(
     cart: dict[str, Any], owner: dict[str, Any]
 ) -> None:
     change = created("carts/ann", cart, user_id="ann")
-    assert await abandoned_cart(change, Stored({"users/ann": owner})) is None
+    assert sent(await abandoned_cart(change, Stored({"users/ann": owner}))) is None

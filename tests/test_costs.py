@@ -15,9 +15,10 @@ import main
 from batchpush import worker
 from batchpush.batch_api.outcome import Reply
 from batchpush.environment import settings
+from batchpush.testing import Project
 from batchpush.testing.batch import Batch
 from batchpush.testing.memory import Memory
-from benchmarks.load import event
+from benchmarks.scenarios import OUTBOX
 from tests.deliveries import client_for, worker_in
 from tests.garbage import Request
 
@@ -42,12 +43,37 @@ async def test_an_event_costs_no_more_calls_of_functions_than_it_did(
 ) -> None:
     made = worker_in(Memory(), lambda: datetime.now(UTC), Accepting())
     monkeypatch.setattr(worker, "worker", lambda: made)
-    headers, body = event()
+    headers, body = OUTBOX.event()
+    headers["traceparent"] = f"00-{'a' * 32}-{'b' * 16}-01"
     for number in range(3):  # what is imported and kept comes with the first
         with counted() as calls:
             answer = await main.outbox(Request(headers | {"ce-id": f"e{number}"}, body))
         assert answer == ("done", 200)
     assert calls[0] <= MAX_CALLS
+
+
+@pytest.mark.parametrize(("on", "read"), [("false", []), ("true", ["query"])])
+async def test_texts_in_other_words_cost_nothing_while_they_are_off(
+    on: str, read: list[str]
+) -> None:
+    project = Project({"users/ann": {}}, PUSH_TEXTS=on)
+    order = {"status": "delivered", "customer_id": "ann"}
+    await project.write("orders/o1", order)
+    first, project.memory.operations = project.memory.operations, []
+    with counted(f"events{os.sep}push_texts") as calls:
+        await project.write("orders/o2", order)
+    assert first.count("query") == len(read)
+    assert "query" not in project.memory.operations  # at most one a minute
+    # Off, an event calls one function there for its words, which finds none.
+    assert calls[0] == (1 if on == "false" else 3)
+
+
+async def test_the_other_platform_costs_nothing_while_no_app_is_on_it() -> None:
+    project = Project({"users/ann": {}})
+    await project.write("orders/o1", {"status": "delivered", "customer_id": "ann"})
+    with counted(f"batch_api{os.sep}cep") as events, counted(f"batch_api{os.sep}meter") as waits:
+        await project.write("orders/o2", {"status": "delivered", "customer_id": "ann"})
+    assert (events[0], waits[0]) == (0, 0)
 
 
 async def test_a_call_to_batch_costs_no_more_calls_of_our_functions_than_it_did() -> None:

@@ -13,6 +13,7 @@ import pytest
 import batchpush.batch_api.requests
 import batchpush.delivery.planning
 import batchpush.delivery.sweep
+import batchpush.logs
 from batchpush.batch_api.breaker import FAILURES
 from batchpush.batch_api.client import BatchClient
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
@@ -141,13 +142,24 @@ async def test_two_functions_of_one_event_each_send_theirs(
     assert calls_per_app(api) == {"ios": 2, "android": 2}
 
 
-async def test_no_push_is_no_write(worker: Worker, clock: ManualClock) -> None:
+async def test_no_push_is_no_write_and_a_line_for_who_debugs(
+    worker: Worker,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     async def silent(change: Change, look_up: LookUp) -> None:
         return None
 
     with rpcs(worker.ledger) as made:
         await worker.deliverer.deliver(change_at(clock), silent)
+        assert capsys.readouterr().out == ""
+        monkeypatch.setattr(
+            batchpush.logs, "settings", lambda: replace(worker.settings, log_level="DEBUG")
+        )
+        await worker.deliverer.deliver(change_at(clock), silent)
     assert made == []
+    assert json.loads(capsys.readouterr().out) == {"severity": "DEBUG", "message": "push.none"}
 
 
 async def test_an_accepted_call_is_not_repeated_because_another_failed(

@@ -15,7 +15,7 @@ from tests.events import (
     firestore_body,
     firestore_headers,
 )
-from tests.pushes import bodies, read_by
+from tests.pushes import bodies, read_by, sent
 
 STORED: dict[str, Any] = {
     "users/ann": {"language": "en", "time_zone": "America/New_York"},
@@ -37,7 +37,7 @@ LATER = DELAYED | {"departs_at": NOON + timedelta(minutes=30)}
 
 async def pushed(before: Any, after: Any, look_up: Stored | None = None) -> Push | None:
     flight = changed("flights/f1", before, after, flight_id="f1")
-    return await flight_delayed(flight, look_up or Stored(STORED))
+    return sent(await flight_delayed(flight, look_up or Stored(STORED)))
 
 
 async def test_each_passenger_reads_the_new_departure_in_their_language_and_time_zone() -> None:

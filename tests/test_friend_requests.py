@@ -5,7 +5,7 @@ import pytest
 from batchpush import InvalidDocument, Push
 from handlers.friend_requests import friend_request
 from tests.events import Stored, created
-from tests.pushes import only_body
+from tests.pushes import only_body, sent
 
 STORED = {
     "users/ann": {"display_name": "Ann"},
@@ -16,7 +16,7 @@ STORED = {
 async def pushed(stored: dict[str, Any], **fields: Any) -> Push | None:
     path = "users/zoé/friend_requests/ann"
     request = created(path, fields, user_id="zoé", sender_id="ann")
-    return await friend_request(request, Stored(stored))
+    return sent(await friend_request(request, Stored(stored)))
 
 
 @pytest.mark.parametrize("fields", [{}, {"status": "pending"}, {"status": None}])

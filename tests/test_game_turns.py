@@ -5,7 +5,7 @@ import pytest
 from batchpush import InvalidDocument, Push
 from handlers.game_turns import game_turn
 from tests.events import Stored, changed
-from tests.pushes import only_body
+from tests.pushes import only_body, sent
 
 STORED: dict[str, Any] = {
     "users/ann": {"display_name": "Ann"},
@@ -18,7 +18,7 @@ NOBODYS: dict[str, Any] = {"current_player_id": None}
 
 async def pushed(before: Any, after: Any, look_up: Stored | None = None) -> Push | None:
     game = changed("games/g1", before, after, game_id="g1")
-    return await game_turn(game, look_up or Stored(STORED))
+    return sent(await game_turn(game, look_up or Stored(STORED)))
 
 
 async def test_the_next_player_reads_who_played_and_what() -> None:

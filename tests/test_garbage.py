@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 import main
 from batchpush import worker
 from batchpush.delivery import report
+from batchpush.environment import settings
 from batchpush.events import lookup
 from batchpush.events.triggers import WATCHED as TRIGGERS
 from batchpush.google.protocol.firestore_pb2 import BatchGetDocumentsResponse
@@ -40,7 +41,7 @@ DELIVERING = re.findall(  # those that deliver a push; campaigns are judged by t
 WATCHED = [
     (name, watched.path)
     for name, watched in TRIGGERS.items()
-    if name.removesuffix("_rtdb") in DELIVERING and name != "abandoned_cart"
+    if name.removesuffix("_rtdb") in {*DELIVERING, "outbox_changed"} - {"abandoned_cart"}
 ]
 PEOPLE = ["ann", "bob"]
 LIKELY: dict[str, Mapping[str, Any]] = {
@@ -51,6 +52,7 @@ LIKELY: dict[str, Mapping[str, Any]] = {
     "order": {"status": "delivered", "customer_id": "ann", "number": "7"},
     "flight": {"status": "delayed", "number": "B1", "departs_at": 1, "passenger_ids": PEOPLE},
     "train": {"status": "cancelled", "number": "B1", "departs_at": 1, "passenger_ids": PEOPLE},
+    "article": {"published": True, "topics": ["ski"], "title": "Snow", "push_time": None},
     "outbox": {
         "group_id": "g",
         "recipients": {"custom_ids": ["ann"]},
@@ -103,14 +105,17 @@ def garbage() -> Garbage:
 
 
 @pytest.fixture
-def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Memory:
+def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
     memory = Garbled(garbage)
     made = worker_in(memory, now=lambda: NOW)
     monkeypatch.setattr(worker, "worker", lambda: made)
+    monkeypatch.setenv("PUBLISH_ARTICLES", "followers")
+    settings.cache_clear()
     realtime = RealtimeDatabase(Instance("demo", "us-central1"), Garbling(garbage), owner)
     for module in (lookup, report):
         monkeypatch.setattr(module, "realtime_database", lambda source: realtime)
-    return memory
+    yield memory
+    settings.cache_clear()
 
 
 def example(garbage: Garbage, number: int) -> tuple[str, Request]:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,11 +18,11 @@ from emulators.google_cloud.realtime_database import _delta
 from emulators.serving import in_background
 from tests.events import database_body, database_headers, firestore_body, firestore_headers
 from tests.test_google_cloud_emulator import ID, PROJECT, QUEUES, REGION, Client, trigger
+from tests.waits import until
 
 ACCOUNT = f"batchpush@{ID}.iam.gserviceaccount.com"
 MEMBER = f"serviceAccount:{ACCOUNT}"
 INVOKER = "roles/run.invoker"
-SECONDS = 10.0
 
 
 class Instance:
@@ -80,17 +79,13 @@ def bring(cloud: GoogleCloud, path: str, **headers: str) -> tuple[int, Any]:
         return reply.status, json.loads(reply.read())
 
 
-def until(is_so: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def ended(cloud: GoogleCloud, count: int = 1) -> list[dict[str, Any]]:
     """The deliveries, once so many of them are taken or dropped."""
 
-    until(lambda: [each["state"] != "WAITING" for each in cloud.deliveries()].count(True) >= count)
+    until(
+        "delivery",
+        lambda: [each["state"] != "WAITING" for each in cloud.deliveries()].count(True) >= count,
+    )
     return cloud.deliveries()
 
 
@@ -177,9 +172,9 @@ def test_an_event_waits_for_an_instance_and_for_the_role(client: Client) -> None
         cloud.set_pace(speed=1000)
         deploy(Client(cloud), "new_message", eventTrigger=watching())
         bring(cloud, MESSAGE)
-        until(lambda: cloud.deliveries()[0]["statuses"])
+        until("attempt", lambda: cloud.deliveries()[0]["statuses"])
         cloud.grant(INVOKER, MEMBER)
-        until(lambda: 503 in cloud.deliveries()[0]["statuses"])
+        until("failure", lambda: 503 in cloud.deliveries()[0]["statuses"])
         with instance_of(cloud, "new_message") as instance:
             (delivery,) = ended(cloud)
         assert delivery["statuses"][0] == 403

@@ -15,6 +15,7 @@ from batchpush.testing import ManualClock
 from batchpush.testing.memory import Memory, Operation
 from batchpush.worker import Worker
 from tests.deliveries import change_at, claimed, greet, ledger_for, worker_in
+from tests.events import streamed
 
 WHERE = ["memory", pytest.param("emulator", marks=pytest.mark.suite)]
 APPS = {"BATCH_APPS": "ios=A,android=B"}
@@ -88,7 +89,7 @@ async def test_the_chunks_of_a_large_audience_go_the_same_way(
     of_chunks.ledger = made.ledger.chunks_of(large.id)
     chunk = claimed(id="first-00000", state=DeliveryState.RETRY, lease_until=None)
     await made.ledger.claim(large)
-    await of_chunks.ledger.prepare([chunk])
+    await of_chunks.ledger.prepare(streamed([chunk]))
     await made.chunks.send(large.id, chunk.id)
     assert (await the_only(of_chunks, DeliveryState.SENT)).bodies == chunk.bodies
     clock.forward(timedelta(days=8).total_seconds())
@@ -155,7 +156,7 @@ async def test_what_stands_in_the_way_is_said_and_the_next_sweep_tries_again(
         return operation()
 
     memory.strike = failing
-    await made.sweep.drop_old_bodies()
+    await made.sweep.drop_outdated()
     assert '"bodies.kept"' in capsys.readouterr().out
     memory.strike = None
     assert (await the_only(made, DeliveryState.SENT)).bodies

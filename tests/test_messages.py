@@ -12,7 +12,7 @@ from batchpush.documents import Reference, is_blank
 from batchpush.events.change import Late
 from handlers.messages import message_unread, new_message
 from tests.events import Stored, changed, created
-from tests.pushes import PATIENT, PROFILES, bodies, only_body, read_by
+from tests.pushes import PATIENT, PROFILES, bodies, only_body, read_by, sent
 
 CONVERSATION: dict[str, Any] = {"member_ids": ["ann", "bob", "zoé"]}
 USERS: dict[str, Any] = {
@@ -32,7 +32,7 @@ def message(**fields: Any) -> Any:
 
 
 async def pushed(look_up: Stored, **fields: Any) -> Push | None:
-    return await new_message(message(**fields), look_up)
+    return sent(await new_message(message(**fields), look_up))
 
 
 async def test_a_message_goes_to_the_others_with_its_sender_and_its_words() -> None:
@@ -279,7 +279,7 @@ UNREAD = READ | {"unread_message": True}
 async def pushed_again(before: Any, after: Any, look_up: Stored | None = None) -> Push | None:
     path = "conversations/c1/messages/m1"
     change = changed(path, before, after, conversation_id="c1", message_id="m1")
-    return await message_unread(change, look_up or Stored(STORED))
+    return sent(await message_unread(change, look_up or Stored(STORED)))
 
 
 @pytest.mark.parametrize(

@@ -581,7 +581,7 @@ async def test_people_and_recipients_of_a_late_push_are_those_who_waited(house: 
 async def test_an_awake_person_with_ids_of_their_own_is_told_by_them(house: House) -> None:
     async def greet(change: Change, look_up: LookUp) -> Push:
         told = await people(look_up, "bob")
-        return Push(group_id="g", recipients=recipients(told), message=Message("Hello"))
+        return Push(group_id="g", recipients=recipients(told, "g"), message=Message("Hello"))
 
     await house.stores("users/bob", {"batch": {"install_ids": ["i1"], "custom_ids": ["crm-1"]}})
     await house.happens(greet, "greetings/{id}", {}, id="x")

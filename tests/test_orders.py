@@ -7,7 +7,7 @@ from batchpush import InvalidDocument, Push
 from batchpush.documents import Reference
 from handlers.orders import order_delivered
 from tests.events import Stored, changed
-from tests.pushes import only_body
+from tests.pushes import only_body, sent
 
 SENT = {"status": "sent", "customer_id": "ann", "number": "B-77"}
 DELIVERED = SENT | {"status": "delivered"}
@@ -16,7 +16,7 @@ NOON = datetime(2026, 5, 4, 12, 5, tzinfo=UTC)
 
 async def pushed(before: Any, after: Any, **profile: Any) -> Push | None:
     order = changed("orders/o1", before, after, order_id="o1")
-    return await order_delivered(order, Stored({"users/ann": profile}))
+    return sent(await order_delivered(order, Stored({"users/ann": profile})))
 
 
 async def test_the_customer_reads_that_it_has_arrived() -> None:

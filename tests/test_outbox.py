@@ -13,7 +13,7 @@ from batchpush.documents import Reference
 from handlers.outbox import outbox
 from tests.deliveries import claimed
 from tests.events import Stored, created
-from tests.pushes import only_body
+from tests.pushes import only_body, sent
 
 LEAST = {
     "group_id": "sale",
@@ -44,7 +44,7 @@ NAN = float("nan")
 
 
 async def pushed(**fields: Any) -> Push:
-    push = await outbox(created("pushes/p1", fields, push_id="p1"), Stored({}))
+    push = sent(await outbox(created("pushes/p1", fields, push_id="p1"), Stored({})))
     assert push is not None
     return push
 
@@ -68,7 +68,7 @@ async def test_the_fields_of_the_back_end_are_not_sent_and_the_outcome_names_the
     planned = plan(
         claimed(event_time=AT),
         push,
-        Context(since=AT, now=AT, lease_until=AT, apps=("ios", "android")),
+        Context(now=AT, lease_until=AT, apps=("ios", "android")),
     )
     assert planned.record.summary()["ignored"] == ["created_at", "created_by", "delivery"]
     assert "ignored" not in claimed().summary()
@@ -157,7 +157,7 @@ async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: obje
         ({"gcm_collapse_key": "sale"}, "gcm_collapse_key must be a map"),
         ({"custom_payload": "no JSON"}, "custom_payload must be a map"),
         ({"labels": "OFFERS"}, "labels must be"),
-        ({"apps": ["windows"]}, "apps names apps that BATCH_APPS does not"),
+        ({"apps": ["windows"]}, "apps names apps that are not in BATCH_APPS"),
         ({"apps": "ios"}, "apps must be a list"),
         ({"best_before": "soon"}, "best_before is not a date and time"),
         ({"best_before": "2026-05-04T12:00:00"}, "best_before must be a date and time with its"),
@@ -172,7 +172,7 @@ async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: obje
             {"landing": {"theme": "t", "actions": [{"args": {"x": NAN}}]}},
             r"landing.actions.0..args.x",
         ),
-        ({"extra": {"new": [NAN]}}, r"extra.new.0. is not a number"),
+        ({"extra": {"new": [NAN]}}, r"extra.new.0. is a number JSON cannot hold"),
         ({"deeplink": Reference("teams/1")}, "deeplink must be .*, not a reference"),
         ({"group_id": ADA}, "group_id must be a string, not a reference"),
         ({"message": {"body": ADA}}, "message.body must be .*, not a reference"),
@@ -200,8 +200,8 @@ async def test_whatever_is_written_is_a_push_or_has_its_field_named(
 ) -> None:
     change = replace(created("pushes/p1", LEAST | document, push_id="p1"))
     try:
-        push = await outbox(change, Stored({}))
-        assert push is not None
-        list(push.calls(("ios", "android")))
+        push = sent(await outbox(change, Stored({})))
+        if push is not None:
+            list(push.calls(("ios", "android")))
     except (InvalidDocument, InvalidPush) as error:
         assert error.field  # noqa: PT017 - there is an error or there is none

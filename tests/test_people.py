@@ -65,6 +65,9 @@ def test_a_person_as_the_profile_says() -> None:
         {"time_zone": "Mars/Olympus", "push_muted": "true"},
         {"time_zone": "../../etc/passwd"},
         {"time_zone": "America"},
+        {"push_preferences": True},
+        {"push_preferences": ["game_turn"]},
+        {"push_preferences": {"game_turn": "false", "poke": 0, "call_me": None}},
         {"quiet_hours": None},
         {"quiet_hours": "22:00"},
         {"quiet_hours": {"start": "22:00"}},
@@ -93,6 +96,7 @@ def test_what_a_profile_lacks_or_has_wrong_counts_as_absent(profile: Any) -> Non
         language="en",
         zone=None,
         is_muted=False,
+        preferences={},
         quiet=None,
         batch={"custom_ids": ("ann",)},
         has_profile=profile is not None,
@@ -122,6 +126,8 @@ def test_quiet_hours_as_people_write_them(start: str, end: str) -> None:
         ("language", "marker!"),
         ("display_name", ["marker"]),
         ("push_muted", "marker"),
+        ("push_preferences", "marker"),
+        ("push_preferences", {"marker": "marker", "game_turn": False}),
         ("batch", "marker"),
         ("batch.custom_ids", "marker"),
         ("batch.tokens", ["marker" * 1000]),
@@ -152,6 +158,7 @@ def test_what_is_not_understood_is_named_once_in_a_process_and_not_repeated(
         {},
         {"display_name": " ", "language": "", "time_zone": "", "quiet_hours": None},
         {"language": "ja", "push_muted": False, "batch": {"tokens": None, "custom_ids": [None]}},
+        {"push_preferences": {"game_turn": None, "poke": False}},
         {"quiet_hours": {"enabled": False}},
         {"batch": {"custom_ids": ["ann", "ann"], "install_ids": {"3": "i1", "8": "i2"}}},
     ],
@@ -235,7 +242,7 @@ def test_those_who_read_the_same_are_one_group_unless_they_have_ids_of_their_own
         somebody("tom", time_zone="Asia/Tokyo"),
         somebody("eva", batch={"custom_ids": ["eva"]}),
     ]
-    assert {(group.reads, group.person): lists(group) for group in recipients(told)} == {
+    assert {(group.reads, group.person): lists(group) for group in recipients(told, "g")} == {
         ("en", None): {"custom_ids": ["ann", "eva"]},
         ("en", "bob"): {"custom_ids": ["b1", "b2"], "install_ids": ["i"]},
         ("fr", None): {"custom_ids": ["zoé"]},
@@ -247,16 +254,16 @@ def test_each_group_has_its_message() -> None:
     told = [somebody("ann"), somebody("zoé", language="fr"), somebody("bob")]
     said = in_their_words(told, lambda reader: Message(f"In {reader.language}"))
     assert said == {"en": Message("In en"), "fr": Message("In fr")}
-    push = Push(group_id="g", recipients=recipients(told), message=said)
+    push = Push(group_id="g", recipients=recipients(told, "g"), message=said)
     assert read_by(push) == {"ann": "In en", "zoé": "In fr", "bob": "In en"}
 
 
 def test_tokens_are_warned_of_once_in_a_process(capsys: pytest.CaptureFixture[str]) -> None:
     handlers.people.warn_of_tokens.cache_clear()
-    recipients([somebody("ann", batch={"custom_ids": ["a1"]})])
+    recipients([somebody("ann", batch={"custom_ids": ["a1"]})], "g")
     assert capsys.readouterr().out == ""
-    recipients([somebody("ann", batch={"tokens": ["t1"]}), somebody(batch={"tokens": ["t2"]})])
-    recipients([somebody("ann", batch={"tokens": ["t1"]})])
+    recipients([somebody("ann", batch={"tokens": ["t1"]}), somebody(batch={"tokens": ["t2"]})], "g")
+    recipients([somebody("ann", batch={"tokens": ["t1"]})], "g")
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line) == {"severity": "WARNING", "message": "recipients.tokens"}
 
@@ -266,7 +273,7 @@ def test_tokens_are_warned_of_once_in_a_process(capsys: pytest.CaptureFixture[st
 def test_whatever_a_profile_holds_there_is_a_push(profile: Mapping[str, Any]) -> None:
     told = [somebody("ann", **profile), somebody("bob")]
     said = in_their_words(told, lambda reader: Message(reader.name or "Hello"))
-    push = Push(group_id="g", recipients=recipients(told), message=said)
+    push = Push(group_id="g", recipients=recipients(told, "g"), message=said)
     assert "bob" in read_by(push)
 
 
@@ -280,9 +287,9 @@ OTHERS = [
 def claimed_for(told: Sequence[Person]) -> set[str]:
     """What is claimed for them: the bodies of the calls."""
     said = in_their_words(told, lambda reader: Message(f"In {reader.language}"))
-    push = Push(group_id="g", recipients=recipients(told, at_any_hour=True), message=said)
+    push = Push(group_id="g", recipients=recipients(told, "g", at_any_hour=True), message=said)
     planned = plan(
-        claimed(), push, Context(since=NIGHT, now=NIGHT, lease_until=NIGHT, apps=("ios",))
+        claimed(event_time=NIGHT), push, Context(now=NIGHT, lease_until=NIGHT, apps=("ios",))
     )
     assert planned.large is None
     assert planned.record.state is DeliveryState.CLAIMED
@@ -315,4 +322,4 @@ def test_32_profiles_of_60_long_ids_leave_the_others_their_push() -> None:
     ids = {name: [f"{number}" * 512 for number in range(60)] for name in ID_LISTS}
     hostile = [somebody(f"eve-{number}", batch=ids, quiet_hours=ALWAYS) for number in range(32)]
     assert claimed_for([*hostile, *OTHERS])
-    assert max(len(group) for group in recipients(hostile)) == MAX_IDS * len(ID_LISTS)
+    assert max(len(group) for group in recipients(hostile, "g")) == MAX_IDS * len(ID_LISTS)

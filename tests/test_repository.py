@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from batchpush.cli.version import VERSION
+
 PROJECT: dict[str, Any] = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 CHANGELOG = Path("CHANGELOG.md").read_text(encoding="utf-8")
 MAKEFILE = Path("Makefile").read_text(encoding="utf-8")
@@ -25,8 +27,14 @@ def read(file: str) -> Any:
 
 def test_the_version_is_the_newest_of_the_changelog() -> None:
     released = re.findall(r"^## (\d+\.\d+\.\d+)", CHANGELOG, re.MULTILINE)
-    newest = released[0] if released else "0.1.0.dev0"
-    assert PROJECT["project"]["version"] == newest
+    assert released[0] == VERSION
+    assert PROJECT["tool"]["hatch"]["version"]["path"] == "batchpush/cli/version.py"
+
+
+def test_the_changelog_has_what_is_not_released_and_each_version_with_its_day() -> None:
+    unreleased, *versions = re.findall(r"^## (.*)", CHANGELOG, re.MULTILINE)
+    assert unreleased == "Unreleased"
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d\d-\d\d", each) for each in versions)
 
 
 def test_the_pythons_are_those_that_setup_takes() -> None:
@@ -54,7 +62,7 @@ def test_ci_runs_what_can_be_run_on_any_machine() -> None:
 
 
 def test_the_hooks_are_the_checks_of_make() -> None:
-    checks = re.findall(r"^\t\$\(BIN\)/(\S+)", MAKEFILE[MAKEFILE.index("\ncheck:") :], re.MULTILINE)
+    checks = re.findall(r"^\t\$\(BIN\)/(\S+)", MAKEFILE[MAKEFILE.index("\nlint:") :], re.MULTILINE)
     (repository,) = read(".pre-commit-config.yaml")["repos"]
     programs = [hook["entry"].split()[0] for hook in repository["hooks"]]
     assert programs == [f"venv/bin/{check}" for check in checks[:4]]

@@ -6,7 +6,7 @@ import pytest
 from batchpush import InvalidDocument, Push
 from handlers.trains import train_cancelled
 from tests.events import Stored, changed
-from tests.pushes import bodies, read_by
+from tests.pushes import bodies, read_by, sent
 
 STORED: dict[str, Any] = {
     "users/bob": {"language": "en"},
@@ -25,7 +25,7 @@ CANCELLED = RUNS | {"status": "cancelled"}
 
 async def pushed(before: Any, after: Any, look_up: Stored | None = None) -> Push | None:
     train = changed("trains/t1", before, after, train_id="t1")
-    return await train_cancelled(train, look_up or Stored(STORED))
+    return sent(await train_cancelled(train, look_up or Stored(STORED)))
 
 
 async def test_each_passenger_reads_which_train_in_their_language_and_time_zone() -> None:

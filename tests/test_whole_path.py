@@ -3,12 +3,10 @@
 import json
 import os
 import re
-import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,23 +16,19 @@ import pytest
 from google.cloud.firestore import Client
 from google.cloud.firestore_v1.base_query import FieldFilter
 
+from batchpush.delivery.history import ABOUT, History, Notification, about
+from batchpush.events.push_texts import PushTexts, push_texts
+from batchpush.google.connection import Connection
+from batchpush.google.firestore import Firestore
 from emulators.batch import Batch
 from emulators.secret_manager import SecretManager
 from tests.events import database_body, database_headers
+from tests.servers import serving
+from tests.waits import DEADLINE, until
 
 pytestmark = pytest.mark.suite
 
 APPS = ["android", "ios", "web"]
-DEADLINE = 120.0  # seconds; the first event starts the function's process
-
-
-def until(what: str, found: Callable[[], Any]) -> Any:
-    """What `found` returns, once it is true."""
-    deadline = time.monotonic() + DEADLINE
-    while not (result := found()):
-        assert time.monotonic() < deadline, f"no {what} within {DEADLINE:g} s"
-        time.sleep(0.02)
-    return result
 
 
 @pytest.fixture
@@ -297,11 +291,17 @@ def test_in_quiet_hours_a_push_waits_until_a_task_finds_that_they_are_over(
     assert record.get("state") == "WAITING"
     assert record.get("not_before").minute == 0
     assert calls_about(batch, unique) == []
-    # The emulator's queue brings the task at once, and again after ten seconds.
+    # The emulator's queue brings the task at once, and again after 10, 20, 40 seconds and so on.
     firestore.document(f"users/{unique}").update({"quiet_hours": None})
     record.reference.update({"not_before": datetime.now(UTC)})
-    until("push", lambda: len(calls_about(batch, unique)) == 3)
-    until("end", lambda: record.reference.get().get("state") == "SENT")
+
+    def ended() -> dict[str, Any] | None:
+        found = record.reference.get().to_dict()
+        return found if found["state"] not in ("WAITING", "CLAIMED", "RETRY") else None
+
+    end = until("end", ended, within=2 * DEADLINE)
+    assert end["state"] == "SENT", end
+    assert len(calls_about(batch, unique)) == 3
 
 
 def test_what_became_of_a_push_is_written_beside_it(
@@ -315,6 +315,67 @@ def test_what_became_of_a_push_is_written_beside_it(
     assert "message.text is not one of body, title" in found["reason"]
 
 
+def test_what_became_of_texts_in_other_words_is_written_below_them(firestore: Client) -> None:
+    document = firestore.document("push_texts/es")
+    document.set({"poke": {"title": "{sender}", "body": "Un saludo"}, "call_me": {"title": "x"}})
+    state = firestore.document("push_texts/es/delivery/state")
+    try:
+        problems = ["call_me: has no body"]
+        until("state", lambda: (state.get().to_dict() or {}).get("problems") == problems)
+        assert state.get().to_dict()["texts"] == ["poke"]
+    finally:
+        document.delete()
+    until("end", lambda: (state.get().to_dict() or {})["state"] == "ABSENT")
+
+
+async def test_a_process_reads_texts_in_other_words_from_firestore(firestore: Client) -> None:
+    firestore.document("push_texts/es").set({"poke": {"title": "{sender}", "body": "Un saludo"}})
+    try:
+        await PushTexts(lambda: Firestore(Connection()), lambda: datetime.now(UTC)).use()
+        assert push_texts("es")["poke"]["body"] == "Un saludo"
+        assert push_texts("fr") == {}
+    finally:
+        firestore.document("push_texts/es").delete()
+
+
+async def test_who_has_read_what_in_their_history_is_found(unique: str) -> None:
+    emulated = Firestore(Connection())
+    history = History(lambda: emulated, 90)
+    for number, reader in enumerate((f"{unique}-a", f"{unique}-b")):
+        entry = Notification(reader, f"d{number}", {ABOUT: about("games/g"), "read": not number})
+        await emulated.commit([entry.put(emulated)])
+    readers = [f"{unique}-a", f"{unique}-b", f"{unique}-c"]
+    assert await history.read_by(readers, ["games/g", "games/h"]) == {
+        "games/g": frozenset({f"{unique}-a"})
+    }
+
+
+def test_a_digest_tells_of_two_conversations_at_once(
+    firestore: Client, batch: Batch, unique: str
+) -> None:
+    reader = f"{unique}-reader"
+    profile = {"push_preferences": {"new_message": "18:00"}}
+    firestore.document(f"users/{reader}").set(profile)
+    for number in range(2):
+        conversation = firestore.document(f"conversations/{unique}-{number}")
+        conversation.set({"member_ids": [reader, "bob"]})
+        conversation.collection("messages").add({"sender_id": "bob", "text": unique})
+    items = firestore.collection("batch_digests").where(filter=FieldFilter("person", "==", reader))
+    found = until("items", lambda: len(items.get()) == 2 and items.get())
+    for item in found:
+        item.reference.update({"until": datetime.now(UTC)})
+    scheduled("digests")
+
+    def pushes() -> list[Any]:
+        return [call for call in batch.pushes() if reader in str(call["body"]["recipients"])]
+
+    until("digest", lambda: len(pushes()) == 3)
+    assert {call["body"]["message"]["body"] for call in pushes()} == {"2 new notifications"}
+    until("end", lambda: not items.get())
+    scheduled("digests")
+    assert len(pushes()) == 3
+
+
 def test_a_large_audience_is_sent_in_chunks_through_cloud_tasks(
     firestore: Client, batch: Batch, unique: str
 ) -> None:
@@ -326,7 +387,7 @@ def test_a_large_audience_is_sent_in_chunks_through_cloud_tasks(
     assert until("state", lambda: state.get().to_dict())["state"] == "SENT"
     (record,) = settled_records(firestore, document.path)
     assert len(record["chunks"]) == 3
-    calls = [call for call in batch.calls() if call["body"]["group_id"] == "sale"]
+    calls = [call for call in batch.pushes() if call["body"]["group_id"] == "sale"]
     for app in APPS:
         told = [
             user
@@ -342,7 +403,7 @@ def test_an_outage_of_batch_ends_in_a_record_that_waits(
     firestore: Client, batch: Batch, unique: str
 ) -> None:
     """The emulator never brings an event again; the platform does, and so does the sweep."""
-    batch.fault(app="ios", status=504)
+    batch.fault(app="ios", status=504, route="transactional/send")
     firestore.document(f"conversations/{unique}").set({"member_ids": ["ann", "bob"]})
     firestore.document(f"conversations/{unique}/messages/m1").set(
         {"sender_id": "ann", "text": "Hello"}
@@ -500,17 +561,11 @@ class CannedDatabase(BaseHTTPRequestHandler):
         VALUES[path] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.do_GET()
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
 
 @pytest.fixture(scope="session")
 def database() -> Iterator[Callable[..., None]]:
     """Writes a new value: the event goes to the function that watches the path."""
-    host, port = os.environ["FIREBASE_DATABASE_EMULATOR_HOST"].split(":")
-    server = ThreadingHTTPServer((host, int(port)), CannedDatabase)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    _, port = os.environ["FIREBASE_DATABASE_EMULATOR_HOST"].split(":")
 
     def write(function: str, path: str, value: Any, before: Any = None) -> None:
         url = (
@@ -524,10 +579,8 @@ def database() -> Iterator[Callable[..., None]]:
             url, content=database_body(before, value), headers=headers, timeout=DEADLINE
         ).raise_for_status()
 
-    yield write
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(CannedDatabase, int(port)):
+        yield write
 
 
 def test_a_message_in_the_realtime_database_is_one_call_per_app(

@@ -36,11 +36,11 @@ import pytest
 from google.cloud.firestore import Client
 
 from batchpush.campaigns.stats import DEV
+from batchpush.cli.deploy import Cli, Function, codebase_of_folder, deployed
 from batchpush.cli.env_files import Project, project_called
 from batchpush.cli.terminal import variables_for
 from batchpush.delivery.record import DeliveryState
 from batchpush.environment import VARIABLES, Settings
-from local.deploy import Cli, Function, codebase_of_folder, deployed
 
 NEEDED = ("BATCHPUSH_LIVE_PROJECT", "BATCHPUSH_LIVE_USER")
 FIREBASE = "emulators/node_modules/.bin/firebase"
@@ -113,7 +113,8 @@ def live() -> Iterator[Live]:
         pytest.skip(reason)
     assert "FIRESTORE_EMULATOR_HOST" not in os.environ
     live = Live.of(os.environ)
-    cli, codebase = Cli(FIREBASE, live.chosen), codebase_of_folder()
+    cli = Cli(FIREBASE, live.chosen, os.environ["PATH"])
+    codebase = codebase_of_folder().name
     assert not deployed(cli.functions(), codebase), f"{live.project} has functions: they would go"
     try:
         run(["make", "deploy", f"PROJECT={live.name}"])

@@ -11,7 +11,11 @@ import main
 from batchpush import Limit
 from batchpush.delivery.history import MAX_PEOPLE
 from batchpush.delivery.record import DeliveryState
+from batchpush.errors import TryAgainLater
+from batchpush.google.firestore import FirestoreUnavailable
 from batchpush.testing import Project
+from batchpush.testing.memory import Operation
+from batchpush.timing import Timing
 from tests.house import NIGHT
 
 assert main.new_message
@@ -166,6 +170,34 @@ async def test_a_push_over_the_limit_leaves_nothing_in_an_inbox(
     await house.write("conversations/c/messages/3", message("Three"))
     assert house.told("ann") == ["One"]
     assert await bodies(house) == ["One"]
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_an_inbox_is_as_was_told_also_where_firestore_fails_to_answer(
+    monkeypatch: pytest.MonkeyPatch, is_written: bool
+) -> None:
+    """Without the outcome, a redelivery knows of no limit; it tells, and the entry stays."""
+    monkeypatch.setattr(handlers.limits, "of_person", lambda _: [Limit(("sender",), 1)])
+    house = project()
+    await house.write("conversations/c/messages/1", message("One"))
+
+    async def fail(name: str, operation: Operation) -> Any:
+        if name != "record" or is_written:
+            answer = operation()
+        if name == "record":
+            raise FirestoreUnavailable("UNAVAILABLE")
+        return answer
+
+    house.memory.strike = fail
+    with pytest.raises(TryAgainLater):
+        await house.write("conversations/c/messages/2", message("Two"))
+    house.memory.strike = None
+    house.clock.forward(Timing().lease)
+    record = await house.record("new_message", "conversations/c/messages/2")
+    entry = await house.worker.ledger.read(record.id)
+    assert entry
+    await house.worker.sender.resume(entry)
+    assert await bodies(house) == house.told("ann") == (["One"] if is_written else ["One", "Two"])
 
 
 @pytest.mark.parametrize(("people", "has_entries"), [(MAX_PEOPLE, True), (MAX_PEOPLE + 1, False)])

@@ -17,7 +17,8 @@ from batchpush.delivery.resumed import ResumedChange
 from batchpush.delivery.sending import Sender
 from batchpush.errors import EventTurnedAway, HandlerFailed, LedgerRefused
 from batchpush.events.change import Change
-from batchpush.google.firestore import WriteConflict, translated
+from batchpush.google.firestore import WriteConflict
+from batchpush.google.protocol.firestore_pb2 import Write
 from batchpush.logs import log
 from batchpush.timing import Clock
 from batchpush.tracing import traced
@@ -56,20 +57,19 @@ class Deliverer:
                 continue
             if entry.record.owner == planned.record.owner:
                 limited = self.planner.within_limits(planned, entry)
-                if len(limited.history) < len(planned.history):
-                    await self._take_back(planned, limited)
-                await self.sender.finish(entry, limited.record)
+                is_less = len(limited.history) < len(planned.history)
+                taken_back = self._taken_back(planned, limited) if is_less else ()
+                await self.sender.finish(entry, limited.record, taken_back)
             else:
                 await self.sender.resume(entry)
             return
         raise EventTurnedAway("other pushes keep joining its burst")
 
-    async def _take_back(self, planned: Plan, limited: Plan) -> None:
-        """Delete what the claim wrote into the histories of those who are over a limit."""
-        kept, firestore = {each.path for each in limited.history}, self.ledger.firestore
+    def _taken_back(self, planned: Plan, limited: Plan) -> list[Write]:
+        """Deletes what the claim wrote into the histories of those who are over a limit."""
+        kept = {each.path for each in limited.history}
         gone = [each.path for each in planned.history if each.path not in kept]
-        with translated():
-            await firestore.commit(map(firestore.delete, gone))
+        return [self.ledger.firestore.delete(path) for path in gone]
 
     def _turn_away(self, record: Record) -> None:
         """Have the event redelivered, at no cost, while Batch seems down for all of its apps.

@@ -181,16 +181,16 @@ class Ledger:
             raise _conflict(path) from None
         return Entry(record, results[0].update_time)
 
-    async def settle(self, entry: Entry, record: Record) -> Entry:
+    async def settle(self, entry: Entry, record: Record, beside: Sequence[Write] = ()) -> Entry:
         """Write the outcome of a delivery, without problem texts if Firestore refuses those.
 
         What Batch accepted must be recorded, or it would be sent again. Raises like `change`.
         """
         try:
-            return await self.change(entry, record)
+            return await self.change(entry, record, beside=beside)
         except LedgerRefused as error:
             log("ERROR", "record.reduced", error=error)
-            return await self.change(entry, record.without_problems())
+            return await self.change(entry, record.without_problems(), beside=beside)
 
     async def erase(self, entry: Entry, record: Record, summary: str | None = None) -> None:
         """Write an erased revision; raises `WriteConflict` if the record has changed since.

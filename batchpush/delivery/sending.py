@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ from batchpush.delivery.scheduling import Scheduler, chunk_task
 from batchpush.environment import CEP, Settings
 from batchpush.errors import DeliveryUnfinished
 from batchpush.google.firestore import WriteConflict
+from batchpush.google.protocol.firestore_pb2 import Write
 from batchpush.logs import log
 from batchpush.pushes.event import request_of
 from batchpush.pushes.limits import OVER
@@ -67,14 +68,19 @@ class Sender:
             raise DeliveryUnfinished("another worker resumed it") from None
         await self.finish(reclaimed, reclaimed.record)
 
-    async def finish(self, entry: Entry, record: Record) -> None:
-        """Do what is left for a record that we claimed; `entry` is its stored form."""
-        if record.state is DeliveryState.CLAIMED:
-            entry = await (self._hand_out if record.chunks else self.send)(entry, record)
+    async def finish(self, entry: Entry, record: Record, beside: Sequence[Write] = ()) -> None:
+        """Do what is left for a record that we claimed; `entry` is its stored form.
+
+        What is `beside` is written with the outcome.
+        """
+        if record.state is DeliveryState.CLAIMED and record.chunks:
+            entry = await self._hand_out(entry, record, beside)
+        elif record.state is DeliveryState.CLAIMED:
+            entry = await self.send(entry, record, beside)
         else:
             left = await self.scheduler.schedule(record)
             if record != entry.record:
-                entry = await self.write(entry, record.evolve(later=()))
+                entry = await self.write(entry, record.evolve(later=()), beside)
             elif left:
                 raise DeliveryUnfinished("Cloud Tasks did not accept every task for a later send")
         await conclude(entry.record)
@@ -103,13 +109,13 @@ class Sender:
             max_resends=self.settings.max_ambiguous_resends,
         )
 
-    async def send(self, entry: Entry, record: Record) -> Entry:
+    async def send(self, entry: Entry, record: Record, beside: Sequence[Write] = ()) -> Entry:
         """Send the pending calls of a record that we claimed, and record the outcome."""
         refused: dict[str, list[str]] = {}
         sent = asyncio.gather(*(self._call(record, call, refused) for call in record.calls))
         left = await self.scheduler.schedule(record)  # while the calls are under way
         after = record.after(await sent, self.clock.now(), left)
-        return await self.write(entry, after.leaving_out(refused) if refused else after)
+        return await self.write(entry, after.leaving_out(refused) if refused else after, beside)
 
     async def _call(
         self, record: Record, call: CallRecord, refused: dict[str, list[str]]
@@ -171,7 +177,7 @@ class Sender:
         assert record.lease_until is not None
         return min(self.timing.last_start(record.lease_until), record.best_before)
 
-    async def _hand_out(self, entry: Entry, record: Record) -> Entry:
+    async def _hand_out(self, entry: Entry, record: Record, beside: Sequence[Write]) -> Entry:
         """Enqueue a task for every unsettled chunk and for every waiting record."""
         waits = await self.ledger.chunks_of(record.id).waits()
         states = {chunk: state for chunk, (state, _) in waits.items()}
@@ -183,17 +189,18 @@ class Sender:
         are_made, left = await asyncio.gather(
             self.scheduler.enqueue(tasks), self.scheduler.schedule(record)
         )
-        entry = await self.write(entry, record.with_chunks(states, self.clock.now(), left))
+        handed_out = record.with_chunks(states, self.clock.now(), left)
+        entry = await self.write(entry, handed_out, beside)
         if not all(are_made):
             raise DeliveryUnfinished("Cloud Tasks did not accept the task of every chunk")
         return entry
 
     @traced("record", lambda entry, *_: {"batchpush.state": entry.record.state.value})
-    async def write(self, entry: Entry, record: Record) -> Entry:
+    async def write(self, entry: Entry, record: Record, beside: Sequence[Write] = ()) -> Entry:
         """Record the outcome, unless another worker has resumed the delivery."""
         kept = record.keeping_bodies(self.settings.keep_bodies_days)
         try:
-            return await self.ledger.settle(entry, kept)
+            return await self.ledger.settle(entry, kept, beside)
         except WriteConflict:
             raise DeliveryUnfinished("the lease expired and another worker resumed it") from None
 

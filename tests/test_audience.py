@@ -6,7 +6,7 @@ In memory; `tests/test_delivery.py` has large audiences on the emulator.
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batchpush.pushes.push
-from batchpush import Audience, Change, InvalidPush, Limit, LookUp, Message, Push, Recipients
+from batchpush import (
+    Audience,
+    Change,
+    Digest,
+    InvalidPush,
+    Limit,
+    LookUp,
+    Message,
+    Push,
+    Recipients,
+    Schedule,
+)
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.errors import DeliveryUnfinished, LookUpFailed
 from batchpush.events.lookup import PAGE, DatabaseLookUp, FirestoreLookUp
+from batchpush.pushes.push import Apps
 from handlers.people import Person, in_their_words, people, recipients
 from tests.events import streamed
 from tests.house import EVENING, MORNING, NIGHT, House
@@ -218,3 +230,55 @@ async def test_every_id_is_in_one_chunk_and_no_more_than_one_chunk_per_text_is_h
             assert len(body["recipients"]["custom_ids"]) <= most
             assert read - len(found) <= 2 * most
     assert sorted(found) == sorted(each for ids, _ in groups for each in ids)
+
+
+async def chunks(push: Push, apps: Apps) -> list[tuple[list[str], int, list[str], datetime | None]]:
+    """The ids, the number, the apps and the time of each chunk."""
+    found = []
+    async for calls, until in push.chunks(apps, EVENING):
+        assert len({call.body for call in calls}) == len({call.chunk for call in calls}) == 1
+        ids = json.loads(calls[0].body)["recipients"]["custom_ids"]
+        found.append((ids, calls[0].chunk, [call.app for call in calls], until))
+    return found
+
+
+async def test_each_chunk_has_a_number_and_the_time_of_its_recipients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batchpush.pushes.push, "MAX_RECIPIENTS", 2)
+    midnight, noon = EVENING + timedelta(hours=1), EVENING + timedelta(hours=13)
+    digest = Digest(Schedule(time(8)), UTC, says=lambda count, is_more: ENGLISH)
+    groups = [
+        to("a1", "a2", "a3"),
+        (Recipients(custom_ids=["b1"], send_at=noon), ENGLISH),
+        (Recipients(custom_ids=["c1", "c2"], digest=digest), ENGLISH),
+        to("d1", message=FRENCH),
+        (Recipients(custom_ids=["b2", "b3"], send_at=noon), ENGLISH),
+    ]
+    push = Push(group_id="sale", recipients=Audience(streamed(groups)), send_at=midnight)
+    apps = ["ios", "android"]
+    assert await chunks(push, apps) == [
+        (["a1", "a2"], 0, apps, midnight),
+        (["b1", "b2"], 1, apps, noon),
+        (["a3"], 2, apps, midnight),
+        (["b3"], 3, apps, noon),
+        (["c1", "c2"], 4, apps, MORNING + timedelta(hours=1)),
+        (["d1"], 5, apps, midnight),
+    ]
+    push = Push(group_id="sale", recipients=Audience(streamed(groups)))
+    assert [until for _, _, _, until in await chunks(push, apps)][-1] is None
+
+
+async def test_a_list_has_chunks_too_all_of_them_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batchpush.pushes.push, "MAX_RECIPIENTS", 2)
+    listed = Recipients(custom_ids=["a1", "a2", "a3"])
+    push = Push(group_id="sale", recipients=listed, message=ENGLISH)
+    assert await chunks(push, ["ios", "android"]) == [
+        (["a1", "a2"], 0, ["ios", "android"], None),
+        (["a3"], 1, ["ios", "android"], None),
+    ]
+
+
+async def test_an_audience_is_told_only_in_the_apps_that_the_push_names() -> None:
+    push = Push(group_id="g", recipients=Audience(streamed([to("ann")])), apps=["ios"])
+    assert await chunks(push, ["ios", "android"]) == [(["ann"], 0, ["ios"], None)]

@@ -11,7 +11,15 @@ import batchpush.delivery.plan
 from batchpush import Message, Push, QuietHours, Recipients
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.ledger import to_document
-from batchpush.delivery.plan import CALL_BYTES, NO_CUSTOM_ID, Context, Plan, plan
+from batchpush.delivery.plan import (
+    CALL_BYTES,
+    NO_CUSTOM_ID,
+    OVER_LIMIT,
+    Context,
+    Plan,
+    names_of,
+    plan,
+)
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
 from batchpush.errors import InvalidPush
@@ -247,14 +255,41 @@ def test_who_is_over_a_limit_is_left_out_and_the_others_are_told(
     over: Over, is_told: tuple[str, ...], reason: str | None
 ) -> None:
     bob = Recipients(install_ids=["i1", "i2"], person="bob")
-    found = planned(push_to(to("ann", "cyd"), bob)).limited([Over(), over], ("ios", "android"))
+    push = push_to(to("ann", "cyd"), bob)
+    before = planned(push, history_for=timedelta(days=7))
+    found = before.limited([Over(), over], ("ios", "android"))
     assert found.record.state is (DeliveryState.CLAIMED if is_told else DeliveryState.REFUSED)
     assert found.record.reason == reason
+    assert {each.user_id for each in found.history} == set(is_told)
+    assert not found.is_large
+    if not is_told:
+        assert found.push is None
+        assert (found.record.calls, found.record.bodies, found.record.chunks) == ((), (), ())
+        return
     ids = [{"bob": "i1"}.get(each, each) for each in is_told]
-    body = told(found.record) if is_told else ""
-    assert [each for each in ("ann", "i1", "cyd") if each in body] == [
+    assert [each for each in ("ann", "i1", "cyd") if each in told(found.record)] == [
         each for each in ("ann", "i1", "cyd") if each in ids
     ]
+    left_out = {OVER_LIMIT: ("bob",)} if "bob" not in is_told else {}
+    assert dict(found.record.left_out) == left_out
+    assert found.push is not None
+    assert names_of(found.push) == {NAMES[each] for each in is_told}
+
+
+def test_a_limit_leaves_nobody_out_of_a_push_for_chunks_and_may_refuse_all_of_it() -> None:
+    large = planned(push_to(to("ann", *map(str, range(10_000)))))
+    of_ann = Over(OF_EACH, names=frozenset([NAMES["ann"]]))
+    assert large.limited([of_ann], ("ios", "android")) is large
+    of_all = Over("over the limit of 60 in 60 s", is_all=True)
+    refused = large.limited([of_ann, of_all], ("ios", "android"))
+    assert (refused.record.state, refused.record.reason) == (DeliveryState.REFUSED, of_all.problem)
+    assert refused.large is None
+
+
+def test_a_push_that_all_wait_for_is_within_every_limit() -> None:
+    waiting = planned(push_to(to("ann", quiet=NIGHT)))
+    of_all = Over("over the limit of 60 in 60 s", is_all=True)
+    assert waiting.limited([of_all], ("ios", "android")) is waiting
 
 
 def test_a_push_of_one_record_fits_with_whatever_becomes_of_it() -> None:

@@ -417,3 +417,28 @@ def test_an_outcome_is_kept_without_its_words() -> None:
 )
 def test_why_a_call_cannot_be_made(app: str, why: str) -> None:
     assert why_not_callable(app) == why
+
+
+@pytest.mark.parametrize("now", [NOW, LATER, MUCH_LATER])
+def test_a_record_whose_wait_is_over_is_claimed_without_what_it_waited_with(now: datetime) -> None:
+    waiting = replace(
+        record(DeliveryState.WAITING),
+        not_before=LATER,
+        about=("users/ann",),
+        omitted=3,
+        left_out=(("muted", ("eve",)),),
+        people=("n",),
+        burst="b",
+        later=(("d2", MUCH_LATER),),
+        revision=4,
+    )
+    assert waiting.resumed("second", now) == replace(
+        record(DeliveryState.CLAIMED),
+        owner="second",
+        lease_until=None,
+        waited_until=min(now, LATER),
+        bodies=(),
+        revision=5,
+        updated_at=now,
+    )
+    assert replace(waiting, not_before=None).resumed("second", now).waited_until is None

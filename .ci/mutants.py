@@ -92,6 +92,10 @@ SURVIVORS = {
     },
     "delivery.resume": {
         ("limit=PAGE", "limit=None"): "all of them come in one page",
+        ("now() >= record.best_before", "now() > record.best_before"): "the plan says it, too",
+        ("too_old(self.clock.now()), burst)", "too_old(self.clock.now()), None)"): (
+            "its window is over by then: nothing joins it"
+        ),
     },
     "delivery.waiting": {
         ("> MAX_WINDOWS", ">= MAX_WINDOWS"): "all of them are kept",

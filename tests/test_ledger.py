@@ -683,6 +683,14 @@ async def test_a_claim_counts_in_its_own_commit_and_says_how_much(where: str) ->
         assert made == ["Commit"]
 
 
+async def test_a_counter_is_removed_at_the_end_of_its_window(ledger: Ledger) -> None:
+    """Firestore does it by itself, at `expire_at`."""
+    (counter,) = counters([Limit((uuid.uuid4().hex,), 60)], ("f", "s"), set(), NOW)
+    await ledger.claim(claimed(), (), None, [counter])
+    fields = (await ledger.firestore.read(counter.path))[counter.path].fields
+    assert fields["expire_at"] == counter.end > NOW
+
+
 @pytest.mark.parametrize("where", WHERE)
 async def test_an_event_that_is_claimed_already_is_not_counted(where: str) -> None:
     ledger, limits = ledger_in(where), [Limit((uuid.uuid4().hex,), 60)]

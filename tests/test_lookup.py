@@ -1,5 +1,6 @@
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from batchpush.errors import InvalidDocument, LookUpFailed
 from batchpush.events.lookup import DatabaseLookUp, FirestoreLookUp, look_up_for
 from batchpush.google.clients import close_realtime_databases, firebase_app
 from batchpush.google.connection import Connection
-from batchpush.google.firestore import Firestore, FirestoreRefused
+from batchpush.google.firestore import Firestore, FirestoreRefused, FirestoreUnavailable
 from batchpush.testing.memory import Memory
 from tests.events import DATABASE, created
 
@@ -66,6 +67,32 @@ def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.Monke
 def memory() -> Memory:
     """The Firestore that documents are looked up in."""
     return Memory()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (FirestoreUnavailable("UNAVAILABLE"), r"^Firestore: UNAVAILABLE$"),
+        (FirestoreRefused("PERMISSION_DENIED"), r"^users/ann.* cannot be read: PERMISSION_DENIED$"),
+    ],
+)
+@pytest.mark.parametrize("asks", ["many", "listed", "pages"])
+async def test_each_look_up_says_whether_asking_again_may_help(
+    memory: Memory, asks: str, error: Exception, raised: str
+) -> None:
+    async def strike(name: str, operation: object) -> None:
+        raise error
+
+    memory.strike = strike
+    look_up = FirestoreLookUp(Firestore(memory))
+    kind = LookUpFailed if isinstance(error, FirestoreUnavailable) else InvalidDocument
+    asked: dict[str, Callable[[], Any]] = {
+        "many": lambda: look_up("users/ann"),
+        "listed": lambda: look_up.listed("users/ann/blocked", "ids", ["bob"]),
+        "pages": lambda: anext(look_up.pages("users/ann/friends")),
+    }
+    with pytest.raises(kind, match=raised):
+        await asked[asks]()
 
 
 async def test_a_reference_into_another_database_does_not_keep_a_document_from_being_read(

@@ -261,7 +261,6 @@ def test_who_is_over_a_limit_is_left_out_and_the_others_are_told(
     assert found.record.state is (DeliveryState.CLAIMED if is_told else DeliveryState.REFUSED)
     assert found.record.reason == reason
     assert {each.user_id for each in found.history} == set(is_told)
-    assert not found.is_large
     if not is_told:
         assert found.push is None
         assert (found.record.calls, found.record.bodies, found.record.chunks) == ((), (), ())
@@ -278,12 +277,22 @@ def test_who_is_over_a_limit_is_left_out_and_the_others_are_told(
 
 def test_a_limit_leaves_nobody_out_of_a_push_for_chunks_and_may_refuse_all_of_it() -> None:
     large = planned(push_to(to("ann", *map(str, range(10_000)))))
+    large = replace(large, record=large.record.evolve(chunks=("c1", "c2")))
     of_ann = Over(OF_EACH, names=frozenset([NAMES["ann"]]))
     assert large.limited([of_ann], ("ios", "android")) is large
     of_all = Over("over the limit of 60 in 60 s", is_all=True)
     refused = large.limited([of_ann, of_all], ("ios", "android"))
     assert (refused.record.state, refused.record.reason) == (DeliveryState.REFUSED, of_all.problem)
-    assert refused.large is None
+    assert (refused.large, refused.record.chunks) == (None, ())
+
+
+def test_who_is_told_later_keeps_an_entry_where_all_others_are_over_a_limit() -> None:
+    push = push_to(to("ann"), to("bob", quiet=NIGHT))
+    over = Over(OF_EACH, names=frozenset([NAMES["ann"]]))
+    found = planned(push, history_for=timedelta(days=7)).limited([over], ("ios", "android"))
+    assert (found.record.state, found.push) == (DeliveryState.REFUSED, None)
+    assert [each.user_id for each in found.history] == ["bob"]
+    assert [waiting.waits_for for waiting in found.later] == [{"custom_ids": ["bob"]}]
 
 
 def test_a_push_that_all_wait_for_is_within_every_limit() -> None:

@@ -27,7 +27,7 @@ from batchpush.timing import Timing
 from batchpush.worker import Worker, send_waiting_delivery
 from emulators import batch
 from handlers import credit_limits, friend_requests, game_turns, messages
-from tests.deliveries import REST_KEY, claimed, worker_for
+from tests.deliveries import REST_KEY, claimed, rpcs, worker_for
 from tests.events import DATABASE, FIRESTORE, Stored, created
 
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
@@ -399,6 +399,27 @@ async def test_what_cannot_be_read_at_all_is_refused_with_the_reason(house: Hous
     assert (record.state, record.reason) == (DeliveryState.REFUSED, "elsewhere: cannot be read")
 
 
+async def poke(change: Change, look_up: LookUp) -> Push:
+    """To somebody whom no user id names, and in no burst."""
+    recipients = Recipients(tokens=["t"], quiet=QuietHours(time(22), time(7), UTC))
+    return Push(group_id="poke", recipients=recipients, message=Message("Hey"))
+
+
+async def test_whom_no_user_id_names_is_told_in_the_morning_too(house: House) -> None:
+    change = await house.happens(poke, "pokes/{poke_id}", {}, poke_id="p")
+    await house.morning()
+    assert (await house.record(change)).state is DeliveryState.SENT
+    (body,) = [call["body"] for call in house.api.calls() if call["app"] == "ios"]
+    assert body["recipients"] == {"tokens": ["t"]}
+
+
+async def test_a_push_that_waited_alone_has_no_burst(house: House) -> None:
+    record = await house.record(await house.happens(poke, "pokes/{poke_id}", {}, poke_id="p"))
+    with rpcs(house.made.ledger) as made:
+        await house.morning(record.best_before)
+    assert made == ["BatchGetDocuments", "Commit"]
+
+
 async def test_quiet_hours_that_became_longer_are_kept(house: House) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     change = await house.friend_request(bob)
@@ -627,11 +648,18 @@ async def test_a_message_that_joins_as_the_burst_is_told_is_told_as_well(chat: H
     assert sorted(told) in (["2 new messages", "Hello 0", "Hello 3"], ["3 new messages", "Hello 0"])
 
 
-async def test_nothing_joins_what_was_refused_while_it_waited(chat: House) -> None:
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_nothing_joins_what_was_refused_while_it_waited(chat: House, is_gone: bool) -> None:
     await chat.message("m1", "Hello")
     second = await chat.message("m2", "Are you there?")
-    del WATCHED[second.function]
-    await chat.made.resumption.again(second.function, second.path, second.source)
+    resumption = chat.made.resumption
+    with pytest.MonkeyPatch.context() as patch:
+        if is_gone:
+            patch.delitem(WATCHED, second.function)
+        else:
+            blind = WithInvalid({}, "elsewhere")
+            patch.setattr(resumption, "look_up_for", lambda change: blind)
+        await resumption.again(second.function, second.path, second.source)
     assert (await chat.record(second)).state is DeliveryState.REFUSED
     await chat.message("m3", "Dinner?")
     await pass_window(chat)

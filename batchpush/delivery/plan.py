@@ -80,15 +80,15 @@ class Plan:
         over, others = _split(self.push, names)
         if not problem and others:
             push = replace(self.push, recipients=others)
-            record, is_large = _claimed(self.record, push, apps)
+            record = self.record.with_calls(list(push.calls(apps)))
             record = record.leaving_out({OVER_LIMIT: ids_of(over)})
             history = self._history_without(names)
-            return replace(self, record=record, push=push, is_large=is_large, history=history)
+            return replace(self, record=record, push=push, history=history)
         problem = problem or next(over.problem for over in overs if over.problem)
         record = self.record.ended(DeliveryState.REFUSED, problem)
         record = record.evolve(calls=(), bodies=(), chunks=())
-        history = self._history_without(names_of(self.push)) if self.history else ()
-        return replace(self, record=record, push=None, is_large=False, history=history)
+        history = self._history_without(names_of(self.push))
+        return replace(self, record=record, push=None, history=history)
 
     def _history_without(self, names: Collection[str]) -> Sequence[Notification]:
         return [each for each in self.history if each.name not in names]

@@ -1,8 +1,8 @@
 """Reads other documents from the database that the change came from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from batchpush.documents import Document, is_document_id
@@ -93,32 +93,22 @@ class FirestoreLookUp:
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
         possible = [path for path in paths if is_document(path)]  # another would fail them all
-        try:
+        with _answered(paths[0]):
             found = await self._firestore.read(*possible, fields=fields)
-        except FirestoreUnavailable as error:
-            raise LookUpFailed(f"Firestore: {error}") from None
-        except FirestoreRefused as error:
-            raise InvalidDocument(paths[0], None, f"cannot be read: {error}") from None
         return [Document(path, found[path].fields) if path in found else None for path in paths]
 
     async def listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
         pages = [values[start : start + MAX_VALUES] for start in range(0, len(values), MAX_VALUES)]
-        try:
+        with _answered(collection):
             found = await asyncio.gather(*(self._listed(collection, field, some) for some in pages))
-        except FirestoreUnavailable as error:
-            raise LookUpFailed(f"Firestore: {error}") from None
         return set().union(*found)
 
     async def pages(
         self, collection: str, *, fields: Sequence[str] = ()
     ) -> AsyncIterator[list[Document]]:
-        try:
+        with _answered(collection):
             async for page in self._firestore.pages(Query(collection, fields=fields, limit=PAGE)):
                 yield [Document(stored.path, stored.fields) for stored in page]
-        except FirestoreUnavailable as error:
-            raise LookUpFailed(f"Firestore: {error}") from None
-        except FirestoreRefused as error:
-            raise InvalidDocument(collection, None, f"cannot be read: {error}") from None
 
     async def _listed(self, collection: str, field: str, values: Sequence[str]) -> set[str]:
         where = [(field, ARRAY_CONTAINS_ANY, list(values))]
@@ -127,6 +117,17 @@ class FirestoreLookUp:
         for name in field.split("."):
             documents = [each.get(name) or {} for each in documents]
         return {each for listed in documents for each in listed if each in values}
+
+
+@contextmanager
+def _answered(path: str) -> Iterator[None]:
+    """Raises `LookUpFailed` where Firestore fails, `InvalidDocument` where it always would."""
+    try:
+        yield
+    except FirestoreUnavailable as error:
+        raise LookUpFailed(f"Firestore: {error}") from None
+    except FirestoreRefused as error:
+        raise InvalidDocument(path, None, f"cannot be read: {error}") from None
 
 
 class DatabaseLookUp:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import batchpush.delivery.chunks
 import batchpush.pushes.push
 from batchpush import (
     Audience,
@@ -26,6 +27,7 @@ from batchpush import (
     Recipients,
     Schedule,
 )
+from batchpush.delivery import digests
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.errors import DeliveryUnfinished, LookUpFailed
 from batchpush.events.lookup import PAGE, DatabaseLookUp, FirestoreLookUp
@@ -119,6 +121,32 @@ async def test_a_task_for_quiet_hours_is_scheduled_for_their_end(house: House) -
     await house.stores("topics/ski/followers/ann", {})
     await happens(house, followers)
     assert house.queue.times == [MORNING]
+
+
+async def test_a_reader_of_digests_is_told_in_theirs_and_in_no_chunk(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their items are written in as few commits as their number allows."""
+    monkeypatch.setattr(batchpush.delivery.chunks, "ITEMS_AT_ONCE", 2)
+    digest = Digest(Schedule(time(8)), UTC, says=lambda count, is_more: ENGLISH)
+    groups = [
+        (Recipients(custom_ids=[f"u{number}"], digest=digest), ENGLISH) for number in range(5)
+    ]
+    record = await happens(house, sale(streamed([*groups, to("bob")])))
+    await house.run_tasks(EVENING)
+    assert house.all_told() == [("bob", ENGLISH.body)]
+    items = [each.fields async for each in house.worker.ledger.all_of(digests.ITEMS)]
+    assert len(items) == 5
+    assert record.state is DeliveryState.RETRY
+
+
+async def test_a_task_whose_chunk_is_gone_is_done_and_logged(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await house.worker.chunks.send("d1", "c1")
+    line = json.loads(capsys.readouterr().out)
+    assert (line["severity"], line["message"]) == ("ERROR", "chunk.missing")
+    assert line["data"] == {"delivery": "d1", "chunk": "c1"}
 
 
 async def test_a_replay_does_not_wake_those_who_still_sleep(house: House) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 import main  # noqa: F401 - the functions that a project calls
 from batchpush.errors import TryAgainLater
 from batchpush.google.firestore import FirestoreRefused
+from batchpush.profiles import mirror as mirroring
 from batchpush.profiles.state import ProfileState
 from batchpush.profiles.store import Entry
 from batchpush.testing import Project
@@ -293,6 +295,26 @@ async def test_a_sweep_finishes_what_the_platform_gave_up_on() -> None:
         made.clock.forward(901)
         await sweep_profiles(attributes.profile)
     assert values(made) == {"ann": {"u.city": "Lyon"}}
+
+
+async def test_a_sweep_is_bounded_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, people = project(), {"ann", "bob", "cyd"}
+    made.batch.answer = BUSY
+    for each in people:
+        with pytest.raises(TryAgainLater):
+            await made.write(f"users/{each}", {"city": "Lyon"})
+    made.batch.answer = None
+    made.clock.forward(901)
+    with working_with(made.worker):
+        with monkeypatch.context() as patch:
+            patch.setattr(mirroring, "SWEEP_FOR", timedelta(0))
+            await sweep_profiles(attributes.profile)
+        assert values(made) == {}
+        monkeypatch.setattr(mirroring, "MAX_SWEPT", 1)
+        for number in range(1, 4):
+            await sweep_profiles(attributes.profile)
+            assert len(values(made)) == number
+    assert values(made).keys() == people
 
 
 async def test_a_broken_allow_list_is_logged_and_not_retried(

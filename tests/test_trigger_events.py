@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush import Change, Event, InvalidPush, LookUp, NoPush, Recipients
+from batchpush import (
+    Change,
+    Event,
+    InvalidPush,
+    LookUp,
+    Message,
+    NoPush,
+    Push,
+    QuietHours,
+    Recipients,
+)
 from batchpush.batch_api.outcome import Outcome, Reply, classify, is_success
 from batchpush.delivery import erasure
 from batchpush.delivery.planning import Returned
@@ -21,7 +31,7 @@ from batchpush.delivery.record import CallState, DeliveryState
 from batchpush.errors import TryAgainLater
 from batchpush.pushes.event import request_of
 from emulators.batch.tracked import MAX_EVENTS, events_refusal
-from tests.house import EVENING, NIGHT, House
+from tests.house import EVENING, MORNING, NIGHT, House
 from tests.pushes import ANYTHING
 
 ANN = Recipients(custom_ids=["ann"])
@@ -182,6 +192,28 @@ async def test_quiet_hours_do_not_hold_it_back() -> None:
     await house.stores("users/ann", {"quiet_hours": NIGHT})
     await happens(house)
     assert len(tracked(house)) == 1
+
+
+async def test_a_push_that_waited_does_not_become_an_event() -> None:
+    """Those who wait are remembered as a push's recipients."""
+    house = House()
+
+    async def changes_its_mind(change: Change, look_up: LookUp) -> Returned:
+        if change.late:
+            return event()
+        night = QuietHours(time(22), time(7), UTC)
+        return Push(
+            group_id="g",
+            recipients=Recipients(custom_ids=["ann"], quiet=night),
+            message=Message("Hello"),
+        )
+
+    change = await house.happens(changes_its_mind, "carts/{id}", {}, id="c1")
+    await house.run_tasks(MORNING)
+    record = await house.record_of(change)
+    reason = "name cannot be an Event where a push had to wait"
+    assert (record.state, record.reason) == (DeliveryState.REFUSED, reason)
+    assert house.batch.calls == []
 
 
 async def test_what_batch_did_not_take_comes_with_the_redelivery() -> None:

@@ -310,3 +310,36 @@ async def test_a_list_has_chunks_too_all_of_them_for_now(monkeypatch: pytest.Mon
 async def test_an_audience_is_told_only_in_the_apps_that_the_push_names() -> None:
     push = Push(group_id="g", recipients=Audience(streamed([to("ann")])), apps=["ios"])
     assert await chunks(push, ["ios", "android"]) == [(["ann"], 0, ["ios"], None)]
+
+
+async def test_an_audience_with_a_time_is_read_only_then(house: House) -> None:
+    read: list[str] = []
+
+    async def announce(change: Change, look_up: LookUp) -> Push:
+        async def groups() -> Groups:
+            read.append("ann")
+            yield to("ann")
+
+        return Push(group_id="sale", recipients=Audience(groups()), send_at=MORNING)
+
+    record = await happens(house, announce)
+    assert (record.state, record.not_before, read) == (DeliveryState.WAITING, MORNING, [])
+    await house.run_tasks(MORNING)
+    assert house.all_told() == [("ann", ENGLISH.body)]
+
+
+async def test_those_who_waited_by_name_are_not_told_as_an_audience(house: House) -> None:
+    """An audience may be anybody, and they are the ones who are still to be told."""
+
+    async def changes_its_mind(change: Change, look_up: LookUp) -> Push:
+        if change.late:
+            return Push(group_id="sale", recipients=Audience(streamed([to("ann", "eve")])))
+        ann = Recipients(custom_ids=["ann"], send_at=MORNING)
+        return Push(group_id="sale", recipients=ann, message=ENGLISH)
+
+    change = await house.happens(changes_its_mind, PATH, {}, sale_id="s1")
+    await house.run_tasks(MORNING)
+    record = await house.record_of(change)
+    assert record.state is DeliveryState.REFUSED
+    assert record.reason == "recipients cannot become an Audience after a wait"
+    assert house.all_told() == []

@@ -745,3 +745,47 @@ async def test_a_record_of_a_later_version_is_named_and_stops_nothing(
     await ledger.firestore.commit([ledger.firestore.put(path, stored)])
     with pytest.raises(UnreadableRecord, match=f"record {later.id} has an unknown state"):
         await ledger.waits()
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"state": "PAUSED"}, " has an unknown state"),
+        ({"calls": [{"app": "ios", "body": 0, "state": "PAUSED"}]}, ": ValueError"),
+        ({"calls": [{"app": "ios"}]}, ": KeyError"),
+        ({"bodies": 5}, ": TypeError"),
+        ({"left_out": ["ann"]}, ": AttributeError"),
+    ],
+)
+async def test_what_is_no_record_is_named(
+    ledger: Ledger, fields: dict[str, Any], problem: str
+) -> None:
+    record, firestore = claimed(), ledger.firestore
+    document = batchpush.delivery.ledger.to_document(record) | fields
+    await firestore.commit([firestore.put(f"{ledger.collection}/{record.id}", document)])
+    with pytest.raises(UnreadableRecord, match=f"^record {record.id}{problem}$"):
+        await ledger.read(record.id)
+
+
+async def test_an_outcome_that_firestore_refuses_is_written_without_the_texts_of_problems(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    memory = Memory()
+    ledger, record = ledger_of(memory), claimed()
+    entry = await ledger.claim(record)
+
+    async def refuse(name: str, operation: Operation) -> Any:
+        memory.strike = None
+        raise FirestoreRefused("INVALID_ARGUMENT: too large")
+
+    memory.strike = refuse
+    reply = Reply(400, b'{"code": 31, "type": "T", "message": "m"}')
+    calls = [call.after(Outcome.REFUSED, reply, 1) for call in record.calls]
+    settled = (await ledger.settle(entry, record.after(calls, NOW))).record
+    assert (settled.state, settled.calls[0].problem) == (DeliveryState.REFUSED, None)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["severity"], line["message"]) == ("ERROR", "record.reduced")
+    assert (line["error"], line["data"]["error"]) == (
+        "LedgerRefused",
+        "Firestore: INVALID_ARGUMENT: too large",
+    )

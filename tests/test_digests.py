@@ -1,9 +1,10 @@
 """Digests: one push a day, or a week, for everything of a category."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -101,17 +102,19 @@ def moment(text: str) -> datetime:
 # --- What is told ---------------------------------------------------------------------------------
 
 
-def project(digest: Any = "18:00", **people: dict[str, Any]) -> Project:
+def project(
+    digest: Any = "18:00", ann: Mapping[str, Any] = MappingProxyType({}), **settings: str
+) -> Project:
     """Ann has a digest of messages. Bob and Cat write to her, in a conversation each."""
-    ann = {"push_preferences": {"new_message": digest, "game_turn": digest}}
-    documents: dict[str, dict[str, Any]] = {
-        "users/ann": ann | people.pop("ann", {}),
+    preferences = {"push_preferences": {"new_message": digest, "game_turn": digest}}
+    documents: dict[str, Mapping[str, Any]] = {
+        "users/ann": preferences | dict(ann),
         "users/bob": {"display_name": "Bob"},
         "users/cat": {"display_name": "Cat"},
         "conversations/b": {"member_ids": ["ann", "bob"]},
         "conversations/c": {"member_ids": ["ann", "bob", "cat"]},
     }
-    return Project(documents, MONDAY)
+    return Project(documents, MONDAY, None, **settings)
 
 
 async def writes(house: Project, sender: str, conversation: str, text: str, **more: Any) -> None:
@@ -134,6 +137,56 @@ async def test_who_writes_much_and_takes_it_back_hides_nobody_elses_message() ->
         await house.delete(f"conversations/c/messages/loud-{number}")
     await house.wait_until(SIX)
     assert house.told("ann") == ["Honest"]
+
+
+@pytest.mark.parametrize("are_deleted", [True, False])
+async def test_however_much_has_nothing_to_tell_what_others_wrote_is_told(
+    monkeypatch: pytest.MonkeyPatch, are_deleted: bool
+) -> None:
+    """Deleted, or marked as read by whoever wrote it: over several claims, and within one."""
+    monkeypatch.setattr(digests, "MAX_ITEMS", 30)
+    house = project()
+    await writes(house, "bob", "b", "Honest")
+    for number in range(70):
+        house.clock.forward(61)
+        await writes(house, "cat", "c", f"Loud {number}", unread_message=are_deleted)
+    for number in range(70 if are_deleted else 0):
+        await house.delete(f"conversations/c/messages/loud-{number}")
+    await house.wait_until(SIX)
+    assert house.told("ann") == ["Honest"]
+    assert await items(house) == []
+
+
+async def test_a_task_that_finds_nothing_to_tell_leaves_the_rest_to_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(digests, "MAX_ITEMS", 1)
+    monkeypatch.setattr(digests, "MAX_CLAIMS", 2)
+    house = project()
+    for text in ("Honest", "Loud 1", "Loud 2"):
+        await writes(house, "bob", "b", text, unread_message=text == "Honest")
+    await house.wait_until(SIX)
+    assert house.told("ann") == []
+    await house.wait_until(SIX + timedelta(minutes=15))
+    assert house.told("ann") == ["Honest"]
+
+
+@pytest.mark.parametrize(
+    ("read", "told"), [(1, ["Message 0"]), (2, []), (25, ["3 new notifications"])]
+)
+async def test_what_was_read_in_the_inbox_is_not_counted(read: int, told: list[str]) -> None:
+    """The newest are read first, also all of them, and more than one look-up asks for."""
+    house = project(NOTIFICATION_HISTORY_DAYS="90")
+    count = 2 if read <= 2 else 28
+    for number in range(count):
+        await writes(house, "bob", "b", f"Message {number}")
+    entries = [each async for each in house.worker.ledger.all_of("users/ann/notifications")]
+    entries.sort(key=lambda each: each.fields["sent_at"], reverse=True)
+    for each in entries[:read]:
+        house.hold(each.path, each.fields | {"read": True})
+    await house.wait_until(SIX)
+    assert house.told("ann") == told
+    assert await items(house) == []
 
 
 async def test_one_push_a_day_tells_of_all_conversations() -> None:
@@ -417,19 +470,27 @@ async def test_a_flood_is_one_push_and_leaves_nothing(monkeypatch: pytest.Monkey
     assert await items(house) == []
 
 
-async def test_batch_away_at_that_time_loses_nothing() -> None:
+@pytest.mark.parametrize(
+    ("count", "told"), [(2, "2 new notifications"), (100, "20+ new notifications")]
+)
+async def test_batch_away_at_that_time_loses_and_doubles_nothing(
+    monkeypatch: pytest.MonkeyPatch, count: int, told: str
+) -> None:
+    monkeypatch.setattr(digests, "MAX_ITEMS", 30)
     house = project()
-    await writes(house, "bob", "b", "One")
-    await writes(house, "bob", "b", "Two")
+    for number in range(count):
+        await writes(house, "bob", "b", f"Message {number}")
     house.clock.value = SIX
     (digest,) = {each["digest"] for each in await items(house)}
     house.batch.answer = httpx.Response(503)
     with pytest.raises(TryAgainLater):
         await house.run_task("sendlater", {"digest": digest})
     house.batch.answer = None
+    await house.run_task("sendlater", {"digest": digest})  # Cloud Tasks tries it again
     house.clock.value += timedelta(minutes=20)
     await house.worker.sweep.run()
-    assert house.told("ann") == ["2 new notifications"]
+    assert house.told("ann") == [told]
+    assert await items(house) == []
 
 
 async def test_a_function_that_is_gone_is_said_and_nothing_comes_back(

@@ -105,6 +105,8 @@ class Deliverer:
             firestore = self.ledger.firestore
             beside = planned.beside(firestore)
             if isinstance(change, DigestChange):
+                if planned.push and change.is_more:
+                    await change.drop_older(firestore)
                 beside += change.consumed(firestore)
             return await self.ledger.claim(
                 record, planned.later, planned.burst, planned.counters, beside

@@ -6,12 +6,13 @@
 
 Nobody reads a digest before it is due, so an event costs one small write per reader, and writers
 never wait for each other. An item is deleted by the claim of the push that tells of it: it is told
-once.
+once. What has nothing to tell any more is passed over: whoever deletes what they wrote leaves what
+others wrote before.
 """
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,7 +42,8 @@ from batchpush.timing import Clock
 
 ITEMS = "batch_digests"  # the collection of items
 KEEP = timedelta(days=7)  # an item whose digest is never told
-MAX_ITEMS = 300  # that one push tells of; it says "or more"
+MAX_ITEMS = 300  # that one claim deletes
+MAX_CLAIMS = 20  # of one task, while what was claimed had nothing to tell
 PAGE = 1000  # items in one answer of a look
 LOOK_FOR = timedelta(seconds=420)
 
@@ -92,27 +94,49 @@ async def write_items(firestore: Firestore, items: Sequence[Item]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DigestChange(Change):
-    """The documents of a digest that is due, and the items that its push replaces."""
+    """A digest that is due: its newest items, the newest first, and whether `is_more` is older."""
 
+    digest: str
     pattern: str
     person: str
     items: Sequence[Stored]
+    is_more: bool
+    history: History
 
-    @property
-    def one_by_one(self) -> Iterator[Change]:
-        """Each document as a late change of its own."""
-        for document in self.documents:
-            yield replace(
-                self,
-                path=document.path,
-                params=path_params(self.pattern, document.path) or {},
-                after=document,
-                late=Late((document,), reader=self.person),
-            )
+    async def unread(self, look_up: LookUp) -> AsyncIterator[tuple[list[Change], int]]:
+        """Documents that still exist and are not read, each as a late change of its own.
+
+        They come in parts from the newest part on, each with the number of items that are older.
+        """
+        paths = [each.fields["document"] for each in reversed(self.items)]
+        while paths:
+            paths, newest = paths[:-MAX_ABOUT], paths[-MAX_ABOUT:]
+            read = await self.history.read_by([self.person], newest)
+            found = await look_up.many(*(path for path in newest if path not in read))
+            documents = [each for each in found if each is not None]
+            yield [self._about(each) for each in documents], len(paths) + self.is_more
+
+    def _about(self, document: Document) -> Change:
+        return replace(
+            self,
+            path=document.path,
+            params=path_params(self.pattern, document.path) or {},
+            after=document,
+            late=Late((document,), reader=self.person),
+        )
 
     def consumed(self, firestore: Firestore) -> list[Write]:
         """Deletes the items; fails if another push tells of one of them."""
         return [firestore.delete(each.path, must_exist=True) for each in self.items]
+
+    async def drop_older(self, firestore: Firestore) -> None:
+        """Delete what a push counts as more, and does not name."""
+        named, oldest = {each.id for each in self.items}, self.items[-1].fields["at"]
+        with translated():
+            async for page in firestore.pages(_items_of(self.digest)):
+                older = [each for each in page if each.fields["at"] <= oldest]
+                gone = [each.path for each in older if each.id not in named]
+                await firestore.commit(map(firestore.delete, gone))
 
 
 async def only_to(push: Push, person: str) -> Push | None:
@@ -193,85 +217,65 @@ class Digests:
         await until_written(tell, self.clock, "others keep changing the digest")
 
     async def _tell_all(self, digest: str) -> None:
-        items = await self._items(digest)
-        if items:
-            await self._tell(digest, items[:MAX_ITEMS], omitted=len(items) > MAX_ITEMS)
-        if len(items) > MAX_ITEMS:
-            await self._drop(digest)
+        for _ in range(MAX_CLAIMS):
+            items = await self._items(digest)
+            is_more = len(items) > MAX_ITEMS
+            if items:
+                await self._tell(digest, items[:MAX_ITEMS], is_more)
+            if not is_more:
+                return
 
     async def _items(self, digest: str) -> list[Stored]:
         """The newest items, the newest first, and one more if there are more."""
-        query = Query(
-            ITEMS,
-            where=[("digest", EQUAL, digest)],
-            order_by="at",
-            descending=True,
-            fields=(),
-            limit=MAX_ITEMS + 1,
-        )
         with translated():
-            return await self.ledger.firestore.find(query)
+            return await self.ledger.firestore.find(_items_of(digest, MAX_ITEMS + 1))
 
-    async def _drop(self, digest: str) -> None:
-        """Delete what the push counted as more, but did not name."""
-        firestore = self.ledger.firestore
-        while items := await self._items(digest):
-            with translated():
-                await firestore.commit([firestore.delete(each.path) for each in items])
-
-    async def _tell(self, digest: str, items: Sequence[Stored], omitted: bool) -> None:
+    async def _tell(self, digest: str, items: Sequence[Stored], is_more: bool) -> None:
         newest = items[0].fields
         watched = self.functions.get(newest["function"])
-        change = _change(digest, items, watched.path if watched else "")
+        is_in_firestore = newest["source"].startswith("//firestore.")
+        change = DigestChange(
+            # The same items give the same event.
+            id=f"digest/{_hash(digest, *(each.id for each in items))}",
+            source=newest["source"],
+            path=newest["document"],
+            params={},
+            before=None,
+            after=None,
+            time=newest["until"],
+            database="firestore" if is_in_firestore else "database",
+            function=newest["function"],
+            late=Late((), reader=newest["person"]),
+            digest=digest,
+            pattern=watched.path if watched else "",
+            person=newest["person"],
+            items=items,
+            is_more=is_more,
+            history=self.history,
+        )
         with about(function=change.function, event_id=change.id, document=change.path):
             if watched is None:
                 log("ERROR", "digest.dropped", data={"digest": digest})
                 with translated():
                     await self.ledger.firestore.commit(change.consumed(self.ledger.firestore))
                 return
-            documents, older = await self._documents(change)
-            late = Late(documents, older + omitted, reader=change.person)
-            after = documents[-1] if documents else None
-            await watched.function(replace(change, after=after, late=late))
+            await watched.function(change)
 
-    async def _documents(self, change: DigestChange) -> tuple[tuple[Document, ...], int]:
-        """The newest unread documents that still exist, the newest last, and how many are older.
 
-        Whoever deletes what they wrote leaves what others wrote before.
-        """
-        paths = [each.fields["document"] for each in reversed(change.items)]
-        while paths:
-            paths, newest = paths[:-MAX_ABOUT], paths[-MAX_ABOUT:]
-            read = await self.history.read_by([change.person], newest)
-            unread = [path for path in newest if path not in read]
-            found = await self.look_up_for(change).many(*unread)
-            if documents := tuple(each for each in found if each is not None):
-                return documents, len(paths)
-        return (), 0
+def _items_of(digest: str, limit: int = PAGE) -> Query:
+    """The items of a digest, the newest first."""
+    return Query(
+        ITEMS,
+        where=[("digest", EQUAL, digest)],
+        order_by="at",
+        descending=True,
+        fields=(),
+        limit=limit,
+    )
 
 
 def digest_task(digest: str) -> Task:
     return Task("sendlater", {"digest": digest})
-
-
-def _change(digest: str, items: Sequence[Stored], pattern: str) -> DigestChange:
-    """A synthetic event; the same items give the same one."""
-    newest = items[0].fields
-    is_in_firestore = newest["source"].startswith("//firestore.")
-    return DigestChange(
-        id=f"digest/{_hash(digest, *(each.id for each in items))}",
-        source=newest["source"],
-        path=newest["document"],
-        params=path_params(pattern, newest["document"]) or {},
-        before=None,
-        after=None,
-        time=newest["until"],
-        database="firestore" if is_in_firestore else "database",
-        function=newest["function"],
-        pattern=pattern,
-        person=newest["person"],
-        items=items,
-    )
 
 
 def _hash(*texts: str) -> str:

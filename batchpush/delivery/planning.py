@@ -139,28 +139,37 @@ class Planner:
                 change = rest
 
     async def _of_a_digest(self, change: DigestChange, handler: PushHandler) -> Returned:
-        """One push for what is still to be told of the documents.
-
-        An error in one document does not affect the others.
-        """
-        look_up, told = self.look_up_for(change), []
+        """One push for the newest documents that there is still something to tell of."""
+        look_up = self.look_up_for(change)
         no_push: NoPush | None = None
-        for each in change.one_by_one:
-            try:
-                push = await handler(each, look_up)
+        async for changes, older in change.unread(look_up):
+            told = []
+            for each in changes:
+                push = await self._of_one(each, change.person, handler, look_up)
                 if isinstance(push, NoPush):
                     no_push = push
-                elif isinstance(push, Event):
-                    raise InvalidPush("name", "cannot be an Event where a push had to wait")
-                elif push and (theirs := await only_to(push, change.person)):
-                    theirs.check()
-                    told.append(theirs)
-            except TryAgainLater:
-                raise
-            except Exception as error:  # noqa: BLE001 - a handler may raise anything
-                log("ERROR", "document.dropped", error=error)
-        assert change.late is not None
-        return combined(told, change.late.omitted) or no_push
+                elif push:
+                    told.append(push)
+            if told:
+                return combined(told, older)
+        return no_push
+
+    async def _of_one(
+        self, change: Change, person: str, handler: PushHandler, look_up: LookUp
+    ) -> Push | NoPush | None:
+        """What a document adds to a person's digest; an error in it does not affect the others."""
+        try:
+            push = await handler(change, look_up)
+            if isinstance(push, Event):
+                raise InvalidPush("name", "cannot be an Event where a push had to wait")
+            if isinstance(push, Push) and (push := await only_to(push, person)):
+                push.check()
+        except TryAgainLater:
+            raise
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            log("ERROR", "document.dropped", error=error)
+            return None
+        return push
 
     # The plan
 

@@ -93,6 +93,8 @@ class FirestoreLookUp:
 
     async def many(self, *paths: str, fields: Sequence[str] = ()) -> list[Document | None]:
         possible = [path for path in paths if is_document(path)]  # another would fail them all
+        if not possible:
+            return [None for _ in paths]
         with _answered(paths[0]):
             found = await self._firestore.read(*possible, fields=fields)
         return [Document(path, found[path].fields) if path in found else None for path in paths]

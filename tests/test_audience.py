@@ -6,6 +6,7 @@ In memory; `tests/test_delivery.py` has large audiences on the emulator.
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -31,9 +32,11 @@ from batchpush.delivery import digests
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.errors import DeliveryUnfinished, LookUpFailed
 from batchpush.events.lookup import PAGE, DatabaseLookUp, FirestoreLookUp
+from batchpush.events.triggers import Watched
 from batchpush.pushes.push import Apps
 from handlers.people import Person, in_their_words, people, recipients
-from tests.events import streamed
+from tests.crashes import killed_at
+from tests.events import created, streamed
 from tests.house import EVENING, MORNING, NIGHT, House
 
 PATH = "sales/{sale_id}"
@@ -138,6 +141,31 @@ async def test_a_reader_of_digests_is_told_in_theirs_and_in_no_chunk(
     items = [each.fields async for each in house.worker.ledger.all_of(digests.ITEMS)]
     assert len(items) == 5
     assert record.state is DeliveryState.RETRY
+
+
+async def test_a_reader_of_digests_is_told_once_if_the_event_comes_again(house: House) -> None:
+    """Killed before its claim, it comes again after the time of the first digest."""
+    due = EVENING + timedelta(minutes=30)
+    digest = Digest(Schedule(time(23, 30)), UTC, says=lambda count, is_more: ENGLISH)
+
+    async def announce(change: Change, look_up: LookUp) -> Push:
+        group = Recipients(custom_ids=["ann"], digest=digest)
+        return Push(group_id="sale", recipients=Audience(streamed([(group, ENGLISH)])))
+
+    async def announced(change: Change) -> None:
+        await house.worker.deliverer.deliver(change, announce)
+
+    house.watches["announce"] = Watched(PATH, announced)
+    made = created("sales/s1", {}, sale_id="s1")
+    await house.stores(made.path, {})
+    change = replace(made, id="e1", function="announce", time=house.clock.now())
+    with killed_at(house, 2, False):
+        await announced(change)
+    house.clock.value = due + timedelta(minutes=1)
+    await announced(change)
+    await house.wait_until(house.clock.now())
+    await house.wait_until(due + timedelta(days=1))
+    assert house.all_told() == [("ann", ENGLISH.body)]
 
 
 async def test_a_task_whose_chunk_is_gone_is_done_and_logged(

@@ -40,13 +40,17 @@ async def prepare(ledger: Ledger, record: Record, push: Push, apps: Apps) -> tup
 async def _at_once(
     ledger: Ledger, record: Record, groups: AsyncIterable[tuple[Recipients, Message | None]]
 ) -> AsyncIterator[tuple[Recipients, Message | None]]:
-    """The groups without readers of digests, whose items are written."""
+    """The groups without readers of digests, whose items are written.
+
+    They are written before the claim: of the event's time, so that an event that comes again
+    writes the same ones.
+    """
     items: list[Item] = []
     async for group, message in groups:
         if group.digest is None:
             yield group, message
             continue
-        items.extend(items_of(record, group, record.created_at))
+        items.extend(items_of(record, group, record.event_time))
         if len(items) >= ITEMS_AT_ONCE:
             await write_items(ledger.firestore, items)
             items = []

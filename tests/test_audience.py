@@ -177,6 +177,24 @@ async def test_a_task_whose_chunk_is_gone_is_done_and_logged(
     assert line["data"] == {"delivery": "d1", "chunk": "c1"}
 
 
+async def test_the_sweep_makes_a_task_again_only_for_a_chunk_that_is_late(house: House) -> None:
+    await house.stores("users/ann", {"quiet_hours": NIGHT})
+    await house.stores("topics/ski/followers/ann", {})
+    record = await happens(house, followers)
+    assert house.queue.take_due(MORNING) != []  # and is lost
+    for _ in range(8):
+        house.clock.forward(3600)
+        await house.worker.sweep.run()
+        assert house.queue.tasks == []
+    house.clock.forward(901)
+    await house.worker.sweep.run()
+    await house.run_tasks(house.clock.now())
+    assert [who for who, _ in house.all_told()] == ["ann"]
+    entry = await house.worker.ledger.read(record.id)
+    assert entry is not None
+    assert entry.record.state is DeliveryState.SENT
+
+
 async def test_a_replay_does_not_wake_those_who_still_sleep(house: House) -> None:
     await house.stores("users/ann", {"quiet_hours": NIGHT})
     await house.stores("topics/ski/followers/ann", {})

@@ -213,6 +213,18 @@ async def test_an_audience_has_none(people: int, has_entries: bool) -> None:
     assert bool(await inbox(house, "ann")) is has_entries
 
 
+async def test_entries_that_are_too_large_for_a_commit_are_none_and_the_push_goes_out() -> None:
+    house = project()
+    push = {
+        "group_id": "sale",
+        "recipients": {"custom_ids": ["ann", *(f"u{number}" for number in range(499))]},
+        "message": {"title": "T" * 2_000, "body": "It begins"},
+    }
+    await house.write("pushes/p", push)
+    assert house.told("ann") == ["It begins"]
+    assert await inbox(house, "ann") == {}
+
+
 async def test_an_event_that_comes_again_does_not_mark_it_as_unread() -> None:
     house = project()
     await house.write(MESSAGE, message())

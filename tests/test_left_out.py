@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from batchpush import Change, Limit, LookUp, NoPush, Push, Recipients
-from batchpush.delivery.record import MAX_LEFT_OUT, DeliveryState, Record
+from batchpush.delivery.record import (
+    MAX_LEFT_OUT,
+    MAX_LEFT_OUT_BYTES,
+    DeliveryState,
+    Record,
+)
 from batchpush.pushes.push import Message
 from handlers import carts, credit_limits, friend_requests, game_turns, messages
 from tests.deliveries import claimed
@@ -178,6 +183,17 @@ def test_a_record_keeps_only_so_many_and_each_once() -> None:
         ("muted", 1),
         ("blocked", MAX_LEFT_OUT - 1),
     ]
+
+
+def test_the_ids_of_those_left_out_take_little_of_a_record() -> None:
+    """Batch may refuse many in a call that it accepts, and that has to be recorded."""
+    long = [f"{number:0500}" for number in range(MAX_LEFT_OUT)]
+    record = claimed().leaving_out({"muted": long[:90], "unknown at Batch": long})
+    assert [(reason, len(ids)) for reason, ids in record.left_out] == [
+        ("muted", 90),
+        ("unknown at Batch", MAX_LEFT_OUT_BYTES // 500 - 90),
+    ]
+    assert record.leaving_out({"blocked": ["x"]}) == record
 
 
 def test_reasons_survive_what_follows() -> None:

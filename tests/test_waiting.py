@@ -219,11 +219,11 @@ def test_a_burst_is_bounded_however_many_write_and_wait(
     for number, times in deliveries:
         for each in range(times):
             path = f"{'p' * length}/{number}-{each}"
-            burst = burst.after(NOW, {}, {f"{number}": path})
+            burst = burst.after(NOW, {}, {f"{number}": path}, by="n" * 20)
     assert len(burst.windows) <= MAX_WINDOWS
     assert all(len(joined.newest) <= MAX_ABOUT for joined in burst.about.values())
-    paths = [path for joined in burst.about.values() for path in joined.newest]
-    assert sum(map(len, paths)) <= MAX_ABOUT_BYTES
+    texts = [text for each in burst.about.values() for text in (*each.newest, *each.by)]
+    assert sum(map(len, texts)) <= MAX_ABOUT_BYTES
 
 
 def test_of_many_documents_the_newest_are_kept_and_all_are_counted() -> None:

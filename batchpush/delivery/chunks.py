@@ -90,9 +90,9 @@ class Chunks:
         owner, _, _ = chunk.rpartition("-")
         following = await of_chunks.ledger.unsettled(after=owner, limit=1)
         if not any(each.startswith(owner) for each in following):
-            await self._conclude(delivery)
+            await self.conclude(delivery)
 
-    async def _conclude(self, delivery: str) -> None:
+    async def conclude(self, delivery: str) -> None:
         """Settle the delivery once all its chunks are; the first worker to notice does it."""
         ledger = self.sender.ledger
         entry = await ledger.read(delivery)

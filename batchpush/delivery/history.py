@@ -76,7 +76,8 @@ def notifications(
         }
         for user_id in _users(group):
             found[user_id] = Notification(user_id, record.id, fields)
-    size = sum(len(each.fields["body"].encode()) for each in found.values())
+    texts = (text for each in found.values() for text in each.fields.values())
+    size = sum(len(text.encode()) for text in texts if isinstance(text, str))
     return list(found.values()) if size <= MAX_BYTES else []
 
 

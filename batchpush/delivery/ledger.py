@@ -137,18 +137,19 @@ class Ledger:
     async def prepare(self, records: AsyncIterable[Record]) -> list[str]:
         """Write records that nothing refers to yet, in a few commits; returns their ids."""
         ids: list[str] = []
-        pending: list[Record] = []
+        pending: list[Write] = []
         size = 0
         async for record in records:
-            length = sum(len(body.encode()) for body in record.bodies)
-            if size and size + length > COMMIT:
-                await self._commit(map(self._put, pending))
+            write = self._put(record)
+            length = write.ByteSize()
+            if pending and size + length > COMMIT:
+                await self._commit(pending)
                 pending, size = [], 0
-            pending.append(record)
+            pending.append(write)
             ids.append(record.id)
             size += length
         if pending:
-            await self._commit(map(self._put, pending))
+            await self._commit(pending)
         return ids
 
     async def change(

@@ -52,6 +52,7 @@ class CallState(Enum):
 
 FORMAT = 1  # records of a later format are left to the version that wrote them
 MAX_LEFT_OUT = 1_000  # people who get nothing, in one record
+MAX_LEFT_OUT_BYTES = 50_000  # of their ids
 MAX_PROBLEMS = 60_000  # bytes of problem texts in all calls of a record
 MAX_PROBLEM = 2_000  # bytes of one problem text
 
@@ -216,14 +217,18 @@ class Record:
 
     def leaving_out(self, left_out: Mapping[str, Iterable[str]]) -> "Record":
         """The record with more people who get nothing, by reason, as many as it keeps."""
-        kept = MAX_LEFT_OUT - sum(len(ids) for _, ids in self.left_out)
-        listed = dict(self.left_out)
+        if not left_out:
+            return self
+        listed = {reason: list(ids) for reason, ids in self.left_out}
+        count = sum(map(len, listed.values()))
+        size = sum(len(each.encode()) for ids in listed.values() for each in ids)
         for reason, ids in left_out.items():
-            some = tuple(dict.fromkeys(map(storable, ids)))[:kept]
-            kept -= len(some)
-            if some:
-                listed[reason] = (*listed.get(reason, ()), *some)
-        return self.evolve(left_out=tuple(listed.items())) if left_out else self
+            for each in dict.fromkeys(map(storable, ids)):
+                count, size = count + 1, size + len(each.encode())
+                if count > MAX_LEFT_OUT or size > MAX_LEFT_OUT_BYTES:
+                    break
+                listed.setdefault(reason, []).append(each)
+        return self.evolve(left_out=tuple((reason, tuple(ids)) for reason, ids in listed.items()))
 
     def ended(self, state: DeliveryState, reason: str) -> "Record":
         """The record of a delivery that sends nothing."""

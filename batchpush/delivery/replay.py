@@ -1,8 +1,10 @@
 """Replays a delivery when an operator asks for it."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
+from batchpush.delivery.chunks import Chunks
 from batchpush.delivery.ledger import Entry
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.report import report
@@ -38,15 +40,21 @@ class Replay:
         return entry.record
 
     async def _replay_chunks(self, entry: Entry, resend_unknown: bool) -> Record:
-        of_chunks = Replay(self.sender.of_chunks(entry.record.id))
-        now = self.sender.clock.now()
-        for chunk in entry.record.chunks:
+        """Replay chunk by chunk. If that is cut short, the sweep finishes those that are begun."""
+        ledger, now = self.sender.ledger, self.sender.clock.now()
+        begun = entry.record.with_chunks({}, now).evolve(owner=secrets.token_hex(8))
+        await ledger.change(entry, begun)
+        of_chunks = Replay(self.sender.of_chunks(begun.id))
+        for chunk in begun.chunks:
             found = await of_chunks.sender.ledger.read(chunk)
-            is_sent = found is None or found.record.state is DeliveryState.SENT
-            if found and not is_sent and not found.record.is_waiting(now):
+            if found and _can_be_replayed(found.record):
                 await of_chunks.replay(found, resend_unknown)
-        states = await of_chunks.sender.ledger.states()
-        after = entry.record.with_chunks(states, self.sender.clock.now())
-        entry = await self.sender.ledger.change(entry, after)
-        await report(entry.record)
-        return entry.record
+        await Chunks(self.sender).conclude(begun.id)
+        after = await ledger.read(begun.id)
+        return after.record if after else begun
+
+
+def _can_be_replayed(chunk: Record) -> bool:
+    """Unsettled chunks are the sweep's; without its bodies, nothing of a chunk can be sent."""
+    is_there = bool(chunk.bodies) and all(chunk.bodies)
+    return chunk.is_settled and chunk.state is not DeliveryState.SENT and is_there

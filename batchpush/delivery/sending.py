@@ -189,11 +189,10 @@ class Sender:
         are_made, left = await asyncio.gather(
             self.scheduler.enqueue(tasks), self.scheduler.schedule(record)
         )
-        handed_out = record.with_chunks(states, self.clock.now(), left)
-        entry = await self.write(entry, handed_out, beside)
         if not all(are_made):
             raise DeliveryUnfinished("Cloud Tasks did not accept the task of every chunk")
-        return entry
+        handed_out = record.with_chunks(states, self.clock.now(), left)
+        return await self.write(entry, handed_out, beside)
 
     @traced("record", lambda entry, *_: {"batchpush.state": entry.record.state.value})
     async def write(self, entry: Entry, record: Record, beside: Sequence[Write] = ()) -> Entry:

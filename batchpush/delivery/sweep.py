@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchpush.delivery.ledger import BODIES, PEOPLE
-from batchpush.delivery.record import DeliveryState, Record
+from batchpush.delivery.record import SETTLED, DeliveryState, Record
 from batchpush.delivery.scheduling import resume_task
 from batchpush.delivery.sending import Sender
 from batchpush.errors import LedgerUnavailable
@@ -51,6 +51,8 @@ class Sweep:
         entry = await self.sender.ledger.read(record_id)
         if entry is None or not self._is_abandoned(entry.record):
             return
+        if entry.record.chunks and await self._only_waits(entry.record):
+            return
         await on_its_own(
             self.sender.resume(entry),
             function="sweep",
@@ -63,6 +65,15 @@ class Sweep:
         if record.state is DeliveryState.RETRY:
             return record.updated_at <= self.sender.timing.redelivered_since(now)
         return record.is_free(now)
+
+    async def _only_waits(self, record: Record) -> bool:
+        """Whether all its chunks that are left wait, with a task each, for a time to come."""
+        if record.state is not DeliveryState.RETRY or record.later:
+            return False
+        chunks = (await self.sender.ledger.chunks_of(record.id).waits()).values()
+        left = [until for state, until in chunks if state not in SETTLED]
+        late = self.sender.timing.redelivered_since(self._now())
+        return bool(left) and all(until is not None and until > late for until in left)
 
     async def _sweep_waiting(self, stop: datetime) -> None:
         """Schedule again what should have been resumed long ago."""

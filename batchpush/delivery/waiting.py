@@ -129,7 +129,10 @@ class Burst:
 
 
 def _bytes_of_paths(about: Mapping[str, Joined]) -> int:
-    return sum(len(path.encode()) for joined in about.values() for path in joined.newest)
+    """The size of the paths, with the names of those who caused them."""
+    return sum(
+        len(text.encode()) for joined in about.values() for text in (*joined.newest, *joined.by)
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 import batchpush.delivery.sweep
 from batchpush.delivery.record import CallState, DeliveryState, Record
 from batchpush.environment import Settings
-from batchpush.google.firestore import FirestoreUnavailable, WriteConflict
+from batchpush.google.firestore import FirestoreRefused, FirestoreUnavailable, WriteConflict
 from batchpush.testing import ManualClock
 from batchpush.testing.memory import Memory, Operation
 from batchpush.worker import Worker
@@ -140,7 +140,10 @@ async def test_one_commit_deletes_the_bodies_of_many_and_a_sweep_ends_in_time(
     assert memory.operations.count("record") == 5
 
 
-@pytest.mark.parametrize("error", [WriteConflict(), FirestoreUnavailable("NOT_FOUND")])
+@pytest.mark.parametrize(
+    "error",
+    [WriteConflict(), FirestoreUnavailable("NOT_FOUND"), FirestoreRefused("INVALID_ARGUMENT")],
+)
 @pytest.mark.parametrize("step", ["query", "record"])
 async def test_what_stands_in_the_way_is_said_and_the_next_sweep_tries_again(
     clock: ManualClock, capsys: pytest.CaptureFixture[str], error: Exception, step: str

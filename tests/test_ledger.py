@@ -723,6 +723,13 @@ async def test_who_was_first_with_a_burst_is_named(where: str) -> None:
     assert raised.value.document == path
 
 
+async def test_a_burst_of_a_later_version_is_read_as_far_as_this_one_knows(ledger: Ledger) -> None:
+    burst_id, firestore = uuid.uuid4().hex, ledger.firestore
+    stored = {"windows": {"ann": {"until": NOW, "new": 1}}, "about": {}, "new": 1}
+    await firestore.commit([firestore.put(f"batch_bursts/{burst_id}", stored)])
+    assert (await ledger.read_burst(burst_id)).burst == Burst({"ann": Window(NOW)})
+
+
 async def test_a_burst_of_an_earlier_version_names_no_documents(ledger: Ledger) -> None:
     burst_id, firestore = uuid.uuid4().hex, ledger.firestore
     stored = {"windows": {}, "about": {"D": {"count": 2}}, "expire_at": datetime.now(UTC)}

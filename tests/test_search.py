@@ -11,7 +11,8 @@ from batchpush.delivery.erasure import Person, without
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.search import Search
-from batchpush.google.firestore import Firestore
+from batchpush.google.firestore import Firestore, FirestoreRefused
+from batchpush.google.protocol.firestore_pb2 import CommitRequest
 from batchpush.testing.memory import Memory
 from handlers import messages
 from tests.deliveries import claimed
@@ -92,6 +93,26 @@ async def test_a_sweep_takes_the_index_away_after_its_days(house: House) -> None
     await house.worker.sweep.drop_outdated()
     assert await names(house, "bob") == ["m1"]
     house.clock.forward(timedelta(days=1).total_seconds())
+    await house.worker.sweep.drop_outdated()
+    assert await names(house, "bob") == []
+
+
+async def test_an_index_too_large_for_one_commit_goes_in_several(house: House) -> None:
+    """Each person is an entry in it, and Firestore limits how many a commit may change."""
+    for number in range(5):
+        await say(house, number)
+    house.clock.forward(timedelta(days=8).total_seconds())
+    transport = house.firestore.transport
+
+    class Small:
+        database = transport.database
+
+        async def ask(self, method: Any, request: Any) -> Any:
+            if isinstance(request, CommitRequest) and len(request.writes) > 2:
+                raise FirestoreRefused("INVALID_ARGUMENT: Transaction too big")
+            return await transport.ask(method, request)
+
+    house.firestore.transport = Small()
     await house.worker.sweep.drop_outdated()
     assert await names(house, "bob") == []
 

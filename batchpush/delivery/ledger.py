@@ -468,10 +468,15 @@ def _from_burst(burst: Burst) -> dict[str, Any]:
 
 
 def _to_burst(document: dict[str, Any]) -> Burst:
-    windows = {name: Window(**window) for name, window in document["windows"].items()}
+    windows = {name: _to_window(window) for name, window in document["windows"].items()}
     return Burst(
         windows, {delivery: _to_joined(each) for delivery, each in document["about"].items()}
     )
+
+
+def _to_window(stored: Mapping[str, Any]) -> Window:
+    """A later version may have stored more."""
+    return Window(stored["until"], stored.get("delivery"))
 
 
 def _to_joined(stored: Any) -> Joined:

@@ -2,15 +2,16 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
-from batchpush.delivery.ledger import BODIES, PEOPLE
+from batchpush.delivery.ledger import BODIES, PEOPLE, Expiring
 from batchpush.delivery.record import SETTLED, DeliveryState, Record
 from batchpush.delivery.scheduling import resume_task
 from batchpush.delivery.sending import Sender
-from batchpush.errors import LedgerUnavailable
-from batchpush.google.firestore import WriteConflict
+from batchpush.errors import LedgerRefused, LedgerUnavailable
+from batchpush.google.firestore import Stored, WriteConflict
 from batchpush.logs import log
 from batchpush.sweeping import on_its_own
 
@@ -19,6 +20,7 @@ AT_ONCE = 20
 SWEEP_FOR = timedelta(seconds=420)
 DROPPED_AT_ONCE = 300  # records in one commit
 DROP_FOR = timedelta(seconds=60)
+Look = Callable[[Expiring, date, int], Awaitable[list[Stored]]]
 
 
 @dataclass
@@ -92,14 +94,24 @@ class Sweep:
             (ledger.outdated, PEOPLE),
         ):
             try:
-                while self._now() < stop:
-                    found = await look(expiring, self._now().date(), DROPPED_AT_ONCE)
-                    if found:
-                        await ledger.drop(expiring, found)
-                    if len(found) < DROPPED_AT_ONCE:
-                        break
-            except (WriteConflict, LedgerUnavailable) as error:
+                await self._drop(look, expiring, stop)
+            except (WriteConflict, LedgerUnavailable, LedgerRefused) as error:
                 log("WARNING", "bodies.kept", error=error)
+
+    async def _drop(self, look: Look, expiring: Expiring, stop: datetime) -> None:
+        at_once = DROPPED_AT_ONCE
+        while self._now() < stop:
+            found = await look(expiring, self._now().date(), at_once)
+            try:
+                if found:
+                    await self.sender.ledger.drop(expiring, found)
+            except LedgerRefused:  # each person is an entry in an index, and a commit takes so many
+                if at_once == 1:
+                    raise
+                at_once //= 2
+                continue
+            if len(found) < at_once:
+                break
 
     def _now(self) -> datetime:
         return self.sender.clock.now()

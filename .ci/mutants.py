@@ -25,6 +25,8 @@ EVERYWHERE = {
     ("ensure_ascii=False", "ensure_ascii=None"): "None is false",
     ("allow_nan=False", "allow_nan=None"): "None is false",
     ('"utf-8"', '"UTF-8"'): "two names of one encoding",
+    ("strict=False", "strict=None"): "None is false",
+    (", strict=False)", ", )"): "it is the default",
     ("secrets.token_hex(8)", "secrets.token_hex(9)"): "a longer nonce",
     ("secrets.token_hex(8)", "secrets.token_hex(None)"): "a longer nonce",
 }
@@ -79,6 +81,13 @@ SURVIVORS = {
         ("if later or burst else push", "if (later or burst) or True else push"): (
             "everyone is notified now"
         ),
+        ("at_once, is_large = None, False", "at_once, is_large = None, True"): "there is no push",
+    },
+    "delivery.planning": {
+        (
+            "if entry.record is planned.record else",
+            "if (entry.record is planned.record) and False else",
+        ): ("it is the same record"),
     },
     "delivery.record": {
         ("changes.keys() <= self", "changes.keys() < self"): "nothing changes all of them",
@@ -101,6 +110,11 @@ SURVIVORS = {
         ("> MAX_WINDOWS", ">= MAX_WINDOWS"): "all of them are kept",
         ("limit //= 2", "limit /= 2"): "it is only compared",
         ('("", group)', '("XXXX", group)'): "without a burst, nobody asks for the name",
+        ("len(each.encode()) + 4", "len(each.encode()) + 5"): "a part less full by a byte for each",
+        (
+            "_part_id(delivery, claimant",
+            "_part_id(None, claimant",
+        ): "it is only hashed, with an owner",
         ("+ _size(some)", "- _size(some)"): "parts are numbered all the same",
         ("get(until, 0)", "get(until, 1)"): "a part less full by a byte",
         ('claimant: str = ""', 'claimant: str = "XXXX"'): "it is only hashed",

@@ -799,3 +799,26 @@ async def test_an_outcome_that_firestore_refuses_is_written_without_the_texts_of
         "LedgerRefused",
         "Firestore: INVALID_ARGUMENT: too large",
     )
+
+
+async def test_a_claim_beside_what_is_gone_conflicts_and_a_second_one_finds_the_first(
+    ledger: Ledger,
+) -> None:
+    """Such as the items of a digest that another push has told."""
+    firestore = ledger.firestore
+    path, record = f"batch_digests/{uuid.uuid4().hex}", claimed()
+    await firestore.commit([firestore.put(path, {"a": 1})])
+    gone = [firestore.delete(path, must_exist=True)]
+    entry = await ledger.claim(record, beside=gone)
+    again = await ledger.claim(replace(record, owner="second"), beside=gone)
+    assert again.record == entry.record == record
+    with pytest.raises(WriteConflict):
+        await ledger.claim(claimed(), beside=gone)
+
+
+async def test_a_record_that_has_changed_is_named_and_not_its_burst(ledger: Ledger) -> None:
+    entry, burst = await ledger.claim(claimed()), StoredBurst(uuid.uuid4().hex, Burst(), None)
+    await ledger.change(entry, replace(entry.record, revision=1, owner="second"))
+    with pytest.raises(WriteConflict) as raised:
+        await ledger.change(entry, replace(entry.record, revision=1), (), burst)
+    assert raised.value.document == f"{ledger.collection}/{entry.record.id}"

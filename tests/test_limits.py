@@ -118,12 +118,33 @@ async def test_what_is_over_the_limit_is_logged_once_and_counted_no_more(
     for number in range(40):
         await writes(house, "ann", "c1", f"m{number}")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["message"] for line in lines if line["severity"] != "INFO"] == ["limit.reached"]
+    (reached,) = [line for line in lines if line["severity"] != "INFO"]
+    assert (reached["severity"], reached["message"]) == ("WARNING", "limit.reached")
+    assert reached["data"] == {"problem": "over the limit of 20 to one recipient in 60 s"}
     assert all(line["message"] != "delivery.refused" for line in lines)
     (counter,) = [
         document for name, document in house.memory.documents.items() if "/batch_limits/" in name
     ]
     assert counter.fields[COUNT].integer_value == 21
+
+
+async def test_who_is_over_a_limit_keeps_nobody_else_from_being_told(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    await conversation(house, "c2", "ann", "bob", "zoe")
+    for number in range(25):
+        await writes(house, "ann", "c1", f"m{number}")
+    change = await writes(house, "ann", "c2", "m1")
+    assert told(house) == {("bob", "ann"): 20, ("zoe", "ann"): 1}
+    assert dict((await house.record_of(change)).left_out) == {"over a limit": ("bob",)}
+
+
+async def test_who_was_told_after_a_wait_is_not_counted(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    await house.stores("users/bob", {"quiet_hours": NIGHT})
+    await writes(house, "ann", "c1", "m1")
+    await house.run_tasks(MORNING)
+    assert told(house) == {("bob", "ann"): 1}
+    assert not [name for name in house.memory.documents if "/batch_limits/" in name]
 
 
 async def test_another_process_learns_of_the_limit_before_it_sends(house: House) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 import batchpush.delivery.plan
-from batchpush import Message, Push, QuietHours, Recipients
+from batchpush import Audience, Message, Push, QuietHours, Recipients
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.ledger import to_document
 from batchpush.delivery.plan import (
     CALL_BYTES,
+    LATER_BYTES,
     NO_CUSTOM_ID,
     OVER_LIMIT,
     Context,
@@ -21,12 +22,21 @@ from batchpush.delivery.plan import (
     plan,
 )
 from batchpush.delivery.record import DeliveryState, Record
-from batchpush.delivery.waiting import MAX_PART, Burst, Joined, StoredBurst, Window, name_of
+from batchpush.delivery.waiting import (
+    MAX_ABOUT,
+    MAX_PART,
+    Burst,
+    Joined,
+    StoredBurst,
+    Window,
+    name_of,
+)
 from batchpush.errors import InvalidPush
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.limits import Over
 from batchpush.testing.memory import Memory
 from tests.deliveries import claimed
+from tests.events import streamed
 
 NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
@@ -159,6 +169,90 @@ def test_what_is_too_old_is_not_claimed_to_be_sent(
     assert found.record.group_id == "g"
 
 
+def names(*people: str) -> tuple[str, ...]:
+    return tuple(sorted(name_of("custom_ids", each) for each in people))
+
+
+DAY = "2026-07-10"
+
+
+def test_a_record_is_found_by_whom_it_tells_and_whom_it_leaves_out() -> None:
+    push = push_to(to("ann"), to("bob", quiet=NIGHT), left_out={"muted": ["eve"]})
+    found = planned(push, people_until=DAY)
+    assert (found.record.people, found.record.people_until) == (names("ann", "bob", "eve"), DAY)
+    (later,) = found.later
+    assert (later.people, later.people_until) == (names("bob"), DAY)
+    assert planned(push).record.people == ()
+
+
+def test_a_record_that_sends_nothing_is_found_as_well() -> None:
+    old = planned(push_to(to("ann")), since=NOW - FRESH_FOR, people_until=DAY)
+    assert old.record.people == names("ann")
+    joined = stored(ann=Window(NOW + WINDOW, "other"))
+    found = planned(push_to(to("ann")), burst=joined, window=WINDOW, people_until=DAY)
+    assert (found.record.state, found.record.people) == (DeliveryState.OBSOLETE, names("ann"))
+
+
+@pytest.mark.parametrize(("people", "count"), [(1_000, 1_000), (1_001, 0)])
+def test_a_record_of_more_people_than_anybody_looks_for_is_found_by_none(
+    people: int, count: int
+) -> None:
+    push = push_to(to(*map(str, range(people))))
+    assert len(planned(push, people_until=DAY).record.people) == count
+
+
+@pytest.mark.parametrize(("left_out", "count"), [(1, 1_000), (2, 0)])
+def test_those_left_out_count_as_well(left_out: int, count: int) -> None:
+    more = {"muted": [f"m{number}" for number in range(left_out)]}
+    push = push_to(to(*map(str, range(999))), left_out=more)
+    record = planned(push, people_until=DAY).record
+    assert len(record.people) == count
+    assert record.people_until == (DAY if count else None)
+
+
+def test_the_record_lists_the_fields_that_were_ignored() -> None:
+    assert planned(push_to(to("ann"), ignored=["created_at"])).record.ignored == ("created_at",)
+
+
+@pytest.mark.parametrize(("days", "is_refused"), [(366, False), (367, True)])
+def test_a_push_may_wait_for_a_year(days: int, is_refused: bool) -> None:
+    push = push_to(to("ann"), send_at=NOW + timedelta(days=days))
+    if is_refused:
+        with pytest.raises(InvalidPush, match=r"^send_at must be at most 366 days ahead"):
+            planned(push)
+    else:
+        assert planned(push).record.not_before == push.send_at
+
+
+def test_an_audience_whose_time_has_come_is_not_put_off() -> None:
+    push = Push(group_id="g", recipients=Audience(streamed([])), send_at=NOW)
+    assert planned(push).large is push
+    later = planned(replace(push, send_at=NOW + timedelta(seconds=1)))
+    assert (later.record.state, later.push) == (DeliveryState.WAITING, None)
+
+
+def test_the_parts_of_two_workers_that_wait_have_different_ids() -> None:
+    """Each commits its own beside the record, which only one of them can create."""
+    push = push_to(to("ann"), to("bob", quiet=NIGHT))
+    context = Context(now=NOW, lease_until=LEASE_UNTIL, apps=("ios",))
+    found = [plan(RECORD.evolve(owner=owner), push, context).later[0].id for owner in "aab"]
+    assert len(set(found)) == 2
+
+
+def test_of_those_left_out_the_delivery_itself_says_who_and_no_part_of_it() -> None:
+    push = push_to(to("ann", quiet=NIGHT), to("bob", quiet=LONG_NIGHT), left_out={"muted": ["eve"]})
+    found = planned(push)
+    assert found.record.state is DeliveryState.WAITING
+    assert dict(found.record.left_out) == {"muted": ("eve",)}
+    assert [dict(each.left_out) for each in found.later] == [{}]
+
+
+def test_what_waits_names_the_newest_documents_and_counts_the_others() -> None:
+    about = [f"messages/{number}" for number in range(MAX_ABOUT + 5)]
+    found = planned(push_to(to("ann", quiet=NIGHT)), about=about, omitted=2)
+    assert (found.record.about, found.record.omitted) == (tuple(about[5:]), 7)
+
+
 # Bursts
 
 
@@ -188,6 +282,15 @@ def test_a_push_that_is_counted_in_another_one_is_not_sent_itself() -> None:
     assert found.record.reason == "told in another push of its burst: other"
     assert found.burst is not None
     assert found.burst.burst.about == {"other": Joined(1, (RECORD.document,))}
+    by = planned(push_to(to("ann"), sender="bob"), burst=stored(ann=window), window=WINDOW).burst
+    assert by is not None
+    assert by.burst.about == {"other": Joined(1, (RECORD.document,), names("bob"))}
+
+
+def test_a_push_that_is_counted_in_several_names_them_all() -> None:
+    windows = {each: Window(NOW + WINDOW, f"of {each}") for each in ("bob", "ann")}
+    found = planned(push_to(to("ann", "bob")), burst=stored(**windows), window=WINDOW)
+    assert found.record.reason == "told in another push of its burst: of ann, of bob"
 
 
 # What one record holds
@@ -204,11 +307,15 @@ def test_more_recipients_than_one_call_takes_are_for_chunks(count: int, is_large
 def test_bodies_that_are_too_much_for_one_record_are_for_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    push = push_to(to("ann"))
-    size = len(told(planned(push).record)) + 2 * CALL_BYTES + len("ios" + "android")
-    for inline, is_large in ((size, False), (size - 1, True)):
-        monkeypatch.setattr(batchpush.delivery.plan, "INLINE", inline)
-        assert (planned(push).large is not None) is is_large
+    for push, more in (
+        (push_to(to("ann")), 0),
+        (push_to(to("ann"), to("bob", quiet=NIGHT)), LATER_BYTES),
+    ):
+        size = len(told(planned(push).record)) + 2 * CALL_BYTES + len("ios" + "android") + more
+        for inline, is_large in ((size, False), (size - 1, True)):
+            with monkeypatch.context() as patch:
+                patch.setattr(batchpush.delivery.plan, "INLINE", inline)
+                assert (planned(push).large is not None) is is_large
 
 
 def test_what_is_wrong_with_a_large_push_is_found_before_its_chunks_are_written() -> None:

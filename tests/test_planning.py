@@ -13,6 +13,7 @@ from batchpush import (
     Digest,
     Event,
     InvalidDocument,
+    Limit,
     LookUp,
     Message,
     NoPush,
@@ -21,10 +22,12 @@ from batchpush import (
     Recipients,
     Schedule,
 )
+from batchpush.delivery.ledger import Entry
 from batchpush.delivery.plan import Plan
 from batchpush.delivery.planning import UNRECORDED_FOR, PushHandler
 from batchpush.delivery.record import DeliveryState
 from batchpush.errors import LookUpFailed
+from batchpush.google.firestore import Version
 from tests.events import DATABASE, FIRESTORE, created
 from tests.house import EVENING, MORNING, House
 
@@ -298,3 +301,32 @@ async def test_a_digest_of_nothing_says_why(answer: NoPush | None, reason: str) 
     house = await in_a_digest(answer)
     found = {record.reason: record.waited_until for record in await house.records()}
     assert found == {"told in digests": None, reason: MORNING}
+
+
+# Bursts and limits
+
+
+@pytest.mark.parametrize(("wait", "is_combined"), [(timedelta(0), True), (SECOND, False)])
+async def test_a_push_with_a_time_of_its_own_is_in_no_burst(
+    wait: timedelta, is_combined: bool
+) -> None:
+    push = to_bob(burst="b", send_at=EVENING + wait)
+    plan = await planned(push, {"COALESCE_SECONDS": "30"})
+    assert plan is not None
+    assert (plan.burst is not None) is is_combined
+
+
+@pytest.mark.parametrize("seconds", ["0", "30"])
+async def test_whoever_is_awake_is_told_of_each_state_at_once(seconds: str) -> None:
+    plan = await planned(to_bob(state="turn of g1"), {"COALESCE_SECONDS": seconds})
+    assert plan is not None
+    assert (plan.burst, plan.record.state) == (None, DeliveryState.CLAIMED)
+
+
+async def test_where_the_counts_of_a_claim_are_lost_it_is_within_its_limits() -> None:
+    planner = House().worker.deliverer.planner
+    change = replace(created("orders/o", {}), id="e1", time=EVENING, function="f")
+    plan = await planner.plan(change, answers(to_bob(limits=[Limit(("a",), 1)])), None)
+    assert plan is not None
+    assert len(plan.counters) == 1
+    assert planner.within_limits(plan, Entry(plan.record, Version())) == plan

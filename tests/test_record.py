@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import batchpush.delivery.record
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.record import (
     CallRecord,
@@ -442,3 +443,30 @@ def test_a_record_whose_wait_is_over_is_claimed_without_what_it_waited_with(now:
         updated_at=now,
     )
     assert replace(waiting, not_before=None).resumed("second", now).waited_until is None
+
+
+def test_until_the_tasks_of_those_who_wait_exist_a_record_is_unfinished() -> None:
+    sent = record(DeliveryState.CLAIMED, P)
+    accepted = [replace(each, state=A) for each in sent.calls]
+    assert sent.after(accepted, LATER, [("d2", LATER)]).state is DeliveryState.RETRY
+    assert sent.after(accepted, LATER, []).state is DeliveryState.SENT
+
+
+def test_the_app_is_told_which_fields_were_ignored() -> None:
+    sent = record(DeliveryState.SENT, A)
+    assert "ignored" not in sent.summary()
+    assert replace(sent, ignored=("created_at",)).summary()["ignored"] == ["created_at"]
+
+
+@pytest.mark.parametrize(
+    ("each", "kept"), [("é" * 100, "é" * 100), ("é" * 101, "é" * 100), ("é" * 200, "é" * 100)]
+)
+def test_the_problems_of_all_requests_fit_in_a_record(
+    monkeypatch: pytest.MonkeyPatch, each: str, kept: str
+) -> None:
+    """Each is cut to an equal share, and within no character."""
+    monkeypatch.setattr(batchpush.delivery.record, "MAX_PROBLEMS", 600)
+    begun = record(DeliveryState.CLAIMED, P, P, P, P)
+    refused = [replace(call, state=R, problem=each) for call in begun.calls[:3]]
+    calls = begun.after([*refused, replace(begun.calls[3], state=A)], NOW).calls
+    assert [call.problem for call in calls] == [kept, kept, kept, None]

@@ -433,6 +433,23 @@ async def test_quiet_hours_that_became_longer_are_kept(house: House) -> None:
     assert (await house.record(change)).state is DeliveryState.SENT
 
 
+@pytest.mark.parametrize(("count", "told"), [(3, "3 new messages"), (25, "21+ new messages")])
+async def test_quiet_hours_that_became_longer_keep_all_that_waits(
+    house: House, count: int, told: str
+) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob]})
+    for number in range(count):
+        await house.message(f"m{number}", f"Hello {number}")
+        house.clock.forward(61)
+    await house.knows("bob", quiet_hours={"start": "22:00", "end": "09:30"})
+    await house.morning()
+    assert house.told() == []
+    await house.morning(MORNING + timedelta(hours=2, minutes=30))
+    assert [who for who, _ in house.told()] == ["bob"]
+    assert house.told()[0][1] == told
+
+
 async def test_a_task_that_comes_early_waits_or_comes_again(house: House) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     record = await house.record(await house.friend_request(bob))

@@ -309,7 +309,7 @@ def _concerning(record: Record, groups: Sequence[Recipients], context: Context) 
 
 def _claimed(record: Record, push: Push, apps: Apps) -> tuple[Record, bool]:
     """The record with the push's calls, and False; without them, and True, if they do not fit."""
-    room = INLINE - LATER_BYTES * len(record.later) - _bytes(*record.about)
+    room = INLINE - LATER_BYTES * len(record.later)
     calls = calls_of_one_record(push, apps, room)
     return (record, True) if calls is None else (record.with_calls(calls), False)
 
@@ -324,10 +324,6 @@ def calls_of_one_record(push: Push, apps: Apps, room: int = INLINE) -> list[Call
     size = sum(map(len, {call.body for call in calls}))
     size += sum(CALL_BYTES + len(call.app) for call in calls)
     return calls if size <= room else None
-
-
-def _bytes(*texts: str) -> int:
-    return sum(len(text.encode()) for text in texts)
 
 
 def _waiting(record: Record, part: Part, fresh_for: timedelta) -> Record:

@@ -184,6 +184,84 @@ async def test_somebody_who_leaves_again_is_removed_again() -> None:
     assert (await receipt(made)).receipt.state is ReceiptState.REQUESTED
 
 
+async def leaves_while_batch_is_down(made: Project, batch: AtBatch) -> Change:
+    """Ann, who has another id as well, and who is back with a profile that does not name it."""
+    change = deleted(made, ANN | {"batch": {"custom_ids": ["ann", "crm-7"]}})
+    batch.answer = BUSY
+    with pytest.raises(TryAgainLater):
+        await comes(made, change)
+    made.clock.forward(120)
+    batch.answer = None
+    return change
+
+
+ALL = [("A", "ann"), ("A", "crm-7"), ("B", "ann"), ("B", "crm-7")]
+
+
+def taken(made: Project) -> list[tuple[str, str]]:
+    """The app and the custom id of each removal that Batch took."""
+    calls = [each for each in made.batch.calls if _is_removal(each) and each.status == 201]
+    return sorted((call.app, call.body["id"]["value"]) for call in calls)
+
+
+@pytest.mark.parametrize("is_told_by_an_operator", [False, True])
+async def test_leaving_again_keeps_what_is_left_of_the_first_leaving(
+    is_told_by_an_operator: bool,
+) -> None:
+    made = project()
+    batch = AtBatch(made)
+    await leaves_while_batch_is_down(made, batch)
+    if is_told_by_an_operator:
+        await made.worker.leaver.by_operator("ann", (), are_records_erased=True)
+    else:
+        await comes(made, deleted(made))
+    assert (await receipt(made)).receipt.records_erased_at is None, "not those of crm-7"
+    await swept(made)
+    assert taken(made) == ALL
+    done = (await receipt(made)).receipt
+    assert (done.state, done.ids) == (ReceiptState.DONE, ())
+
+
+async def test_what_batch_took_after_the_first_leaving_is_read_back_after_the_second() -> None:
+    made = project(BATCH_APPS="ios=A")
+    batch = AtBatch(made)
+    batch.says = {"status": "processing"}
+    await comes(made, deleted(made, ANN | {"batch": {"custom_ids": ["crm-7"]}}))
+    await swept(made)
+    assert (await receipt(made)).receipt.ids == ()
+    made.clock.forward(60)
+    await comes(made, deleted(made))
+    assert taken(made) == [("A", "ann"), ("A", "ann"), ("A", "crm-7")]
+    batch.says = {"status": "done"}
+    await swept(made)
+    ends = [each.state for each in (await receipt(made)).receipt.removals]
+    assert ends == [RemovalState.DONE] * 2
+
+
+async def test_what_an_app_refused_after_the_first_leaving_is_not_done_after_the_second() -> None:
+    made = project(BATCH_APPS="ios=A")
+    batch = AtBatch(made)
+    batch.answer = FORBIDDEN
+    await comes(made, deleted(made, ANN | {"batch": {"custom_ids": ["crm-7"]}}))
+    batch.answer = None
+    made.clock.forward(60)
+    await comes(made, deleted(made))
+    await swept(made)
+    assert (await receipt(made)).receipt.state is ReceiptState.REFUSED
+
+
+async def test_an_event_that_comes_after_a_later_leaving_adds_the_ids_that_only_it_has() -> None:
+    made = project()
+    AtBatch(made)
+    first = deleted(made, ANN | {"batch": {"custom_ids": ["crm-7"]}})
+    made.clock.forward(60)
+    second = deleted(made)
+    for change in (second, first, second, first):
+        await comes(made, change)
+    assert taken(made) == ALL
+    assert (await receipt(made)).receipt.left_at == second.time
+
+
 async def test_an_app_that_cannot_be_asked_is_asked_by_the_redelivery_or_the_sweep() -> None:
     made = project()
     batch = AtBatch(made)

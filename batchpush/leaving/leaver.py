@@ -17,7 +17,7 @@ from batchpush.batch_api.requests import Caller
 from batchpush.delivery.erase import Eraser
 from batchpush.delivery.erasure import Person, names
 from batchpush.delivery.record import Record
-from batchpush.documents import Document
+from batchpush.documents import EPOCH, Document
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished
 from batchpush.events.change import Change
@@ -68,22 +68,25 @@ class Leaver:
     async def by_operator(
         self, user_id: str, ids: Collection[str], are_records_erased: bool
     ) -> None:
-        """Have everything forgotten of a person whom an operator names."""
+        """Have everything forgotten of a person whom an operator names.
+
+        If their records are erased, they are so of these ids: others of the receipt are left.
+        """
         now = self._now()
         entry = await self.ask(await self.begin(user_id, ids, now))
-        if are_records_erased and entry.receipt.records_erased_at is None:
+        is_all = set(entry.receipt.ids) <= {user_id, *ids}
+        if are_records_erased and is_all and entry.receipt.records_erased_at is None:
             await self._write(entry, entry.receipt.with_records_erased(now))
 
     async def begin(self, user_id: str, ids: Collection[str], at: datetime) -> Entry:
-        """The receipt: a new one, or that of this leaving or of a later one."""
-        apps = tuple(self.settings.batch_apps)
+        """The receipt: a new one, or the one there is, with what this leaving adds to it."""
         found = await self.receipts.of_user(user_id)
-        if found and found.receipt.left_at >= at:
-            return found
-        revision = found.receipt.revision + 1 if found else 1
-        entry = found or Entry(receipt_id(user_id), Receipt(left_at=at))
+        entry = found or Entry(receipt_id(user_id), Receipt(left_at=EPOCH))
+        begun = entry.receipt.begun(user_id, ids, tuple(self.settings.batch_apps), at)
+        if begun is entry.receipt:
+            return entry
         try:
-            return await self.receipts.write(entry, Receipt.begun(user_id, ids, apps, at, revision))
+            return await self.receipts.write(entry, begun)
         except WriteConflict:
             raise DeliveryUnfinished("another worker began the receipt") from None
 

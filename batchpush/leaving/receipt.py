@@ -95,14 +95,37 @@ class Receipt:
     lease_until: datetime | None = None
     revision: int = 0  # incremented by every write
 
-    @classmethod
     def begun(
-        cls, user_id: str, ids: Collection[str], apps: Sequence[str], at: datetime, revision: int
+        self, user_id: str, ids: Collection[str], apps: Sequence[str], at: datetime
     ) -> "Receipt":
-        """The receipt of somebody whom each app has to remove by each id."""
-        ordered = (user_id, *sorted(set(ids) - {user_id}))
-        removals = tuple(Removal(app, who(each)) for app in apps for each in ordered)
-        return cls(left_at=at, removals=removals, ids=ordered, updated_at=at, revision=revision)
+        """The receipt once each app has to remove them by each of these ids.
+
+        What is not removed since an earlier leaving stays to be done, and so do the ids for it. An
+        event that is older than the receipt, or the same, adds only what the receipt does not have.
+        """
+        ordered = (user_id, *sorted({*ids, *self.ids} - {user_id}))
+        known = {(each.app, each.who): each for each in self.removals}
+        to_ask = {
+            (app, who(each)): Removal(app, who(each)) for app in apps for each in (user_id, *ids)
+        }
+        if at > self.left_at:
+            left = {key: each for key, each in known.items() if each.state is not RemovalState.DONE}
+            removals = left | to_ask
+        elif to_ask.keys() <= known.keys():
+            return self
+        else:
+            removals = known | {key: each for key, each in to_ask.items() if key not in known}
+        return replace(
+            self,
+            state=ReceiptState.REQUESTED,
+            left_at=max(at, self.left_at),
+            removals=tuple(removals.values()),
+            ids=ordered,
+            records_erased_at=None,
+            updated_at=at,
+            lease_until=None,
+            revision=self.revision + 1,
+        )
 
     @property
     def pending(self) -> list[tuple[Removal, str]]:

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -300,6 +301,52 @@ async def test_what_an_app_refuses_is_said_and_a_person_decides(
     assert {each.error for each in entry.receipt.removals} == {"12 API_MISUSE: no"}
     assert entry.receipt.ids == ()
     assert '"receipt.refused"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
+async def test_of_an_app_that_is_gone_from_the_settings_nothing_is_asked_any_more(
+    is_asked_before: bool,
+) -> None:
+    made = project()
+    batch = AtBatch(made)
+    change = deleted(made)
+    if is_asked_before:
+        batch.says = {"status": "processing"}
+        await comes(made, change)
+    else:
+        await leaves_while_batch_is_down(made, batch)
+    made.worker.leaver.settings = replace(made.worker.settings, batch_apps={"ios": "A"})
+    batch.says = {"status": "done"}
+    await swept(made)
+    ended = (await receipt(made)).receipt
+    assert (ended.state, ended.ids) == (ReceiptState.REFUSED, ())
+    errors = {each.app: (each.state, each.error) for each in ended.removals}
+    assert errors["ios"] == (RemovalState.DONE, None)
+    assert errors["android"] == (RemovalState.REFUSED, "BATCH_APPS no longer has android")
+
+
+async def test_a_batch_that_hangs_leaves_the_sweep_time_to_erase_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = project()
+    for number in range(100):
+        await made.worker.leaver.begin(f"u{number}", (), made.clock.now())
+    made.clock.forward(3600)
+    begun = made.clock.now()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        made.clock.forward(5)  # of the 10 seconds that both apps take together
+        raise httpx.ReadTimeout("")
+
+    monkeypatch.setattr(made.batch, "handle_async_request", hang)
+    await swept(made)
+    assert timedelta(seconds=200) <= made.clock.now() - begun <= timedelta(seconds=210)
+    erased = [
+        each.receipt.records_erased_at
+        async for each in made.worker.leaver.receipts.all({ReceiptState.REQUESTED})
+    ]
+    assert len(erased) == 100
+    assert all(erased)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from batchpush.batch_api.breaker import Breaker
 from batchpush.batch_api.client import MAX_AT_ONCE, BatchClient
@@ -27,8 +26,6 @@ MAX_ATTEMPTS = 5  # of one call in one delivery
 # Profiles a second, and at once. official: cep/profiles/update. They are for all processes of a
 # project: what several send in excess is answered 429, and sent again.
 CEP_RATE, CEP_BURST = 300, 1000
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,6 @@ class Caller:
         default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(MAX_AT_ONCE))
     )
     meter: Meter = field(default_factory=lambda: Meter(CEP_RATE, CEP_BURST))
-
-    def from_anywhere(self, items: Sequence[Item]) -> list[Item]:
-        """The items from a random one on: if time runs out, each gets its turn to be first."""
-        first = int(self.clock.jitter() * len(items))
-        return [*items[first:], *items[:first]]
 
     async def call(self, app: str, request: Request, stop: datetime) -> tuple[Outcome, Reply]:
         """The outcome of the last attempt; none begins at `stop` or later."""

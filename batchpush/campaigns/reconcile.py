@@ -34,7 +34,7 @@ from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway
 from batchpush.google.firestore import WriteConflict
 from batchpush.logs import log
-from batchpush.sweeping import on_its_own
+from batchpush.sweeping import some_of, sweep_each
 from batchpush.timing import Timing
 
 MAX_PAGES = 10
@@ -170,29 +170,19 @@ class Publisher:
     # Campaigns that the platform has given up on
 
     async def sweep(self, handler: CampaignHandler) -> None:
-        """Resume campaigns whose lease has expired or whose redelivery never came.
-
-        Each run is bounded and starts at a random campaign, so every campaign gets its turn.
-        """
+        """Resume campaigns whose lease has expired or whose redelivery never came."""
         stop = self._now() + SWEEP_FOR
-        for campaign in self.caller.from_anywhere(await self._abandoned()):
-            if self._now() >= stop:
-                return  # leave the current one time to finish within the function's timeout
-            await on_its_own(self.publish(campaign, handler), function="sweep", document=campaign)
+        found = await some_of(self.publications.unfinished(), self._is_abandoned, MAX_SWEPT)
+        await sweep_each(
+            list(dict.fromkeys(entry.campaign for entry in found)),
+            lambda campaign: self.publish(campaign, handler),
+            clock=self.caller.clock,
+            stop=stop,
+            document=lambda campaign: campaign,
+        )
 
-    async def _abandoned(self) -> list[str]:
-        """The paths of abandoned campaigns."""
-        campaigns: list[str] = []
-        looked_at = 0
-        async for entry in self.publications.unfinished():
-            looked_at += 1
-            if self._is_abandoned(entry.publication):
-                campaigns.append(entry.campaign)
-            if looked_at >= MAX_SWEPT:
-                break
-        return list(dict.fromkeys(campaigns))
-
-    def _is_abandoned(self, publication: Publication) -> bool:
+    def _is_abandoned(self, entry: AppEntry) -> bool:
+        publication = entry.publication
         if publication.is_claimed:
             return not publication.has_lease(self._now())
         since = self._now() - publication.updated_at

@@ -32,7 +32,7 @@ from batchpush.google.firestore import (
     translated,
 )
 from batchpush.logs import log
-from batchpush.sweeping import on_its_own
+from batchpush.sweeping import from_anywhere, on_its_own
 
 # The prefix of Dev keys (client); Batch has no statistics for them (official: transactional/stats).
 DEV = "DEV"
@@ -78,7 +78,7 @@ class Pull:
     async def _campaigns(self) -> None:
         by = self.begun + PULLED_FOR / 24 if self.since else self.begun
         due = await self.publications.with_stats_due(by, MAX_PER_RUN)
-        for entry in self.caller.from_anywhere(due):
+        for entry in from_anywhere(due, self.caller.clock):
             if not entry.publication.is_claimed:
                 await on_its_own(self._campaign(entry), function="pull_stats", document=entry.path)
 
@@ -111,7 +111,7 @@ class Pull:
     async def _groups(self) -> None:
         # CEP counts what its automations send, which is not asked for.
         apps = [app for app in self.apps if app not in self.settings.cep_apps]
-        for group_id in self.caller.from_anywhere(await self.results.group_ids()):
+        for group_id in from_anywhere(await self.results.group_ids(), self.caller.clock):
             for app in apps:
                 await on_its_own(self._group(app, group_id), function="pull_stats")
 

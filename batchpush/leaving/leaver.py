@@ -16,7 +16,7 @@ from batchpush.batch_api.outcome import Outcome
 from batchpush.batch_api.requests import Caller
 from batchpush.delivery.erase import Eraser
 from batchpush.delivery.erasure import Person, names
-from batchpush.delivery.record import Record
+from batchpush.delivery.record import Record, why_not_callable
 from batchpush.documents import EPOCH, Document
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished
@@ -28,7 +28,7 @@ from batchpush.leaving.requests import removal_request, status_request
 from batchpush.leaving.store import Entry, Receipts
 from batchpush.logs import log
 from batchpush.profiles.store import Profiles
-from batchpush.sweeping import on_its_own
+from batchpush.sweeping import on_its_own, sweep_each
 from batchpush.timing import Timing
 
 CustomIds = Callable[[Document], Collection[str]]
@@ -130,6 +130,8 @@ class Leaver:
             raise DeliveryUnfinished("their attributes are being sent") from None
 
     async def _ask(self, removal: Removal, custom_id: str, stop: datetime) -> Removal:
+        if removal.app not in self.settings.batch_apps:
+            return removal.refused(why_not_callable(removal.app))
         outcome, reply = await self.caller.call(removal.app, removal_request(custom_id), stop)
         return removal.asked(outcome, reply)
 
@@ -145,19 +147,17 @@ class Leaver:
     # What has time
 
     async def sweep(self, lasts: timedelta = SWEEP_FOR) -> None:
-        """Ask what is not asked yet, erase records, and read back where requests stand."""
-        stop = self._now() + lasts
-        entries = [each async for each in self.receipts.all({ReceiptState.REQUESTED})]
-        for entry in entries:
-            await on_its_own(self._asked(entry), function="sweep")
-        await self._erase_records([each.id for each in entries], stop)
-        for entry in entries:
-            if self._now() >= stop:
-                break
-            await on_its_own(self.read_back(entry.id), function="sweep")
+        """Ask what is not asked yet, erase records, and read back where requests stand.
 
-    async def _asked(self, entry: Entry) -> None:
-        await self.ask(entry)
+        Asking gets half of the time at most: a Batch that does not answer keeps no record.
+        """
+        now, clock = self._now(), self.caller.clock
+        stop = now + lasts
+        entries = [each async for each in self.receipts.all({ReceiptState.REQUESTED})]
+        ids = [each.id for each in entries]
+        await sweep_each(entries, self.ask, clock=clock, stop=now + lasts / 2)
+        await self._erase_records(ids, stop)
+        await sweep_each(ids, self.read_back, clock=clock, stop=stop)
 
     async def read_back(self, id_: str) -> None:
         """Ask Batch where the requests of a receipt stand."""
@@ -170,6 +170,8 @@ class Leaver:
             await self._write(entry, entry.receipt.with_removals(read, self._now()))
 
     async def _read_back(self, removal: Removal, stop: datetime) -> Removal:
+        if removal.app not in self.settings.batch_apps:
+            return removal.refused(why_not_callable(removal.app))
         request = status_request(removal.request_id or "")
         outcome, reply = await self.caller.call(removal.app, request, stop)
         if outcome is Outcome.ACCEPTED:
@@ -210,10 +212,7 @@ class Leaver:
         for entry in entries:
             if entry.id in people and entry.id not in left:
                 erased_now = entry.receipt.with_records_erased(self._now())
-                await on_its_own(self._end(entry, erased_now), function="sweep")
-
-    async def _end(self, entry: Entry, receipt: Receipt) -> None:
-        await self._write(entry, receipt)
+                await on_its_own(self._write(entry, erased_now), function="sweep")
 
     def _now(self) -> datetime:
         return self.caller.clock.now()

@@ -1,7 +1,7 @@
 """The receipt of a person who left: what was asked of Batch, and what became of it. Pure.
 
     REQUESTED ──> DONE       every app has removed them, or never knew them; our records are erased
-        └───────> REFUSED    an app refused; our records are erased
+        └───────> REFUSED    an app refused, or is gone; our records are erased
 
 A request to remove somebody can be repeated, so an unknown outcome is simply asked again. The
 person's ids stand in the receipt only as long as something has to be done with them; hashes stay.
@@ -39,7 +39,7 @@ class RemovalState(Enum):
     PENDING = "pending"  # not asked, or the outcome is unknown
     ASKED = "asked"  # Batch took the request
     DONE = "done"  # Batch removed them, or never knew them
-    REFUSED = "refused"
+    REFUSED = "refused"  # by Batch, or the app is no longer in the settings
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class Removal:
         is_refused = outcome is Outcome.REFUSED
         state = RemovalState.REFUSED if is_refused else RemovalState.PENDING
         return replace(self, state=state, error=storable(error[:MAX_ERROR]))
+
+    def refused(self, why: str) -> "Removal":
+        return replace(self, state=RemovalState.REFUSED, error=why)
 
     def read_back(self, row: Mapping[str, Any]) -> "Removal":
         """The removal after Batch said where it stands."""

@@ -28,7 +28,7 @@ from batchpush.profiles.state import (
 )
 from batchpush.profiles.store import Entry, Profiles
 from batchpush.pushes.profile import Profile
-from batchpush.sweeping import on_its_own
+from batchpush.sweeping import some_of, sweep_each
 from batchpush.timing import Timing
 
 ProfileHandler = Callable[[Document], Profile]
@@ -220,23 +220,19 @@ class Mirror:
 
     async def sweep(self, handler: ProfileHandler) -> None:
         """Resume those whose lease has expired or whose redelivery never came."""
-        stop, now = self._now() + SWEEP_FOR, self._now()
-        abandoned: list[Entry] = []
-        looked_at = 0
-        async for entry in self.profiles.unfinished():
-            looked_at += 1
-            # Without a source it is unreadable: the person's next write repairs it.
-            if entry.mirrored.source and self._is_abandoned(entry.mirrored, now):
-                abandoned.append(entry)
-            if looked_at >= MAX_SWEPT:
-                break
-        for entry in self.caller.from_anywhere(abandoned):
-            if self._now() >= stop:
-                break
-            resume = self.mirror(entry.user_id, entry.mirrored.source, handler)
-            await on_its_own(resume, function="sweep", document=f"users/{entry.user_id}")
+        stop = self._now() + SWEEP_FOR
+        await sweep_each(
+            await some_of(self.profiles.unfinished(), self._is_abandoned, MAX_SWEPT),
+            lambda entry: self.mirror(entry.user_id, entry.mirrored.source, handler),
+            clock=self.caller.clock,
+            stop=stop,
+            document=lambda entry: f"users/{entry.user_id}",
+        )
 
-    def _is_abandoned(self, mirrored: Mirrored, now: datetime) -> bool:
+    def _is_abandoned(self, entry: Entry) -> bool:
+        mirrored, now = entry.mirrored, self._now()
+        if not mirrored.source:
+            return False  # it is unreadable: the person's next write repairs it
         if mirrored.state is ProfileState.CLAIMED:
             return not mirrored.has_lease(now)
         since = now - mirrored.updated_at

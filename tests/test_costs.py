@@ -13,6 +13,7 @@ import pytest
 
 import main
 from batchpush import worker
+from batchpush.batch_api.client import MayBegin
 from batchpush.batch_api.outcome import Reply
 from batchpush.environment import settings
 from batchpush.testing import Project
@@ -33,8 +34,9 @@ class Accepting:
     def warm_up(self) -> None:
         pass
 
-    async def send(self, app: str, body: bytes) -> Reply:
+    async def send(self, app: str, body: bytes, may_begin: MayBegin) -> Reply:
         json.loads(body)
+        assert may_begin()
         return Reply(201, b'{"token": "t"}')
 
 

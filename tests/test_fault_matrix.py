@@ -29,6 +29,7 @@ from batchpush import (
     Recipients,
     Schedule,
 )
+from batchpush.batch_api.client import MayBegin, TooLate
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.batch_api.requests import MAX_ATTEMPTS
 from batchpush.delivery.digests import ITEMS, DigestChange
@@ -115,7 +116,9 @@ class Batch:
         self.heard: Counter[tuple[str, Outcome]] = Counter()
         self.bodies: set[bytes] = set()
 
-    async def send(self, app: str, body: bytes) -> Reply:
+    async def send(self, app: str, body: bytes, may_begin: MayBegin) -> Reply:
+        if not may_begin():
+            raise TooLate
         await asyncio.sleep(0)
         answer = self._answer if app == "ios" and self.is_first else ANSWERS["201"]
         self.bodies.add(body)
@@ -798,7 +801,9 @@ class Crowd:
             clock=Clock(now, lambda: 1.0),
         )
 
-    async def send(self, app: str, body: bytes) -> Reply:
+    async def send(self, app: str, body: bytes, may_begin: MayBegin) -> Reply:
+        if not may_begin():
+            raise TooLate
         await asyncio.sleep(0.05)
         self.accepted[json.loads(body)["message"]["body"], app] += 1
         return TOKEN

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 import main
 from batchpush import worker
+from batchpush.batch_api.client import MayBegin
 from batchpush.batch_api.outcome import Reply
 from batchpush.environment import Settings
 from batchpush.google.cloud_tasks import Tasks
@@ -61,7 +62,9 @@ class Batch:
     def __init__(self, garbage: Garbage) -> None:
         self._garbage = garbage
 
-    async def request(self, app: str, method: str, route: str, body: bytes | None = None) -> Reply:
+    async def request(
+        self, app: str, method: str, route: str, body: bytes | None, _: MayBegin
+    ) -> Reply:
         json.loads(body or b"{}")
         if "stats" not in route:
             return Reply(201, b'{"campaign_token": "t"}')

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from batchpush.batch_api.breaker import FAILURES
+from batchpush.batch_api.client import MayBegin, TooLate
 from batchpush.batch_api.outcome import Reply
 from batchpush.delivery.record import DeliveryState
 from batchpush.environment import Settings
@@ -104,7 +105,9 @@ class Line:
     batch: Batch
     instance: int
 
-    async def send(self, app: str, body: bytes) -> Reply:
+    async def send(self, app: str, body: bytes, may_begin: MayBegin) -> Reply:
+        if not may_begin():
+            raise TooLate
         return await self.batch.send(self.instance, app, body)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from batchpush.batch_api.outcome import Reply
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 
 MAX_AT_ONCE = 100  # requests for one app; a push in many languages has many
+
+MayBegin = Callable[[], bool]
+
+
+class TooLate(Exception):
+    """The time of a request was up before it began: the key took too long."""
 
 
 class BatchClient:
@@ -59,14 +66,15 @@ class BatchClient:
             self._apps, self._url, self._seconds, self._connections, self._given, self._project
         )
 
-    async def send(self, app: str, body: bytes) -> Reply:
+    async def send(self, app: str, body: bytes, may_begin: MayBegin | None = None) -> Reply:
         """One call of the Transactional API, or of CEP's Profile API; see `request`."""
         if app != CEP:
-            return await self.request(app, "POST", "transactional/send", body)
+            return await self.request(app, "POST", "transactional/send", body, may_begin)
         from batchpush.batch_api.cep import Tracking
 
         tracking = Tracking.of(body)
-        return tracking.read(await self.request(CEP, "POST", tracking.route, tracking.body))
+        reply = await self.request(CEP, "POST", tracking.route, tracking.body, may_begin)
+        return tracking.read(reply)
 
     @traced(
         "request",
@@ -76,14 +84,27 @@ class BatchClient:
             "http.response.status_code": reply.status,
         },
     )
-    async def request(self, app: str, method: str, route: str, body: bytes | None = None) -> Reply:
+    async def request(
+        self,
+        app: str,
+        method: str,
+        route: str,
+        body: bytes | None = None,
+        may_begin: MayBegin | None = None,
+    ) -> Reply:
         """One call for an app; a second attempt if the key was rotated meanwhile.
 
-        Raises `RestKeyUnavailable`, and nothing else: whatever happens on the line is a `Reply`.
+        `may_begin` is asked right before each, since reading the key may take seconds. Raises
+        `TooLate` if the first may not begin, or `RestKeyUnavailable`; whatever happens on the line
+        is a `Reply`.
         """
         key = await self._rest_key.get()
+        if may_begin and not may_begin():
+            raise TooLate
         reply = await self._line.ask(app, method, route, body, key.reveal())
         if reply.status == 401 and (new_key := await self._rest_key.replaced(key)):
+            if may_begin and not may_begin():
+                return reply
             reply = await self._line.ask(app, method, route, body, new_key.reveal())
         return reply
 

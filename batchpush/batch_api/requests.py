@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from batchpush.batch_api.breaker import Breaker
-from batchpush.batch_api.client import MAX_AT_ONCE, BatchClient
+from batchpush.batch_api.client import MAX_AT_ONCE, BatchClient, MayBegin, TooLate
 from batchpush.batch_api.meter import Meter
 from batchpush.batch_api.outcome import (
     Outcome,
@@ -54,8 +54,8 @@ class Caller:
         """The outcome of the last attempt; none begins at `stop` or later."""
         last = Outcome.NOT_SENT, Reply(sent=False, problem="Batch does not answer at present")
 
-        def ask() -> Awaitable[Reply]:
-            return self.client.request(app, request.method, request.route, request.body)
+        def ask(may_begin: MayBegin) -> Awaitable[Reply]:
+            return self.client.request(app, request.method, request.route, request.body, may_begin)
 
         async for rule, reply in self.attempts(app, ask, stop, request.is_proof):
             last = rule.outcome, reply
@@ -64,26 +64,35 @@ class Caller:
     async def attempts(
         self,
         app: str,
-        ask: Callable[[], Awaitable[Reply]],
+        ask: Callable[[MayBegin], Awaitable[Reply]],
         stop: datetime,
         is_proof: Callable[[Reply], bool] = has_token,
         profiles: int = 0,
     ) -> AsyncIterator[tuple[Rule, Reply]]:
         """Yield each reply with its rule, until one settles the request or its time is up.
 
-        `profiles` is how many it is about, if their number a second is limited.
+        `ask` has to ask last whether the request may begin: a frozen process may wake up long after
+        its lease. `profiles` is how many it is about, if their number a second is limited.
         """
+
+        def may_begin() -> bool:
+            return self.clock.now() < stop
+
         breaker, pause = self.breakers[app], 0.0
         for attempt in range(1, MAX_ATTEMPTS + 1):
             if not await self._pause_ends(breaker, pause, stop, profiles):
                 break
             async with self.turns[app]:
-                # Check the time last: a frozen process may wake up here, long after its lease.
-                if not breaker.allow_request(self.clock.now()) or self.clock.now() >= stop:
+                if not breaker.allow_request(self.clock.now()):
                     break
                 if profiles:
                     self.meter.take(profiles, self.clock.now())
-                reply = await _reply(ask)
+                try:
+                    reply = await ask(may_begin)
+                except RestKeyUnavailable as error:
+                    reply = Reply(sent=False, problem=str(error))
+                except TooLate:
+                    break
             rule = classify(reply, is_proof)
             if rule.then is Then.DONE:
                 breaker.record_success()
@@ -108,10 +117,3 @@ class Caller:
             await self.clock.sleep(wait)
             pause = 0.0
         return True
-
-
-async def _reply(ask: Callable[[], Awaitable[Reply]]) -> Reply:
-    try:
-        return await ask()
-    except RestKeyUnavailable as error:
-        return Reply(sent=False, problem=str(error))

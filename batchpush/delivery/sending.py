@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from batchpush.batch_api.client import MayBegin
 from batchpush.batch_api.outcome import Outcome, Reply, has_token, is_success
 from batchpush.batch_api.requests import Caller
 from batchpush.delivery.ledger import Entry, Ledger
@@ -139,7 +140,7 @@ class Sender:
 
     def _request(
         self, record: Record, call: CallRecord
-    ) -> tuple[Callable[[], Awaitable[Reply]], Callable[[Reply], bool]]:
+    ) -> tuple[Callable[[MayBegin], Awaitable[Reply]], Callable[[Reply], bool]]:
         """How to send the call, and how a reply proves that Batch accepted it."""
         client, body = self.caller.client, record.bodies[call.body]
         if record.event is None:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import batchpush.batch_api.requests
 import batchpush.delivery.sweep
 from batchpush import worker
-from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.client import BatchClient, MayBegin
 from batchpush.batch_api.outcome import Reply
 from batchpush.batch_api.rest_key import RestKey, RestKeyCache
 from batchpush.delivery.ledger import Entry, Ledger
@@ -164,10 +164,10 @@ class TrappedLedger(Ledger):
 class TrappedClient(BatchClient):
     traps: Traps
 
-    async def send(self, app: str, body: bytes) -> Reply:
+    async def send(self, app: str, body: bytes, may_begin: MayBegin | None = None) -> Reply:
         event = json.loads(body)["group_id"]
         began = time.monotonic()
-        reply = await self.traps.around_send(app, event, super().send(app, body))
+        reply = await self.traps.around_send(app, event, super().send(app, body, may_begin))
         say("sent", event=event, app=app, seconds=time.monotonic() - began)
         return reply
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from batchpush.batch_api.client import BatchClient
+from batchpush.batch_api.client import BatchClient, MayBegin
 from batchpush.batch_api.line import KEEP_ALIVE
 from batchpush.batch_api.masking import masked_text
 from batchpush.batch_api.outcome import MAX_RETRY_AFTER, Outcome, Reply, classify
@@ -141,11 +141,11 @@ class Prober:
         client = self.unauthorized if question.has_wrong_key else self.client
         begun = self.clock.now()
 
-        async def ask() -> Reply:
+        async def ask(may_begin: MayBegin) -> Reply:
             nonlocal begun
             await self._wait(PAUSE)
             begun = self.clock.now()
-            return await client.request(app, question.method, route, body)
+            return await client.request(app, question.method, route, body, may_begin)
 
         stop = begun + PATIENCE
         attempts = self.caller.attempts(self.app, ask, stop, lambda reply: reply.is_success)

@@ -152,6 +152,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def storable(text: str) -> str:
+    """The text without lone surrogates, which Firestore does not store."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def is_document_id(text: str) -> bool:
     """Whether the text is valid as one segment of a path, in both databases."""
     return (

@@ -208,3 +208,18 @@ def test_a_list_of_objects_is_rows(body: bytes, rows: object) -> None:
 )
 def test_what_batch_said_is_read_in_both_shapes(reply: Reply, said: str | None) -> None:
     assert reply.said() == said
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (Reply(400, ERROR, problem="cut"), "1 SERVER_ERROR: oops"),
+        (Reply(sent=False, problem="no connection"), "no connection"),
+        (Reply(502, HTML), "Batch answered 502"),
+        (Reply(400, rb'{"code": 1, "type": "T", "message": "\ud83c"}'), "1 T: ?"),
+    ],
+)
+def test_why_a_reply_accepts_nothing_is_said_so_that_it_can_be_stored(
+    reply: Reply, why: str
+) -> None:
+    assert reply.why() == why

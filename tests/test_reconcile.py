@@ -745,7 +745,6 @@ UNREADABLE: dict[str, dict[str, Any]] = {
     "doubts that are none": {"state": "RETRY", "doubts": [1, {"name": "Sale"}]},
     "a lease that is a number": {"state": "CLAIMED", "lease_until": 7},
     "an error that is a map": {"state": "RETRY", "error": {"a": 1}},
-    "an owner that is a number": {"state": "CLAIMED", "owner": 7},
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchpush.batch_api.outcome import Reply
+from batchpush.documents import storable
 
 NAME = re.compile(r"[a-z0-9_]{1,30}")  # of an event. client: Segment's makes names of these
 A_NAME = "must be 1 to 30 of a-z, 0-9 and _, as the name of an event in CEP"
@@ -120,4 +121,4 @@ def _reason(error: Mapping[str, Any]) -> str:
     """`refused by Batch: title, invalid value`"""
     said = [error[name] for name in ("attribute", "reason") if isinstance(error.get(name), str)]
     text = ", ".join(said) or "without a reason"
-    return f"refused by Batch: {text[:MAX_REASON]}".encode("utf-8", "replace").decode()
+    return storable(f"refused by Batch: {text[:MAX_REASON]}")

@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
+from batchpush.documents import storable
+
 
 class Outcome(Enum):
     """What is known about a call after one attempt."""
@@ -82,6 +84,10 @@ class Reply:
         if "code" not in error or (self.is_success and error.keys() <= {"code", "errors"}):
             return None
         return f"{error['code']} {error.get('type')}: {error.get('message')}"[:500]
+
+    def why(self) -> str:
+        """Why it is not accepted, in Batch's words if there are any, as Firestore stores it."""
+        return storable(self.said() or self.problem or f"Batch answered {self.status}")
 
 
 @dataclass(frozen=True)

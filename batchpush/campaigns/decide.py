@@ -7,7 +7,7 @@ from urllib.parse import quote
 from batchpush.batch_api.outcome import Reply, is_success
 from batchpush.batch_api.requests import Request
 from batchpush.campaigns.state import Desired, Publication, Step, is_token
-from batchpush.documents import Document
+from batchpush.documents import Document, storable
 from batchpush.logs import reason_of
 from batchpush.pushes.campaign import Campaign
 
@@ -28,7 +28,7 @@ def desired_states(
         campaign = handler(document) if document is not None else None
         bodies = campaign.bodies(apps) if campaign else {}
     except Exception as error:  # noqa: BLE001 - a retry cannot fix a handler's bug
-        return dict.fromkeys(apps, Desired(version, problem=reason_of(error)[:1000]))
+        return dict.fromkeys(apps, Desired(version, problem=storable(reason_of(error)[:1000])))
     due = campaign.due(now) if campaign else None
     return {app: Desired(version, bodies.get(app), due) for app in apps}
 

@@ -6,7 +6,6 @@ current document ──> desired state per app ──> claim ──> request ─
 """
 
 import asyncio
-import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -126,7 +125,6 @@ class Publisher:
         claimed = entry.publication.claimed(
             step,
             desired,
-            owner=secrets.token_hex(8),
             now=now,
             lease_until=self.timing.lease_until(now),
         )

@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Any
 
 from batchpush.batch_api.outcome import Outcome, Reply
-from batchpush.documents import EPOCH
+from batchpush.documents import EPOCH, is_unicode
 
 SKEW = timedelta(seconds=60)  # between our clock and Batch's
 LOOK_AFTER = timedelta(seconds=15)  # before that, Batch may still be processing a create
@@ -104,7 +104,7 @@ def created_at(row: Mapping[str, Any]) -> datetime | None:
 
 def is_token(value: object) -> bool:
     """Whether the value can be a campaign token."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN
+    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and is_unicode(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,6 @@ class Publication:
     live_from: datetime | None = None  # when the first phone may get it; None for a draft
     stats_at: datetime | None = None  # when to pull its statistics next; None for never
     stats_of: datetime | None = None  # when they were last pulled
-    owner: str = ""  # the nonce of the last claim
     lease_until: datetime | None = None  # while CLAIMED: nobody else may resume it earlier
     revision: int = 0  # incremented by every write
 
@@ -163,7 +162,7 @@ class Publication:
         )
 
     def claimed(
-        self, step: Step, desired: Desired, *, owner: str, now: datetime, lease_until: datetime
+        self, step: Step, desired: Desired, *, now: datetime, lease_until: datetime
     ) -> "Publication":
         """The state to store before the request.
 
@@ -171,7 +170,6 @@ class Publication:
         """
         claimed = replace(
             self._next(CampaignState.CLAIMED, desired, now, error=self.error),
-            owner=owner,
             lease_until=lease_until,
         )
         if step is Step.CREATE:
@@ -190,7 +188,7 @@ class Publication:
         now: datetime,
     ) -> "Publication":
         """The state after the request; `before` is the state before the claim."""
-        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
+        error = reply.why()
         if step is Step.DELETE and (outcome is Outcome.ACCEPTED or reply.status == 404):
             gone = replace(self, campaign_token=None, live_from=None, stats_at=None)
             return gone._next(CampaignState.ABSENT, desired, now)

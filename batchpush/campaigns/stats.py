@@ -142,8 +142,7 @@ class Pull:
         if outcome is Outcome.ACCEPTED:
             return outcome, reply.json()["detail"]
         self.failed += outcome is not Outcome.REFUSED
-        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
-        log("WARNING", "stats.failed", app=app, data={"route": route, "error": error})
+        log("WARNING", "stats.failed", app=app, data={"route": route, "error": reply.why()})
         return outcome, []
 
 

@@ -248,7 +248,6 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "live_from": _is_time,
     "stats_at": _is_time,
     "stats_of": _is_time,
-    "owner": lambda v: isinstance(v, str),
     "lease_until": _is_time,
     "revision": lambda v: type(v) is int and 0 <= v < MAX_REVISIONS,
 }

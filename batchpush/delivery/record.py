@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any, Self
 
 from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.documents import storable
 from batchpush.environment import CEP, settings
 from batchpush.pushes.push import Call
 
@@ -441,8 +442,3 @@ def state_of(calls: Iterable[CallRecord]) -> DeliveryState:
         (state for call_state, state in STATE_OF_CALLS if call_state in states),
         DeliveryState.RETRY,  # a large audience, whose chunks are not all settled
     )
-
-
-def storable(text: str) -> str:
-    """The text without lone surrogates, which JSON can carry and Firestore cannot."""
-    return text.encode("utf-8", "replace").decode()

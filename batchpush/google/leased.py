@@ -2,19 +2,19 @@
 
 There are no transactions. A create has one winner, and so does an update that names the version it
 is based on (`Firestore.replace`). If the answer to a write is lost, its retry gets a write
-conflict; the owner and revision in the document then show whether the stored write is ours.
+conflict; the document then shows whether the stored write is ours: a record by its owner and
+revision, a state by its owner alone, which each write sets to a new one.
 """
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from batchpush.google.firestore import Firestore, Version, WriteConflict, translated
 
-OWN_WRITE = ("owner", "revision")  # the fields that only one write has
-
 
 class Leased(Protocol):
-    """`owner` is the nonce of the last claim; every write increments `revision`."""
+    """A delivery's record: `owner` is the nonce of its claim, and `revision` counts its writes."""
 
     @property
     def owner(self) -> str: ...
@@ -25,22 +25,24 @@ class Leased(Protocol):
 
 def is_own_write(found: Leased, written: Leased) -> bool:
     """Whether `found` is the write whose answer we lost."""
-    return all(getattr(found, name) == getattr(written, name) for name in OWN_WRITE)
+    return (found.owner, found.revision) == (written.owner, written.revision)
 
 
 async def write(
     client: Firestore, path: str, fields: Mapping[str, Any], version: Version | None
 ) -> Version:
-    """Replace the stored document, or create it without a version; returns its new version.
+    """Replace a stored state, or create it without a version; returns its new version.
 
     Raises `WriteConflict` if somebody else wrote it first, `LedgerUnavailable` if Firestore fails.
     """
+    owner = secrets.token_hex(8)
     with translated():
         try:
-            (result,) = await client.commit([client.replace(path, fields, version)])
+            replaced = client.replace(path, {**fields, "owner": owner}, version)
+            (result,) = await client.commit([replaced])
         except WriteConflict:
             found = (await client.read(path)).get(path)
-            if found is None or any(found.fields.get(name) != fields[name] for name in OWN_WRITE):
+            if found is None or found.fields.get("owner") != owner:
                 raise
             return found.version
     return result.update_time

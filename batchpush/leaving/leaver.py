@@ -7,7 +7,6 @@ The records are looked through once for everybody who left since: a record can n
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -99,9 +98,7 @@ class Leaver:
             raise DeliveryUnfinished("another worker asks Batch")
         await self._forget_attributes(entry.receipt.ids[0])
         lease_until = self.timing.lease_until(now)
-        claimed = entry.receipt.claimed(
-            owner=secrets.token_hex(8), now=now, lease_until=lease_until
-        )
+        claimed = entry.receipt.claimed(now, lease_until)
         try:
             entry = await self.receipts.write(entry, claimed)
             asked = await asyncio.gather(
@@ -176,8 +173,7 @@ class Leaver:
         outcome, reply = await self.caller.call(removal.app, request, stop)
         if outcome is Outcome.ACCEPTED:
             return removal.read_back(reply.json())
-        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
-        log("WARNING", "receipt.unread", app=removal.app, data={"error": error})
+        log("WARNING", "receipt.unread", app=removal.app, data={"error": reply.why()})
         return removal
 
     async def _erase_records(self, ids: Sequence[str], stop: datetime) -> None:

@@ -15,9 +15,8 @@ from enum import Enum
 from typing import Any
 
 from batchpush.batch_api.outcome import Outcome, Reply
-from batchpush.delivery.record import storable
 from batchpush.delivery.waiting import name_of
-from batchpush.documents import EPOCH
+from batchpush.documents import EPOCH, storable
 
 MAX_LEASE = timedelta(minutes=10)  # ignore a longer one: no worker sets it
 SHOWN_FOR = timedelta(days=30)  # after that, Batch does not show a request any more
@@ -60,12 +59,12 @@ class Removal:
             request_id = said.get("request_id")
             known = storable(request_id) if isinstance(request_id, str) else None
             return replace(self, state=RemovalState.ASKED, request_id=known, error=None)
-        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
+        error = reply.why()
         if NOT_FOUND in error.lower():
             return replace(self, state=RemovalState.DONE, error=NOT_FOUND)
         is_refused = outcome is Outcome.REFUSED
         state = RemovalState.REFUSED if is_refused else RemovalState.PENDING
-        return replace(self, state=state, error=storable(error[:MAX_ERROR]))
+        return replace(self, state=state, error=error[:MAX_ERROR])
 
     def refused(self, why: str) -> "Removal":
         return replace(self, state=RemovalState.REFUSED, error=why)
@@ -94,7 +93,6 @@ class Receipt:
     ids: tuple[str, ...] = ()  # the user id first; none once nothing has to be done with them
     records_erased_at: datetime | None = None
     updated_at: datetime = EPOCH
-    owner: str = ""  # the nonce of the last claim
     lease_until: datetime | None = None
     revision: int = 0  # incremented by every write
 
@@ -140,8 +138,8 @@ class Receipt:
             if each.state is RemovalState.PENDING and each.who in ids
         ]
 
-    def claimed(self, *, owner: str, now: datetime, lease_until: datetime) -> "Receipt":
-        return self._next(now, owner=owner, lease_until=lease_until)
+    def claimed(self, now: datetime, lease_until: datetime) -> "Receipt":
+        return self._next(now, lease_until=lease_until)
 
     def with_removals(self, changed: Collection[Removal], now: datetime) -> "Receipt":
         """The receipt after what Batch answered about some removals."""

@@ -90,7 +90,6 @@ def _of_document(document: Mapping[str, Any]) -> Receipt:
         ids=tuple(document["ids"]),
         records_erased_at=document["records_erased_at"],
         updated_at=document["updated_at"],
-        owner=str(document["owner"]),
         lease_until=document["lease_until"],
         revision=int(document["revision"]),
     )

@@ -4,7 +4,6 @@ profile as it is now ──> what each app lacks ──> claim ──> requests 
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -162,7 +161,6 @@ class Mirror:
         claimed = entry.mirrored.claimed(
             wanted.changes,
             source=wanted.source,
-            owner=secrets.token_hex(8),
             now=now,
             lease_until=self.timing.lease_until(now),
         )

@@ -59,7 +59,6 @@ class Mirrored:
     apps: Mapping[str, AppProfile] = field(default_factory=dict)
     source: str = ""  # of the last event: the database that has the profile
     updated_at: datetime = EPOCH
-    owner: str = ""  # the nonce of the last claim
     lease_until: datetime | None = None  # while CLAIMED: nobody else may resume it earlier
     revision: int = 0  # incremented by every write
 
@@ -90,7 +89,6 @@ class Mirrored:
         changes: Mapping[str, Changes],
         *,
         source: str,
-        owner: str,
         now: datetime,
         lease_until: datetime,
     ) -> "Mirrored":
@@ -104,7 +102,6 @@ class Mirrored:
             state=ProfileState.CLAIMED,
             apps={**self.apps, **apps},
             source=source,
-            owner=owner,
             lease_until=lease_until,
             updated_at=now,
             revision=self.revision + 1,
@@ -144,8 +141,7 @@ class Mirrored:
     def _replied(
         self, app: str, changes: Changes, outcome: Outcome, reply: Reply, *, before: "Mirrored"
     ) -> AppProfile:
-        error = reply.said() or reply.problem or f"Batch answered {reply.status}"
-        error = error.encode("utf-8", "replace").decode()  # Firestore takes no lone surrogates
+        error = reply.why()
         match outcome:
             case Outcome.ACCEPTED:
                 return AppProfile(_merged(self._of(app).sent, changes))

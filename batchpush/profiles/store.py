@@ -126,7 +126,6 @@ def _of_document(document: Mapping[str, Any]) -> Mirrored:
         apps={app: _of_app(fields) for app, fields in document["apps"].items()},
         source=str(document["source"]),
         updated_at=document["updated_at"],
-        owner=str(document["owner"]),
         lease_until=lease_until,
         revision=int(document["revision"]),
     )

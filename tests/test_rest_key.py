@@ -6,6 +6,8 @@ import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -28,6 +30,7 @@ from batchpush.testing.memory import Memory
 from batchpush.timing import Clock
 from emulators import secret_manager
 from tests.deliveries import change_at, greet, worker_in
+from tests.servers import serving
 
 SECRET = "projects/demo-batchpush/secrets/batch-rest-api-key"
 
@@ -146,6 +149,7 @@ def test_a_key_may_have_a_byte_order_mark_before_it_and_line_ends_after_it(
         (f"BATCH_REST_API_KEY = {HEX}\n", "is a line NAME=VALUE"),
         (f'export BATCH_REST_API_KEY="{HEX}"', "is a line NAME=VALUE"),
         (f"key={HEX}", "is a line NAME=VALUE"),
+        (f"batch-rest-api-key={HEX}", "is a line NAME=VALUE"),
         (f"BATCH_APPS=ios=A\nBATCH_REST_API_KEY={HEX}\n", "is a line NAME=VALUE"),
         ("BATCH_REST_API_KEY=", "is a line NAME=VALUE, without the value"),
         (f'{{"key": "{HEX}"}}', "is JSON"),
@@ -168,6 +172,10 @@ def test_a_key_may_have_a_byte_order_mark_before_it_and_line_ends_after_it(
         ("$BATCH_REST_API_KEY", "is a placeholder"),
         ("****", "is a placeholder"),
         ("changeme", "is a placeholder"),
+        ("null", "is a word for no value"),
+        ("undefined", "is a word for no value"),
+        ("None\n", "is a word for no value"),
+        ("nil", "is a word for no value"),
         (f"{HEX},", "has characters that no key has"),
         (f"{HEX}\x7f", "has characters that no key has"),
         (f"{HEX}=x", "has characters that no key has"),
@@ -302,6 +310,34 @@ async def test_a_secret_manager_that_cannot_be_reached_is_said_to_be_unavailable
     environment = {"BATCH_APPS": "ios=A", "SECRET_MANAGER_URL": "http://127.0.0.1:9"}
     with pytest.raises(RestKeyUnavailable, match=SECRET):
         await key_reader(Settings.from_environment(environment))()
+
+
+@pytest.mark.parametrize("page", [b"<html>", b"\xff", b"[]", b'{"payload": {"data": "no"}}', b""])
+async def test_another_answer_than_secret_manager_s_is_no_key(
+    monkeypatch: pytest.MonkeyPatch, service_account: str, page: bytes
+) -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page)
+
+    with serving(Proxy) as host:
+        environment = {"BATCH_APPS": "ios=A", "SECRET_MANAGER_URL": f"http://{host}"}
+        with pytest.raises(RestKeyUnavailable, match=SECRET):
+            await key_reader(Settings.from_environment(environment))()
+
+
+@pytest.mark.parametrize("key_file", ["/nowhere", "empty.json", "list.json"])
+async def test_without_google_credentials_it_says_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key_file: str
+) -> None:
+    (tmp_path / "empty.json").touch()
+    (tmp_path / "list.json").write_text("[]")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / key_file))
+    fix = "Fix it with: gcloud auth application-default login"
+    with pytest.raises(RestKeyUnavailable, match=fix):
+        await key_reader(Settings.from_environment({"BATCH_APPS": "ios=A"}))()
 
 
 async def test_a_key_in_the_environment_counts_in_the_emulator_only(

@@ -111,3 +111,13 @@ def test_without_the_key_nothing_is_sent(
     assert cli.main(["send-test", "--to", "bob"]) == 2
     assert "another-secret: NotFound" in capsys.readouterr().err
     assert stand_in.calls() == []
+
+
+def test_without_google_credentials_it_says_how_to_get_them(
+    stand_in: batch.Batch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SECRET_MANAGER_URL")
+    settings.cache_clear()
+    assert cli.main(["send-test", "--to", "bob"]) == 2
+    assert "Fix it with: gcloud auth application-default login" in capsys.readouterr().err
+    assert stand_in.calls() == []

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from batchpush.environment import Settings, in_emulator, is_loopback, project_id
 from batchpush.errors import RestKeyUnavailable
+from batchpush.google.connection import Meaning, fix_of
 from batchpush.logs import log
 
 FRESH_FOR = 300.0  # seconds to use a key before reading it again
@@ -56,11 +57,12 @@ MISTAKES = {
         r"[{\[].*": "is JSON",
         r"[a-z][a-z0-9+.-]*://.*": "is a URL",
         r"projects/.*": "is the name of a secret",
-        r"(export\s+)?[a-z_]\w*\s*=\s*[^=\s].*": "is a line NAME=VALUE",
+        r"(export\s+)?[a-z_][\w-]*\s*=\s*[^=\s].*": "is a line NAME=VALUE",
         r"(export\s+)?[a-z]+_\w*\s*=\s*": "is a line NAME=VALUE, without the value",
         r"[\"'`].*|.*[\"'`]": "is in quotes",
         r"[\w-]+\s*:.*": "is a line NAME: VALUE, such as a header",
         r"(basic|bearer|key|token)\s.*": "has a word such as Bearer before the key",
+        r"null|undefined|none|nil": "is a word for no value",
         r"[$<].*|your[-_].*|change[-_]?me|todo|x{3,}|[*.]+": "is a placeholder",
         r".*[\r\n].*": "has several lines",
         r".*\s.*": "has spaces in it",
@@ -206,13 +208,27 @@ def _latest_version(client: Callable[[], Any], name: str) -> bytes:
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.api_core.retry import Retry
     from google.auth.exceptions import GoogleAuthError
-    from requests.exceptions import RequestException  # the REST transport lets these through
+    from google.protobuf.json_format import ParseError
+    from requests.exceptions import RequestException
 
     try:
-        version = client().access_secret_version(
+        made = client()
+    except Exception as error:  # noqa: BLE001 - an unreadable key file can raise anything
+        fix = fix_of(Meaning.NO_IDENTITY, None, "")
+        raise RestKeyUnavailable(f"{name}: {type(error).__name__}. {fix}") from None
+    try:
+        version = made.access_secret_version(
             name=f"{name}/versions/latest", timeout=TIMEOUT, retry=Retry(timeout=TIMEOUT)
         )
-    except (GoogleAPICallError, GoogleAuthError, RetryError, RequestException) as error:
+    except (
+        GoogleAPICallError,
+        GoogleAuthError,
+        RetryError,
+        # The REST transport lets these through; the last two for a proxy's page in place of JSON.
+        RequestException,
+        ParseError,
+        UnicodeDecodeError,
+    ) as error:
         raise RestKeyUnavailable(f"{name}: {type(error).__name__}") from None
     payload: bytes = version.payload.data
     return payload

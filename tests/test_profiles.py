@@ -377,6 +377,32 @@ async def test_what_batch_refuses_of_one_person_keeps_nobody_else_s_from_it() ->
     assert (await state(made, "u0008")).mirrored.state is ProfileState.APPLIED
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_what_batch_refuses_of_the_route_is_not_asked_again_for_fewer_people(
+    status: int,
+) -> None:
+    made = project(BATCH_APPS="ios=A")
+    await people(made, 20)
+    refusal = {"code": 12, "type": "API_MISUSE", "message": "not for this app"}
+    made.batch.answer = httpx.Response(status, json=refusal)
+    with working_with(made.worker):
+        await mirror_page({"after": "", "upto": "u0019"}, attributes.profile)
+    assert len(made.batch.calls) == 1
+    assert (await state(made, "u0007")).mirrored.state is ProfileState.REFUSED
+
+
+async def test_a_page_has_everybody_up_to_its_end_whoever_signed_up_since() -> None:
+    made = project(BATCH_APPS="ios=A")
+    await people(made, 300)
+    (page, *_) = [each async for each in made.worker.backfill.pages("", attributes.profile)]
+    for number in range(301):
+        made.hold(f"users/u0000-{number:03}", {"city": "Lyon"})
+    with working_with(made.worker):
+        await made.worker.backfill.send(page.after, page.upto, attributes.profile)
+    assert len(values(made)) == 601
+    assert [each async for each in made.worker.backfill.pages(page.upto, attributes.profile)] == []
+
+
 async def test_pages_say_what_is_left_and_send_only_that() -> None:
     made = project()
     await people(made, 700)

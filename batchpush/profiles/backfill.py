@@ -49,17 +49,22 @@ class Backfill:
         await self.tasks.enqueue(TASK, {"after": page.after, "upto": page.upto})
 
     async def send(self, after: str, upto: str, handler: ProfileHandler) -> None:
-        """Send one page; raises `TryAgainLater` to have the task delivered again."""
-        user_ids: list[str] = []
+        """Send one page, which has grown if people have signed up since.
+
+        Raises `TryAgainLater` to have the task delivered again.
+        """
+        people, lacking = 0, list[Wanted]()
         async for some in self.mirror.profiles.users(after, PAGE):
             user_ids = [each for each in some if each <= upto]
-            break
-        wanted = await self.mirror.wanted(user_ids, self.source, handler)
-        lacking = [each for each in wanted if each.changes]
+            wanted = await self.mirror.wanted(user_ids, self.source, handler)
+            people += len(user_ids)
+            lacking += [each for each in wanted if each.changes]
+            if some and some[-1] >= upto:
+                break
         ends = await self.mirror.send(lacking)
         unfinished = [each for each in ends.values() if each.state in UNFINISHED]
         left = len(unfinished) + len(lacking) - len(ends)
-        data = {"people": len(user_ids), "sent": len(ends) - len(unfinished), "left": left}
+        data = {"people": people, "sent": len(ends) - len(unfinished), "left": left}
         log("INFO", "profiles.synced", data=data)
         if left:
             raise DeliveryUnfinished(f"attributes of {left} people are not at Batch yet")

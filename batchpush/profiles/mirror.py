@@ -37,6 +37,7 @@ MAX_READS = 10  # of one person, while other workers change the state at the sam
 MAX_SWEPT = 10_000
 SWEEP_FOR = timedelta(seconds=420)
 SKEW = timedelta(seconds=60)  # between two clocks
+NOT_OF_PEOPLE = frozenset({403, 404, 405, 410})  # statuses that are about the app or the route
 
 
 @dataclass(frozen=True)
@@ -185,10 +186,12 @@ class Mirror:
     ) -> dict[str, tuple[Outcome, Reply]]:
         """One request. If Batch refuses several people at once, each half is asked for alone.
 
-        So what Batch refuses of one person keeps nobody else's from it.
+        So what Batch refuses of one person keeps nobody else's from it. What it refuses of the app
+        or of the route, it would refuse of each half.
         """
         outcome, reply = await self.caller.call(app, request_for(of_people.values()), stop)
-        if outcome is Outcome.REFUSED and len(of_people) > 1:
+        is_about_people = outcome is Outcome.REFUSED and reply.status not in NOT_OF_PEOPLE
+        if is_about_people and len(of_people) > 1:
             people = list(of_people.items())
             halves = people[: len(people) // 2], people[len(people) // 2 :]
             parts = [await self._call(app, dict(half), stop) for half in halves]

@@ -1,5 +1,9 @@
 """What Cloud Tasks does not accept is trouble that may pass, whatever its client raises."""
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import firebase_admin.functions
 import pytest
 from firebase_admin.exceptions import UnavailableError
@@ -31,3 +35,18 @@ async def test_a_task_that_is_not_made_is_said_to_be_so_and_nothing_else(
     tasks = Tasks(Settings.from_environment({"BATCH_APPS": "ios=A"}))
     with pytest.raises(TasksUnavailable, match=f"^Cloud Tasks: {type(trouble).__name__}$"):
         await tasks.enqueue("sendlater", {"delivery": "d"})
+
+
+async def test_a_cloud_tasks_that_hangs_takes_no_thread_from_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    is_let_go = threading.Event()
+    monkeypatch.setattr(firebase_admin.functions, "task_queue", lambda *_, **__: is_let_go.wait())
+    tasks = Tasks(Settings.from_environment({"BATCH_APPS": "ios=A"}))
+    hanging = [asyncio.create_task(tasks.enqueue("sendlater", {})) for _ in range(30)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        assert await asyncio.to_thread(lambda: "the key") == "the key"
+    is_let_go.set()
+    await asyncio.gather(*hanging, return_exceptions=True)

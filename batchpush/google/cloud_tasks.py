@@ -1,7 +1,9 @@
 """Cloud Tasks: work that runs outside the event that caused it."""
 
 import asyncio
+import contextvars
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +20,8 @@ class Tasks:
     def __init__(self, settings: Settings) -> None:
         self._region = settings.region
         self._free = asyncio.Semaphore(AT_ONCE)
+        # Not asyncio's own, which reads the REST key and tokens: Cloud Tasks may take its time.
+        self._threads = ThreadPoolExecutor(AT_ONCE, "tasks")
 
     async def enqueue(
         self, function: str, data: Mapping[str, Any], at: datetime | None = None
@@ -29,7 +33,10 @@ class Tasks:
         Raises `TasksUnavailable`.
         """
         async with self._free:
-            await asyncio.to_thread(self._enqueue, function, data, at)
+            loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+            await loop.run_in_executor(
+                self._threads, context.run, self._enqueue, function, data, at
+            )
 
     def _enqueue(self, function: str, data: Mapping[str, Any], at: datetime | None) -> None:
         from firebase_admin import functions

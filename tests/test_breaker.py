@@ -59,3 +59,14 @@ def test_no_retry_after_blocks_an_app_for_years() -> None:
     assert breaker.pause(NOW) == MAX_RETRY_AFTER
     breaker.record_failure(NOW, float("inf"))
     assert breaker.pause(NOW) == MAX_RETRY_AFTER
+
+
+def test_a_clock_that_is_set_back_keeps_no_app_from_its_requests() -> None:
+    breaker = tripped()
+    breaker.record_failure(NOW, 30.0)
+    back = NOW - timedelta(hours=1)
+    assert breaker.pause(back) == 0.0
+    assert breaker.allow_request(back)
+    breaker.record_failure(back, 20.0)
+    assert breaker.pause(back) == 20.0
+    assert not breaker.allow_request(back)

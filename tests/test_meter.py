@@ -29,7 +29,9 @@ def test_time_fills_it_again_and_no_further() -> None:
 def test_a_clock_that_goes_back_takes_nothing_out_and_puts_nothing_in() -> None:
     meter = Meter(rate=300, size=1000)
     meter.take(1000, START)
-    assert meter.wait(300, START - timedelta(hours=1)) == 1
+    back = START - timedelta(hours=1)
+    assert meter.wait(300, back) == 1
+    assert meter.wait(300, back + timedelta(seconds=1)) == 0, "it is filled from then on"
 
 
 @given(costs=st.lists(st.integers(1, 200), max_size=50))

@@ -29,11 +29,13 @@ class Breaker:
 
     def is_open(self, now: datetime) -> bool:
         """Whether requests are rejected; unlike `allow_request`, this changes nothing."""
-        return self._failures >= FAILURES and now < self._open_until
+        left = self._open_until - now  # more than `OPEN` if the clock was set back
+        return self._failures >= FAILURES and timedelta() < left <= OPEN
 
     def pause(self, now: datetime) -> float:
-        """Seconds left of the wait that the server asked for."""
-        return max(0.0, (self._not_before - now).total_seconds())
+        """Seconds left of the wait that the server asked for; none after the clock was set back."""
+        seconds = (self._not_before - now).total_seconds()
+        return seconds if 0.0 < seconds <= MAX_RETRY_AFTER else 0.0
 
     def record_success(self) -> None:
         self._failures = 0
@@ -43,5 +45,5 @@ class Breaker:
         if self._failures >= FAILURES:
             self._open_until = now + OPEN
         if retry_after:
-            pause = timedelta(seconds=min(retry_after, MAX_RETRY_AFTER))
-            self._not_before = max(self._not_before, now + pause)
+            pause = max(self.pause(now), min(retry_after, MAX_RETRY_AFTER))
+            self._not_before = now + timedelta(seconds=pause)

@@ -25,5 +25,6 @@ class Meter:
         self._tokens, self._at = self._filled(now) - cost, now
 
     def _filled(self, now: datetime) -> float:
-        since = max(0.0, (now - self._at).total_seconds())
+        self._at = min(self._at, now)  # a clock that was set back fills it from now on
+        since = (now - self._at).total_seconds()
         return min(self._size, self._tokens + since * self._rate)

@@ -42,7 +42,7 @@ async def _at_once(
 ) -> AsyncIterator[tuple[Recipients, Message | None]]:
     """The groups without readers of digests, whose items are written.
 
-    They are written before the claim: of the event's time, so that an event that comes again
+    They are written before the claim: of the event's time, so that an event that is delivered again
     writes the same ones.
     """
     items: list[Item] = []

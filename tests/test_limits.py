@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush import Change, LookUp, Message, Push, Recipients
+from batchpush import CallableRequest, Change
 from batchpush.delivery.record import DeliveryState
 from batchpush.documents import EPOCH
 from batchpush.pushes.limits import COUNT, MAX_EACH, Limit, Over, ReachedLimits, counters
-from handlers import friend_requests, messages
+from batchpush.worker import deliver_call, working_with
+from handlers import app_to_app, friend_requests, messages
 from tests.house import EVENING, MORNING, NIGHT, House
 
 MESSAGE = "conversations/{conversation_id}/messages/{message_id}"
@@ -245,17 +246,17 @@ async def test_a_message_that_is_marked_again_and_again_is_pushed_once(
 
 
 async def test_many_who_poke_one_person_are_held_to_a_limit_together(house: House) -> None:
-    async def poke(change: Change, look_up: LookUp) -> Push:
-        return Push(
-            group_id="poke",
-            recipients=Recipients(custom_ids=["bob"]),
-            message=Message(f"{change.params['sender']} pokes"),
-            limits=[Limit(("to", "bob"), 20)],
+    await house.stores("users/bob", {})
+    for number in range(30):
+        await house.stores(f"users/ann{number}/friends/bob", {})
+        call = CallableRequest(
+            "notify", f"ann{number}", "request-1", {"to": "bob", "template": "poke"}, EVENING
         )
-
-    for number in range(50):
-        await house.happens(poke, "pokes/{sender}", {}, sender=f"ann{number}")
-    assert len(house.all_told()) == 20
+        with working_with(house.worker):
+            await deliver_call(call, app_to_app.notify, limits=app_to_app.limits(call))
+    assert len(house.all_told()) == app_to_app.MAX_PER_RECIPIENT == 20
+    reasons = Counter(record.reason for record in await house.records())
+    assert reasons == {None: 20, "over the limit of 20 in 60 s": 10}
 
 
 # Pure

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from batchpush.delivery.record import ERASED, DeliveryState, Record, state_of
 from batchpush.delivery.waiting import name_of
+from batchpush.google.sources import CALLABLE
 from batchpush.pushes.push import ID_LISTS
 
 NOBODY = "(erased)"  # replaces a person's id
@@ -25,7 +26,6 @@ OURS = frozenset(
 )
 
 LONG = 16  # characters; an id this long means nothing else, like Firebase's and Batch's own
-CALLABLE = "//firebase.callable/"  # starts the source of a callable request: then function, caller
 
 
 @dataclass(frozen=True)

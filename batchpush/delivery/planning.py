@@ -15,6 +15,7 @@ from batchpush.environment import Settings
 from batchpush.errors import InvalidDocument, InvalidPush, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
+from batchpush.google.sources import without_caller
 from batchpush.logs import log, reason_of
 from batchpush.pushes.event import Event
 from batchpush.pushes.limits import ReachedLimits, counters
@@ -205,7 +206,7 @@ class Planner:
         """The plan with its counters, and without recipients already known to be over a limit."""
         if planned.push is None or not push.limits or planned.record.waited_until:
             return planned
-        scope = (planned.record.function, planned.record.source)
+        scope = (planned.record.function, without_caller(planned.record.source))
         found = counters(push.limits, scope, names_of(planned.push), self.clock.now())
         overs = [self.known.over(counter) for counter in found]
         limited = planned.limited(overs, self.apps)

@@ -27,6 +27,7 @@ from batchpush.errors import BatchpushError, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.triggers import deployed_with
 from batchpush.google.clients import firebase_app
+from batchpush.google.sources import CALLABLE
 from batchpush.logs import about, log, raised_at, show_to_developer
 from batchpush.tracing import traced
 
@@ -75,7 +76,7 @@ class CallableRequest:
         path = f"{self.function}/{self.caller}/{self.request_id}"
         return Change(
             id=self.request_id,
-            source=f"//firebase.callable/{self.function}/{self.caller}/databases/{settings().database}",
+            source=f"{CALLABLE}{self.function}/{self.caller}/databases/{settings().database}",
             path=path,
             params={},
             before=None,

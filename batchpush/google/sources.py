@@ -20,6 +20,7 @@ DATABASE = re.compile(
     r"/locations/([a-z]+-[a-z]+[0-9]+)/instances/([a-z0-9-]+)"
 )
 NAME = re.compile(r"\(default\)|[a-z][a-z0-9-]{0,62}")  # of a Firestore database
+CALLABLE = "//firebase.callable/"  # starts the source of a callable request: then function, caller
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,10 @@ def firestore_database_of(source: str) -> str:
     if not NAME.fullmatch(name):
         raise MalformedEvent("the source is not a Firestore database")
     return name
+
+
+def without_caller(source: str) -> str:
+    """The same for the requests of all callers; the source of any other event as it is."""
+    if not source.startswith(CALLABLE):
+        return source
+    return CALLABLE + source.rpartition("/databases/")[2]

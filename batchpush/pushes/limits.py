@@ -102,7 +102,7 @@ def counters(
 ) -> list[Counter]:
     """The counters, in the current windows, of a push to the recipients of these names.
 
-    `scope` is what is counted together: the function and the database.
+    `scope` is what is counted together: the function and the database, whoever calls.
     """
     found: dict[str, Counter] = {}
     for limit in limits:

@@ -36,6 +36,7 @@ MUTED = "muted"
 MUTED_CONVERSATION = "muted the conversation"
 ASLEEP = "in quiet hours"
 NOT_A_USER = "an id of another user at Batch"
+NO_ID = "without an id that Batch takes"
 
 MAX_PEOPLE = 1000  # whose profiles are read for one push
 PROFILE = (
@@ -58,6 +59,7 @@ MAX_ID_BYTES = 1024
 class Person:
     """A recipient or a sender. `batch` has the lists of their ids at Batch.
 
+    It is empty for a user id that Batch does not take, such as one of a thousand characters.
     `preferences` has the categories that they switched on or off, or want as a digest.
 
     An id without a profile may be a user, or another user's id at Batch: see `users_only`.
@@ -83,7 +85,9 @@ class Person:
         }
 
     def why_not_told(self, group_id: str) -> str | None:
-        """Why their profile leaves them out of a category; None if it does not."""
+        """Why they are left out of a category; None if they are not."""
+        if not self.batch:
+            return NO_ID
         category = category_of(group_id)
         if category.is_required:
             return None
@@ -144,7 +148,7 @@ def person(user_id: str, profile: Document | None) -> Person:
         is_muted=_flag("push_muted", profile.get("push_muted")) is True,
         preferences=_preferences(profile.get("push_preferences")),
         quiet=_quiet_hours(profile.get("quiet_hours"), zone or UTC),
-        batch=_batch_ids(profile.get("batch")) or {"custom_ids": (user_id,)},
+        batch=_batch_ids(profile.get("batch")) or _as_custom_id(user_id),
         has_profile=has_profile,
     )
 
@@ -227,6 +231,10 @@ def _batch_ids(batch: object) -> dict[str, Sequence[str]]:
         return {}
     ids = {name: _ids(name, batch[name]) for name in ID_LISTS if batch.get(name) is not None}
     return {name: identifiers for name, identifiers in ids.items() if identifiers}
+
+
+def _as_custom_id(user_id: str) -> dict[str, Sequence[str]]:
+    return {} if problem_of_id("custom_ids", user_id) else {"custom_ids": (user_id,)}
 
 
 def _ids(id_list: str, listed: object) -> list[str]:

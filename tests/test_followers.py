@@ -64,6 +64,16 @@ async def test_who_switched_articles_off_is_not_told(house: House) -> None:
     assert {who for who, _ in house.all_told()} == {"ann", "dan"}
 
 
+@pytest.mark.parametrize("odd", ["a\nb", " ", "\u200b", "\u2028", "x" * 1100])
+async def test_a_follower_whom_batch_cannot_know_keeps_nobody_else_from_the_push(
+    house: House, odd: str
+) -> None:
+    await house.stores(f"topics/ski/followers/{odd}", {})
+    await published(house)
+    await house.run_tasks(EVENING)
+    assert {who for who, _ in house.all_told()} == {"ann", "bob", "dan"}
+
+
 async def test_an_article_may_be_withdrawn_until_its_time(house: House) -> None:
     at = EVENING + timedelta(hours=1)
     record = await published(house, push_time=at)

@@ -18,6 +18,7 @@ from batchpush.pushes.push import ID_LISTS
 from handlers.people import (
     MAX_IDS,
     MAX_PEOPLE,
+    NO_ID,
     PROFILE,
     Person,
     in_their_words,
@@ -25,6 +26,7 @@ from handlers.people import (
     person,
     person_ids,
     recipients,
+    who_is_told,
 )
 from tests.deliveries import claimed
 from tests.events import Stored
@@ -248,6 +250,13 @@ def test_those_who_read_the_same_are_one_group_unless_they_have_ids_of_their_own
         ("fr", None): {"custom_ids": ["zoé"]},
         ("en Asia/Tokyo", None): {"custom_ids": ["tom"]},
     }
+
+
+def test_who_has_no_id_that_batch_takes_is_left_out_whatever_the_push() -> None:
+    told, left_out = who_is_told("flight_delayed", [somebody("x" * 1100), somebody("ann")])
+    assert [one.user_id for one in told] == ["ann"]
+    assert left_out == {NO_ID: ["x" * 1100]}
+    assert somebody("x" * 1100, batch={"install_ids": ["i1"]}).why_not_told("poke") is None
 
 
 def test_each_group_has_its_message() -> None:

@@ -156,6 +156,8 @@ FOLLOWING = [
     Row("for somebody else", "eve", "create", ANNS, {}, NO),
     Row("without an account", NOBODY, "create", ANNS, {}, NO),
     Row("of a topic with too long a name", "ann", "create", LONG_TOPIC, {}, NO),
+    Row("by a long id", "a" * 128, "create", f"topics/ski/followers/{'a' * 128}", {}, YES),
+    Row("by a longer one", "a" * 129, "create", f"topics/ski/followers/{'a' * 129}", {}, NO),
     Row("one's own", "bob", "get", BOBS, {}, YES),
     Row("somebody else's", "eve", "get", BOBS, {}, NO),
     Row("everybody's", "bob", "list", BOBS, {}, NO),

@@ -28,6 +28,7 @@ from handlers.people import (
     ASLEEP,
     MUTED_CONVERSATION,
     PROFILE,
+    people_named,
     person,
     recipients,
     users_only,
@@ -124,7 +125,7 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | NoPush:
     conversation = requests.pop() if conversation_id else None
 
     is_friend = friend is not None or any(map(_is_accepted, requests))
-    is_shared = {me, to} <= _ids(conversation, "member_ids") and bool(
+    is_shared = {me, to} <= _member_ids(conversation) and bool(
         is_friend or await users_only(look_up, [person(to, other)])
     )
     if not is_friend and not is_shared:
@@ -132,7 +133,7 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | NoPush:
         raise CallRefused("permission-denied", "this cannot be sent to them")
     reader, sender = person(to, other), person(me, profile)
     is_asleep = reader.quiet is not None and reader.quiet.end_after(call.time) is not None
-    is_conversation_muted = is_shared and to in _ids(conversation, "muted_by")
+    is_conversation_muted = is_shared and to in _muted_by(conversation)
     why = (
         reader.why_not_told(request.template)
         or (is_conversation_muted and MUTED_CONVERSATION)
@@ -158,10 +159,17 @@ async def notify(call: CallableRequest, look_up: LookUp) -> Push | NoPush:
     )
 
 
-def _ids(document: Document | None, field: str) -> set[str]:
-    """The ids of a list field; empty if the field is invalid."""
-    ids = understood(Document.valid_ids, document, field) if document else None
+# A field that is invalid names nobody.
+
+
+def _member_ids(conversation: Document | None) -> set[str]:
+    ids = understood(Document.valid_ids, conversation, "member_ids") if conversation else None
     return set(ids or ())
+
+
+def _muted_by(conversation: Document | None) -> frozenset[str]:
+    muted_by = understood(people_named, conversation, "muted_by") if conversation else None
+    return muted_by or frozenset()
 
 
 def _is_accepted(request: Document | None) -> bool:

@@ -35,7 +35,9 @@ from handlers.people import (
     NOT_A_USER,
     Person,
     in_their_words,
+    marked,
     people,
+    people_named,
     person,
     person_ids,
     reasons,
@@ -95,7 +97,7 @@ async def _push(
     senders = zip(sender_ids, profiles, strict=True)
     names = {sender_id: person(sender_id, profile).name for sender_id, profile in senders}
 
-    muted_by = _muted_by(conversation)
+    muted_by = people_named(conversation, "muted_by") if conversation else frozenset()
     told_of: dict[str, list[Document]] = {}
     for document in documents:
         untold = {document["sender_id"]}
@@ -163,15 +165,7 @@ def _with_plain_sender(message: Document) -> Document:
 
 def _marks(message: Document | None, mark: bool) -> frozenset[str]:
     """Who marked the message as unread (true) or read (false); other values are ignored."""
-    marks = _by_key(message.get("unread_by")) if message else {}
-    return frozenset(user_id for user_id, each in marks.items() if each is mark)
-
-
-def _by_key(value: object) -> dict[str, object]:
-    """A map, even if the Realtime Database returned one with integer keys as a list."""
-    if isinstance(value, list):
-        return {str(index): item for index, item in enumerate(value)}
-    return value if isinstance(value, dict) else {}
+    return frozenset(marked(message, "unread_by", mark)) if message else frozenset()
 
 
 def _what_it_says(message: Document) -> tuple[str, str]:
@@ -194,26 +188,10 @@ def _recipient_ids(
     if conversation is None:
         raise message.invalid("recipient_ids", "is missing, and there is no such conversation")
     # In the Realtime Database, members are keys of a map: rules cannot look into a list.
-    members = _trues(conversation, "members") if database == "database" else ()
+    members = marked(conversation, "members", True) if database == "database" else ()
     if members:
         conversation = Document(conversation.path, {"member_ids": members})
     member_ids = person_ids(conversation, "member_ids")
     if member_ids is None:
         raise conversation.invalid("member_ids", "is missing")
     return member_ids
-
-
-def _muted_by(conversation: Document | None) -> tuple[str, ...]:
-    """A list of ids; in the Realtime Database also `{user_id: true}`, or a mix of both."""
-    if conversation is None:
-        return ()
-    keys = _trues(conversation, "muted_by")
-    if not keys:
-        return conversation.valid_ids("muted_by") or ()
-    listed = _by_key(conversation["muted_by"]).values()
-    return (*keys, *(each for each in listed if isinstance(each, str)))
-
-
-def _trues(document: Document, field: str) -> list[str]:
-    """The keys of `{user_id: true}`."""
-    return [key for key, value in _by_key(document.get(field)).items() if value is True]

@@ -27,7 +27,7 @@ from batchpush import (
     warn_of_field,
 )
 from handlers.categories import Category, category_of
-from handlers.fields import clock, one_line, zone_named
+from handlers.fields import clock, one_line, understood, zone_named
 from handlers.fields import schedule as schedule_of
 from handlers.texts import Count, language_of, say
 
@@ -112,6 +112,34 @@ def person_ids(document: Document, field: str) -> tuple[str, ...] | None:
     if user_ids and len(user_ids) > MAX_PEOPLE:
         raise document.invalid(field, f"has {len(user_ids)} people; the maximum is {MAX_PEOPLE}")
     return user_ids
+
+
+def people_named(document: Document, field: str) -> frozenset[str]:
+    """People whom a field leaves out: a list of ids, `{user_id: true}`, or a mix of both.
+
+    An item that is no id names nobody, and keeps nobody else from the push.
+    """
+    value = document.get(field)
+    if value is not None and not isinstance(value, list | dict):
+        raise document.invalid(field, "must be a list of strings")
+    items = [each for key, each in _by_key(value).items() if key.isdecimal()]
+    listed = [each for each in items if not isinstance(each, bool)]
+    ids = understood(Document.valid_ids, Document(document.path, {field: listed}), field)
+    if ids is None:
+        warn_of_field(field)
+    return frozenset([*marked(document, field, True), *(ids or ())])
+
+
+def marked(document: Document, field: str, mark: bool) -> list[str]:
+    """The keys of `{user_id: mark}`; other values are ignored."""
+    return [key for key, value in _by_key(document.get(field)).items() if value is mark]
+
+
+def _by_key(value: object) -> dict[str, object]:
+    """A map, even if the Realtime Database returned one with integer keys as a list."""
+    if isinstance(value, list):
+        return {str(index): item for index, item in enumerate(value)}
+    return value if isinstance(value, dict) else {}
 
 
 async def people(look_up: LookUp, *user_ids: str) -> list[Person]:

@@ -88,6 +88,8 @@ def test_what_is_not_as_it_has_to_be_is_named_and_not_repeated(
         {"conversations/c1": TALK, "users/bob": {}},
         {"conversations/c1": {"member_ids": {"3": "ann", "9": "bob"}}, "users/bob": {}},
         {"conversations/c1": {"member_ids": [ANN, BOB, 5, ""]}, "users/bob": {}},
+        {"conversations/c1": TALK | {"muted_by": {"bob": False}}, "users/bob": {}},
+        {"conversations/c1": TALK | {"muted_by": "bob"}, "users/bob": {}},
     ],
 )
 async def test_a_friend_or_a_member_of_the_same_conversation_may_be_told(
@@ -134,6 +136,7 @@ async def test_nobody_learns_whether_a_stranger_is_there() -> None:
     [
         FRIENDS | {"users/bob": {"push_muted": True}},
         {"users/bob": {}, "conversations/c1": TALK | {"muted_by": ["bob"]}},
+        {"users/bob": {}, "conversations/c1": TALK | {"muted_by": {"bob": True}}},
     ],
 )
 async def test_who_wants_no_pushes_gets_none_and_the_sender_is_not_told(

@@ -6,11 +6,11 @@ into `batch`. Any further field of the document belongs to the CMS.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from batchpush import Campaign, CollapseKey, Document, Media
-from handlers.fields import flag, moment, part
+from handlers.fields import LOCAL_EXAMPLE, flag, local_time, moment, part
 
 AS_THEY_ARE = (
     "targeting",
@@ -52,30 +52,15 @@ def _messages(document: Document) -> list[dict[str, Any]]:
 
 
 def _push_time(document: Document) -> datetime | str | None:
-    """`now` or a time; a time without a zone is in GMT, as at Batch."""
-    value = document.get("push_time")
-    if value == "now":
-        return "now"
-    if isinstance(value, str) and (time := _without_zone(value)):
-        return time.replace(tzinfo=UTC)
-    return moment(document, "push_time")
+    return "now" if document.get("push_time") == "now" else moment(document, "push_time")
 
 
 def _local_push_time(document: Document) -> datetime | None:
-    value = document.get("local_push_time")
-    if value is None:
+    if document.get("local_push_time") is None:
         return None
-    time = _without_zone(value) if isinstance(value, str) else None
+    time = local_time(document, "local_push_time")
     if time is None:
         raise document.invalid(
-            "local_push_time", "must be a date and time without a zone, such as 2030-06-01T18:30:00"
+            "local_push_time", f"must be a date and time without a zone, such as {LOCAL_EXAMPLE}"
         )
     return time
-
-
-def _without_zone(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo is None else None

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -24,12 +25,17 @@ from batchpush import (
 
 Value = TypeVar("Value")
 
-OURS = ("reads", "quiet", "person", "digest")  # fields of recipients that Batch does not have
+# Fields of recipients that Batch does not have.
+OURS = ("reads", "quiet", "person", "send_at", "digest")
+MAX_LABEL = 10**21  # from here on, JavaScript writes numbers with an exponent
 MAX_AMOUNT = 10**15  # a larger amount is a mistake; a float would have no decimals left
 MAX_NAME = 1_000  # characters of a name to look at; a title shows a few dozen
 MAX_ZONE = 64  # characters
 HISTORY = timedelta(days=2)  # a date without a time may be one and a half days old on its own day
 EXAMPLE = "2030-06-01T11:05:00Z"
+LOCAL_EXAMPLE = "2030-06-01T18:30:00"
+DATE_AND_TIME = re.compile(r"\d{4}-?\d\d-?\d\d[T ]\d\d", re.ASCII | re.IGNORECASE)
+DIGITS = re.compile(r"-?[0-9]{1,20}")
 CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:[0-5][0-9](\.[0-9]+)?)?")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 A_SCHEDULE = 'must be a time of day such as "18:00", or one of the week such as "Friday 18:00"'
@@ -73,9 +79,10 @@ def label(document: Document, field: str) -> str | None:
     JavaScript and the Realtime Database have no integers, so 1042 may arrive as 1042.0.
     """
     value: Any = document.get(field)
-    is_whole = type(value) is int or (type(value) is float and value.is_integer())
-    if is_whole and abs(value) < MAX_AMOUNT:
-        return str(int(value))
+    if type(value) in (int, float):
+        if not abs(value) < MAX_LABEL or value % 1:  # also true for NaN
+            raise document.invalid(field, "must be a string, or a whole number under 10^21")
+        return str(int(Decimal(repr(value))))  # the digits that JavaScript shows
     return one_line(document.string(field, default="")) or None
 
 
@@ -147,13 +154,20 @@ def moment(document: Document, field: str) -> datetime | None:
 
 
 def local_time(document: Document, field: str) -> datetime | None:
-    """A date and time of day without a zone, such as `2026-12-24T09:00`; None for anything else."""
+    """A date and time of day without a zone, such as `2026-12-24T09:00`; None for other times."""
     value = document.get(field)
+    text = value.strip() if isinstance(value, str) else ""
     try:
-        time = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return time if time and time.tzinfo is None and 1 < time.year < 9999 else None
+    if time.tzinfo is not None:
+        return None
+    if not DATE_AND_TIME.match(text):
+        raise document.invalid(field, f"must be a date and time of day, such as {LOCAL_EXAMPLE}")
+    if not 1 < time.year < 9999:
+        raise document.invalid(field, "is out of range for a date")
+    return time
 
 
 def _since_1970(number: float) -> datetime | None:
@@ -168,9 +182,19 @@ def _of_a_map(value: Mapping[str, Any]) -> datetime | None:
     """A timestamp from the maps that the Admin SDKs and client SDKs make of it."""
     for names in (("_seconds", "_nanoseconds"), ("seconds", "nanoseconds"), ("seconds", "nanos")):
         if value.keys() - {"type"} == set(names):  # newer clients add its type
-            seconds, nanoseconds = (int(value[name]) for name in names)
+            seconds, nanoseconds = (_whole(value[name]) for name in names)
+            if not 0 <= nanoseconds < 10**9:
+                raise ValueError
             return EPOCH + timedelta(seconds=seconds, microseconds=nanoseconds // 1000)
     return None
+
+
+def _whole(value: Any) -> int:
+    """A whole number; a 64-bit integer may be a text in JSON. Raises ValueError for others."""
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    if is_whole or (isinstance(value, str) and DIGITS.fullmatch(value)):
+        return int(value)
+    raise ValueError
 
 
 def is_history(change: Change, time: datetime | None, after: timedelta = HISTORY) -> bool:
@@ -182,6 +206,17 @@ def is_history(change: Change, time: datetime | None, after: timedelta = HISTORY
     if is_old:
         log("DEBUG", "document.old")
     return is_old
+
+
+def is_of_an_archive(change: Change, published: str, time: str, after: timedelta) -> bool:
+    """Whether the write publishes a document whose own time is long ago.
+
+    `published` and `time` name its fields. What cannot be read is for the handler to refuse.
+    """
+    was = change.before and understood(flag, change.before, published)
+    if change.after is None or was or not understood(flag, change.after, published):
+        return False
+    return is_history(change, understood(moment, change.after, time), after)
 
 
 def understood(

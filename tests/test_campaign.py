@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush import InvalidDocument, InvalidPush
+from batchpush import Campaign, InvalidDocument, InvalidPush
 from batchpush.documents import Document
 from emulators.batch.campaign_rules import campaign_refusal
 from handlers.campaigns import campaign
@@ -81,7 +81,6 @@ def test_a_picture_for_android_is_not_sent_to_ios() -> None:
         (AT.astimezone(timezone(timedelta(hours=2))), "2030-06-01T09:30:00"),
         ("2030-06-01T11:30:00+02:00", "2030-06-01T09:30:00"),
         ("2030-06-01T09:30:00Z", "2030-06-01T09:30:00"),
-        ("2030-06-01T09:30:00", "2030-06-01T09:30:00"),  # as Batch takes it, in GMT
         (int(AT.timestamp() * 1000), "2030-06-01T09:30:00"),
     ],
 )
@@ -115,6 +114,14 @@ def test_a_campaign_is_for_the_apps_that_it_names() -> None:
         ({"push_time": None}, "push_time or local_push_time is required"),
         ({"local_push_time": "2030-06-01T18:30"}, "and not both"),
         ({"push_time": "soon"}, "push_time is not a date and time"),
+        ({"push_time": "2030-06-01T09:30:00"}, "push_time must be a date and time with its zone"),
+        ({"push_time": "2030-06-01"}, "push_time must be a date and time with its zone"),
+        ({"push_time": None, "local_push_time": "2030-06-01"}, "local_push_time must be a date a"),
+        ({"push_time": None, "local_push_time": "2030-W20"}, "local_push_time must be a date and"),
+        (
+            {"push_time": None, "local_push_time": "0001-01-01T00:00:00"},
+            "local_push_time is out of range for a date",
+        ),
         ({"push_time": None, "local_push_time": AT}, "local_push_time must be a date and time wi"),
         ({"push_time": None, "local_push_time": "2030-06-01T18:30Z"}, "local_push_time must be"),
         ({"messages": None}, "messages is missing"),
@@ -146,6 +153,21 @@ def test_what_is_wrong_is_named(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises((InvalidDocument, InvalidPush)) as raised:
         bodies(SALE | wrong)
     assert named in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"local_push_time": datetime.min},
+        {"local_push_time": datetime.max},
+        {"push_time": datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))},
+    ],
+)
+def test_a_time_that_no_zone_could_have_is_refused(times: dict[str, Any]) -> None:
+    (name,) = times
+    wrong = Campaign(name="Sale", messages=[{"language": "en", "body": "Sale"}], live=True, **times)
+    with pytest.raises(InvalidPush, match=f"{name} must be"):
+        wrong.bodies(APPS)
 
 
 MESSAGES = st.dictionaries(

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from batchpush import Document, InvalidDocument
 from batchpush.documents import is_blank
-from handlers.fields import currency, flag, label, moment, needed, number, one_line, time_zone
+from handlers.fields import (
+    currency,
+    flag,
+    label,
+    local_time,
+    moment,
+    needed,
+    number,
+    one_line,
+    time_zone,
+)
 from tests.pushes import PATIENT
 
 NOON = datetime(2026, 5, 4, 12, 5, tzinfo=UTC)
@@ -33,6 +43,10 @@ def read(reader: Callable[[Document, str], Any], value: Any) -> Any:
         (label, " ", None),
         (label, 1042.0, "1042"),
         (label, -0.0, "0"),
+        (label, 820982911946154508, "820982911946154508"),
+        (label, 820982911946154508.0, "820982911946154500"),  # as JavaScript shows it
+        (label, 2**63 - 1, "9223372036854775807"),
+        (label, 1e20, "100000000000000000000"),
         (label, "AF\u200b 12\n34\u202e", "AF 12 34"),
         (label, "\u200b\u2060", None),
         (moment, NOON, NOON),
@@ -91,13 +105,24 @@ def test_an_absent_field_is_none_unless_it_is_needed(reader: Any) -> None:
         (number, 10**15, "is not an amount"),
         (number, -(10**400), "is not an amount"),
         (label, True, "must be a string, not a boolean"),
-        (label, 1.5, "must be a string, not a number"),
+        (label, 1.5, "must be a string, or a whole number under 10.21"),
+        (label, 1e21, "must be a string, or a whole number"),
+        (label, float("nan"), "must be a string, or a whole number"),
+        (label, float("-inf"), "must be a string, or a whole number"),
         (moment, True, "must be a date and time with its zone"),
         (moment, {"seconds": 5}, "must be a date and time with its zone"),
         (moment, {"seconds": 5, "minutes": 5}, "must be a date and time with its zone"),
         (moment, {"_seconds": "5s", "_nanoseconds": 0}, "is not a date and time"),
         (moment, {"_seconds": None, "_nanoseconds": 0}, "is not a date and time"),
         (moment, {"_seconds": 10**18, "_nanoseconds": 0}, "is not a date and time"),
+        (moment, {"seconds": 1777896300, "nanoseconds": 10**9}, "is not a date and time"),
+        (moment, {"seconds": 1777896300, "nanoseconds": -1}, "is not a date and time"),
+        (moment, {"seconds": 1777896300, "nanoseconds": 0.5}, "is not a date and time"),
+        (moment, {"seconds": 1777896300, "nanos": False}, "is not a date and time"),
+        (moment, {"seconds": True, "nanoseconds": 0}, "is not a date and time"),
+        (moment, {"seconds": "1_777_896_300", "nanos": 0}, "is not a date and time"),
+        (moment, {"seconds": " 1777896300", "nanos": 0}, "is not a date and time"),
+        (moment, {"seconds": float("nan"), "nanos": 0}, "is not a date and time"),
         (moment, 1777896300_000_000, ".*a number must be seconds or milliseconds"),
         (moment, 1777896300_000_000_000, ".*a number must be seconds or milliseconds"),
         (moment, 0, ".*a number must be seconds or milliseconds"),
@@ -145,6 +170,27 @@ def test_an_absent_field_is_none_unless_it_is_needed(reader: Any) -> None:
 def test_what_is_wrong_is_named(reader: Any, value: Any, problem: str) -> None:
     with pytest.raises(InvalidDocument, match=f"c/d: field {problem}"):
         read(reader, value)
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("2030-05-02", "must be a date and time of day, such as 2030-06-01T18:30:00"),
+        ("20300502", "must be a date and time of day"),
+        ("2030-W20", "must be a date and time of day"),
+        ("2030-W20-1T09:00", "must be a date and time of day"),
+        ("0001-01-01T00:00:00", "is out of range for a date"),
+        ("9999-12-31T23:59:59", "is out of range for a date"),
+    ],
+)
+def test_a_local_time_has_a_date_and_a_time_of_day(written: str, problem: str) -> None:
+    with pytest.raises(InvalidDocument, match=f"c/d: field {problem}"):
+        read(local_time, written)
+
+
+@pytest.mark.parametrize("written", ["2030-05-02T09:00", " 2030-05-02 09:00:00 ", "20300502T0900"])
+def test_a_local_time_is_written_as_iso_8601_has_it(written: str) -> None:
+    assert read(local_time, written) == datetime(2030, 5, 2, 9)
 
 
 SCALARS = st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes()

@@ -10,7 +10,7 @@ recurrence and A/B tests, goes through `batch`, unchecked. Sources are as in `pu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from batchpush.errors import InvalidPush
 from batchpush.pushes.link_rules import check_links, check_payload, payload_of
@@ -160,7 +160,12 @@ def _is_name(value: object) -> bool:
 
 
 def _is_push_time(value: object) -> bool:
-    return value == "now" or (isinstance(value, datetime) and value.tzinfo is not None)
+    return value == "now" or (_is_time(value) and value.tzinfo is not None)
+
+
+def _is_time(value: object) -> TypeGuard[datetime]:
+    """Whether it is a time that stays in Python's range of years in every zone."""
+    return isinstance(value, datetime) and 1 < value.year < 9999
 
 
 def _are_messages(value: object) -> bool:
@@ -192,7 +197,7 @@ RULES: tuple[Rule, ...] = (
     # Never `now`, which Batch has for a time in GMT.
     Rule(
         "local_push_time",
-        lambda v: isinstance(v, datetime) and v.tzinfo is None,
+        lambda v: _is_time(v) and v.tzinfo is None,
         "must be a date and time without a zone",
         "client: the Node client's schema; inferred: from the page of in-app campaigns",
     ),

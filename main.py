@@ -132,7 +132,8 @@ async def campaign(change: Change) -> None:
 
 @on_document_written("articles/{article_id}")
 async def article(change: Change) -> None:
-    await announce(change, articles.is_announced, articles.breaking_news)
+    if not articles.is_archived(change):
+        await announce(change, articles.is_announced, articles.breaking_news)
 
 
 @on_document_written("articles/{article_id}")
@@ -142,7 +143,8 @@ async def article_followers(change: Change) -> None:
 
 @on_document_written("offers/{offer_id}")
 async def subscription_offer(change: Change) -> None:
-    await announce(change, offers.is_open, offers.subscription_offer)
+    if not offers.is_archived(change):
+        await announce(change, offers.is_open, offers.subscription_offer)
 
 
 @on_document_written("push_texts/{language}")

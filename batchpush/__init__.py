@@ -41,6 +41,7 @@ from batchpush.pushes.plurals import category as plural_category
 from batchpush.pushes.profile import Profile
 from batchpush.pushes.push import (
     ID_LISTS,
+    MAX_AHEAD,
     MAX_FRESH_FOR,
     Audience,
     CollapseKey,
@@ -77,6 +78,7 @@ __all__ = [
     "EPOCH",
     "ID_LISTS",
     "INVISIBLE",
+    "MAX_AHEAD",
     "MAX_FRESH_FOR",
     "Audience",
     "BatchpushError",

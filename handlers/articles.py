@@ -21,13 +21,14 @@ from batchpush import (
     nearest_language,
     settings,
 )
-from handlers.fields import flag, moment
+from handlers.fields import flag, is_of_an_archive, moment
 from handlers.links import deeplink
 from handlers.people import Person, in_their_words, people, recipients, who_is_told
 from handlers.texts import BODY, TITLE, shorten
 
 NAME = 100  # characters
 GROUP = "article"
+FRESH_FOR = timedelta(hours=6)
 
 
 def is_published(article: Document) -> bool:
@@ -39,9 +40,16 @@ def is_announced(article: Document) -> bool:
     return is_published(article) and settings().publish_articles != "followers"
 
 
+def is_archived(article: Change) -> bool:
+    """Whether it is published long after its `push_time`, as by an import of old articles."""
+    return is_of_an_archive(article, "published", "push_time", FRESH_FOR)
+
+
 async def to_followers(article: Change, look_up: LookUp) -> Push | None:
     """Tells everyone who follows one of its topics, with `PUBLISH_ARTICLES=followers`."""
     if settings().publish_articles != "followers" or not article.became(is_published):
+        return None
+    if article.late is None and is_archived(article):
         return None
     document = article.document
     topics, words = _topics(document), _messages(document)
@@ -68,7 +76,7 @@ async def to_followers(article: Change, look_up: LookUp) -> Push | None:
         deeplink=deeplink("articles", document.path.rpartition("/")[2]),
         media=Media(picture=image_url) if isinstance(image_url, str) else None,
         send_at=moment(document, "push_time"),
-        fresh_for=timedelta(hours=6),
+        fresh_for=FRESH_FOR,
     )
 
 

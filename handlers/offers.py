@@ -7,9 +7,9 @@ which it can still be withdrawn, and `deeplink`.
 
 from typing import Any
 
-from batchpush import Document
+from batchpush import Change, Document
 from handlers.articles import by_language
-from handlers.fields import currency, flag, moment, number
+from handlers.fields import HISTORY, currency, flag, is_of_an_archive, moment, number
 from handlers.formats import money
 from handlers.links import deeplink
 from handlers.texts import BODY, TITLE, shorten
@@ -19,6 +19,11 @@ SEGMENTS = ("NEW", "ONE_TIME", "ENGAGED", "DORMANT", "IMPORTED")  # of Batch's C
 
 def is_open(offer: Document) -> bool:
     return flag(offer, "open")
+
+
+def is_archived(offer: Change) -> bool:
+    """Whether it is opened long after its `starts_at`, as by an import of old offers."""
+    return is_of_an_archive(offer, "open", "starts_at", HISTORY)
 
 
 def subscription_offer(offer: Document) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Pushes that other back ends, in any language, request by writing a document."""
 
-from collections.abc import Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchpush import (
     ID_LISTS,
+    MAX_AHEAD,
     MAX_FRESH_FOR,
     Change,
     CollapseKey,
@@ -21,7 +21,7 @@ from batchpush import (
     as_list,
     problem_of_id,
 )
-from handlers.fields import flag, local_time, moment, part, time_zone
+from handlers.fields import flag, is_history, local_time, moment, part, time_zone
 from handlers.people import MAX_PEOPLE, people
 
 OURS = {
@@ -61,11 +61,11 @@ async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
     seconds = values.get("time_to_live")
     if isinstance(seconds, float) and seconds.is_integer():
         values["time_to_live"] = int(seconds)
+    last = max((group.send_at for group in values["recipients"] if group.send_at), default=None)
     if best_before := moment(document, "best_before"):
-        fresh_for = best_before - max([change.time, *_times(values["recipients"])])
-        if fresh_for > MAX_FRESH_FOR:
-            raise document.invalid("best_before", "must be at most 24 hours after the event")
-        values["fresh_for"] = fresh_for
+        values["fresh_for"] = _fresh_for(change, best_before, last)
+    elif change.late is None and is_history(change, last, Push.fresh_for):
+        return NoPush(reason="send_at was long ago")
     return Push(**values, ignored=_named(given.keys() - AS_THEY_ARE - TIMES))
 
 
@@ -83,8 +83,17 @@ def _without_outcome(document: Document | None) -> dict[str, Any]:
     return {name: value for name, value in (document or {}).items() if name != "delivery"}
 
 
-def _times(groups: Sequence[Recipients]) -> list[datetime]:
-    return [group.send_at for group in groups if group.send_at]
+def _fresh_for(change: Change, best_before: datetime, send_at: datetime | None) -> timedelta:
+    """How long the push may be sent, from its event or else from `send_at`."""
+    if send_at and best_before <= send_at:
+        if send_at > change.time + MAX_AHEAD:
+            problem = f"must be at most {MAX_AHEAD.days} days ahead"
+            raise change.document.invalid("send_at", problem)
+        raise change.document.invalid("best_before", "must be after send_at")
+    fresh_for = best_before - max(change.time, send_at or change.time)
+    if fresh_for > MAX_FRESH_FOR:
+        raise change.document.invalid("best_before", "must be at most 24 hours after the event")
+    return fresh_for
 
 
 async def _at_their_time(

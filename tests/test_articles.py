@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from google.cloud.firestore import AsyncClient
 
+import main
 from batchpush import InvalidDocument
 from batchpush.campaigns.articles import Newsroom
 from batchpush.documents import Document
@@ -14,7 +15,8 @@ from batchpush.environment import Settings
 from batchpush.errors import BatchpushError, DeliveryUnfinished
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore
-from handlers.articles import breaking_news, is_published
+from batchpush.testing import Project
+from handlers.articles import breaking_news, is_archived, is_published
 from handlers.campaigns import campaign
 from tests.events import changed
 from tests.publishing import PROJECT
@@ -32,6 +34,45 @@ ARTICLE: dict[str, Any] = {
 
 def news(**fields: Any) -> dict[str, Any]:
     return breaking_news(Document("articles/a1", ARTICLE | fields))
+
+
+# Whether there is a campaign
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_old"),
+    [
+        (None, {"push_time": NOW - timedelta(hours=7)}, True),
+        (None, {"push_time": NOW - timedelta(hours=5)}, False),
+        (None, {}, False),
+        (None, {"push_time": "soon"}, False),
+        (None, {"push_time": NOW - timedelta(hours=7), "published": "yes"}, False),
+        ({"published": False}, {"push_time": NOW - timedelta(hours=7)}, True),
+        ({"push_time": LATER}, {"push_time": NOW - timedelta(hours=7)}, False),  # an edit
+        ({}, {"push_time": NOW - timedelta(hours=7), "published": False}, False),
+    ],
+)
+def test_an_article_that_is_published_long_after_its_time_is_of_an_archive(
+    before: dict[str, Any] | None, after: dict[str, Any], is_old: bool
+) -> None:
+    then = None if before is None else ARTICLE | before
+    assert is_archived(changed("articles/a1", then, ARTICLE | after)) is is_old
+
+
+async def test_an_import_of_old_articles_and_offers_makes_no_campaigns() -> None:
+    assert main.article
+    project = Project(now=NOW)
+    old = NOW - timedelta(days=3)
+    await project.write("articles/a1", ARTICLE | {"push_time": old})
+    offer = {"open": True, "title": "Come back", "segments": ["NEW"]}
+    await project.write("offers/o1", offer | {"starts_at": old})
+    made = ("campaigns/article-a1", "campaigns/offer-o1")
+    assert await project.firestore.read(*made) == {}
+    await project.write("articles/a1", ARTICLE | {"published": False})
+    await project.write("articles/a1", ARTICLE)
+    await project.write("offers/o1", offer | {"open": False})
+    await project.write("offers/o1", offer | {"starts_at": NOW - timedelta(days=1)})
+    assert (await project.firestore.read(*made)).keys() == set(made)
 
 
 # What a campaign says of an article

@@ -92,6 +92,16 @@ async def test_who_follows_by_then_is_told_at_its_time(house: House) -> None:
     assert ("new", "Snow") in house.all_told()
 
 
+async def test_an_old_article_that_is_imported_is_told_nobody(house: House) -> None:
+    at = EVENING - timedelta(hours=7)
+    fields = ARTICLE | {"push_time": at}
+    change = await house.happens(to_followers, PATTERN, fields, article_id="a1")
+    assert await house.worker.ledger.read(change.delivery_id) is None
+    await published(house, push_time=at + timedelta(hours=2))
+    await house.run_tasks(EVENING)
+    assert house.all_told() != []
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [({"topics": []}, "topics is missing"), ({"title": ""}, "title is missing")],

@@ -124,6 +124,10 @@ async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: obje
         ({"recipients": ["ann"]}, "recipients must be a map"),
         ({"recipients": {"users": ["ann"]}}, "recipients.users is not one of custom_ids"),
         ({"recipients": {"person": "ann"}}, "recipients.person is not one of custom_ids"),
+        (
+            {"recipients": {"custom_ids": ["ann"], "send_at": AT}},
+            "recipients.send_at is not one of custom_ids, install_ids, tokens, advertising_ids$",
+        ),
         ({"recipients": {"custom_ids": "ann"}}, "recipients.custom_ids must be a list"),
         ({"recipients": {"custom_ids": [5]}}, "recipients.custom_ids.0. must be a string"),
         (
@@ -165,6 +169,8 @@ async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: obje
         ({"best_before": 1e300}, "best_before is not a date and time"),
         ({"best_before": AT + timedelta(days=2)}, "best_before must be at most 24 hours"),
         ({"best_before": 1.9e15}, "best_before is not a date and time"),
+        ({"best_before": AT, "send_at": AT}, "best_before must be after send_at"),
+        ({"best_before": AT, "send_at": "4100-01-01T00:00:00Z"}, "send_at must be at most 366 day"),
         ({"extra": {"priority": "high"}}, "extra must be a map"),
         ({"extra": 0}, "extra must be a map"),
         ({"custom_payload": {"at": b"bytes"}}, "custom_payload.at is bytes"),

@@ -64,6 +64,18 @@ async def test_a_time_that_has_come_is_now() -> None:
     assert await house.write("pushes/p1", PUSH | {"send_at": NOW - timedelta(hours=1)})
 
 
+@pytest.mark.parametrize("send_at", [NOW - timedelta(hours=2), "2019-05-01T09:00"])
+async def test_an_old_push_that_is_imported_is_not_sent_and_its_outcome_says_why(
+    send_at: Any,
+) -> None:
+    house = project()
+    assert await house.write("pushes/p1", PUSH | {"send_at": send_at}) == []
+    outcome = await state(house)
+    assert (outcome["state"], outcome["reason"]) == ("OBSOLETE", "send_at was long ago")
+    best_before = {"send_at": send_at, "best_before": NOW + timedelta(minutes=10)}
+    assert await house.write("pushes/p2", PUSH | best_before)
+
+
 @pytest.mark.parametrize(
     ("send_at", "told_at"),
     [
@@ -241,6 +253,8 @@ async def test_a_task_that_comes_too_early_comes_again() -> None:
     [
         ("soon", "send_at is not a date and time"),
         (True, "send_at must be a date and time"),
+        ("2026-06-11", "send_at must be a date and time of day"),
+        ("2026-W24", "send_at must be a date and time of day"),
         (NOW + timedelta(days=400), "send_at must be at most 366 days ahead"),
         ({"a": 1}, "send_at"),
     ],

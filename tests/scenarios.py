@@ -339,6 +339,7 @@ PROFILES = [
             {"language": "pt-BR"},
             {"language": "pt_BR"},
             {"language": "fr_FR.UTF-8"},
+            {"language": "zh_TW_#Hant"},
             {"time_zone": "America/Port-au-Prince"},
             {"push_muted": True},
             {"push_preferences": {"game_turn": False}},

@@ -25,6 +25,17 @@ OURS = ("en", "fr", "pt-BR", "zh-Hans", "zh-Hant", "nb", "he", "id", "en-GB")
         *dict.fromkeys(["fr_FR.UTF-8", "FR", " fr ", "fr_FR@euro", "fr-CA", "fre"], "fr").items(),
         *dict.fromkeys(["fr-FR,fr;q=0.9", "fr:en", "fr-", "fr-CA-x-own"], "fr").items(),
         ("fr-x-" + "a" * 95, "fr"),
+        # as Java's and Android's Locale.toString() has them
+        *dict.fromkeys(
+            ["zh_TW_#Hant", "zh_HK_#Hant", "zh__#Hant", "zh_CN_#Hant"], "zh-Hant"
+        ).items(),
+        *dict.fromkeys(["zh_TW_#Hant_x-java", "zh_MO_#Hant-u-nu-hanidec"], "zh-Hant").items(),
+        *dict.fromkeys(["zh_CN_#Hans", "zh__#Hans", "zh_TW_#Hans"], "zh-Hans").items(),
+        *dict.fromkeys(["en__POSIX", "en_US_WIN", "en_US_#u-ca-buddhist"], "en").items(),
+        *dict.fromkeys(["no_NO_NY", "no_NO_NY_#Latn", "no_NO"], "nb").items(),
+        # as .NET had them
+        *dict.fromkeys(["zh-CHT", "zh-cht"], "zh-Hant").items(),
+        *dict.fromkeys(["zh-CHS", "zh_chs"], "zh-Hans").items(),
         *dict.fromkeys(["sr-Latn", "sh", "fil", "tl", "mo", "es-419", "ja", "gsw"]).items(),
     ],
 )
@@ -36,6 +47,12 @@ def test_the_nearest_language(written: str, read_as: str | None) -> None:
     ("written", "ours", "read_as"),
     [
         ("mo", ("en", "ro"), "ro"),
+        ("th_TH_TH_#u-nu-thai", ("en", "th"), "th"),
+        ("th_TH_TH", ("en", "th"), "th"),
+        ("ja_JP_JP_#u-ca-japanese", ("en", "ja"), "ja"),
+        ("no_NO_NY", ("nb", "nn"), "nn"),
+        ("sr_ME_#Latn", ("sr", "sr-Latn"), "sr-Latn"),
+        ("sr__#Latn", ("sr", "sr-Latn"), "sr-Latn"),
         ("tl", ("en", "fil"), "fil"),
         ("fil", ("en", "tl"), "tl"),
         ("he", ("en", "iw"), "iw"),
@@ -72,7 +89,19 @@ def test_the_nearest_of_others(written: str, ours: tuple[str, ...], read_as: str
 
 @pytest.mark.parametrize(
     "written",
-    ["", " ", "C", "POSIX", "french", "français", "x-klingon", "fr-!!", "5", "fr-x-" + "a" * 96],
+    [
+        "",
+        " ",
+        "C",
+        "POSIX",
+        "french",
+        "français",
+        "x-klingon",
+        "fr-!!",
+        "#Latn",
+        "5",
+        "fr-x-" + "a" * 96,
+    ],
 )
 def test_what_is_no_language_is_said_to_be_none(written: str) -> None:
     with pytest.raises(

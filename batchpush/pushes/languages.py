@@ -1,6 +1,7 @@
 """Finds the language nearest to a wanted one: RFC 4647, with CLDR's data. Pure.
 
-Apps store a language in the notation of their platform: `pt_BR`, `zh-Hant-HK`, `iw`, `fr_FR.UTF-8`.
+Apps store a language in the notation of their platform: `pt_BR`, `zh-Hant-HK`, `iw`, `fr_FR.UTF-8`,
+or Android's `zh_TW_#Hant`.
 """
 
 import functools
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 MAX_TAG = 100  # characters
 SCRIPTS = {"latin": "Latn", "cyrillic": "Cyrl"}  # the POSIX names: sr_RS@latin
+CHINESE = {"chs": "Hans", "cht": "Hant"}  # zh-CHT, as .NET had it
 # A language that readers of another one understand (CLDR, languageMatching).
 NEXT_BEST = {"nn": "nb", "gsw": "de", "lb": "de", "yue": "zh"}
 
@@ -87,21 +89,35 @@ def _parsed(written: str) -> Tag:
         raise ValueError("is too long for a language")
     # What follows is an encoding, a list or a weight; after `@`, POSIX names a script.
     text, *rest = re.split(r"[.@:;,]", written.strip())
-    first, *others = text.replace("_", "-").lower().split("-")
+    # Java writes a script and extensions after a `#`.
+    text, _, of_java = text.partition("#")
+    language, script, region = _subtags(text)
+    if named := re.match(r"[A-Za-z]{4}(?![A-Za-z])", of_java):
+        script = named[0].title()
+    by_posix = [SCRIPTS[name.lower()] for name in rest if name.lower() in SCRIPTS]
+    return _likely(language, by_posix[0] if by_posix else script, region)
+
+
+def _subtags(text: str) -> tuple[str, str, str]:
+    """Language, script and region, each empty if absent; raises ValueError for other subtags."""
+    first, *others = text.replace("_", "-").rstrip("-").lower().split("-")
     language, script, region = first, "", ""
     for subtag in others:
         if len(subtag) <= 1:
             break  # an extension: calendars, numbers and the like
-        if re.fullmatch(r"[a-z]{3}", subtag) and not script and not region:
+        if subtag in CHINESE:
+            script = CHINESE[subtag]
+        elif re.fullmatch(r"[a-z]{3}", subtag) and not script and not region:
             language = subtag  # zh-yue is yue
         elif re.fullmatch(r"[a-z]{4}", subtag) and not script and not region:
             script = subtag.title()
         elif re.fullmatch(r"[a-z]{2}|[0-9]{3}", subtag) and not region:
             region = subtag.upper()
+        elif region and "_" in text:  # a variant in Java: no_NO_NY is Nynorsk
+            language = "nn" if (language, subtag) == ("no", "ny") else language
         elif not re.fullmatch(r"[a-z0-9]{5,8}|[0-9][a-z0-9]{3}", subtag):
             raise ValueError("is not a language tag")
-    by_posix = [SCRIPTS[name.lower()] for name in rest if name.lower() in SCRIPTS]
-    return _likely(language, by_posix[0] if by_posix else script, region)
+    return language, script, region
 
 
 def _likely(language: str, script: str, region: str) -> Tag:

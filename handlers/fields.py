@@ -292,16 +292,23 @@ def currency(document: Document, field: str) -> str | None:
 
 
 def part(document: Document, field: str, kind: type) -> Any:
-    """A map as an instance of `kind`, such as `Media`."""
+    """A map as an instance of `kind`, such as `Media`; nulls in it count as absent."""
     value = document.get(field)
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise document.invalid(field, "must be a map")
-    known = {each.name: each.default for each in fields(kind) if each.name not in OURS}
-    for key in value.keys() - known.keys():
+    given = {key: each for key, each in value.items() if each is not None}
+    known = _known_of(kind)
+    for key in given.keys() - known.keys():
         raise document.invalid(f"{field}.{key}", f"is not one of {', '.join(known)}")
     for key, default in known.items():
-        if default is MISSING and key not in value:
+        if default is MISSING and key not in given:
             raise document.invalid(f"{field}.{key}", "is missing")
-    return kind(**value)
+    return kind(**given)
+
+
+@functools.cache
+def _known_of(kind: type) -> dict[str, Any]:
+    """The default of each field that a document may give."""
+    return {each.name: each.default for each in fields(kind) if each.name not in OURS}

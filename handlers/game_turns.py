@@ -3,7 +3,16 @@
 A game has a `current_player_id`, unless it is nobody's turn; it may have a `name`.
 """
 
-from batchpush import Change, CollapseKey, Document, InvalidDocument, LookUp, NoPush, Push
+from batchpush import (
+    Change,
+    CollapseKey,
+    Document,
+    InvalidDocument,
+    LookUp,
+    NoPush,
+    Push,
+    is_blank,
+)
 from handlers.fields import one_line
 from handlers.links import deeplink
 from handlers.people import people, recipients
@@ -38,7 +47,10 @@ async def game_turn(game: Change, look_up: LookUp) -> Push | NoPush | None:
 
 
 def _player_id(game: Document) -> str | None:
-    return None if game.get("current_player_id") is None else game.id("current_player_id")
+    """Whose turn it is; None if it is nobody's, also as an empty text."""
+    player_id = game.get("current_player_id")
+    is_nobody = player_id is None or (isinstance(player_id, str) and is_blank(player_id))
+    return None if is_nobody else game.id("current_player_id")
 
 
 def _last_player_id(game: Change) -> str | None:

@@ -61,10 +61,10 @@ async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
     seconds = values.get("time_to_live")
     if isinstance(seconds, float) and seconds.is_integer():
         values["time_to_live"] = int(seconds)
-    last = max((group.send_at for group in values["recipients"] if group.send_at), default=None)
+    last = max([each.send_at for each in values["recipients"] if each.send_at], default=None)
     if best_before := moment(document, "best_before"):
         values["fresh_for"] = _fresh_for(change, best_before, last)
-    elif change.late is None and is_history(change, last, Push.fresh_for):
+    elif last and change.late is None and is_history(change, last, Push.fresh_for):
         return NoPush(reason="send_at was long ago")
     return Push(**values, ignored=_named(given.keys() - AS_THEY_ARE - TIMES))
 

@@ -89,6 +89,22 @@ async def test_people_may_be_references_and_a_list_may_have_holes(custom_ids: ob
     assert only_body(push)["recipients"] == {"custom_ids": ["bob", "ada"]}
 
 
+async def test_a_null_in_a_map_means_the_same_as_nothing() -> None:
+    push = await pushed(
+        **LEAST
+        | {
+            "recipients": {"custom_ids": ["ann"], "tokens": None},
+            "message": {"body": "Hello", "title": None, "subtitle": None},
+            "media": {"picture": "https://example.com/p.jpg", "icon": None, "gif": None},
+            "gcm_collapse_key": {"key": "sale", "enabled": None},
+        }
+    )
+    assert only_body(push) == LEAST | {
+        "media": {"picture": "https://example.com/p.jpg"},
+        "gcm_collapse_key": {"key": "sale", "enabled": True},
+    }
+
+
 async def test_times_in_maps_are_sent_as_iso_8601() -> None:
     landing = {"theme": "t", "actions": [{"args": {"at": AT}}]}
     body = only_body(await pushed(**LEAST, custom_payload={"at": AT, "by": ADA}, landing=landing))
@@ -149,7 +165,8 @@ async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: obje
             {"recipients": {"install_ids": [ADA]}},
             "recipients.install_ids.0. must be a string that is not blank, not a reference",
         ),
-        ({"recipients": {"custom_ids": None}}, "recipients.custom_ids must be a list"),
+        ({"recipients": {"custom_ids": None}}, "recipients is empty"),
+        ({"message": {"body": None}}, "message.body is missing"),
         ({"recipients": {}}, "recipients is empty"),
         ({"message": None}, "message is missing"),
         ({"message": {}}, "message.body is missing"),

@@ -25,6 +25,13 @@ CHANNELS = ("mep", "cep")  # Batch's platforms: Mobile and Customer Engagement
 # In place of an app, in calls to the latter: they are for the project, with all of its apps. No app
 # can be called so.
 CEP = "CEP"
+# Collections with other documents. A record in one that is watched would be an event in its turn.
+TAKEN = frozenset(
+    {"batch_bursts", "batch_digests", "batch_limits", "batch_looks"}
+    | {"batch_profiles", "batch_receipts", "batch_stats"}
+    | {"accounts", "articles", "campaigns", "carts", "conversations", "flights", "games", "offers"}
+    | {"orders", "push_texts", "pushes", "topics", "trains", "users"}
+)
 EXAMPLE_APPS = "ios=YOUR_IOS_KEY,android=YOUR_ANDROID_KEY,web=YOUR_WEB_KEY"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -168,6 +175,8 @@ def _parts(text: str) -> list[str]:
 def _collection(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text) or re.fullmatch(r"__.*__", text):
         raise ValueError("expected the name of a collection: letters, digits, _ and -")
+    if text in TAKEN:
+        raise ValueError("expected a collection of its own: this one holds other documents")
     return text
 
 
@@ -259,7 +268,7 @@ class Settings:
     host.
     """
     deliveries_collection: str = _setting(_collection, "batch_deliveries")
-    """The Firestore collection of the delivery records."""
+    """The Firestore collection of the delivery records, which holds nothing else."""
     keep_deliveries_days: int = _setting(_whole_number(2, 3650), "30")
     """How many days delivery records are kept; at least 2."""
     keep_bodies_days: int = _setting(_whole_number(0, 3650), "7")

@@ -1,7 +1,9 @@
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from batchpush.environment import Settings, is_loopback, watched_instance, with_defaults
+from batchpush.environment import TAKEN, Settings, is_loopback, watched_instance, with_defaults
 from batchpush.environment import settings as of_process
 from batchpush.errors import ConfigurationError
 
@@ -80,6 +82,8 @@ def settings(**environment: str) -> Settings:
         ("CONCURRENCY", "many"),
         ("LOG_LEVEL", "LOUD"),
         ("DELIVERIES_COLLECTION", "a/b"),
+        ("DELIVERIES_COLLECTION", "pushes"),
+        ("DELIVERIES_COLLECTION", "batch_limits"),
         ("KEEP_DELIVERIES_DAYS", "1"),
         ("MAX_AMBIGUOUS_RESENDS", "-1"),
         ("MIRROR_DELIVERIES", "yes"),
@@ -320,3 +324,10 @@ def test_the_project_s_default_database_is_watched_unless_another_one_is_chosen(
     of_process.cache_clear()
     assert watched_instance() == watched
     of_process.cache_clear()
+
+
+def test_records_share_no_collection_with_other_documents() -> None:
+    """Each would be a new document in `pushes`, and cause the next one."""
+    rules = Path("firestore.rules").read_text(encoding="utf-8")
+    collections = set(re.findall(r"^    match /(\w+)/", rules, re.MULTILINE))
+    assert collections - {"batch_deliveries"} == TAKEN

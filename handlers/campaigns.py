@@ -10,13 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from batchpush import Campaign, CollapseKey, Document, Media
-from handlers.fields import LOCAL_EXAMPLE, flag, local_time, moment, part
+from handlers.fields import LOCAL_EXAMPLE, as_integer, flag, local_time, moment, part
 
 AS_THEY_ARE = (
     "targeting",
     "labels",
     "priority",
-    "time_to_live",
     "push_type",
     "deeplink",
     "landing",
@@ -35,6 +34,7 @@ def campaign(document: Document) -> Campaign | None:
         local_push_time=_local_push_time(document),
         media=part(document, "media", Media),
         gcm_collapse_key=part(document, "gcm_collapse_key", CollapseKey),
+        time_to_live=as_integer(document.get("time_to_live")),
         batch=document.get("batch") or {},
         **{name: document.get(name) for name in AS_THEY_ARE},
     )

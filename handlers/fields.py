@@ -86,6 +86,11 @@ def label(document: Document, field: str) -> str | None:
     return one_line(document.string(field, default="")) or None
 
 
+def as_integer(value: Any) -> Any:
+    """A whole number as an integer: see `label`; any other value as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def one_line(text: str) -> str:
     """A name or a label as one line for a title; empty if nothing of it is visible.
 

@@ -21,7 +21,7 @@ from batchpush import (
     as_list,
     problem_of_id,
 )
-from handlers.fields import flag, is_history, local_time, moment, part, time_zone
+from handlers.fields import as_integer, flag, is_history, local_time, moment, part, time_zone
 from handlers.people import MAX_PEOPLE, people
 
 OURS = {
@@ -58,9 +58,7 @@ async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
     values["recipients"] = await _at_their_time(document, _recipients(document), look_up)
     for name, kind in PARTS.items():
         values[name] = part(document, name, kind)
-    seconds = values.get("time_to_live")
-    if isinstance(seconds, float) and seconds.is_integer():
-        values["time_to_live"] = int(seconds)
+    values["time_to_live"] = as_integer(values.get("time_to_live"))
     last = max([each.send_at for each in values["recipients"] if each.send_at], default=None)
     if best_before := moment(document, "best_before"):
         values["fresh_for"] = _fresh_for(change, best_before, last)

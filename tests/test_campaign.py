@@ -16,6 +16,7 @@ from handlers.campaigns import campaign
 from tests.pushes import ANYTHING, PATIENT
 
 APPS = ("ios", "android", "web")
+NAN = float("nan")
 AT = datetime(2030, 6, 1, 9, 30, tzinfo=UTC)
 SALE: dict[str, Any] = {
     "name": "Summer sale",
@@ -101,6 +102,18 @@ def test_messages_may_be_batchs_list_and_hold_what_else_batch_takes() -> None:
     assert body(SALE | {"messages": messages})["messages"] == messages
 
 
+def test_times_in_what_the_app_reads_are_sent_as_iso_8601() -> None:
+    landing = {"theme": "t", "actions": [{"args": {"at": AT}}]}
+    message = {"body": "Half price", "custom_payload": {"at": AT}}
+    sent = body(SALE | {"landing": landing, "messages": {"en": message}})
+    assert sent["landing"]["actions"] == [{"args": {"at": AT.isoformat()}}]
+    assert sent["messages"][0]["custom_payload"] == {"at": AT.isoformat()}
+
+
+def test_whole_seconds_may_come_as_javascript_has_them() -> None:
+    assert repr(body(SALE | {"time_to_live": 60.0})["time_to_live"]) == "60"
+
+
 def test_a_campaign_is_for_the_apps_that_it_names() -> None:
     assert bodies(SALE | {"apps": ["ios", "web"]}).keys() == {"ios", "web"}
 
@@ -132,7 +145,20 @@ def test_a_campaign_is_for_the_apps_that_it_names() -> None:
         ({"messages": [{"body": "Hello"}]}, "messages.language is missing"),
         ({"messages": {"en": {"body": 5}}}, "messages.body must be a string"),
         ({"targeting": ["DORMANT"]}, "targeting must be a map"),
-        ({"targeting": {"query": {"since": AT}}}, "targeting holds a value JSON cannot hold"),
+        ({"targeting": {"query": {"since": AT}}}, "targeting.query.since is a time: write it as"),
+        ({"targeting": {"query": [b"x"]}}, "targeting.query[0] is bytes, which JSON cannot hold"),
+        ({"batch": {"from": AT}}, "batch.from is a time: write it as Batch takes it, as a text"),
+        ({"batch": {"ab": [NAN]}}, "batch.ab[0] is a number JSON cannot hold"),
+        (
+            {"messages": {"en": {"body": "Hello", "landing": {"x": [{"y": NAN}]}}}},
+            "messages.en.landing.x[0].y is a number JSON cannot hold",
+        ),
+        (
+            {"messages": [{"language": "fr", "body": "Hello", "x": b"x"}]},
+            "messages.fr.x is bytes, which JSON cannot hold",
+        ),
+        ({"landing": {"theme": "t", "actions": [b"x"]}}, "landing.actions[0] is bytes"),
+        ({"time_to_live": 60.5}, "time_to_live must be whole seconds"),
         ({"labels": ["a", "b", "c", "d"]}, "labels must be at most 3"),
         ({"priority": "urgent"}, "priority must be normal or high"),
         ({"time_to_live": -1}, "time_to_live must be whole seconds"),

@@ -195,6 +195,8 @@ async def test_a_document_may_say_how_long_it_is_worth_sending(best_before: obje
             {"landing": {"theme": "t", "actions": [{"args": {"x": NAN}}]}},
             r"landing.actions.0..args.x",
         ),
+        ({"landing": {"theme": "t", "actions": "abc"}}, "landing must be a map with a theme and"),
+        ({"landing": {"theme": "t", "actions": b"abc"}}, "landing must be a map with a theme"),
         ({"extra": {"new": [NAN]}}, r"extra.new.0. is a number JSON cannot hold"),
         ({"deeplink": Reference("teams/1")}, "deeplink must be .*, not a reference"),
         ({"group_id": ADA}, "group_id must be a string, not a reference"),

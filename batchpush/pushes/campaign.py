@@ -19,9 +19,9 @@ from batchpush.pushes.push import (
     CollapseKey,
     Media,
     Rule,
+    check_json,
     encoded,
     is_text,
-    json_text,
     payload_text,
     platform,
     without_nones,
@@ -50,7 +50,8 @@ class Campaign:
     Exactly one of `push_time` and `local_push_time` is set. `push_time` is `"now"` or a time with a
     zone; `local_push_time` has no zone and follows each phone's clock. Unless `live`, it is a
     draft. `messages` are Batch's: each has a `language` and a `body`, and may have a `title` and
-    other fields that Batch accepts there. `batch` holds further top-level fields of the body.
+    other fields that Batch accepts there. `batch` holds further top-level fields of the body. Times
+    in `messages`, `landing` and `custom_payload` are sent as ISO 8601.
     """
 
     name: str
@@ -81,8 +82,6 @@ class Campaign:
         if unknown := set(self.apps or ()) - set(apps):
             raise InvalidPush("apps", f"names apps that are not in BATCH_APPS: {sorted(unknown)}")
         frame = self._frame()
-        for name, value in frame.items():
-            json_text(name, value)  # raises, naming the field, if JSON cannot hold it
         return {app: _body(frame, app) for app in apps if self.apps is None or app in self.apps}
 
     def due(self, now: datetime) -> datetime | None:
@@ -144,6 +143,11 @@ def _check(campaign: Campaign) -> None:
             raise InvalidPush(f"batch.{name}", "is already set outside of batch")
     for message in campaign.messages:
         _check_message(message)
+        check_json(f"messages.{message['language']}", message)
+    check_json("landing", campaign.landing)
+    # Whatever Batch compares or reads itself has a form of its own for times.
+    check_json("targeting", campaign.targeting, with_times=False)
+    check_json("batch", campaign.batch, with_times=False)
 
 
 def _check_message(message: Mapping[str, Any]) -> None:

@@ -488,15 +488,10 @@ def _json(value: Mapping[str, Any], within: str) -> str:
     return text
 
 
-def json_text(field: str, value: object) -> str:
-    """The value as JSON; raises `InvalidPush`, naming the field, for values such as times."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidPush(field, "holds a value JSON cannot hold") from None
-    if not is_unicode(text):
-        raise InvalidPush(field, "is not valid Unicode")
-    return text
+def check_json(field: str, value: object, with_times: bool = True) -> None:
+    """Raise `InvalidPush` with the full path of a value that JSON cannot hold, or of a time."""
+    for path, problem in _problems(value, field, 0, with_times):
+        raise InvalidPush(path, problem)
 
 
 def _iso(value: object) -> str:
@@ -517,7 +512,9 @@ def _not_json(value: object, within: str) -> InvalidPush:
     return InvalidPush(path or "body", problem)
 
 
-def _problems(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
+def _problems(
+    value: object, path: str, depth: int, with_times: bool = True
+) -> Iterator[tuple[str, str]]:
     """The path and the problem of everything that JSON cannot hold."""
     if depth > MAX_DEPTH:
         yield path.partition(".")[0], "is nested too deeply"
@@ -525,10 +522,13 @@ def _problems(value: object, path: str, depth: int) -> Iterator[tuple[str, str]]
         for key, item in value.items():
             if isinstance(key, str) and not is_unicode(key):
                 yield path, "has a name that is not valid Unicode"
-            yield from _problems(item, f"{path}.{key}" if path else str(key), depth + 1)
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _problems(item, inner, depth + 1, with_times)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _problems(item, f"{path}[{index}]", depth + 1)
+            yield from _problems(item, f"{path}[{index}]", depth + 1, with_times)
+    elif not with_times and isinstance(value, datetime):
+        yield path, "is a time: write it as Batch takes it, as a text"
     elif problem := _problem_of(value):
         yield path, problem
 
@@ -672,7 +672,7 @@ def _is_landing(value: object) -> bool:
     return (
         isinstance(value, Mapping)
         and is_text(value.get("theme"))
-        and isinstance(value.get("actions"), Sequence)
+        and _is_list(value.get("actions"))
     )
 
 

@@ -54,6 +54,25 @@ def test_a_byte_order_mark_is_read(tmp_path: Path, content: bytes) -> None:
         (b'{"a": ' + b"1" * 5000 + b"}", ": Exceeds the limit"),
         (b"[]", " is not a JSON object"),
         (b'"text"', " is not a JSON object"),
+        (b'{"a": [NaN]}', ": NaN is not JSON"),
+        (b'{"a": -Infinity}', ": -Infinity is not JSON"),
+        *(
+            (
+                {"fields": {"a": {"stringValue": "x"}} | fields},
+                f": fields.{named} is not a value of",
+            )
+            for named, fields in (
+                ("status", {"status": {"stringVal": "delivered"}}),
+                ("status", {"status": "delivered"}),
+                ("status", {"status": {"stringValue": "delivered", "integerValue": "1"}}),
+                ("status", {"status": {}}),
+                ("map.b", {"map": {"mapValue": {"fields": {"b": {"text": "x"}}}}}),
+                ("list.1", {"list": {"arrayValue": {"values": [{"nullValue": None}, "x"]}}}),
+            )
+        ),
+        ({"documents": [{"name": NAME, "fields": {}}]}, " lists documents: save one of them"),
+        ({"missing": NAME, "readTime": TIME}, " says that there is no such document"),
+        ({"error": {"code": 404, "message": "No"}}, " is an error of Firestore: 404: No"),
         (
             {"fields": {"at": {"timestampValue": "yesterday"}}},
             " is not a valid Firestore response: Failed to parse fields",
@@ -105,6 +124,12 @@ def test_a_value_of_the_rest_api_is_what_a_function_gets(
     }
 
 
+@pytest.mark.parametrize("around", ["found", "document"])
+def test_a_document_inside_another_response_is_read(tmp_path: Path, around: str) -> None:
+    response = {around: {"name": NAME, "fields": {"a": {"integerValue": "1"}}}, "readTime": TIME}
+    assert fields_in(written(tmp_path, response)) == {"a": 1}
+
+
 def test_a_document_without_fields_has_none(tmp_path: Path) -> None:
     assert fields_in(written(tmp_path, {"name": NAME, **TIMES})) == {}
     assert fields_in(written(tmp_path, {"name": NAME, "fields": {}})) == {}
@@ -129,11 +154,13 @@ def test_a_reference_into_another_database_keeps_its_name(tmp_path: Path) -> Non
         {"name": NAME},
         {"name": 7, "fields": {"a": {"stringValue": "x"}}},
         {"status": "delivered", "fields": {"a": {"stringValue": "x"}}},
-        {"fields": {"a": "x"}},
-        {"fields": {"a": {"stringValue": "x"}, "b": "y"}},
-        {"fields": {"a": {"stringValue": "x", "label": "A"}}},
-        {"fields": {"a": {"value": "x"}}},
         {"stringValue": "x"},
+        {"found": {"a": "x"}},
+        {"found": {"fields": {"a": {"stringValue": "x"}}}, "status": "delivered"},
+        {"documents": ["passport"]},
+        {"missing": "a sock"},
+        {"error": {"code": 404}},
+        {"error": "none"},
     ],
 )
 def test_a_document_of_ones_own_with_a_field_fields_stays_as_it_is(

@@ -29,17 +29,21 @@ def documents_in(file: str) -> dict[str, dict[str, Any]]:
 def _object_in(file: str) -> dict[str, Any]:
     """The JSON object in the file; raises `CannotDo` with the position of a syntax error."""
     try:
-        value = json.loads(_text_in(file))
+        value = json.loads(_text_in(file), parse_constant=_refused)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise CannotDo(f"{file} is not JSON: {where}: {error.msg}") from None
     except RecursionError:
         raise CannotDo(f"{file} is nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
+    except ValueError as error:  # a number of thousands of digits, or none that JSON has
         raise CannotDo(f"{file}: {error}") from None
     if not isinstance(value, dict):
         raise CannotDo(f"{file} is not a JSON object")
     return value
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _text_in(file: str) -> str:
@@ -62,27 +66,23 @@ def _text_in(file: str) -> str:
 
 PARTS = {"name", "fields", "createTime", "updateTime"}
 NAME = re.compile(r"(projects/[^/]+/databases/[^/]+)/documents/.+")
-KINDS = {
-    "arrayValue",
-    "booleanValue",
-    "bytesValue",
-    "doubleValue",
-    "geoPointValue",
-    "integerValue",
-    "mapValue",
-    "nullValue",
-    "referenceValue",
-    "stringValue",
-    "timestampValue",
-}
+AROUND = ("found", "document")  # hold the document in a response of batchGet and runQuery
+KINDS = {field.json_name for field in protocol.Value.DESCRIPTOR.fields}
+BESIDE = {"readTime", "transaction", "skippedResults", "done", "nextPageToken"}
 
 
 def _unwrapped(where: str, document: dict[str, Any]) -> dict[str, Any]:
-    """The fields as a function receives them; plain JSON is returned unchanged."""
+    """The fields as a function receives them; plain JSON is returned unchanged.
+
+    Raises `CannotDo` for a response that holds no document, or more than one.
+    """
     from google.protobuf.json_format import ParseDict, ParseError
 
+    document = _only_part(where, document)
     if not _is_answer(document):
         return document
+    for field, value in document.get("fields", {}).items():
+        _check_value(f"{where}: fields.{field}", value)
     message = protocol.Document()
     try:
         ParseDict(document, message)
@@ -92,8 +92,39 @@ def _unwrapped(where: str, document: dict[str, Any]) -> dict[str, Any]:
     return {field: plain(value, database) for field, value in message.fields.items()}
 
 
+def _check_value(where: str, value: object) -> None:
+    """Raise `CannotDo` for what is not one value with its type; the parser's error says less."""
+    if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= KINDS:
+        raise CannotDo(f'{where} is not a value of Firestore, such as {{"stringValue": "text"}}')
+    for kind, inner in (("mapValue", "fields"), ("arrayValue", "values")):
+        held = value[kind].get(inner) if isinstance(value.get(kind), dict) else None
+        items = dict(enumerate(held)) if isinstance(held, list) else held
+        for name, item in items.items() if isinstance(items, dict) else ():
+            _check_value(f"{where}.{name}", item)
+
+
+def _only_part(where: str, response: dict[str, Any]) -> dict[str, Any]:
+    """The document inside a response; anything else that has one part is returned unchanged."""
+    if len(response.keys() - BESIDE) != 1:
+        return response
+    ((name, part),) = ((name, response[name]) for name in response.keys() - BESIDE)
+    if name in AROUND and isinstance(part, dict) and _is_answer(part):
+        return part
+    if name == "documents" and _are_answers(part):
+        raise CannotDo(f"{where} lists documents: save one of them")
+    if name == "missing" and NAME.fullmatch(str(part)):
+        raise CannotDo(f"{where} says that there is no such document")
+    if name == "error" and isinstance(part, dict) and {"code", "message"} <= part.keys():
+        raise CannotDo(f"{where} is an error of Firestore: {part['code']}: {part['message']}")
+    return response
+
+
+def _are_answers(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(e, dict) and "fields" in e for e in value)
+
+
 def _is_answer(document: Mapping[str, Any]) -> bool:
-    """Whether it is a response; the `fields` of a plain document would not look like this."""
+    """Whether it is a response: a plain document would not have these names and no other."""
     is_named = bool(NAME.fullmatch(str(document.get("name"))))
     is_empty = is_named and "createTime" in document  # then the API leaves `fields` out
     fields = document.get("fields", {} if is_empty else None)
@@ -102,12 +133,7 @@ def _is_answer(document: Mapping[str, Any]) -> bool:
         and (is_named or "name" not in document)
         and isinstance(fields, dict)
         and bool(fields or is_named)
-        and all(map(_is_value, fields.values()))
     )
-
-
-def _is_value(value: object) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and value.keys() <= KINDS
 
 
 def _database(document: Mapping[str, Any]) -> str:

@@ -135,6 +135,13 @@ LOG_EVENTS = (
     ),
     LogEvent("campaign.absent", "INFO", "a campaign is not in an app, or not any more"),
     LogEvent(
+        "campaign.ignored",
+        "INFO",
+        "a campaign's document has fields that are not sent, the CMS's own or misspelled ones; "
+        "said once per process",
+        "`fields`, their names",
+    ),
+    LogEvent(
         "campaign.retry",
         "WARNING",
         "Batch does not have a campaign as it should be; the event will be delivered again",

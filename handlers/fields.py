@@ -5,7 +5,7 @@ An absent field is None; an invalid one raises `InvalidDocument`, which names it
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -31,6 +31,8 @@ MAX_LABEL = 10**21  # from here on, JavaScript writes numbers with an exponent
 MAX_AMOUNT = 10**15  # a larger amount is a mistake; a float would have no decimals left
 MAX_NAME = 1_000  # characters of a name to look at; a title shows a few dozen
 MAX_ZONE = 64  # characters
+MAX_NAMES = 20  # of fields that are ignored, and characters of each
+MAX_NAME_OF_FIELD = 100
 HISTORY = timedelta(days=2)  # a date without a time may be one and a half days old on its own day
 EXAMPLE = "2030-06-01T11:05:00Z"
 LOCAL_EXAMPLE = "2030-06-01T18:30:00"
@@ -311,6 +313,12 @@ def part(document: Document, field: str, kind: type) -> Any:
         if default is MISSING and key not in given:
             raise document.invalid(f"{field}.{key}", "is missing")
     return kind(**given)
+
+
+def names_of(ignored: Iterable[str]) -> tuple[str, ...]:
+    """Names of fields that are ignored, limited in number and length."""
+    names = sorted(each.encode("utf-8", "replace").decode()[:MAX_NAME_OF_FIELD] for each in ignored)
+    return tuple(names[:MAX_NAMES])
 
 
 @functools.cache

@@ -21,7 +21,16 @@ from batchpush import (
     as_list,
     problem_of_id,
 )
-from handlers.fields import as_integer, flag, is_history, local_time, moment, part, time_zone
+from handlers.fields import (
+    as_integer,
+    flag,
+    is_history,
+    local_time,
+    moment,
+    names_of,
+    part,
+    time_zone,
+)
 from handlers.people import MAX_PEOPLE, people
 
 OURS = {
@@ -35,8 +44,6 @@ PARTS = {
     "media": Media,
     "gcm_collapse_key": CollapseKey,
 }
-MAX_IGNORED = 20  # names of fields in the outcome, and characters of each
-MAX_NAME = 100
 
 
 async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
@@ -64,7 +71,7 @@ async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
         values["fresh_for"] = _fresh_for(change, best_before, last)
     elif last and change.late is None and is_history(change, last, Push.fresh_for):
         return NoPush(reason="send_at was long ago")
-    return Push(**values, ignored=_named(given.keys() - AS_THEY_ARE - TIMES))
+    return Push(**values, ignored=names_of(given.keys() - AS_THEY_ARE - TIMES))
 
 
 def is_scheduled_anew(change: Change) -> bool:
@@ -139,9 +146,3 @@ def _ids(document: Document, id_list: str, listed: object) -> Any:
             raise document.invalid(field, problem)
         ids.append(item)
     return ids
-
-
-def _named(names: set[str]) -> tuple[str, ...]:
-    """Names of fields for the outcome, limited in number and length."""
-    kept = sorted(name.encode("utf-8", "replace").decode()[:MAX_NAME] for name in names)
-    return tuple(kept[:MAX_IGNORED])

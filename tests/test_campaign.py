@@ -68,6 +68,21 @@ def test_every_field_of_batch_is_passed_on_and_what_the_cms_adds_is_not() -> Non
     }
 
 
+def test_fields_that_are_not_sent_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    document = SALE | {"targetting": {"segments": ["NEW"]}, "author": "Zoé", "none": None}
+    document |= {"stopped_by_article": False}
+    for _ in range(2):
+        made = campaign(Document("campaigns/sale", document))
+        assert made is not None
+        assert made.ignored == ("author", "targetting")
+    (line,) = capsys.readouterr().out.splitlines()
+    said = json.loads(line)
+    assert (said["message"], said["data"]) == (
+        "campaign.ignored",
+        {"fields": ["author", "targetting"]},
+    )
+
+
 def test_a_picture_for_android_is_not_sent_to_ios() -> None:
     icon = {"media": {"icon": "https://example.com/i.png"}}
     assert "media" not in bodies(SALE | icon)["ios"]

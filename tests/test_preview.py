@@ -318,6 +318,32 @@ def of_campaign(
 UPDATE, DELETE = f"POST campaigns/update/{TOKEN}", f"POST campaigns/delete/{TOKEN}"
 
 
+PUSH = {"group_id": "sale", "recipients": {"custom_ids": ["ann"]}, "message": {"body": "Sale"}}
+
+
+@pytest.mark.parametrize(
+    ("function", "document"),
+    [
+        ("campaign", SALE | {"targetting": {"segments": ["NEW"]}, "author": "ann"}),
+        ("outbox", PUSH | {"author": "ann", "targetting": 1}),
+    ],
+)
+def test_fields_that_are_ignored_are_named(
+    folder: Folder, function: str, document: dict[str, Any]
+) -> None:
+    file = folder.file("document.json", document)
+    done = folder.run(function, "--document", file)
+    assert done.stdout.endswith("\nignored fields of the document: author, targetting\n")
+    as_json = folder.run(function, "--document", file, "--json")
+    assert json.loads(as_json.stdout)["ignored"] == ["author", "targetting"]
+
+
+def test_a_push_that_nobody_gets_says_why(folder: Folder) -> None:
+    document = folder.file("push.json", PUSH | {"cancelled": True})
+    done = folder.run("outbox", "--document", document)
+    assert done.stdout == "outbox  pushes/push_id: nothing to send: cancelled\n"
+
+
 @pytest.mark.parametrize(
     ("after", "state", "step", "request_"),
     [

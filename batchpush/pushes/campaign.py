@@ -51,7 +51,8 @@ class Campaign:
     zone; `local_push_time` has no zone and follows each phone's clock. Unless `live`, it is a
     draft. `messages` are Batch's: each has a `language` and a `body`, and may have a `title` and
     other fields that Batch accepts there. `batch` holds further top-level fields of the body. Times
-    in `messages`, `landing` and `custom_payload` are sent as ISO 8601.
+    in `messages`, `landing` and `custom_payload` are sent as ISO 8601. `ignored` names fields of
+    the document that were ignored; `preview` shows them.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Campaign:
     custom_payload: Mapping[str, Any] | str | None = None
     batch: Mapping[str, Any] = field(default_factory=dict)
     apps: Sequence[str] | None = None
+    ignored: Sequence[str] = ()
 
     def bodies(self, apps: Sequence[str]) -> dict[str, bytes]:
         """The body for each of its apps; raises `InvalidPush`, naming the field.
@@ -177,7 +179,7 @@ def _are_messages(value: object) -> bool:
     return is_list and all(isinstance(item, Mapping) for item in value)  # type: ignore[attr-defined]
 
 
-OWN_FIELDS = frozenset(own.name for own in fields(Campaign))
+OWN_FIELDS = frozenset(own.name for own in fields(Campaign)) - {"ignored"}
 
 RULES: tuple[Rule, ...] = (
     Rule(

@@ -71,6 +71,7 @@ class Shown:
     waiting: Mapping[datetime, int] = field(default_factory=dict)  # recipients by when it is sent
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)  # user ids by reason
     writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # fields by path
+    ignored: Sequence[str] = ()  # names of fields
     says: str = ""  # in place of calls
     problem: str | None = None
 
@@ -94,6 +95,8 @@ class Shown:
             yield f"{recipients} later, at {until.isoformat()}"
         for reason, user_ids in self.left_out.items():
             yield escaped(f"left out: {', '.join(user_ids)}: {reason}")
+        if self.ignored:
+            yield escaped(f"ignored fields of the document: {', '.join(self.ignored)}")
 
     def as_json(self) -> str:
         return _text(
@@ -107,6 +110,7 @@ class Shown:
                     for until, recipients in self.waiting.items()
                 ],
                 "left_out": self.left_out,
+                "ignored": self.ignored,
                 "writes": self.writes,
             }
         )
@@ -143,7 +147,9 @@ class Page:
             if made is None:
                 return Shown(change.function, change.path, says="nothing to send")
             if isinstance(made, NoPush):
-                says = "nobody to send it to"
+                says = (
+                    "nobody to send it to" if made.left_out else f"nothing to send: {made.reason}"
+                )
                 return Shown(change.function, change.path, says=says, left_out=made.left_out)
             if isinstance(made, Event):
                 return _of_event(change, made)
@@ -162,7 +168,8 @@ class Page:
                 _of_campaign(app, await self.state_of(change.path, app), desired[app], change.time)
                 for app in apps
             ]
-            return Shown(change.function, change.path, calls)
+            made = handler(document) if document else None
+            return Shown(change.function, change.path, calls, ignored=made.ignored if made else ())
 
         await self._show(change, "campaign", campaign)
 
@@ -266,7 +273,7 @@ async def _of_push(change: Change, push: Push) -> Shown:
                 waiting[until] = waiting.get(until, 0) + size
             else:
                 calls += map(_of_push_call, chunk)
-    return Shown(change.function, change.path, calls, waiting, push.left_out)
+    return Shown(change.function, change.path, calls, waiting, push.left_out, ignored=push.ignored)
 
 
 def _of_event(change: Change, event: Event) -> Shown:
@@ -274,7 +281,9 @@ def _of_event(change: Change, event: Event) -> Shown:
     for call in event.calls(settings().push_apps, change.time):
         route, body = request_of(call.body.decode())
         calls.append(Call(call.app, "trigger", f"POST {route}", body))
-    return Shown(change.function, change.path, calls, left_out=event.left_out)
+    return Shown(
+        change.function, change.path, calls, left_out=event.left_out, ignored=event.ignored
+    )
 
 
 def _of_push_call(call: PushCall) -> Call:

@@ -127,7 +127,8 @@ async def abandoned_cart(change: Change) -> None:
 
 @on_document_written("campaigns/{campaign_id}")
 async def campaign(change: Change) -> None:
-    await publish(change, campaigns.campaign)
+    if not campaigns.is_archived(change):
+        await publish(change, campaigns.campaign)
 
 
 @on_document_written("articles/{article_id}")

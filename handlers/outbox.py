@@ -69,7 +69,7 @@ async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
     last = max([each.send_at for each in values["recipients"] if each.send_at], default=None)
     if best_before := moment(document, "best_before"):
         values["fresh_for"] = _fresh_for(change, best_before, last)
-    elif last and change.late is None and is_history(change, last, Push.fresh_for):
+    elif last and change.late is None and is_history(change, last):
         return NoPush(reason="send_at was long ago")
     return Push(**values, ignored=names_of(given.keys() - AS_THEY_ARE - TIMES))
 

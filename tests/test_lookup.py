@@ -123,6 +123,12 @@ async def test_one_who_can_have_no_profile_has_none_and_the_others_have_theirs(
     assert memory.operations[1:] == ["read"]
 
 
+async def test_of_no_documents_none_are_read() -> None:
+    memory = Memory()
+    assert await FirestoreLookUp(Firestore(memory)).many() == []
+    assert memory.operations == []
+
+
 async def test_a_read_that_firestore_refuses_is_not_retried(memory: Memory) -> None:
     async def refuse(*_: object) -> None:
         raise FirestoreRefused("INVALID_ARGUMENT: no")

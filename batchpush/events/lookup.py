@@ -95,7 +95,7 @@ class FirestoreLookUp:
         possible = [path for path in paths if is_document(path)]  # another would fail them all
         if not possible:
             return [None for _ in paths]
-        with _answered(paths[0] if paths else ""):
+        with _answered(paths[0]):
             found = await self._firestore.read(*possible, fields=fields)
         return [Document(path, found[path].fields) if path in found else None for path in paths]
 

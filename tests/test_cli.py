@@ -146,6 +146,9 @@ def test_a_wrong_argument_is_exit_code_2(
         (["frobnicate"], "unknown command frobnicate: choose from init, check, deploy, "),
         (["deliveries", "--state", "snt"], "unknown state SNT; is SENT meant? choose from WAITING"),
         (["completion", "fish"], "unknown shell fish: choose from bash, zsh"),
+        (["deliveries", "--usr=ann"], "unknown option --usr; is --user meant? choose from --help"),
+        (["deliveries", "--foo"], "usage: python -m batchpush deliveries [-h]"),
+        (["show", "04b11cac", "6253"], "show: error: one argument too many: 6253"),
     ],
 )
 def test_a_wrong_choice_is_answered_with_the_valid_ones_and_the_closest(
@@ -214,12 +217,13 @@ def test_the_calls_in_a_few_words_per_app(calls: list[CallRecord], words: str) -
         ("a\nb", "a\\nb"),
         ("\u202egnp", "\\u202egnp"),
         ("\ud800", "\\ud800"),
-        ('"\\', '\\"\\\\'),
+        ('"\\', '"\\\\'),
     ],
 )
 def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) -> None:
     assert terminal.escaped(text) == printed
-    assert json.loads(f'"{printed}"') == text
+    quoted = printed.replace('"', '\\"')
+    assert json.loads(f'"{quoted}"') == text
     written = a_record(
         DeliveryState.REFUSED,
         CallRecord("ios", 0, R, problem=text),
@@ -1195,20 +1199,88 @@ def test_an_emulator_in_the_place_of_a_project_is_told(
         ({"BATCH_APPS"}, "batchpush: BATCH_APPS is not set: see .env.example\n"),
         (
             {"GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"},
-            "batchpush: no project: give --project, or set GOOGLE_CLOUD_PROJECT\n",
+            "batchpush: no project: run firebase use --add, or give --project\n",
         ),
     ],
 )
 def test_a_missing_setting_is_one_line(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     missing: set[str],
     words: str,
 ) -> None:
+    (tmp_path / "main.py").touch()
     for name in missing:
         environment.delenv(name)
     assert cli.main(["deliveries"]) == 2
     assert capsys.readouterr() == ("", words)
+
+
+@pytest.mark.parametrize("command", [["deliveries"], ["check"], ["preview", "new_message"]])
+def test_a_folder_without_main_is_named(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    environment.delenv("BATCH_APPS")
+    assert cli.main(command) == 2
+    told = "batchpush: there is no main.py here: run this in the folder that has it\n"
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("firebaserc", "variable", "arguments", "project"),
+    [
+        ({"default": "live"}, "", [], "live"),
+        ({"default": "live", "staging": "test"}, "", [], "live"),
+        ({"default": "live", "staging": "test"}, "", ["--project", "staging"], "test"),
+        ({"default": "live"}, "live", [], "live"),
+        ({"default": "live"}, "default", [], "live"),
+        ({"default": "live"}, "test", ["--project", "test"], "test"),
+        ({}, "test", [], "test"),
+        ({"live": "live", "staging": "test"}, "staging", [], "test"),
+    ],
+)
+def test_a_command_looks_at_what_is_deployed_to_unless_it_is_told_otherwise(
+    environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+    firebaserc: dict[str, str],
+    variable: str,
+    arguments: list[str],
+    project: str,
+) -> None:
+    environment.delenv("GCLOUD_PROJECT", raising=False)
+    environment.setenv("GOOGLE_CLOUD_PROJECT", variable)
+    environment.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "firebase.json").write_text("{}")
+    (tmp_path / ".firebaserc").write_text(json.dumps({"projects": firebaserc}))
+    chosen = cli.parser().parse_args(["deliveries", *arguments])
+    terminal.prepare_environment(chosen.project)
+    assert os.environ["GOOGLE_CLOUD_PROJECT"] == project
+
+
+def test_of_two_projects_no_command_picks_one(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environment.setenv("GOOGLE_CLOUD_PROJECT", "test")
+    (tmp_path / ".firebaserc").write_text('{"projects": {"default": "live"}}')
+    for command in (["deliveries"], ["replay", "--state", "HELD", "--send"]):
+        assert cli.main(command) == 2
+        assert capsys.readouterr().err == (
+            "batchpush: GOOGLE_CLOUD_PROJECT is test, and `firebase deploy` takes live (default): "
+            "say which with --project\n"
+        )
+
+
+def test_a_line_of_dot_env_that_is_no_variable_is_told(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environment.delenv("BATCH_APPS")
+    (tmp_path / "main.py").touch()
+    (tmp_path / ".env").write_text("REGION=us-east1\nBATCH_APPS ios=A\n")
+    assert cli.main(["deliveries"]) == 2
+    assert capsys.readouterr().err == (
+        "batchpush: .env:2 is not NAME=VALUE\nbatchpush: BATCH_APPS is not set: see .env.example\n"
+    )
 
 
 def test_missing_credentials_are_one_line(
@@ -1228,6 +1300,7 @@ def test_missing_credentials_are_one_line(
 def test_dot_env_is_read_and_the_environment_wins(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "main.py").touch()
     (tmp_path / ".env").write_text("BATCH_APPS=tv=TVKEY\nREGION=europe-west1\nDEEPLINK_BASE=$x\n")
     environment.setenv("REGION", "us-east1")
     for name in ("BATCH_APPS", "DEEPLINK_BASE"):

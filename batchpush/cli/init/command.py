@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         default=Path(FOLDER),
-        help=f"for main.py and handlers/ ({FOLDER})",
+        help=f"where main.py and handlers/ go (default: {FOLDER})",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     add_json(parser)

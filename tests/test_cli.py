@@ -513,26 +513,22 @@ def watched() -> list[str]:
 
 
 def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: list[str]) -> None:
-    """Only `send-test`, `replay --send`, `erase` and `stats` say so."""
+    """docs/handlers.md lists those that say so."""
     record = a_record(
         DeliveryState.HELD, CallRecord("ios", 0, H, 2, 2), CallRecord("android", 0, R)
     )
     document = tmp_path / "document.json"
     document.write_text(json.dumps({"name": "Sale", "title": "Sale", "live": True}))
-    given = ["--document", str(document)]
+    given, project = ["--document", str(document)], ["--project", "demo-batchpush"]
     alone = [
         ["preview", name, *given, *before]
         for name in watched
         for before in ([], ["--before", str(document)])
     ]
-    alone += [[], ["--help"], ["check", "--offline"], ["check", "--project", "demo-batchpush"]]
-    alone += [["send-test", "--to", "bob"], ["stats", "--help"]]
+    alone += [[], ["--help"], ["check", "--offline"], ["check", *project]]
+    alone += [["send-test", "--to", "bob", *project], ["stats", "--help"]]
     # A look-up in the Realtime Database is a connection, too.
-    in_project = [
-        ["preview", name, *given, "--project", "demo-batchpush"]
-        for name in watched
-        if not name.endswith("_rtdb")
-    ]
+    in_project = [["preview", name, *given] for name in watched if not name.endswith("_rtdb")]
     in_project += [
         ["deliveries"],
         ["deliveries", "--state", "HELD", "--json"],
@@ -542,6 +538,7 @@ def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: l
         ["replay", record.id, "--json"],
         ["erase", "--user", "bob", "--dry-run"],
     ]
+    in_project = [[*command, *project] for command in in_project]
     with counted(tmp_path) as network:
         done = network.run(*alone, SOURCES="firestore,database")
         assert network.memory.operations == []
@@ -556,11 +553,19 @@ def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: l
         assert (each.code in (0, 1, 2), each.connections) == (True, []), (command, each)
         if command.startswith("preview campaign "):
             assert (each.code, "no campaign can be made" in each.out) == (1, True)
-    assert by_command["send-test --to bob"].code == 2
-    assert "nothing was sent" in by_command["send-test --to bob"].err
-    assert record.id in by_command[f"show {record.id}"].out
-    assert "would be sent" in by_command[f"replay {record.id}"].out
-    assert "would be" in by_command["erase --user bob --dry-run"].out
+    sent, shown, replayed, erased = (
+        by_command[f"{command} --project demo-batchpush"]
+        for command in (
+            "send-test --to bob",
+            f"show {record.id}",
+            f"replay {record.id}",
+            "erase --user bob --dry-run",
+        )
+    )
+    assert (sent.code, "nothing was sent" in sent.err) == (2, True)
+    assert record.id in shown.out
+    assert "would be sent" in replayed.out
+    assert "would be" in erased.out
     assert "store" in by_command["stats --help"].out
 
 

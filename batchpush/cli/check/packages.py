@@ -55,7 +55,8 @@ def packages(text: str, sources: Mapping[str, str]) -> Iterator[Finding]:
     found = [*without_hash(required), *not_there(text), *not_required(sources, names)]
     yield from found
     if not found:
-        yield ok(f"{len(required)} packages, all that the functions import", FILE)
+        noun = "package" if len(required) == 1 else "packages"
+        yield ok(f"{len(required)} {noun}, all that the functions import", FILE)
 
 
 def without_hash(required: Collection[Requirement]) -> Iterator[Finding]:

@@ -222,7 +222,7 @@ def working_with(worker: Worker) -> Iterator[None]:
 @cache
 def process_worker() -> Worker:
     """The worker of this process, created on first use."""
-    leaving("sends pushes")
+    leaving("sends or writes")
     chosen, timing = settings(), Timing()
     return Worker(
         chosen,

@@ -355,7 +355,7 @@ def show_results(firestore: Client, batch: Batch, apps: list[str]) -> None:
     for app, token in tokens(firestore, apps).items():
         opened = {"sent": 1000, "direct_open": 50 + 10 * len(app), "influenced_open": 20}
         batch.script_stats(token, [{"date": today} | opened])
-    subprocess.run([sys.executable, "-m", "batchpush", "stats"], check=False)
+    subprocess.run(command("stats"), check=False)
     for app in apps:
         path = f"{CAMPAIGN}/batch/{app}/stats/{today}"
         if not firestore.document(path).get().exists:
@@ -399,9 +399,15 @@ def show_forgotten(firestore: Client, batch: Batch, apps: list[str]) -> None:
     print("\nZoé deletes her account, and Batch forgets her (python -m batchpush receipts):")
     firestore.document("users/zoe").delete()
     awaited("removal", lambda: all(each["id"] != "zoe" for each in batch.profiles()))
-    receipt = [sys.executable, "-m", "batchpush", "receipts", "--user", "zoe", "--finish"]
+    receipt = command("receipts", "--user", "zoe", "--finish")
     awaited("receipt", lambda: subprocess.run(receipt, capture_output=True).returncode == 0)
     subprocess.run(receipt[:-1], check=False)
+
+
+def command(*arguments: str) -> list[str]:
+    """One of ours, on the emulators' project, whichever one this clone is deployed to."""
+    name, *others = arguments
+    return [sys.executable, "-m", "batchpush", name, "--project", PROJECT, *others]
 
 
 def awaited(what: str, is_so: Callable[[], bool]) -> None:

@@ -2,11 +2,13 @@
 
     python -m tests.cloud_programs gcloud services enable firestore.googleapis.com
 
-An unknown command, option or role fails, as it does in the cloud.
+An unknown command, option or role fails, as it does in the cloud. Only `firebase use --add` leaves
+something behind: the project that it chose.
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,4 +73,6 @@ PROGRAMS = {"gcloud": gcloud, "firebase": firebase}
 
 if __name__ == "__main__":
     program, *arguments = sys.argv[1:]
-    PROGRAMS[program]().parse_args(arguments)
+    chosen = PROGRAMS[program]().parse_args(arguments)
+    if getattr(chosen, "add", False):
+        Path(".firebaserc").write_text('{"projects": {"default": "demo-batchpush"}}')

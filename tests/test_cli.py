@@ -146,6 +146,9 @@ def test_a_wrong_argument_is_exit_code_2(
         (["frobnicate"], "unknown command frobnicate: choose from init, check, deploy, "),
         (["deliveries", "--state", "snt"], "unknown state SNT; is SENT meant? choose from WAITING"),
         (["completion", "fish"], "unknown shell fish: choose from bash, zsh"),
+        (["deliveries", "--usr=ann"], "unknown option --usr; is --user meant? choose from --help"),
+        (["deliveries", "--foo"], "usage: python -m batchpush deliveries [-h]"),
+        (["show", "04b11cac", "6253"], "show: error: one argument too many: 6253"),
     ],
 )
 def test_a_wrong_choice_is_answered_with_the_valid_ones_and_the_closest(
@@ -214,12 +217,13 @@ def test_the_calls_in_a_few_words_per_app(calls: list[CallRecord], words: str) -
         ("a\nb", "a\\nb"),
         ("\u202egnp", "\\u202egnp"),
         ("\ud800", "\\ud800"),
-        ('"\\', '\\"\\\\'),
+        ('"\\', '"\\\\'),
     ],
 )
 def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) -> None:
     assert terminal.escaped(text) == printed
-    assert json.loads(f'"{printed}"') == text
+    quoted = printed.replace('"', '\\"')
+    assert json.loads(f'"{quoted}"') == text
     written = a_record(
         DeliveryState.REFUSED,
         CallRecord("ios", 0, R, problem=text),
@@ -509,26 +513,22 @@ def watched() -> list[str]:
 
 
 def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: list[str]) -> None:
-    """Only `send-test`, `replay --send`, `erase` and `stats` say so."""
+    """docs/handlers.md lists those that say so."""
     record = a_record(
         DeliveryState.HELD, CallRecord("ios", 0, H, 2, 2), CallRecord("android", 0, R)
     )
     document = tmp_path / "document.json"
     document.write_text(json.dumps({"name": "Sale", "title": "Sale", "live": True}))
-    given = ["--document", str(document)]
+    given, project = ["--document", str(document)], ["--project", "demo-batchpush"]
     alone = [
         ["preview", name, *given, *before]
         for name in watched
         for before in ([], ["--before", str(document)])
     ]
-    alone += [[], ["--help"], ["check", "--offline"], ["check", "--project", "demo-batchpush"]]
-    alone += [["send-test", "--to", "bob"], ["stats", "--help"]]
+    alone += [[], ["--help"], ["check", "--offline"], ["check", *project]]
+    alone += [["send-test", "--to", "bob", *project], ["stats", "--help"]]
     # A look-up in the Realtime Database is a connection, too.
-    in_project = [
-        ["preview", name, *given, "--project", "demo-batchpush"]
-        for name in watched
-        if not name.endswith("_rtdb")
-    ]
+    in_project = [["preview", name, *given] for name in watched if not name.endswith("_rtdb")]
     in_project += [
         ["deliveries"],
         ["deliveries", "--state", "HELD", "--json"],
@@ -538,6 +538,7 @@ def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: l
         ["replay", record.id, "--json"],
         ["erase", "--user", "bob", "--dry-run"],
     ]
+    in_project = [[*command, *project] for command in in_project]
     with counted(tmp_path) as network:
         done = network.run(*alone, SOURCES="firestore,database")
         assert network.memory.operations == []
@@ -552,11 +553,19 @@ def test_no_command_sends_or_writes_unless_it_says_so(tmp_path: Path, watched: l
         assert (each.code in (0, 1, 2), each.connections) == (True, []), (command, each)
         if command.startswith("preview campaign "):
             assert (each.code, "no campaign can be made" in each.out) == (1, True)
-    assert by_command["send-test --to bob"].code == 2
-    assert "nothing was sent" in by_command["send-test --to bob"].err
-    assert record.id in by_command[f"show {record.id}"].out
-    assert "would be sent" in by_command[f"replay {record.id}"].out
-    assert "would be" in by_command["erase --user bob --dry-run"].out
+    sent, shown, replayed, erased = (
+        by_command[f"{command} --project demo-batchpush"]
+        for command in (
+            "send-test --to bob",
+            f"show {record.id}",
+            f"replay {record.id}",
+            "erase --user bob --dry-run",
+        )
+    )
+    assert (sent.code, "nothing was sent" in sent.err) == (2, True)
+    assert record.id in shown.out
+    assert "would be sent" in replayed.out
+    assert "would be" in erased.out
     assert "store" in by_command["stats --help"].out
 
 
@@ -1195,20 +1204,88 @@ def test_an_emulator_in_the_place_of_a_project_is_told(
         ({"BATCH_APPS"}, "batchpush: BATCH_APPS is not set: see .env.example\n"),
         (
             {"GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"},
-            "batchpush: no project: give --project, or set GOOGLE_CLOUD_PROJECT\n",
+            "batchpush: no project: run firebase use --add, or give --project\n",
         ),
     ],
 )
 def test_a_missing_setting_is_one_line(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     missing: set[str],
     words: str,
 ) -> None:
+    (tmp_path / "main.py").touch()
     for name in missing:
         environment.delenv(name)
     assert cli.main(["deliveries"]) == 2
     assert capsys.readouterr() == ("", words)
+
+
+@pytest.mark.parametrize("command", [["deliveries"], ["check"], ["preview", "new_message"]])
+def test_a_folder_without_main_is_named(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    environment.delenv("BATCH_APPS")
+    assert cli.main(command) == 2
+    told = "batchpush: there is no main.py here: run this in the folder that has it\n"
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("firebaserc", "variable", "arguments", "project"),
+    [
+        ({"default": "live"}, "", [], "live"),
+        ({"default": "live", "staging": "test"}, "", [], "live"),
+        ({"default": "live", "staging": "test"}, "", ["--project", "staging"], "test"),
+        ({"default": "live"}, "live", [], "live"),
+        ({"default": "live"}, "default", [], "live"),
+        ({"default": "live"}, "test", ["--project", "test"], "test"),
+        ({}, "test", [], "test"),
+        ({"live": "live", "staging": "test"}, "staging", [], "test"),
+    ],
+)
+def test_a_command_looks_at_what_is_deployed_to_unless_it_is_told_otherwise(
+    environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+    firebaserc: dict[str, str],
+    variable: str,
+    arguments: list[str],
+    project: str,
+) -> None:
+    environment.delenv("GCLOUD_PROJECT", raising=False)
+    environment.setenv("GOOGLE_CLOUD_PROJECT", variable)
+    environment.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "firebase.json").write_text("{}")
+    (tmp_path / ".firebaserc").write_text(json.dumps({"projects": firebaserc}))
+    chosen = cli.parser().parse_args(["deliveries", *arguments])
+    terminal.prepare_environment(chosen.project)
+    assert os.environ["GOOGLE_CLOUD_PROJECT"] == project
+
+
+def test_of_two_projects_no_command_picks_one(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environment.setenv("GOOGLE_CLOUD_PROJECT", "test")
+    (tmp_path / ".firebaserc").write_text('{"projects": {"default": "live"}}')
+    for command in (["deliveries"], ["replay", "--state", "HELD", "--send"]):
+        assert cli.main(command) == 2
+        assert capsys.readouterr().err == (
+            "batchpush: GOOGLE_CLOUD_PROJECT is test, and `firebase deploy` takes live (default): "
+            "say which with --project\n"
+        )
+
+
+def test_a_line_of_dot_env_that_is_no_variable_is_told(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environment.delenv("BATCH_APPS")
+    (tmp_path / "main.py").touch()
+    (tmp_path / ".env").write_text("REGION=us-east1\nBATCH_APPS ios=A\n")
+    assert cli.main(["deliveries"]) == 2
+    assert capsys.readouterr().err == (
+        "batchpush: .env:2 is not NAME=VALUE\nbatchpush: BATCH_APPS is not set: see .env.example\n"
+    )
 
 
 def test_missing_credentials_are_one_line(
@@ -1228,6 +1305,7 @@ def test_missing_credentials_are_one_line(
 def test_dot_env_is_read_and_the_environment_wins(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "main.py").touch()
     (tmp_path / ".env").write_text("BATCH_APPS=tv=TVKEY\nREGION=europe-west1\nDEEPLINK_BASE=$x\n")
     environment.setenv("REGION", "us-east1")
     for name in ("BATCH_APPS", "DEEPLINK_BASE"):

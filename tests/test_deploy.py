@@ -254,7 +254,7 @@ def test_nothing_is_deleted_unasked(
 ) -> None:
     old = Function(HERE, "removed", is_retried=True)
     done = Deployed(tmp_path, [described(each) for each in (*main_py, old)])
-    assert done.run("--project", "staging") == 1
+    assert done.run("--project", "staging") == 2
     assert done.asked() == ["functions:list --json --project staging"]
     delete = "firebase functions:delete removed --region us-central1 --force --project staging"
     assert delete in capsys.readouterr().err
@@ -292,15 +292,43 @@ def test_nothing_is_deployed_blindly(
     tmp_path: Path, listed: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = Deployed(tmp_path, listed)
-    assert done.run() == 1
+    assert done.run() == 2
     assert done.asked() == ["functions:list --json"]
     assert says in capsys.readouterr().err
 
 
 def test_a_cli_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["deploy", "--firebase", "no-such-program"]) == 1
-    told = "no-such-program is not there: npm install -g firebase-tools\n"
+    assert cli.main(["deploy", "--firebase", "no-such-program"]) == 2
+    told = "batchpush: no-such-program is not there: npm install -g firebase-tools\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "there is no main.py here: run this in the folder that has it"),
+        ({"main.py": ""}, "there is no firebase.json here or in a folder above"),
+        (
+            {"main.py": "", "firebase.json": "{}"},
+            'firebase.json has no "functions" with the "source" of this folder',
+        ),
+        ({"main.py": "", "firebase.json": "{"}, "firebase.json:1: is not JSON: "),
+    ],
+)
+def test_a_folder_that_cannot_be_deployed_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    files: dict[str, str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert cli.main(["deploy", "--firebase", "true"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"batchpush: {says}")
 
 
 @pytest.mark.usefixtures("main_py")

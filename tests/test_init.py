@@ -106,8 +106,10 @@ def test_the_next_steps_are_told_once(here: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.endswith(
         "\nNext, in push:\n"
         "  python3.12 -m venv venv && venv/bin/pip install -r requirements.txt 'batchpush[cli]'\n"
-        "  cp .env.example .env\n"
-        "  venv/bin/batchpush check\n"
+        "  cp .env.example .env   # then set BATCH_APPS in it\n"
+        "  firebase use --add\n"
+        "  printf '%s' 'YOUR_REST_KEY' | gcloud secrets create batch-rest-api-key --data-file=-\n"
+        "  venv/bin/batchpush check && venv/bin/batchpush deploy\n"
     )
     cli.main(["init"])
     assert capsys.readouterr().out == f"same         {len(written(here))} files\n"
@@ -301,13 +303,17 @@ def test_requirements_have_batchpush_at_its_version(theirs: str, missing: list[s
     )
 
 
+OURS = {"source": "./push", "ignore": ["!**/main.py"]}
+
+
 @pytest.mark.parametrize(
     ("config", "missing"),
     [
         ({}, {"functions", "firestore"}),
         ([], {"functions", "firestore"}),
-        ({"functions": {"source": "push"}, "firestore": {"indexes": "i.json"}}, set()),
-        ({"functions": [{"source": "./push"}], "firestore": [{"indexes": "i.json"}]}, set()),
+        ({"functions": OURS, "firestore": {"indexes": "i.json"}}, set()),
+        ({"functions": [OURS], "firestore": [{"indexes": "i.json"}]}, set()),
+        ({"functions": {"source": "push"}, "firestore": {"indexes": "i.json"}}, {"functions"}),
         ({"functions": {"source": "."}, "firestore": {"rules": "r"}}, {"functions", "firestore"}),
     ],
 )

@@ -48,11 +48,11 @@ def test_functions_without_batchpush_beside_them_require_it(
         "batchpush.cli.check.packages.distributions_of", lambda module: frozenset({"batchpush"})
     )
     (finding,) = packages("httpx==0.28.1\n", IMPORT)
-    assert finding.says == "imports batchpush.Push, and requirements.txt has no batchpush"
+    assert finding.says == "imports batchpush, and requirements.txt has no batchpush"
     wheel = Path("batchpush-0.1.0-py3-none-any.whl")
     (finding,) = packages(f"./{wheel}\n", IMPORT)
     assert finding.says == f"{wheel} is not there: put it beside requirements.txt"
     wheel.touch()
     for line in ("batchpush==0.1.0", f"./{wheel}"):
         (finding,) = packages(f"{line}\n", IMPORT)
-        assert finding.says == "1 packages, all that the functions import"
+        assert finding.says == "1 package, all that the functions import"

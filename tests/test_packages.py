@@ -105,6 +105,18 @@ def test_an_import_that_is_not_installed_there_is_told_with_its_line(
         assert each.says.startswith(f"imports {name}")
 
 
+def test_a_package_that_is_missing_is_told_once_where_it_is_first_imported() -> None:
+    code = "from not_installed import a, b\nimport not_installed.c\nimport hypothesis\n"
+    told = list(packages("httpx==1\n", {"handlers/x.py": code, "handlers/y.py": code}))
+    assert [(each.where, each.says) for each in told] == [
+        (
+            "handlers/x.py:1",
+            "imports not_installed, which is not installed: is it in requirements.txt?",
+        ),
+        ("handlers/x.py:3", "imports hypothesis, and requirements.txt has no hypothesis"),
+    ]
+
+
 def test_the_command_that_adds_a_package_names_its_distribution() -> None:
     (finding,) = packages("httpx==1\n", {"main.py": "import yaml"})
     assert finding.fix == "echo pyyaml >> requirements.in && make lock"

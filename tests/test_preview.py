@@ -209,6 +209,7 @@ def test_a_file_may_be_what_the_rest_api_of_firestore_answers(folder: Folder) ->
             ["new_mesage", "--document", "message.json"],
             "new_mesage; is new_message meant? choose from",
         ),
+        (["push_text", "--document", "message.json"], "unknown function push_text: choose from"),
         (["notify", "--document", "message.json"], "unknown function notify"),
         (["new_message"], "give --document"),
         (["campaign"], "give --document, or only --before for a deletion"),
@@ -513,12 +514,12 @@ async def {name}(change):
     {body}
 """
 LEAVES = {
-    "await batchpush.sweep_deliveries()": "sends pushes",
-    "await batchpush.sweep_campaigns(campaigns.campaign)": "sends pushes",
-    "await batchpush.pull_results()": "sends pushes",
-    "await batchpush.send_delivery_chunk({'delivery': 'a', 'chunk': 'b'})": "sends pushes",
-    "await batchpush.send_waiting_delivery({'delivery': 'a'})": "sends pushes",
-    "batchpush.worker.worker()": "sends pushes",
+    "await batchpush.sweep_deliveries()": "sends or writes",
+    "await batchpush.sweep_campaigns(campaigns.campaign)": "sends or writes",
+    "await batchpush.pull_results()": "sends or writes",
+    "await batchpush.send_delivery_chunk({'delivery': 'a', 'chunk': 'b'})": "sends or writes",
+    "await batchpush.send_waiting_delivery({'delivery': 'a'})": "sends or writes",
+    "batchpush.worker.worker()": "sends or writes",
     "await batchpush.google.clients.firestore('(default)').commit([])": "writes to Firestore",
     "write_with_google_s_client()": "uses the network",
     "post()": "uses the network",
@@ -535,7 +536,7 @@ AROUND = [
     "try: {}\n    except Exception: pass",
 ]
 BODIES = {around.format(body): said for body, said in LEAVES.items() for around in AROUND} | {
-    "pass": "calls neither deliver, publish nor announce",
+    "pass": "calls none of deliver, publish, announce, mirror and forget",
     "1 / 0": "ZeroDivisionError",
 }
 

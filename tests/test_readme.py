@@ -199,11 +199,7 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
         )
         firestore = Firestore(network.memory)
         asyncio.run(Ledger(lambda: firestore, "batch_deliveries").claim(record))
-        yield Clone(
-            tmp_path,
-            FIRESTORE_EMULATOR_HOST=f"127.0.0.1:{network.port}",
-            GOOGLE_CLOUD_PROJECT="demo-batchpush",
-        )
+        yield Clone(tmp_path, FIRESTORE_EMULATOR_HOST=f"127.0.0.1:{network.port}")
 
 
 @pytest.mark.parametrize("page", WALKABLE, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -21,6 +21,13 @@ CHAT: dict[str, dict[str, Any]] = {
 }
 PROFILE = {"users/ann": {"language": "fr"}}
 DELIVERED = {"customer_id": "ann", "status": "delivered"}
+SALE = {
+    "name": "Sale",
+    "live": False,
+    "push_time": "2030-06-01T09:00:00Z",
+    "targeting": {"segments": ["DORMANT"]},
+    "messages": {"en": {"title": "Sale", "body": "Half price"}},
+}
 HELLO = {"sender_id": "ann", "text": "Hello"}
 
 
@@ -61,6 +68,29 @@ async def test_the_record_says_why_nothing_was_sent() -> None:
         DeliveryState.REFUSED,
         "orders/o1: customer_id is missing",
     )
+
+
+async def test_a_document_becomes_a_campaign_is_edited_and_deleted() -> None:
+    project = Project({}, BATCH_APPS="ios=IOSKEY")
+    (created,) = await project.write("campaigns/sale", SALE)
+    (updated,) = await project.write("campaigns/sale", SALE | {"name": "Summer sale"})
+    (deleted,) = await project.delete("campaigns/sale")
+    assert [call.route for call in (created, updated, deleted)] == [
+        "campaigns/create",
+        "campaigns/update/token-1",
+        "campaigns/delete/token-1",
+    ]
+    assert updated.body["name"] == "Summer sale"
+
+
+async def test_a_create_whose_answer_is_lost_is_looked_for() -> None:
+    project = Project({}, BATCH_APPS="ios=IOSKEY")
+    project.batch.answer_next(httpx.ReadTimeout("late"))
+    with pytest.raises(TryAgainLater):
+        await project.write("campaigns/sale", SALE)
+    project.clock.forward(3600)
+    calls = await project.write("campaigns/sale", SALE | {"name": "Summer sale"})
+    assert [call.route for call in calls] == ["campaigns/list", "campaigns/create"]
 
 
 async def test_batch_answers_what_it_is_told_to_and_the_platform_redelivers() -> None:

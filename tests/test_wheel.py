@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from batchpush.cli.init import template
 from batchpush.cli.version import VERSION
 from local import wheel as wheels
+from tests.examples import EXAMPLES
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -157,6 +158,18 @@ def test_what_it_initializes_can_be_checked_and_previewed(
     (folder / "push.json").write_text(json.dumps(push))
     preview = ("preview", "outbox", "--document", "push.json", "--project", "demo-p")
     assert "ann" in installed.batchpush(*preview, cwd=folder)
+
+
+def test_a_handler_is_tested_where_it_initializes(installed: Installed, tmp_path: Path) -> None:
+    """As docs/handlers.md says for a folder without this repository's pyproject.toml."""
+    installed.batchpush("init", cwd=tmp_path)
+    folder = tmp_path / "push"
+    (test,) = (each for each in EXAMPLES if each.title == "tests/test_my_orders.py")
+    (folder / "tests").mkdir()
+    (folder / test.title).write_text(test.text, encoding="utf-8")
+    python = str(installed.bin / "python")
+    pytest = ("-m", "pytest", "-q", "--asyncio-mode=auto", test.title)
+    assert "1 passed" in installed.run("env", "BATCH_APPS=ios=A", python, *pytest, cwd=folder)
 
 
 def test_types_are_read_from_it(installed: Installed, tmp_path: Path) -> None:

@@ -27,12 +27,24 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers a wrong choice with the closest one."""
+    """A parser that answers a wrong choice or option with the closest one."""
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             kind = str(action.metavar or action.dest).lower()
             raise argparse.ArgumentError(action, unknown(kind, str(value), action.choices))
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Each command refuses what it does not know: the one above it shows its own usage."""
+        chosen, rest = super().parse_known_args(args, namespace)
+        if rest and rest[0].startswith("-"):
+            options = [
+                text for each in self._actions for text in each.option_strings if len(text) > 2
+            ]
+            self.error(unknown("option", rest[0].partition("=")[0], options))
+        elif rest:
+            self.error(f"one argument too many: {rest[0]}")
+        return chosen, rest
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "one JSON object per line") -> None:

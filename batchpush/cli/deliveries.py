@@ -32,7 +32,11 @@ SHORT_ID = 12  # characters of an id in a list
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filters(parser)
     parser.add_argument(
-        "--limit", metavar="N", type=count, default=50, help="list at most N deliveries (50)"
+        "--limit",
+        metavar="N",
+        type=count,
+        default=50,
+        help="list at most N deliveries (default: 50)",
     )
     add_json(parser)
 

@@ -49,9 +49,12 @@ from batchpush.cli.env_files import (
     project_called,
     read,
 )
+from batchpush.cli.terminal import complain, require_main
 from batchpush.environment import with_defaults
 
-PURPOSE = "Deploy with the Firebase CLI; without a terminal, nothing is deleted unasked."
+PURPOSE = (
+    "Deploy with the Firebase CLI; without a terminal, nothing is deleted unless --delete is given."
+)
 EXAMPLES = ("deploy", "deploy --project staging --delete")
 INDEXES = "firestore:indexes"
 FUNCTIONS = "functions"
@@ -93,7 +96,10 @@ class Plan:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--firebase", metavar="PROGRAM", default="firebase", help="the Firebase CLI (firebase)"
+        "--firebase",
+        metavar="PROGRAM",
+        default="firebase",
+        help="the Firebase CLI (default: firebase)",
     )
     parser.add_argument(
         "--delete",
@@ -103,7 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def deploy(chosen: argparse.Namespace) -> int:
-    """Exit codes: 0 deployed, 1 nothing was deployed, or that of the Firebase CLI."""
+    """Exit codes: 0 deployed, 2 nothing was deployed, or that of the Firebase CLI."""
+    require_main()
     try:
         if not shutil.which(chosen.firebase):
             raise Stopped(f"{chosen.firebase} is not there: npm install -g firebase-tools")
@@ -111,8 +118,10 @@ def deploy(chosen: argparse.Namespace) -> int:
         with python_of(codebase.runtime) as path:
             return _deploy(chosen, codebase, path)
     except Stopped as why:
-        print(why, file=sys.stderr)
-        return 1
+        first, *more = str(why).split("\n")
+        complain(first)
+        print("".join(f"{line}\n" for line in more), end="", file=sys.stderr)
+        return 2
 
 
 def _deploy(chosen: argparse.Namespace, codebase: "Codebase", path: str) -> int:
@@ -219,8 +228,14 @@ def codebase_of_folder() -> Codebase:
     try:
         entry, *_ = firebase_files.codebases_here()
         all_of_project = firebase_files.all_codebases(firebase_files.config_here())
-    except (OSError, firebase_files.Unreadable, LookupError) as why:
-        raise Stopped(f"firebase.json: {why}") from None
+    except FileNotFoundError:
+        raise Stopped("there is no firebase.json here or in a folder above") from None
+    except (LookupError, TypeError):
+        raise Stopped('firebase.json has no "functions" with the "source" of this folder') from None
+    except OSError as why:
+        raise Stopped(f"firebase.json: {why.strerror}") from None
+    except firebase_files.Unreadable as why:
+        raise Stopped(str(why)) from None
     name, runtime = entry.get("codebase") or "default", entry.get("runtime") or ""
     return Codebase(str(name), str(runtime), is_alone=len(all_of_project) == 1)
 

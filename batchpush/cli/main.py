@@ -59,13 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
+# What --project means to a command
+ON_PROJECT = (
+    "the Google Cloud project, or its alias (default: the one that `firebase deploy` takes, or "
+    "else GOOGLE_CLOUD_PROJECT)"
+)
+TO_PROJECT = (
+    "the project to deploy to, or its alias (default: the one that `firebase deploy` takes)"
+)
+ALL_PROJECTS = "check only this project, or its alias (default: all that .firebaserc names)"
+FROM_PROJECT = "the project, or its alias, whose settings and other documents are read"
+
+
 def parser() -> argparse.ArgumentParser:
-    common = Parser(add_help=False)
-    common.add_argument(
-        "--project",
-        metavar="ID",
-        help="the Google Cloud project, or its alias (GOOGLE_CLOUD_PROJECT)",
-    )
     top = Parser(prog=PROGRAM, description="Check a deployment and manage its pushes.")
     top.add_argument("--version", action="version", version=f"batchpush {VERSION}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -75,23 +81,26 @@ def parser() -> argparse.ArgumentParser:
         command: Command,
         purpose: str,
         examples: Sequence[str],
-        has_project: bool = True,
+        project: str = ON_PROJECT,
     ) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name,
-            parents=[common] if has_project else [],
             help=purpose,
             description=purpose,
             epilog="\n".join(["examples:", *(f"  {PROGRAM} {each}" for each in examples)]),
             formatter_class=Help,
         )
         added.set_defaults(command=command)
+        if project:
+            added.add_argument("--project", metavar="ID", help=project)
         return added
 
-    init.add_arguments(add("init", init.init, init.PURPOSE, init.EXAMPLES, has_project=False))
-    check.add_arguments(add("check", check.check, check.PURPOSE, check.EXAMPLES))
-    deploy.add_arguments(add("deploy", deploy.deploy, deploy.PURPOSE, deploy.EXAMPLES))
-    preview.add_arguments(add("preview", preview.preview, preview.PURPOSE, preview.EXAMPLES))
+    init.add_arguments(add("init", init.init, init.PURPOSE, init.EXAMPLES, ""))
+    check.add_arguments(add("check", check.check, check.PURPOSE, check.EXAMPLES, ALL_PROJECTS))
+    deploy.add_arguments(add("deploy", deploy.deploy, deploy.PURPOSE, deploy.EXAMPLES, TO_PROJECT))
+    preview.add_arguments(
+        add("preview", preview.preview, preview.PURPOSE, preview.EXAMPLES, FROM_PROJECT)
+    )
     testing = add("send-test", send_test.send_test, send_test.PURPOSE, send_test.EXAMPLES)
     send_test.add_arguments(testing)
     probe.add_arguments(add("probe", probe.probe, probe.PURPOSE, probe.EXAMPLES))
@@ -113,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
         add("sync-profiles", syncing, sync_profiles.PURPOSE, sync_profiles.EXAMPLES)
     )
     completion.add_arguments(
-        add("completion", _complete, completion.PURPOSE, completion.EXAMPLES, has_project=False)
+        add("completion", _complete, completion.PURPOSE, completion.EXAMPLES, "")
     )
     return top
 

@@ -16,15 +16,17 @@ from batchpush.worker import Worker
 
 PURPOSE = (
     "Show the receipts of people who left, after reading back from Batch where their requests "
-    "stand. A receipt holds no id; name the person to see theirs."
+    "stand. A receipt keeps no id of the person once all is done; --user finds theirs."
 )
 EXAMPLES = ("receipts", "receipts --user ann --json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", metavar="ID", type=user_id, help="only theirs")
+    parser.add_argument("--user", metavar="ID", type=user_id, help="only this person's receipt")
     parser.add_argument(
-        "--finish", action="store_true", help="do what is left, as the hourly sweep, to its end"
+        "--finish",
+        action="store_true",
+        help="finish everything that is left, as the hourly sweep would, however long it takes",
     )
     add_json(parser)
 
@@ -34,7 +36,7 @@ async def receipts(chosen: argparse.Namespace, made: Worker) -> int:
         await made.leaver.sweep(FOR_EVER)
     shown = [entry async for entry in _entries(chosen, made)]
     if chosen.user and not shown:
-        raise CannotDo(f"there is no receipt of {escaped(chosen.user)}")
+        raise CannotDo(f"there is no receipt of {chosen.user}")
     for entry in shown:
         print(as_json(entry) if chosen.json else "\n".join(page(entry)))
     done = sum(entry.receipt.state is ReceiptState.DONE for entry in shown)

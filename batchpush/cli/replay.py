@@ -39,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_filters(parser)
     parser.add_argument(
-        "--limit", metavar="N", type=count, default=1_000, help="at most N deliveries (1000)"
+        "--limit",
+        metavar="N",
+        type=count,
+        default=1_000,
+        help="at most N deliveries (default: 1000)",
     )
     parser.add_argument(
         "--send", action="store_true", help="send it; without it, only show what would be sent"

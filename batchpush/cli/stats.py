@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHEN",
         type=when,
         default="7d",
-        help="the first day: 2026-05-04, or 7d, 30d ago (7d; at most 180d)",
+        help="the first day: 2026-05-04, or 7d, 30d ago (default: 7d; at most 180d)",
     )
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument(

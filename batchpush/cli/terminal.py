@@ -1,6 +1,6 @@
 """Shared by the commands: their environment, and output for a terminal.
 
-Text from users is printed JSON-escaped, so that it cannot control the terminal.
+What a terminal could obey in the text of users is printed escaped.
 """
 # ruff: noqa: T201 (a program for the command line prints)
 
@@ -9,9 +9,17 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
-from batchpush.cli.env_files import Project, environment_of, files_for, project_called, read
+from batchpush.cli.env_files import (
+    Project,
+    deployed_to,
+    environment_of,
+    files_for,
+    project_called,
+    read,
+)
 from batchpush.environment import project_id
 
 
@@ -24,14 +32,37 @@ def prepare_environment(wanted: str | None) -> None:
 
     Raises `CannotDo` without a project.
     """
-    name = wanted or project_id()
-    project = project_called(name) if name else None
+    if "BATCH_APPS" not in os.environ:
+        require_main()
+    project = project_for(wanted)
     for variable, value in variables_for(project).items():
         os.environ.setdefault(variable, value)
-    if not project:
-        raise CannotDo("no project: give --project, or set GOOGLE_CLOUD_PROJECT")
     os.environ["GOOGLE_CLOUD_PROJECT"] = project.id
     os.environ["LOG_LEVEL"] = "ERROR"  # delivery logs are for the cloud, not for a terminal
+
+
+def require_main() -> None:
+    """Raises `CannotDo` in a folder without `main.py`, whose settings a command would miss."""
+    if not Path("main.py").is_file():
+        raise CannotDo("there is no main.py here: run this in the folder that has it")
+
+
+def project_for(wanted: str | None) -> Project:
+    """The project to work on: the wanted one, what is deployed to, or GOOGLE_CLOUD_PROJECT.
+
+    Raises `CannotDo` if there is none. It never picks one of two: an operator who means staging
+    must not replay or erase in production.
+    """
+    if wanted:
+        return project_called(wanted)
+    deployed, named = deployed_to(), project_id()
+    project = deployed or (project_called(named) if named else None)
+    if project is None:
+        raise CannotDo("no project: run firebase use --add, or give --project")
+    if named and project_called(named).id != project.id:
+        both = f"GOOGLE_CLOUD_PROJECT is {named}, and `firebase deploy` takes {project}"
+        raise CannotDo(f"{both}: say which with --project")
+    return project
 
 
 def warn_of_emulators() -> None:
@@ -52,6 +83,8 @@ def variables_for(project: Project | None) -> Mapping[str, str]:
     for each in variables:
         if each.is_whole_file:
             raise CannotDo(f"{each.where} {each.problem}")
+        if each.problem:
+            complain(f"{each.where} {each.problem}")
     return environment_of(variables)
 
 
@@ -88,9 +121,9 @@ def complain(text: str) -> None:
 
 
 def escaped(text: object) -> str:
-    """The text escaped as in a JSON string, including characters that only a terminal obeys."""
+    """The text with what a terminal may obey escaped as in JSON, and so the backslash."""
     return "".join(
-        char if char.isprintable() and char not in '"\\' else _escape(char) for char in str(text)
+        char if char.isprintable() and char != "\\" else _escape(char) for char in str(text)
     )
 
 

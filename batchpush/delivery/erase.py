@@ -70,7 +70,7 @@ class Eraser:
             except BatchpushError as error:
                 if batch_ids:
                     continue
-                problem = f"{error}: users/{user_id} of {place}, {WHICH_HAS_IDS}"
+                problem = f"users/{user_id} of {place}, {WHICH_HAS_IDS}: {error}"
                 raise LookUpFailed(problem) from None
             of_profiles |= ids - taken.keys()
             for each in taken:

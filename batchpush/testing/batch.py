@@ -57,16 +57,22 @@ class Batch(httpx.AsyncBaseTransport):
         else:
             _, _, app, route = request.url.path.split("/", 3)  # the first part is a version
         body = json.loads(request.content) if request.content else None
-        answer = self._next_answer(is_for_cep=bool(project))
+        answer = self._next_answer(route, is_for_cep=bool(project))
         status = answer.status_code if isinstance(answer, httpx.Response) else None
         self.calls.append(Call(app, request.method, route, body, status))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _next_answer(self, is_for_cep: bool) -> httpx.Response | Exception:
+    def _next_answer(self, route: str, is_for_cep: bool) -> httpx.Response | Exception:
         if self._answers:
             return self._answers.popleft()
-        if is_for_cep and self.answer is None:
+        if self.answer is not None:
+            return self.answer
+        if is_for_cep:
             return httpx.Response(202, json={"code": "SUCCESS"})
-        return self.answer or httpx.Response(201, json={"token": f"token-{len(self.calls) + 1}"})
+        if route == "campaigns/list":
+            return httpx.Response(200, json=[])
+        token = f"token-{len(self.calls) + 1}"
+        name = "campaign_token" if route == "campaigns/create" else "token"
+        return httpx.Response(201, json={name: token})

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from pathlib import Path
 
 from batchpush.cli.arguments import add_json
 from batchpush.cli.check.cloud import PARTS, Google, NotKnown, google, look, of_cloud
@@ -31,7 +30,7 @@ from batchpush.cli.env_files import (
     read,
 )
 from batchpush.cli.installation import deploy
-from batchpush.cli.terminal import CannotDo
+from batchpush.cli.terminal import require_main
 from batchpush.environment import project_id, with_defaults
 
 Section = tuple[str, Iterable[Finding]]
@@ -53,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(chosen: argparse.Namespace) -> int:
     """Exit codes: 0 no errors, 1 errors."""
-    if not Path("main.py").is_file():
-        raise CannotDo("there is no main.py here: run this in the folder that has it")
+    require_main()
     sections = sections_of(chosen.project, chosen.offline)
     found = as_json(sections) if chosen.json else as_lines(sections)
     return 1 if any(finding.severity is Severity.ERROR for finding in found) else 0

@@ -383,8 +383,9 @@ def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
     if version == wanted:
         yield ok(f"runtime {runtime}, as in venv/", where)
     elif f"python{found[1]}{found[2]}" in PYTHONS:
-        says = f"runtime is {runtime}, and venv/ has Python {version}: use `{deploy()}`, or"
-        yield warning(says, where, again)
+        says = f"runtime is {runtime}, and venv/ has Python {version}"
+        works = f"`{deploy()}` works all the same, and `firebase deploy` does not"
+        yield warning(f"{says}: {works}", where, again)
     else:
         yield error(f"runtime is {runtime}, and venv/ has Python {version}", where, again)
 

@@ -55,7 +55,8 @@ def packages(text: str, sources: Mapping[str, str]) -> Iterator[Finding]:
     found = [*without_hash(required), *not_there(text), *not_required(sources, names)]
     yield from found
     if not found:
-        yield ok(f"{len(required)} packages, all that the functions import", FILE)
+        noun = "package" if len(required) == 1 else "packages"
+        yield ok(f"{len(required)} {noun}, all that the functions import", FILE)
 
 
 def without_hash(required: Collection[Requirement]) -> Iterator[Finding]:
@@ -76,24 +77,37 @@ def not_there(text: str) -> Iterator[Finding]:
 
 
 def not_required(sources: Mapping[str, str], required: Collection[str]) -> Iterator[Finding]:
+    """What is missing, each where it is first imported."""
     names = {normalized(name) for name in required}
+    told: set[str] = set()
     for file, text in sources.items():
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError):
             continue  # the import of main.py reports the line
         for module, line in imports_in(tree):
-            providers = distributions_of(module)
-            if _is_here(module):
-                if not _is_among(sources, module):
-                    yield error(f"imports {module}, which would not be uploaded", f"{file}:{line}")
-            elif not providers:
-                says = f"imports {module}, which is not installed: is it in {FILE}?"
-                yield error(says, f"{file}:{line}", setup())
-            elif names.isdisjoint(providers):
-                name = min(providers)
-                says = f"imports {module}, and {FILE} has no {name}"
-                yield error(says, f"{file}:{line}", adding(name))
+            says, fix = _missing(module, sources, names)
+            if says and says not in told:
+                told.add(says)
+                yield error(says, f"{file}:{line}", fix)
+
+
+def _missing(
+    module: str, sources: Collection[str], required: Collection[str]
+) -> tuple[str | None, str]:
+    """What the import of the module lacks, if anything, and the command that fixes it."""
+    if _is_here(module):
+        is_uploaded = _is_among(sources, module)
+        return None if is_uploaded else f"imports {module}, which would not be uploaded", ""
+    top, providers = module.partition(".")[0], distributions_of(module)
+    # Of a namespace such as `google`, the first part says too little.
+    package = module if len(_providers().get(top, ())) > 1 else top
+    if not providers:
+        return f"imports {package}, which is not installed: is it in {FILE}?", setup()
+    if providers.isdisjoint(required):
+        name = min(providers)
+        return f"imports {package}, and {FILE} has no {name}", adding(name)
+    return None, ""
 
 
 def normalized(name: str) -> str:

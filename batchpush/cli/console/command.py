@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_port,
         default=PORT,
-        help=f"listen on this port ({PORT}); 0 picks a free one",
+        help=f"listen on this port (default: {PORT}); 0 picks a free one",
     )
 
 

@@ -21,12 +21,15 @@ COMMENT = re.compile(r"//.*")
 
 
 def to_firebase(config: Any, template: Mapping[str, Any], root: Path, folder: Path) -> Additions:
-    """The codebase of the folder, and the file of the indexes."""
+    """The codebase of the folder, or what it uploads, and the file of the indexes."""
     missing: dict[str, Any] = {}
+    ours = template["functions"]
     try:
-        codebases(config, root, folder)
+        entry, *_ = codebases(config, root, folder)
+        if not entry.get("ignore"):
+            missing["functions"] = {key: ours[key] for key in ("source", "ignore")}
     except (LookupError, TypeError):
-        missing["functions"] = template["functions"]
+        missing["functions"] = ours
     if not named_file(config, "firestore", "indexes"):
         missing["firestore"] = template["firestore"]
     return missing

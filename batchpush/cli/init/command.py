@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         default=Path(FOLDER),
-        help=f"for main.py and handlers/ ({FOLDER})",
+        help=f"where main.py and handlers/ go (default: {FOLDER})",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     add_json(parser)
@@ -111,7 +111,7 @@ def _indented(value: Any) -> Iterator[str]:
 def _summary(folder: Path, files: Sequence[Planned], is_dry_run: bool) -> Iterator[str]:
     """How many files are the same; what comes next, after the first time."""
     if same := sum(each.state is State.SAME for each in files):
-        yield f"{State.SAME.value:<12} {same} files"
+        yield f"{State.SAME.value:<12} {same} {'file' if same == 1 else 'files'}"
     if is_dry_run or same:
         return
     yield f"\nNext, in {folder}:"
@@ -120,5 +120,7 @@ def _summary(folder: Path, files: Sequence[Planned], is_dry_run: bool) -> Iterat
         yield f"  cp {wheel} ."
     if not (folder / "venv").is_dir():
         yield f"  {of_package(f'./{wheel.name}' if wheel else 'batchpush', 'python3.12')}"
-    yield "  cp .env.example .env"
-    yield "  venv/bin/batchpush check"
+    yield "  cp .env.example .env   # then set BATCH_APPS in it"
+    yield "  firebase use --add"
+    yield "  printf '%s' 'YOUR_REST_KEY' | gcloud secrets create batch-rest-api-key --data-file=-"
+    yield "  venv/bin/batchpush check && venv/bin/batchpush deploy"

@@ -1,7 +1,6 @@
 """`preview`: show the calls that a document would cause, without sending any.
 
-It covers `deliver`, `publish` and `announce`; anything else that a function tries to send or write
-is stopped.
+It covers what `SHOWN` names; anything else that a function tries to send or write is stopped.
 """
 # ruff: noqa: T201 (a program for the command line prints)
 
@@ -23,6 +22,7 @@ from batchpush.cli.preview.states import states_in, states_in_project
 from batchpush.cli.terminal import (
     CannotDo,
     escaped,
+    require_main,
     variables_for,
     warn_of_emulators,
 )
@@ -42,6 +42,8 @@ EXAMPLES = (
     "preview order_delivered --document order.json --project staging --json",
     "preview campaign --document sale.json --state state.json",
 )
+SHOWN = "deliver, publish, announce, mirror and forget"
+NOT_SHOWN = {"check_texts", "deliver_again"}  # a function that calls one has nothing to show
 SOURCES = {
     "firestore": "//firestore.googleapis.com/projects/{project}/databases/{database}",
     "database": (
@@ -75,18 +77,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--state",
         metavar="FILE",
         help="the campaign's state documents, as {APP: FIELDS}; by default, those of --project, or "
-        "none: it is created",
+        "none, as for a new campaign",
     )
     parser.add_argument("--language", help="the language of people without one in their profile")
     add_json(parser)
 
 
 def preview(chosen: argparse.Namespace) -> int:
+    require_main()
     _prepare(chosen)
     main = _main()
     watched = _watched(main)
     if chosen.handler not in watched:
-        problem = unknown("function", chosen.handler, sorted(watched))
+        problem = unknown("function", chosen.handler, filter(_has_preview, sorted(watched)))
         raise CannotDo(f"{problem}; with these SOURCES, writes call no other function")
     change = _change(chosen, watched[chosen.handler])
     look_up = _look_up(chosen, change)
@@ -111,15 +114,14 @@ def _page(function: Function, change: Change, page: Page) -> Page:
             problem = f"{broken_at(error)}: {type(error).__name__}: {error}"
     if seal.attempts:
         raise CannotDo(
-            f"{change.function} {seal.attempts[0]}: preview only shows what goes through deliver, "
-            "publish and announce; nothing was sent"
+            f"{change.function} {seal.attempts[0]}: preview shows only what goes through {SHOWN}; "
+            "nothing was sent"
         )
     if problem:
         raise CannotDo(problem)
     if not page.shown:
         raise CannotDo(
-            f"{change.function} calls neither deliver, publish nor announce for this document: "
-            "nothing to preview"
+            f"{change.function} calls none of {SHOWN} for this document: nothing to preview"
         )
     return page
 
@@ -163,6 +165,11 @@ def _watched(main: Any) -> dict[str, Watch]:
     }
     watches = {name: watch_of(endpoint) for name, endpoint in endpoints.items()}
     return {name: watch for name, watch in watches.items() if watch}
+
+
+def _has_preview(name: str) -> bool:
+    code = getattr(WATCHED[name].function, "__code__", None)
+    return NOT_SHOWN.isdisjoint(getattr(code, "co_names", ()))
 
 
 def _change(chosen: argparse.Namespace, watch: Watch) -> Change:

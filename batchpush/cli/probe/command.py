@@ -38,12 +38,14 @@ MAX_BODY = 100  # characters of a body that a list of questions shows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--send", action="store_true", help="ask; without it, list the questions")
+    parser.add_argument(
+        "--send", action="store_true", help="ask Batch; without it, only list the questions"
+    )
     parser.add_argument(
         "--app", metavar="NAME", help="the app of BATCH_APPS to ask about, if there are several"
     )
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="where to write the report (stdout)"
+        "--output", metavar="FILE", type=Path, help="where to write the report (default: stdout)"
     )
     parser.add_argument(
         "--compare",

@@ -127,8 +127,7 @@ async def abandoned_cart(change: Change) -> None:
 
 @on_document_written("campaigns/{campaign_id}")
 async def campaign(change: Change) -> None:
-    if not campaigns.is_archived(change):
-        await publish(change, campaigns.campaign)
+    await publish(change, campaigns.campaign)
 
 
 @on_document_written("articles/{article_id}")

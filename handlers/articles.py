@@ -41,8 +41,12 @@ def is_announced(article: Document) -> bool:
 
 
 def is_archived(article: Change) -> bool:
-    """Whether it is published long after its `push_time`, as by an import of old articles."""
-    return is_of_an_archive(article, "published", "push_time", FRESH_FOR)
+    """Whether it is published long after its `push_time`, as by an import of old articles.
+
+    A draft for each is made all the same.
+    """
+    is_draft = settings().publish_articles == "draft"
+    return not is_draft and is_of_an_archive(article, "published", "push_time", FRESH_FOR)
 
 
 async def to_followers(article: Change, look_up: LookUp) -> Push | None:

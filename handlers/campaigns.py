@@ -8,20 +8,18 @@ into `batch`. Any further field of the document belongs to the CMS: it is named,
 import functools
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from batchpush import Campaign, Change, CollapseKey, Document, Media, log
+from batchpush import Campaign, CollapseKey, Document, Media, log
 from handlers.fields import (
     LOCAL_EXAMPLE,
     as_integer,
     flag,
-    is_history,
     local_time,
     moment,
     names_of,
     part,
-    understood,
 )
 
 AS_THEY_ARE = (
@@ -37,19 +35,6 @@ AS_THEY_ARE = (
 
 # `stopped_by_article` is written by this package, into the campaigns that it makes of articles.
 KNOWN = {each.name for each in fields(Campaign)} - {"ignored"} | {"stopped_by_article"}
-
-
-def is_archived(change: Change) -> bool:
-    """Whether a new document is a live campaign of long ago, as an import of old ones has it.
-
-    What is in `batch` may have it recur until today.
-    """
-    document = change.after
-    if change.before is not None or document is None or document.get("batch"):
-        return False
-    local = understood(local_time, document, "local_push_time")
-    time = local.replace(tzinfo=UTC) if local else understood(moment, document, "push_time")
-    return bool(understood(flag, document, "live")) and is_history(change, time)
 
 
 def campaign(document: Document) -> Campaign | None:

@@ -7,7 +7,7 @@ which it can still be withdrawn, and `deeplink`.
 
 from typing import Any
 
-from batchpush import Change, Document
+from batchpush import Change, Document, settings
 from handlers.articles import by_language
 from handlers.fields import HISTORY, currency, flag, is_of_an_archive, moment, number
 from handlers.formats import money
@@ -22,8 +22,12 @@ def is_open(offer: Document) -> bool:
 
 
 def is_archived(offer: Change) -> bool:
-    """Whether it is opened long after its `starts_at`, as by an import of old offers."""
-    return is_of_an_archive(offer, "open", "starts_at", HISTORY)
+    """Whether it is opened long after its `starts_at`, as by an import of old offers.
+
+    A draft for each is made all the same.
+    """
+    is_live = settings().publish_articles == "live"
+    return is_live and is_of_an_archive(offer, "open", "starts_at", HISTORY)
 
 
 def subscription_offer(offer: Document) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Articles, and the campaigns' documents that they become."""
 
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from google.cloud.firestore import AsyncClient
 
 import main
-from batchpush import InvalidDocument
+from batchpush import InvalidDocument, settings
 from batchpush.campaigns.articles import Newsroom
 from batchpush.documents import Document
 from batchpush.environment import Settings
@@ -39,6 +40,15 @@ def news(**fields: Any) -> dict[str, Any]:
 # Whether there is a campaign
 
 
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PUBLISH_ARTICLES", "live")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("live")
 @pytest.mark.parametrize(
     ("before", "after", "is_old"),
     [
@@ -59,20 +69,32 @@ def test_an_article_that_is_published_long_after_its_time_is_of_an_archive(
     assert is_archived(changed("articles/a1", then, ARTICLE | after)) is is_old
 
 
-async def test_an_import_of_old_articles_and_offers_makes_no_campaigns() -> None:
+OFFER = {"open": True, "title": "Come back", "segments": ["NEW"]}
+MADE = {"campaigns/article-a1", "campaigns/offer-o1"}
+
+
+async def campaigns_of_an_import(project: Project) -> set[str]:
+    """What becomes of an article and an offer of three days ago."""
     assert main.article
-    project = Project(now=NOW)
     old = NOW - timedelta(days=3)
     await project.write("articles/a1", ARTICLE | {"push_time": old})
-    offer = {"open": True, "title": "Come back", "segments": ["NEW"]}
-    await project.write("offers/o1", offer | {"starts_at": old})
-    made = ("campaigns/article-a1", "campaigns/offer-o1")
-    assert await project.firestore.read(*made) == {}
+    await project.write("offers/o1", OFFER | {"starts_at": old})
+    return set(await project.firestore.read(*MADE))
+
+
+@pytest.mark.usefixtures("live")
+async def test_an_import_of_old_articles_and_offers_makes_no_live_campaigns() -> None:
+    project = Project(now=NOW)
+    assert await campaigns_of_an_import(project) == set()
     await project.write("articles/a1", ARTICLE | {"published": False})
     await project.write("articles/a1", ARTICLE)
-    await project.write("offers/o1", offer | {"open": False})
-    await project.write("offers/o1", offer | {"starts_at": NOW - timedelta(days=1)})
-    assert (await project.firestore.read(*made)).keys() == set(made)
+    await project.write("offers/o1", OFFER | {"open": False})
+    await project.write("offers/o1", OFFER | {"starts_at": NOW - timedelta(days=1)})
+    assert set(await project.firestore.read(*MADE)) == MADE
+
+
+async def test_a_draft_is_made_of_each_however_old_it_is() -> None:
+    assert await campaigns_of_an_import(Project(now=NOW)) == MADE
 
 
 # What a campaign says of an article

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from batchpush import Campaign, InvalidDocument, InvalidPush
 from batchpush.documents import Document
 from emulators.batch.campaign_rules import campaign_refusal
-from handlers.campaigns import campaign, is_archived
-from tests.events import changed
+from handlers.campaigns import campaign
 from tests.pushes import ANYTHING, PATIENT
 
 APPS = ("ios", "android", "web")
@@ -68,27 +67,6 @@ def test_every_field_of_batch_is_passed_on_and_what_the_cms_adds_is_not() -> Non
         "custom_payload": '{"sale":7}',
         "recurrence": {"every": "day"},
     }
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "is_old"),
-    [
-        (None, {"push_time": TIME - timedelta(days=3)}, True),
-        (None, {"push_time": TIME - timedelta(days=1)}, False),
-        (None, {"push_time": "now"}, False),
-        (None, {"push_time": None, "local_push_time": "2019-05-01T09:00"}, True),
-        (None, {"push_time": None, "local_push_time": "2030-05-01T09:00"}, False),
-        (None, {"push_time": "soon"}, False),
-        (None, {"push_time": TIME - timedelta(days=3), "batch": {"recurrence": {"n": 1}}}, False),
-        (None, {"push_time": TIME - timedelta(days=3), "live": False}, False),
-        ({"live": False}, {"push_time": TIME - timedelta(days=3)}, False),  # an editor's own act
-    ],
-)
-def test_a_live_campaign_that_is_written_long_after_its_time_is_of_an_archive(
-    before: dict[str, Any] | None, after: dict[str, Any], is_old: bool
-) -> None:
-    then = None if before is None else SALE | before
-    assert is_archived(changed("campaigns/sale", then, SALE | after)) is is_old
 
 
 def test_fields_that_are_not_sent_are_named(capsys: pytest.CaptureFixture[str]) -> None:

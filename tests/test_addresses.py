@@ -120,6 +120,7 @@ LINKS = [
     "MyApp://x",
     "myapp://",
     "myapp://conversations/c1?from=push",
+    "myapp://web?page=https://example.com/",
     "com.example.my-app+beta://x",
     "fb123://x",
 ]

@@ -500,6 +500,14 @@ def test_only_the_call_that_has_no_recipient_left_is_refused() -> None:
     assert without("zoe", erased, NOW) == Erasure(erased)
 
 
+def test_what_is_left_of_a_body_is_as_it_was_sent() -> None:
+    """Without blanks, and with its letters: what Batch is sent, and the record, are no larger."""
+    both = body("ann", "bob", deeplink="myapp://zoé")
+    erased = without("ann", a_record(DeliveryState.RETRY, P, bodies=(both,)), NOW).record
+    left = json.loads(body("bob", deeplink="myapp://zoé"))
+    assert erased.bodies == (json.dumps(left, ensure_ascii=False, separators=(",", ":")),)
+
+
 def test_what_was_done_and_what_has_to_wait_are_told_together() -> None:
     both = body("ann", "bob", deeplink="myapp://users/ann")
     erased = without("ann", a_record(DeliveryState.RETRY, P, bodies=(both,)), NOW)

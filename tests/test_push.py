@@ -395,6 +395,10 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
             "message.body must be a string that is not blank, not a reference",
         ),
         (
+            {"message": Message("Hi", Reference("users/ann"))},
+            "message.title must be a string that is not blank, not a reference",
+        ),
+        (
             {"deeplink": Reference("teams/1")},
             "deeplink must be a link: https://, or of an app that DEEPLINK_BASE or "
             "DEEPLINK_SCHEMES names, not a reference",

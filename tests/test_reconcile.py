@@ -15,7 +15,7 @@ from batchpush.campaigns import store as publications
 from batchpush.campaigns.reconcile import Publisher
 from batchpush.campaigns.state import SKEW
 from batchpush.documents import Document
-from batchpush.errors import TryAgainLater
+from batchpush.errors import DeliveryUnfinished, EventTurnedAway, TryAgainLater
 from batchpush.google.firestore import Query
 from batchpush.testing import ManualClock, Memory
 from batchpush.timing import Timing
@@ -142,6 +142,11 @@ async def test_each_end_is_a_line_in_the_log(
             ("ERROR", "campaign.refused", state["error"]),
         )
     ]
+
+
+async def test_the_state_has_when_phones_may_get_it(editor: Editor, clock: ManualClock) -> None:
+    await editor.publishes(live=True, push_time="now")
+    assert (await editor.state())["live_from"] == clock.now()
 
 
 async def test_an_edit_is_an_update_with_the_apps_own_token(editor: Editor, api: Batch) -> None:
@@ -299,10 +304,13 @@ async def test_one_app_fails_and_is_tried_again_while_the_other_stands(
     editor: Editor, api: Batch, clock: ManualClock, fault: dict[str, Any]
 ) -> None:
     api.fault(app="ios", times=5, **fault)
-    assert not await editor.publishes()
+    api.fault(app="android", delay=0.2)
+    await editor.saves()
+    with pytest.raises(DeliveryUnfinished) as raised:
+        await editor.publisher.publish(editor.path, handler)
     states = await editor.states()
     assert (states["ios"]["state"], states["android"]["state"]) == ("RETRY", "APPLIED")
-    assert states["ios"]["error"]
+    assert str(raised.value) == f"ios: {states['ios']['error']}"
     api.clear_faults()
     await editor.events_until_done()
     assert (await editor.state("ios"))["state"] == "APPLIED"
@@ -571,7 +579,8 @@ async def test_nobody_takes_a_campaign_from_an_owner_whose_lease_runs(
     await editor.saves()
     first = asyncio.create_task(editor.event())
     await asyncio.to_thread(api.wait_for_calls, 2)
-    assert not await editor.event()
+    with pytest.raises(DeliveryUnfinished, match=r"^ios: another worker has the lease, or "):
+        await editor.publisher.publish(editor.path, handler)
     assert await first
     assert routes(api) == ["create"]
 
@@ -590,7 +599,7 @@ async def test_a_frozen_owner_calls_nobody_once_its_lease_is_over(
         return await call(*args)
 
     monkeypatch.setattr(editor.publisher.caller, "call", frozen)
-    with suppress(TryAgainLater):
+    with pytest.raises(DeliveryUnfinished, match=r": somebody else resumed it$"):
         await editor.publisher.publish(editor.path, handler)
     await editor.events_until_done()
     assert {each["body"]["name"] for each in api.campaigns()} == {"New"}
@@ -622,6 +631,20 @@ async def test_a_document_that_changes_during_a_call_is_applied_again_by_the_sam
     await editor.saves(name="Winter sale")
     assert await event
     assert {each["body"]["name"] for each in api.campaigns()} == {"Winter sale"}
+
+
+async def test_a_document_that_keeps_changing_is_left_to_its_next_event(
+    editor: Editor, api: Batch, clock: ManualClock
+) -> None:
+    api.fault(app="ios", delay=0.3)
+    await editor.saves()
+    publish = editor.publisher.publish(editor.path, handler)
+    event = asyncio.create_task(publish)
+    await asyncio.to_thread(api.wait_for_calls, 2)
+    await editor.saves(name="Winter sale")
+    clock.forward(editor.publisher.timing.budget)
+    with pytest.raises(EventTurnedAway, match=r"^the campaign was changed again$"):
+        await event
 
 
 async def test_an_event_that_comes_late_does_not_bring_back_what_it_says(

@@ -67,7 +67,7 @@ def documented() -> set[str]:
 def test_of_secret_manager_only_the_key_is_read() -> None:
     """The role holds for the one secret, of which the code asks for one thing."""
     code = Path("batchpush/batch_api/rest_key.py").read_text(encoding="utf-8")
-    assert re.findall(r"client\(\)\.(\w+)\(", code) == ["access_secret_version"]
+    assert re.findall(r"\bmade\.(\w+)\(", code) == ["access_secret_version"]
 
 
 # What the functions of the suite really called, by local/recording

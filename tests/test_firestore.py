@@ -35,6 +35,7 @@ from batchpush.google.firestore import (
 from batchpush.google.protocol import firestore_pb2
 from batchpush.google.protocol.firestore_pb2 import CommitResponse, Value
 from batchpush.google.values import encode, plain
+from local.tools import free_port
 from tests.tokens import STALE, Tokens, found_tokens
 from tests.torture.proxy import in_front_of
 
@@ -458,3 +459,39 @@ async def test_an_operation_outlives_a_connection_that_something_on_the_way_forg
         await firestore.commit([firestore.put(path, {})])
         assert proxy.swallow() == 1
         assert path in await firestore.read(path)
+
+
+class Reads(grpc.GenericRpcHandler):
+    """A Firestore that has no document."""
+
+    def service(self, _: Any) -> Any:
+        return grpc.unary_stream_rpc_method_handler(lambda request, context: iter(()))
+
+
+async def test_while_there_is_no_connection_hardly_a_stream_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """gRPC keeps memory of each stream that it fails. Once there is one, reads go on."""
+    port = free_port()
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{port}")
+    connection = Connection(seconds=0.1)
+    begun, begin = 0, connection._calls["BatchGetDocuments"]
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return begin(*args, **options)
+
+    connection._calls["BatchGetDocuments"] = counted
+    firestore = Firestore(connection)
+    for _ in range(20):
+        with pytest.raises(FirestoreUnavailable, match=r"UNAVAILABLE|DEADLINE_EXCEEDED"):
+            await firestore.read("users/ann")
+    assert begun < 10
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.add_generic_rpc_handlers([Reads()])
+    server.start()
+    connection._seconds = 10.0
+    assert await firestore.read("users/ann") == {}
+    server.stop(None)

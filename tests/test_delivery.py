@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished, EventTurnedAway, LookUpFailed, TryAgainLater
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
+from batchpush.google.protocol.firestore_pb2 import Write
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.testing import ManualClock, Queue
 from batchpush.worker import Worker
@@ -637,10 +638,10 @@ async def test_one_record_does_not_keep_the_sweep_from_the_others(
     clock.forward(61)
     send_all = worker.sender.send
 
-    async def failing(entry: Entry, record: Record) -> Entry:
+    async def failing(entry: Entry, record: Record, beside: Sequence[Write]) -> Entry:
         if entry.record.event_id == changes[0].id:
             raise ValueError("a mistake of ours")
-        return await send_all(entry, record)
+        return await send_all(entry, record, beside)
 
     monkeypatch.setattr(worker.sender, "send", failing)
     await worker.sweep.run()

@@ -150,9 +150,9 @@ class TrappedLedger(Ledger):
     async def claim(self, record: Record, *beside: Any) -> Entry:
         return await self.traps.around("claim", record.event_id, super().claim(record, *beside))
 
-    async def change(self, entry: Entry, record: Record, *beside: Any) -> Entry:
+    async def change(self, entry: Entry, record: Record, *more: Any, **named: Any) -> Entry:
         step = "reclaim" if record.state is DeliveryState.CLAIMED else "record"
-        written = super().change(entry, record, *beside)
+        written = super().change(entry, record, *more, **named)
         return await self.traps.around(step, record.event_id, written)
 
     async def prepare(self, records: AsyncIterable[Record]) -> list[str]:

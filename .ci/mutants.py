@@ -53,6 +53,7 @@ SURVIVORS = {
         ("(entry, step, desired)", "(entry, None, desired)"): (
             "for a look; only a deletion is another case"
         ),
+        ("Step.LOOK, desired", "None, desired"): "only a deletion is another case",
         ("return False", "return True"): "the version is read for nothing",
         ("self._now() >= stop", "self._now() > stop"): "a moment more",
         ("oldest < since", "oldest <= since"): "a minute between clocks, more or less",

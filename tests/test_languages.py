@@ -98,6 +98,7 @@ def test_the_nearest_of_others(written: str, ours: tuple[str, ...], read_as: str
         "français",
         "x-klingon",
         "fr-!!",
+        "fr_notalanguage",
         "#Latn",
         "5",
         "fr-x-" + "a" * 96,

@@ -100,7 +100,7 @@ def _parsed(written: str) -> Tag:
 
 def _subtags(text: str) -> tuple[str, str, str]:
     """Language, script and region, each empty if absent; raises ValueError for other subtags."""
-    first, *others = text.replace("_", "-").rstrip("-").lower().split("-")
+    first, *others = text.replace("_", "-").lower().split("-")
     language, script, region = first, "", ""
     for subtag in others:
         if len(subtag) <= 1:

@@ -38,8 +38,8 @@ REST = 10.0  # seconds; what was held for a chapter is given back
 # the allocator keeps what it was once given.
 WARM_UP = 0.75
 
-# How much more an hour is no growth of ours. gRPC for Python loses a kilobyte with each stream that
-# fails, some 0.3 MB when Firestore restarts; a hundred bytes lost with each event would be 7 MB.
+# How much more an hour is no growth of ours. gRPC for Python loses half a kilobyte with each stream
+# that fails, as those under way when Firestore goes; a hundred bytes lost with each event are 7 MB.
 FLAT = {"megabytes": 6.0, "files": 2.0, "tasks": 1.0}
 
 # Everything that a process could keep too much of is on.

@@ -168,11 +168,11 @@ async def lasting(change: Change, look_up: LookUp) -> Push:
 
 
 def highest_rate() -> float:
-    """Calls in one second after the outage, with four standard deviations for chance."""
+    """Calls in one second after the outage, with six standard deviations for the worst of many."""
     pauses = [min(MIN_BACKOFF * 2**number, MAX_BACKOFF) for number in range(100)]
     rounds = sum(begins * (1 - UNEVEN) <= OUTAGE for begins in accumulate(pauses))
     events = (1 + rounds) * PER_SECOND
-    return float(len(SETTINGS.batch_apps) * (events + 4 * math.sqrt(events)))
+    return float(len(SETTINGS.batch_apps) * (events + 6 * math.sqrt(events)))
 
 
 @pytest.mark.parametrize("down", [in_maintenance, not_there])

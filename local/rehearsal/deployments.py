@@ -112,7 +112,7 @@ def after_functions_left(run: Rehearsal) -> str:
     left = sorted(run.discovery(SETTINGS).endpoints.keys() - run.discovery(fewer).endpoints.keys())
     run.settings(fewer)
     done = run.deploy()
-    run.expect(done.returncode == 1, f"functions left main.py, and it goes on:\n{done.stdout}")
+    run.expect(done.returncode == 2, f"functions left main.py, and it goes on:\n{done.stdout}")
     changes = [each["path"] for each in run.cloud.requests() if is_change(each)]
     run.expect(not changes, f"functions left main.py, and it changes {', '.join(changes)}")
     for name in left:

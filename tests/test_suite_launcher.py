@@ -547,7 +547,10 @@ def test_a_signal_stops_what_runs_and_a_second_one_does_not_disturb_that(
         assert "Ready" in process.stdout.readline()
         process.send_signal(number)
         process.send_signal(number)
-        assert process.wait(timeout=60) == exit_code
+        try:
+            assert process.wait(timeout=60) == exit_code
+        finally:
+            process.kill()
     assert marked(mark) == set()
 
 

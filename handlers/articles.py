@@ -85,7 +85,7 @@ async def to_followers(article: Change, look_up: LookUp) -> Push | None:
 
 
 async def _still_following(topics: Sequence[str], user_id: str, look_up: LookUp) -> list[Person]:
-    """The one person, if they are still to be told."""
+    """The one person, if the push is still for them."""
     found = await look_up.many(*(f"topics/{topic}/followers/{user_id}" for topic in topics))
     is_following = any(each is not None for each in found)
     readers = await people(look_up, user_id) if is_following else []

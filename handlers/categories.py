@@ -21,7 +21,7 @@ WORDS = ("name", "description")
 class Category:
     """`is_on` and `digest` are what holds for people who have not chosen.
 
-    With a `digest`, people are told of everything at once, then. `names` are by language.
+    With a `digest`, people get one push for everything, at that time. `names` are by language.
     """
 
     is_required: bool = False

@@ -306,7 +306,7 @@ def state_of(firestore: Client, path: str, state: str) -> dict[str, Any]:
 
 
 def show_preference(firestore: Client) -> None:
-    """Switch a category off, and print why nobody is told of it."""
+    """Switch a category off, and print why nobody gets the push."""
     path, off = "games/go", {"push_preferences": {"game_turn": False}}
     print(f"\nBob wants to hear of no more games:\n  users/bob {json.dumps(off)}")
     firestore.document("users/bob").update(off)
@@ -329,7 +329,7 @@ def told_to_nobody(firestore: Client, path: str) -> dict[str, Any]:
 def show_digest(firestore: Client, batch: Batch) -> None:
     """Two conversations with somebody who has a digest, and the one push that tells of both."""
     choice = {"push_preferences": {"new_message": "18:00"}}
-    print(f"\nZoé is told of messages at six (a digest):\n  users/zoe {json.dumps(choice)}")
+    print(f"\nZoé gets her messages at six, in a digest:\n  users/zoe {json.dumps(choice)}")
     firestore.document("users/zoe").update(choice)
     firestore.document("conversations/work").set({"member_ids": ["bob", "zoe"]})
     written = {"conversations/dinner/messages/2": "ann", "conversations/work/messages/1": "bob"}

@@ -1,4 +1,4 @@
-"""The notification history: what a person was told, for an app's inbox.
+"""The notification history: what a person was sent, for an app's inbox.
 
 The claim of an event writes the entries, also for people whose push waits or goes into a digest: if
 they read the entry in the app first, they get no push.

@@ -91,7 +91,7 @@ class Recipients:
 
     A Firebase user id is a custom id if the apps pass it to Batch's SDK at login. The push waits
     until `send_at`, and during their `quiet` hours; with a `digest`, each custom id is a user who
-    is told at its time. `person` is the user id of the one person whom all the ids belong to,
+    gets it at its time. `person` is the user id of the one person to whom all the ids belong,
     unless the only id is that user id as a custom id.
     """
 
@@ -120,7 +120,7 @@ class Recipients:
         return quiet_until or (moment if is_later else None)
 
     def digest_at(self, now: datetime) -> datetime | None:
-        """When their digest is told, after quiet hours; None for those who have none."""
+        """When their digest is sent, after quiet hours; None for those who have none."""
         if self.digest is None:
             return None
         moment = self.digest.next_after(now)
@@ -279,7 +279,7 @@ class Push:
         return group if group.send_at or not self.send_at else replace(group, send_at=self.send_at)
 
     def is_scheduled(self, now: datetime) -> bool:
-        """Whether any of the listed recipients is to be told at a later time."""
+        """Whether any of the listed recipients gets the push at a later time."""
         return any(group.send_at is not None and group.send_at > now for group in self.groups)
 
     @property

@@ -75,7 +75,7 @@ def told(heard: Sequence[Heard]) -> Iterator[Told]:
 
 
 class Judge:
-    """Compares what was told with what is told when nobody attacks."""
+    """Compares the pushes with those that are sent when nobody attacks."""
 
     def __init__(self, alone: Sequence[Heard], honest: Sequence[Step]) -> None:
         self.alone = [each for each in told(alone) if each.kind != "poke"]  # by who attacks
@@ -126,7 +126,7 @@ class _Hearing:
         for each in now:
             by_step.setdefault(each.step, []).append(each)
         for group in _together(self.steps):
-            # Of steps at the same time, nobody knows which was seen first.
+            # If two steps have the same time, either may have been seen first.
             before = {name: set(each) for name, each in self.agreements.members.items()}
             for number in group:
                 self.agreements.saw(self.steps[number].who, self.steps[number].diffs)

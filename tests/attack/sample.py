@@ -39,7 +39,7 @@ class Sample:
         while violations := list(judge.violations_of_sample(steps, self._heard())):
             if time.monotonic() > deadline:
                 return violations
-            self._wait()  # what honest people are told may come late
+            self._wait()  # pushes to honest people may come late
         return []
 
     def _heard(self) -> list[Heard]:

@@ -135,8 +135,8 @@ class DigestChange(Change):
         with translated():
             async for page in firestore.pages(_items_of(self.digest)):
                 older = [each for each in page if each.fields["at"] <= oldest]
-                gone = [each.path for each in older if each.id not in named]
-                await firestore.commit(map(firestore.delete, gone))
+                if gone := [each.path for each in older if each.id not in named]:
+                    await firestore.commit(map(firestore.delete, gone))
 
 
 async def only_to(push: Push, person: str) -> Push | None:

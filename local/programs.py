@@ -82,6 +82,16 @@ class Part:
         self.log.touch()
         self.reader = threading.Thread(target=self._copy_output, args=(echo,), daemon=True)
         self.reader.start()
+        threading.Thread(target=self.process.wait, daemon=True).start()
+
+    @property
+    def has_exited(self) -> bool:
+        """A thread waits for it, because no signal interrupts a thread.
+
+        Interrupted within Popen.poll() leaves a lock taken, and then nothing can wait for the
+        process any more.
+        """
+        return self.process.returncode is not None
 
     def _copy_output(self, echo: threading.Event) -> None:
         assert self.process.stdout is not None
@@ -123,7 +133,7 @@ class Part:
 def wait_for(name: str, part: Part, is_up: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not is_up():
-        if part.process.poll() is not None:
+        if part.has_exited:
             raise DidNotStart(f"{name} did not start: {part.name} exited\n{part.tail()}")
         if time.monotonic() > deadline:
             raise DidNotStart(f"{name} did not respond in {START_SECONDS:.0f} s\n{part.tail()}")

@@ -227,7 +227,7 @@ class Suite:
         self.echo.set()
         (firebase,) = (part for part in self.parts if part.name == FIREBASE)
         before = self.env_used
-        while firebase.process.poll() is None:
+        while not firebase.has_exited:
             time.sleep(LOOK_SECONDS)
             text = text_of(self.env_file)
             # A file that is being saved keeps changing.

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import threading
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from emulators import secret_manager
 from local import programs, suite, tools
-from local.programs import DidNotStart, Part, marked, wait_for
+from local.programs import DidNotStart, Interrupted, Part, marked, wait_for
 from local.tools import CannotStart, Tools
 from tests.waits import until
 
@@ -411,6 +412,30 @@ def test_a_part_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) ->
     part.close()
     assert part.tail().splitlines()[-1] == "why"
     assert len(str(reason.value).splitlines()) <= 21
+
+
+def test_a_part_can_be_stopped_after_a_signal_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "STOP_SECONDS", 5.0)
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        raise Interrupted(number)
+
+    part = python_part(tmp_path, "import time; time.sleep(600)")
+    part.start(threading.Event())
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(200):  # in one of ten, a signal came within Popen.poll()
+            with suppress(Interrupted):
+                signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                while not part.has_exited:
+                    pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    part.end()
+    assert part.has_exited
+    part.close()
 
 
 def test_functions_that_do_not_load_are_reported_with_their_error(tmp_path: Path) -> None:

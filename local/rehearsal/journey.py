@@ -345,7 +345,7 @@ def terminated(journey: Journey) -> str:
     with suppress(subprocess.TimeoutExpired):
         instance.part.process.wait(KILL_SECONDS)
     ended = time.monotonic() - began
-    was_killed = instance.part.process.poll() is None
+    was_killed = not instance.part.has_exited
     instance.kill()
     journey.start("outbox").wait()
     counts = {name: journey.calls_with(name, 2) for name in names}

@@ -71,14 +71,20 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Process]:
         )
     try:
         until("answer", lambda: listens(port))
-        (worker,) = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
-        yield Process(f"http://{HOST}:{port}/", int(worker), told)
+        # gunicorn listens before it starts its worker.
+        (worker,) = until("worker", lambda: children_of(master.pid))
+        yield Process(f"http://{HOST}:{port}/", worker, told)
     except BaseException:
         sys.stderr.write(log.read_text(encoding="utf-8")[-5_000:])
         raise
     finally:
         master.terminate()
         master.wait()
+
+
+def children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(each) for each in listed.split()]
 
 
 def listens(port: int) -> bool:

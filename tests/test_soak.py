@@ -24,14 +24,15 @@ async def test_ten_seconds_lose_nothing_and_leave_no_task(tmp_path: Path) -> Non
     ("more_an_hour", "grows"),
     [
         ({}, []),
-        ({"megabytes": 5}, []),
-        ({"megabytes": 7}, ["megabytes: +7.00 an hour"]),
+        ({"resident": 5}, []),
+        ({"resident": 7}, ["resident: +7.00 an hour"]),
+        ({"in_use": 1, "objects": 8000}, ["in_use: +1.00 an hour", "objects: +8000.00 an hour"]),
         ({"files": 3, "tasks": 2}, ["files: +3.00 an hour", "tasks: +2.00 an hour"]),
-        ({"megabytes": -5, "tasks": -5}, []),
+        ({"resident": -5, "tasks": -5}, []),
     ],
 )
 def test_what_grows_is_named(more_an_hour: dict[str, int], grows: list[str]) -> None:
-    at_first = {"megabytes": 100, "files": 20, "tasks": 10}
+    at_first = {"resident": 100, "in_use": 20, "objects": 400_000, "files": 20, "tasks": 10}
     held = [
         Holding(
             hour, **{what: n + hour * more_an_hour.get(what, 0) for what, n in at_first.items()}
@@ -42,5 +43,5 @@ def test_what_grows_is_named(more_an_hour: dict[str, int], grows: list[str]) -> 
 
 
 def test_what_fills_at_first_is_no_growth() -> None:
-    held = [Holding(hour, 100 if hour >= WARM_UP else 10, 20, 2) for hour in HOURS]
+    held = [Holding(hour, 100 if hour >= WARM_UP else 10, 20, 400_000, 20, 2) for hour in HOURS]
     assert growing(slopes(held)) == []

@@ -1,5 +1,6 @@
 """The process that is soaked, and what it holds."""
 
+import json
 import os
 import signal
 import socket
@@ -24,7 +25,9 @@ class Holding:
     """What the process held at a moment, so many hours after the start."""
 
     hours: float
-    megabytes: float
+    resident: float  # MB; the allocators keep pages of which little is in use
+    in_use: float  # MB of malloc's: gRPC's, OpenSSL's, and Python's larger blocks
+    objects: int  # smaller blocks, of Python's own allocator
     files: int
     tasks: int
 
@@ -35,31 +38,29 @@ class Process:
 
     url: str
     worker: int
-    told: Path  # where the worker writes the number of its tasks
+    told: Path  # where the worker writes what it holds
 
     def holding(self, hours: float) -> Holding:
         """Fails if the worker has died, even if the server has started another."""
         self.told.unlink(missing_ok=True)
         os.kill(self.worker, signal.SIGRTMIN)
-        tasks = until("number of tasks", self._tasks)
+        until("what it holds", self.told.exists)
+        told = json.loads(self.told.read_text(encoding="ascii"))
         status = Path(f"/proc/{self.worker}/status").read_text(encoding="ascii")
         kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         files = len(os.listdir(f"/proc/{self.worker}/fd"))
-        return Holding(hours, int(kilobytes.split()[1]) / 1024, files, tasks)
-
-    def _tasks(self) -> int | None:
-        return int(text) if self.told.exists() and (text := self.told.read_text()) else None
+        return Holding(hours, int(kilobytes.split()[1]) / 1024, files=files, **told)
 
 
 @contextmanager
 def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Process]:
-    port, log, told = free_port(), folder / "function.log", folder / "tasks"
+    port, log, told = free_port(), folder / "function.log", folder / "held.json"
     settings = {
         "FUNCTION_TARGET": "new_message",
         "HOST": HOST,
         "PORT": str(port),
         "PYTHONPATH": str(ROOT),
-        "SOAK_TASKS": str(told),
+        "SOAK_HELD": str(told),
     }
     with log.open("wb") as output:
         master = subprocess.Popen(

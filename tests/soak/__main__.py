@@ -24,6 +24,7 @@ from unittest.mock import patch
 from google.cloud.firestore import Client
 
 from emulators import batch, secret_manager
+from local.programs import Interrupted, raise_on_signals
 from tests.figures import as_table
 from tests.soak.chapter import APPS, MAX_RESENDS, SECRET, Chapter, Tally, World, rotate
 from tests.soak.process import Holding, Process, per_hour, serving
@@ -163,4 +164,9 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    # gunicorn hides its environment, by which the suite would find what is left.
+    raise_on_signals()
+    try:
+        sys.exit(asyncio.run(main()))
+    except Interrupted as interrupted:
+        sys.exit(interrupted.exit_code)

@@ -251,6 +251,12 @@ def test_an_example_is_of_its_language(example: Example) -> None:
             assert language in ("", "hcl", "js", "mermaid", "text"), "nothing looks at these"
 
 
+@pytest.mark.parametrize("example", [each for each in EXAMPLES if each.is_shell], ids=str)
+def test_an_example_can_be_pasted_into_zsh(example: Example) -> None:
+    """On a terminal it knows no comments, unless told so: their words would be arguments."""
+    assert not re.search(r"(^|\s)#", example.text, re.MULTILINE)
+
+
 def what_it_runs(command: str) -> list[str]:
     """Our command, the targets of make, or a program."""
     if ours := OURS.search(command):

@@ -28,11 +28,13 @@ def command(top: argparse.ArgumentParser, words: str) -> argparse.ArgumentParser
 def gcloud() -> argparse.ArgumentParser:
     top = Parser(prog="gcloud")
     command(top, "auth application-default login")
+    command(top, "config set project").add_argument("project")
     command(top, "services enable").add_argument("services", nargs="+")
     for words in ("secrets create", "secrets versions add"):
         secret = command(top, words)
         secret.add_argument("name")
         secret.add_argument("--data-file", type=read, required=True)
+        secret.add_argument("--project")
     create = command(top, "iam service-accounts create")
     create.add_argument("name")
     create.add_argument("--project")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from batchpush.delivery.record import DeliveryState
 
 MIN_ID = 8  # characters of an id that a command accepts
+AN_ID = f"the id of a delivery, or at least its first {MIN_ID} characters"
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from batchpush.cli.arguments import add_json, count, prefix
+from batchpush.cli.arguments import AN_ID, add_json, count, prefix
 from batchpush.cli.finding import add_filters, finder
 from batchpush.cli.records import full_id, read
 from batchpush.cli.story import story
@@ -20,8 +20,8 @@ from batchpush.worker import Worker
 
 PURPOSE = "List deliveries, newest first."
 EXAMPLES = (
-    "deliveries --since 2h  # what was not sent",
-    "deliveries --user UhEJZ8bWzaNQLYyz --since 2d  # what a user was sent, or left out of",
+    "deliveries --since 2h",
+    "deliveries --user UhEJZ8bWzaNQLYyz --since 2d",
     "deliveries --document orders/o1 --json",
 )
 PURPOSE_OF_SHOW = "Show one delivery: its story, and its record in full."
@@ -30,7 +30,7 @@ SHORT_ID = 12  # characters of an id in a list
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_filters(parser)
+    add_filters(parser, "by default all but SENT and OBSOLETE, or all with --user or --document")
     parser.add_argument(
         "--limit",
         metavar="N",
@@ -42,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_arguments_of_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "id", metavar="ID", type=prefix, help="the id of the delivery, or the start of it"
-    )
+    parser.add_argument("id", metavar="ID", type=prefix, help=AN_ID)
     add_json(parser, "one JSON object, with the bodies")
 
 

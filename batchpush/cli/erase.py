@@ -18,7 +18,7 @@ PURPOSE = (
 )
 
 EXAMPLES = (
-    "erase --user ann --dry-run  # only shows what would be done",
+    "erase --user ann --dry-run",
     "erase --user ann",
     "erase --user ann --batch-id 5f2c9d1e --json",
 )

@@ -18,15 +18,15 @@ ASK_AFTER = 1_000  # records read between two questions
 STATES = ", ".join(each.value for each in DeliveryState)
 
 
-def add_filters(parser: argparse.ArgumentParser) -> None:
+def add_filters(parser: argparse.ArgumentParser, without_states: str) -> None:
+    """The options that choose deliveries; `without_states` says what holds without --state."""
     parser.add_argument(
         "--state",
         metavar="STATE",
         nargs="+",
         type=state,
         choices=list(DeliveryState),
-        help=f"only in these states: {STATES}; by default all but SENT and OBSOLETE, or all with "
-        "--user or --document",
+        help=f"only in these states: {STATES}; {without_states}",
     )
     parser.add_argument(
         "--user",

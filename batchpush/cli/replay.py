@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from batchpush.cli.arguments import add_json, count, prefix
+from batchpush.cli.arguments import AN_ID, add_json, count, prefix
 from batchpush.cli.deliveries import heading, moment, told
 from batchpush.cli.finding import add_filters, finder, is_filtered
 from batchpush.cli.records import full_id, read
@@ -27,17 +27,15 @@ from batchpush.worker import Worker
 
 PURPOSE = "Show what would be sent again, or send it."
 EXAMPLES = (
-    "replay 04b11cac6253  # only shows what would be sent",
+    "replay 04b11cac6253",
     "replay 04b11cac6253 --send",
     "replay --state HELD --since 2h --resend-unknown --json",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "ids", metavar="ID", nargs="*", type=prefix, help="the id of a delivery, or the start of it"
-    )
-    add_filters(parser)
+    parser.add_argument("ids", metavar="ID", nargs="*", type=prefix, help=AN_ID)
+    add_filters(parser, "needed unless ids are given")
     parser.add_argument(
         "--limit",
         metavar="N",

@@ -38,7 +38,7 @@ Section = tuple[str, Iterable[Finding]]
 PURPOSE = "List what would stop a deployment or its pushes from working."
 EXAMPLES = (
     "check --project staging",
-    "check --offline  # only this folder",
+    "check --offline",
     "check --json",
 )
 

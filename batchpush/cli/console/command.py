@@ -18,7 +18,7 @@ from batchpush.worker import Worker
 PURPOSE = "Open a page on this machine: find deliveries, see why, replay them; see campaigns."
 EXAMPLES = (
     "console --project staging",
-    "console --port 0  # at any free port",
+    "console --port 0",
 )
 HOST = "127.0.0.1"
 PORT = 4013

@@ -30,7 +30,7 @@ PURPOSE = (
     "again. Nothing is sent to a phone."
 )
 EXAMPLES = (
-    "probe  # lists the questions, and sends nothing",
+    "probe",
     "probe --send --app ios --output batch.json",
     "probe --json",
 )

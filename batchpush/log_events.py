@@ -90,8 +90,8 @@ LOG_EVENTS = (
     LogEvent(
         "limit.reached",
         "WARNING",
-        "one person caused more pushes than a limit allows; once per window and process, with the "
-        "other limits that are exceeded then at DEBUG",
+        "one person caused more pushes than a limit allows; once per window and process. "
+        "Deliveries that a limit refuses end with `delivery.refused` at DEBUG",
         "`problem`",
     ),
     LogEvent(

@@ -104,10 +104,11 @@ def test_a_folder_elsewhere_has_its_firebase_json_beside_it(
 def test_the_next_steps_are_told_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["init"])
     assert capsys.readouterr().out.endswith(
-        "\nNext, in push:\n"
+        "\nNext, in push, with BATCH_APPS in .env, and PROJECT for the project's id:\n"
         "  python3.12 -m venv venv && venv/bin/pip install -r requirements.txt 'batchpush[cli]'\n"
-        "  cp .env.example .env   # then set BATCH_APPS in it\n"
+        "  cp .env.example .env\n"
         "  firebase use --add\n"
+        "  gcloud config set project PROJECT\n"
         "  printf '%s' 'YOUR_REST_KEY' | gcloud secrets create batch-rest-api-key --data-file=-\n"
         "  venv/bin/batchpush check && venv/bin/batchpush deploy\n"
     )

@@ -114,13 +114,14 @@ def _summary(folder: Path, files: Sequence[Planned], is_dry_run: bool) -> Iterat
         yield f"{State.SAME.value:<12} {same} {'file' if same == 1 else 'files'}"
     if is_dry_run or same:
         return
-    yield f"\nNext, in {folder}:"
+    yield f"\nNext, in {folder}, with BATCH_APPS in .env, and PROJECT for the project's id:"
     wheel = template.installed_from()
     if wheel and not (folder / wheel.name).is_file():
         yield f"  cp {wheel} ."
     if not (folder / "venv").is_dir():
         yield f"  {of_package(f'./{wheel.name}' if wheel else 'batchpush', 'python3.12')}"
-    yield "  cp .env.example .env   # then set BATCH_APPS in it"
+    yield "  cp .env.example .env"
     yield "  firebase use --add"
+    yield "  gcloud config set project PROJECT"
     yield "  printf '%s' 'YOUR_REST_KEY' | gcloud secrets create batch-rest-api-key --data-file=-"
     yield "  venv/bin/batchpush check && venv/bin/batchpush deploy"

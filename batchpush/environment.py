@@ -264,8 +264,8 @@ class Settings:
     """
     media_hosts: frozenset[str] = _setting(_hosts, "")
     """Hosts that pictures, sounds and films may come from, such as `cdn.example.com,.example.org`.
-    `.example.org` stands for all names that end so, and not for `example.org`. Empty: any public
-    host.
+    `.example.org` stands for all names that end in it, and not for `example.org`. Empty: any
+    public host.
     """
     deliveries_collection: str = _setting(_collection, "batch_deliveries")
     """The Firestore collection of the delivery records, which holds nothing else."""

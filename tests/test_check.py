@@ -41,13 +41,14 @@ from batchpush.cli.check.folder import (
     firebase_json,
     firebaserc,
     functions,
-    indexes,
     media_hosts,
     of_deployment,
     settings,
     spans,
     texts,
 )
+from batchpush.cli.check.indexes import INDEXES as NEEDED
+from batchpush.cli.check.indexes import TTLS, Deployed, indexes
 from batchpush.cli.check.names import names
 from batchpush.cli.discovery import Discovery, patience
 from batchpush.cli.env_files import Project, parse
@@ -403,21 +404,82 @@ def test_a_mistake_in_firebaserc_is_told_with_its_line(text: str | None, found: 
     assert all(each.startswith(start) for each, start in zip(told, found, strict=True))
 
 
+INDEXES = (ROOT / "firestore.indexes.json").read_text()
+AN_INDEX = r'\{ "collectionGroup": "batch_digests", "queryScope": .*'
+
+
 @pytest.mark.parametrize(
-    ("indexes_json", "collection", "severity"),
+    ("text", "collection", "found"),
     [
-        ((ROOT / "firestore.indexes.json").read_text(), "batch_deliveries", OK),
-        ((ROOT / "firestore.indexes.json").read_text(), "our_deliveries", W),
-        ('{"indexes": [], "fieldOverrides": []}', "batch_deliveries", W),
-        ('{"fieldOverrides": 3}', "batch_deliveries", E),
-        (None, "batch_deliveries", E),
+        (INDEXES, "batch_deliveries", [(OK, "has the indexes, and deletes old delivery records")]),
+        (
+            INDEXES.replace('"batch_deliveries"', '"our_deliveries"'),
+            "our_deliveries",
+            [(OK, "has the indexes, and deletes old delivery records")],
+        ),
+        (
+            INDEXES,
+            "our_deliveries",
+            [
+                (W, "has no ttl on expire_at of our_deliveries: these documents are never deleted"),
+                (W, "has no index of our_deliveries by people CONTAINS, created_at DESCENDING"),
+                (W, "has no index of our_deliveries by document ASCENDING, created_at DESCENDING"),
+                (W, "has no index of our_deliveries by function ASCENDING, state ASCENDING, day"),
+                (W, "has no index of our_deliveries by state ASCENDING, day DESCENDING"),
+            ],
+        ),
+        (
+            re.sub(f",\\s*{AN_INDEX}", "", INDEXES),
+            "batch_deliveries",
+            [
+                (
+                    W,
+                    "has no index of batch_digests by digest ASCENDING, at DESCENDING: "
+                    "`digests` fails",
+                )
+            ],
+        ),
+        (
+            INDEXES.replace('"batch_sender"', '"sender"'),
+            "batch_deliveries",
+            [(W, "has no index of notifications by batch_sender ASCENDING: `erase` fails")],
+        ),
+        (
+            INDEXES.replace('"order": "ASCENDING", "queryScope": "COLLECTION"', '"order": "DESC"'),
+            "batch_deliveries",
+            [(E, "is missing, or not a file of indexes: nothing deletes the records")],
+        ),
+        (
+            INDEXES.replace('"batch_expire_at"', '"expire_at"'),
+            "batch_deliveries",
+            [(W, "has no ttl on batch_expire_at of notifications: these documents are never")],
+        ),
+        ('{"fieldOverrides": 3}', "batch_deliveries", [(E, "is missing, or not a file of")]),
+        (None, "batch_deliveries", [(E, "is missing, or not a file of indexes")]),
     ],
 )
-def test_the_records_need_a_ttl_in_the_file_of_indexes(
-    indexes_json: str | None, collection: str, severity: Severity
+def test_what_the_file_of_indexes_lacks_is_told_with_what_fails(
+    text: str | None, collection: str, found: list[tuple[Severity, str]]
 ) -> None:
-    (finding,) = indexes(folder(indexes_json=indexes_json), [collection])
-    assert finding.severity is severity
+    told = list(indexes("f", text, [collection]))
+    assert [each.severity for each in told] == [severity for severity, _ in found]
+    for each, (_, start) in zip(told, found, strict=True):
+        assert each.says.startswith(start)
+
+
+def test_an_export_of_firestores_has_the_same_indexes() -> None:
+    exported = json.loads(INDEXES)
+    for each in exported["indexes"]:
+        each["fields"].append({"fieldPath": "__name__", "order": "DESCENDING"})
+        each["density"] = "SPARSE_ALL"
+    (finding,) = indexes("f", json.dumps(exported), ["batch_deliveries"])
+    assert finding.severity is OK
+
+
+def test_each_index_of_the_project_is_checked() -> None:
+    wanted = Deployed.of(INDEXES)
+    assert wanted.indexes == NEEDED.keys()
+    assert set(wanted.ttls) == set(TTLS.items())
 
 
 HELLO = '[hello]\ntitle = "{sender}"\nbody = "{text}"\n'
@@ -628,7 +690,7 @@ def test_the_firebase_json_of_a_monorepo_is_the_one_above(copy: Path) -> None:
     done = check(functions, "--offline")
     assert (done.returncode, done.stderr) == (0, "")
     assert "ok           ../../firebase.json:8  runtime python312, as in venv/\n" in done.stdout
-    assert "ok           ../../indexes/firestore.json  deletes old delivery records" in done.stdout
+    assert "ok           ../../indexes/firestore.json  has the indexes, and" in done.stdout
     assert "\np-live (default)\n" in done.stdout
     (copy / ".firebaserc").write_text("{")
     config["functions"]["source"] = "functions"

@@ -14,6 +14,8 @@ from batchpush.cli.check.categories import categories
 from batchpush.cli.check.channel import channels, event_names
 from batchpush.cli.check.environment import of_files
 from batchpush.cli.check.findings import Finding, error, line_of, ok, warning
+from batchpush.cli.check.indexes import FILE as INDEXES
+from batchpush.cli.check.indexes import indexes
 from batchpush.cli.check.packages import FILE as REQUIREMENTS
 from batchpush.cli.check.packages import normalized, packages, requirements_in, wheels_in
 from batchpush.cli.check.upload import BY_DEFAULT, ignores, upload, uploaded
@@ -22,7 +24,6 @@ from batchpush.cli.env_files import Project, Variable, environment_of
 from batchpush.cli.firebase_files import Unreadable, codebases, named_file, parse, root
 from batchpush.cli.installation import adding, deploy, setup
 from batchpush.cli.terminal import masked
-from batchpush.delivery.ledger import BURSTS, CHUNKS
 from batchpush.environment import (
     DEFAULT_DATABASE,
     VARIABLES,
@@ -31,14 +32,11 @@ from batchpush.environment import (
     problems_in,
     with_defaults,
 )
-from batchpush.pushes.limits import LIMITS
 from batchpush.pushes.wording import Text, Wording, plural_problems, wording
 from batchpush.tracing import ENDPOINT, PACKAGE
 
-INDEXES = "firestore.indexes.json"
 PYTHONS = ("python311", "python312", "python313")
 IGNORED = ("venv", ".git", "tests", "emulators")  # large and useless to a function
-OTHERS = (CHUNKS, BURSTS, LIMITS)  # further collections that need a TTL
 
 
 @dataclass(frozen=True)
@@ -265,7 +263,11 @@ def of_folder(
     yield from firebase_json(folder)
     yield from files(folder, imported)
     yield from databases(folder, [each.database for each in deployed_with])
-    yield from indexes(folder, [each.deliveries_collection for each in deployed_with])
+    yield from indexes(
+        str(folder.root / indexes_file(folder.firebase_json)),
+        folder.indexes_json,
+        [each.deliveries_collection for each in deployed_with],
+    )
     yield from texts(folder, {each.default_language for each in deployed_with})
     languages = [Path(file).stem for file in folder.texts]
     yield from categories(folder.categories, languages, folder.handlers)
@@ -388,26 +390,6 @@ def _python(folder: Folder, runtime: str, where: str) -> Iterator[Finding]:
         yield warning(f"{says}: {works}", where, again)
     else:
         yield error(f"runtime is {runtime}, and venv/ has Python {version}", where, again)
-
-
-def indexes(folder: Folder, collections: Sequence[str]) -> Iterator[Finding]:
-    file = str(folder.root / indexes_file(folder.firebase_json))
-    try:
-        overrides = json.loads(folder.indexes_json or "")["fieldOverrides"]
-        with_ttl = {
-            each["collectionGroup"]
-            for each in overrides
-            if each["fieldPath"] == "expire_at" and each.get("ttl") is True
-        }
-    except (ValueError, LookupError, TypeError, AttributeError):
-        yield error("is missing, or has no fieldOverrides: nothing deletes the records", file)
-        return
-    wanted = dict.fromkeys((*collections, *OTHERS))
-    if missing := [each for each in wanted if each not in with_ttl]:
-        says = f"has no ttl on expire_at of {', '.join(missing)}: its documents are never deleted"
-        yield warning(says, file)
-    else:
-        yield ok("deletes old delivery records", file)
 
 
 # Texts

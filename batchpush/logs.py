@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO
 
 from batchpush.environment import LOG_LEVELS, in_emulator, project_id, settings
 from batchpush.errors import BatchpushError
@@ -23,7 +23,18 @@ from batchpush.tracing import Trace, read_trace, trace
 MAX_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
 MAX_ABOUT = 2_000  # of the event's id, and of the document's path
 
+_output: ContextVar[TextIO | None] = ContextVar("output", default=None)
 _about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=MappingProxyType({}))
+
+
+@contextmanager
+def written_to(output: TextIO) -> Iterator[None]:
+    """Write the lines logged inside the block there, instead of to stdout."""
+    before = _output.set(output)
+    try:
+        yield
+    finally:
+        _output.reset(before)
 
 
 @contextmanager
@@ -80,8 +91,9 @@ def log(
     line = _encode(fields)
     if len(line) > MAX_DATA:
         line = _bounded(fields)
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    output = _output.get() or sys.stdout
+    output.write(line + "\n")
+    output.flush()
 
 
 @functools.lru_cache(maxsize=100)  # an event has several lines

@@ -731,6 +731,21 @@ def test_a_list_can_be_narrowed(
 
 
 @pytest.mark.suite
+def test_a_record_of_a_later_version_is_told_beside_the_json(operator: Operator) -> None:
+    readable, later = (a_record(DeliveryState.HELD) for _ in range(2))
+    operator.store(readable, later)
+
+    async def spoil(ledger: Ledger) -> None:
+        spoilt = ledger.firestore.put(f"{operator.collection}/{later.id}", {"state": "HELD"})
+        await ledger.firestore.commit([spoilt])
+
+    operator.asked(spoil)
+    _, lines, err = operator.run("replay", "--state", "HELD", "--json")
+    assert [json.loads(line)["id"] for line in lines] == [readable.id]
+    assert '"record.unreadable"' in err
+
+
+@pytest.mark.suite
 def test_a_persons_deliveries_come_page_by_page_and_no_more_are_read_than_shown(
     operator: Operator, environment: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

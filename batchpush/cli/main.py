@@ -30,6 +30,7 @@ from batchpush.cli.records import Command, on_records
 from batchpush.cli.terminal import CannotDo, complain
 from batchpush.cli.version import VERSION
 from batchpush.errors import ConfigurationError, TryAgainLater
+from batchpush.logs import written_to
 
 PROGRAM = "batchpush" if Path(sys.argv[0]).name == "batchpush" else "python -m batchpush"
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that is not UTF-8
     try:
         command: Command = chosen.command
-        code = command(chosen)
+        with written_to(sys.stderr):  # stdout is for what was asked for
+            code = command(chosen)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head` has ended; discard what Python still flushes

@@ -4,7 +4,9 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
@@ -412,9 +414,27 @@ def _mistake_in_channel(
     return None if batch_project or "cep" not in channel.values() else "cep needs BATCH_PROJECT"
 
 
-@functools.cache
 def settings() -> Settings:
-    """The settings of this process; raises `ConfigurationError`."""
+    """The settings of this process, or those that a test provides; raises `ConfigurationError`."""
+    return _current.get() or process_settings()
+
+
+_current: ContextVar[Settings | None] = ContextVar("current", default=None)
+
+
+@contextmanager
+def working_by(chosen: Settings) -> Iterator[None]:
+    """Inside the block, these are the settings."""
+    before = _current.set(chosen)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+@functools.cache
+def process_settings() -> Settings:
+    """The settings of this process, read on first use."""
     return Settings.from_environment(os.environ)
 
 

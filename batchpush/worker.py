@@ -26,7 +26,7 @@ from batchpush.delivery.resume import Resumption
 from batchpush.delivery.scheduling import Scheduler
 from batchpush.delivery.sending import Sender
 from batchpush.delivery.sweep import Sweep
-from batchpush.environment import Settings, project_id, settings
+from batchpush.environment import Settings, project_id, settings, working_by
 from batchpush.errors import MalformedEvent
 from batchpush.events.callables import CallableRequest, CallRefused
 from batchpush.events.change import Change
@@ -211,10 +211,11 @@ _current: ContextVar[Worker | None] = ContextVar("current", default=None)
 
 @contextmanager
 def working_with(worker: Worker) -> Iterator[None]:
-    """Inside the block, the functions of `main.py` use these objects."""
+    """Inside the block, the functions of `main.py` use these objects, and their settings."""
     token = _current.set(worker)
     try:
-        yield
+        with working_by(worker.settings):
+            yield
     finally:
         _current.reset(token)
 

@@ -24,7 +24,7 @@ import grpc
 import grpc.aio
 
 from batchpush.cli.discovery import load
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from batchpush.google.firestore import METHODS
 from batchpush.testing.memory import Memory
 
@@ -132,7 +132,7 @@ def _carried_out(command: Any, arguments: list[str], files: Mapping[str, Path]) 
             raise ConnectionRefusedError
 
     socket.socket = Counted  # type: ignore[misc]
-    settings.cache_clear()
+    process_settings.cache_clear()
     for descriptor, name in ((0, os.devnull), (1, files["out"]), (2, files["err"])):
         os.dup2(os.open(name, os.O_RDWR), descriptor)
     try:

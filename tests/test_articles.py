@@ -9,10 +9,10 @@ import pytest
 from google.cloud.firestore import AsyncClient
 
 import main
-from batchpush import InvalidDocument, settings
+from batchpush import InvalidDocument
 from batchpush.campaigns.articles import Newsroom
 from batchpush.documents import Document
-from batchpush.environment import Settings
+from batchpush.environment import Settings, process_settings
 from batchpush.errors import BatchpushError, DeliveryUnfinished
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore
@@ -43,9 +43,9 @@ def news(**fields: Any) -> dict[str, Any]:
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PUBLISH_ARTICLES", "live")
-    settings.cache_clear()
+    process_settings.cache_clear()
     yield
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.mark.usefixtures("live")

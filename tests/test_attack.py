@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from tests.attack.episode import Episodes, Failure, total
 from tests.attack.gates import DatabaseGate, FirestoreGate, Gate
 from tests.attack.judge import TOO_MANY
@@ -112,7 +112,7 @@ def test_an_attack_is_the_same_again_and_comes_down_to_few_writes() -> None:
 def test_more_pushes_than_the_limits_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for setting in ("MAX_PUSHES_PER_SENDER", "MAX_PUSHES_PER_PAIR"):
         monkeypatch.setenv(setting, "1000")
-    settings.cache_clear()
+    process_settings.cache_clear()
     failure = attacked(DatabaseGate(DATABASE_RULES), MAX_EPISODES)
     assert failure is not None
     assert failure.violation.rule == TOO_MANY

@@ -20,7 +20,7 @@ from batchpush.cli.deliveries import deliveries as listed
 from batchpush.cli.deliveries import show
 from batchpush.cli.records import OnRecords
 from batchpush.cli.replay import replay
-from batchpush.environment import Settings, settings
+from batchpush.environment import Settings, process_settings
 from batchpush.errors import TryAgainLater
 from batchpush.events.callables import CallableRequest, CallRefused, answer
 from batchpush.events.change import Change
@@ -161,10 +161,10 @@ def witness() -> Iterator[Witness]:
 @pytest.fixture(autouse=True)
 def everything_is_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
-    settings.cache_clear()
+    process_settings.cache_clear()
     yield
     monkeypatch.undo()
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.replay import Replay
 from batchpush.delivery.waiting import name_of
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from batchpush.events.triggers import WATCHED
 from batchpush.google.clients import firestore
 from batchpush.google.connection import Connection
@@ -617,7 +617,7 @@ class Operator:
 
 def forget_clients() -> None:
     """The package's clients are bound to the event loop that they were made in."""
-    for made in (settings, process_worker, firestore):
+    for made in (process_settings, process_worker, firestore):
         made.cache_clear()
 
 

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import main
-from batchpush import Audience, Change, LookUp, Message, Push, Recipients, settings
+from batchpush import Audience, Change, LookUp, Message, Push, Recipients
 from batchpush.delivery import digests
 from batchpush.delivery.record import DeliveryState
+from batchpush.environment import process_settings
 from batchpush.errors import TryAgainLater
 from batchpush.pushes.digest import Schedule
 from batchpush.testing import Project
@@ -347,9 +348,9 @@ async def test_the_plural_is_right_in_every_language(language: str, number: int,
 @pytest.fixture
 def for_followers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PUBLISH_ARTICLES", "followers")
-    settings.cache_clear()
+    process_settings.cache_clear()
     yield
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.mark.usefixtures("for_followers")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchpush import settings
 from batchpush.delivery.record import DeliveryState
+from batchpush.environment import process_settings
 from handlers.articles import is_announced, to_followers
 from tests.events import created
 from tests.house import EVENING, MORNING, NIGHT, House
@@ -20,9 +20,9 @@ PATTERN = "articles/{article_id}"
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PUBLISH_ARTICLES", "followers")
-    settings.cache_clear()
+    process_settings.cache_clear()
     yield
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_it_is_a_campaign_or_a_push_and_never_both(monkeypatch: pytest.MonkeyPat
     article = created("articles/a1", ARTICLE).document
     assert not is_announced(article)
     monkeypatch.setenv("PUBLISH_ARTICLES", "draft")
-    settings.cache_clear()
+    process_settings.cache_clear()
     assert is_announced(article)
 
 
@@ -126,6 +126,6 @@ async def test_without_the_setting_nobody_is_told(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PUBLISH_ARTICLES", "live")
-    settings.cache_clear()
+    process_settings.cache_clear()
     change = await house.happens(to_followers, PATTERN, ARTICLE, article_id="a1")
     assert await house.worker.ledger.read(change.delivery_id) is None

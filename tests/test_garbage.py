@@ -20,7 +20,7 @@ import pytest
 import main
 from batchpush import worker
 from batchpush.delivery import report
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from batchpush.events import lookup
 from batchpush.events.triggers import WATCHED as TRIGGERS
 from batchpush.google.protocol.firestore_pb2 import BatchGetDocumentsResponse
@@ -110,12 +110,12 @@ def memory(garbage: Garbage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory
     made = worker_in(memory, now=lambda: NOW)
     monkeypatch.setattr(worker, "worker", lambda: made)
     monkeypatch.setenv("PUBLISH_ARTICLES", "followers")
-    settings.cache_clear()
+    process_settings.cache_clear()
     realtime = RealtimeDatabase(Instance("demo", "us-central1"), Garbling(garbage), owner)
     for module in (lookup, report):
         monkeypatch.setattr(module, "realtime_database", lambda source: realtime)
     yield memory
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 def example(garbage: Garbage, number: int) -> tuple[str, Request]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchpush.addresses import NO_APPS
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from batchpush.errors import InvalidPush
 from batchpush.pushes.campaign import Campaign
 from batchpush.pushes.link_rules import DATA, check_links, check_payload
@@ -24,9 +24,9 @@ CAMPAIGN = Campaign(
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The environment, which the next push is checked by."""
-    settings.cache_clear()
+    process_settings.cache_clear()
     yield monkeypatch
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 def landing(**fields: Any) -> dict[str, Any]:

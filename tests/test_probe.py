@@ -15,7 +15,7 @@ from batchpush.batch_api.outcome import Reply
 from batchpush.cli import main as cli
 from batchpush.cli.probe.answers import answer_of, differences
 from batchpush.cli.probe.questions import CAMPAIGN, LATER, NOBODY, QUESTIONS, Question
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from batchpush.testing import ManualClock
 from batchpush.timing import Clock
 from emulators import batch, secret_manager
@@ -43,9 +43,9 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Batch]:
         of_secrets.add_version("demo-batchpush", "batch-rest-api-key", REST_KEY)
         monkeypatch.setenv("BATCH_API_URL", api.url)
         monkeypatch.setenv("SECRET_MANAGER_URL", of_secrets.url)
-        settings.cache_clear()
+        process_settings.cache_clear()
         yield api
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_the_only_app_need_not_be_named(
     api: Batch, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("BATCH_APPS", f"ios={APP_KEY}")
-    settings.cache_clear()
+    process_settings.cache_clear()
     assert cli.main(["probe", "--send"]) == 0
 
 
@@ -298,7 +298,7 @@ def test_without_the_rest_key_nothing_is_sent(
     api: Batch, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("BATCH_REST_KEY_SECRET", "another-secret")
-    settings.cache_clear()
+    process_settings.cache_clear()
     Path("report.json").write_text("of yesterday")
     asked("--output", "report.json", code=2)
     assert Path("report.json").read_text() == "of yesterday"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchpush.cli import main as cli
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from emulators import batch, secret_manager
 from emulators.secret_manager import SecretManager
 
@@ -30,9 +30,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[batch.
         monkeypatch.setenv("BATCH_APPS", ",".join(f"{app}={key}" for app, key in APPS.items()))
         monkeypatch.setenv("BATCH_API_URL", standing.url)
         monkeypatch.setenv("SECRET_MANAGER_URL", of_secrets.url)
-        settings.cache_clear()
+        process_settings.cache_clear()
         yield standing
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 def _keep(of_secrets: SecretManager) -> None:
@@ -87,7 +87,7 @@ def test_batch_itself_is_not_called_unless_a_person_types_the_id_again(
     typed: io.StringIO,
 ) -> None:
     monkeypatch.delenv("BATCH_API_URL")
-    settings.cache_clear()
+    process_settings.cache_clear()
     monkeypatch.setattr("sys.stdin", typed)
     assert cli.main(["send-test", "--to", "bob"]) == 2
     assert "nothing was sent" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_without_the_key_nothing_is_sent(
     stand_in: batch.Batch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BATCH_REST_KEY_SECRET", "another-secret")
-    settings.cache_clear()
+    process_settings.cache_clear()
     assert cli.main(["send-test", "--to", "bob"]) == 2
     assert "another-secret: NotFound" in capsys.readouterr().err
     assert stand_in.calls() == []
@@ -117,7 +117,7 @@ def test_without_google_credentials_it_says_how_to_get_them(
     stand_in: batch.Batch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SECRET_MANAGER_URL")
-    settings.cache_clear()
+    process_settings.cache_clear()
     assert cli.main(["send-test", "--to", "bob"]) == 2
     assert "Fix it with: gcloud auth application-default login" in capsys.readouterr().err
     assert stand_in.calls() == []

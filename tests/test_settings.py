@@ -13,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from batchpush.environment import TAKEN, Settings, is_loopback, watched_instance, with_defaults
-from batchpush.environment import settings as of_process
+from batchpush.environment import (
+    TAKEN,
+    Settings,
+    is_loopback,
+    process_settings,
+    watched_instance,
+    with_defaults,
+)
 from batchpush.errors import ConfigurationError
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
@@ -321,9 +327,9 @@ def test_the_project_s_default_database_is_watched_unless_another_one_is_chosen(
     if config:
         monkeypatch.setenv("FIREBASE_CONFIG", config)
     monkeypatch.setenv("DATABASE_INSTANCE", chosen)
-    of_process.cache_clear()
+    process_settings.cache_clear()
     assert watched_instance() == watched
-    of_process.cache_clear()
+    process_settings.cache_clear()
 
 
 def test_records_share_no_collection_with_other_documents() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from batchpush.errors import MalformedEvent
 from batchpush.events.decoding import from_database, from_firestore
 from batchpush.events.lookup import DatabaseLookUp, look_up_for
@@ -123,9 +123,9 @@ def test_a_firestore_database_is_read_of_a_source(source: str, name: str) -> Non
 
 @pytest.fixture
 def fresh_settings() -> Iterator[None]:
-    settings.cache_clear()
+    process_settings.cache_clear()
     yield
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 CONFIG = '{"databaseURL": "https://demo.firebaseio.com"}'

@@ -42,6 +42,13 @@ async def test_a_write_calls_the_functions_that_watch_it_and_they_tell_people() 
     )
 
 
+async def test_the_settings_of_a_project_are_those_of_its_handlers_too() -> None:
+    one_a_minute = Project(CHAT, now=MORNING, MAX_PUSHES_PER_SENDER="1")
+    for number in range(3):
+        await one_a_minute.write(f"conversations/c1/messages/m{number}", HELLO)
+    assert one_a_minute.told("bob") == ["Hello"]
+
+
 async def test_what_waits_is_told_when_its_time_has_come() -> None:
     project = Project(CHAT, now=EVENING)
     assert await project.write("conversations/c1/messages/m1", HELLO) == []

@@ -18,7 +18,7 @@ import main
 from batchpush import CallableRequest, CallRefused, worker
 from batchpush.delivery import report
 from batchpush.documents import Document, Reference
-from batchpush.environment import settings
+from batchpush.environment import process_settings
 from batchpush.events import lookup
 from batchpush.events.change import path_params
 from batchpush.events.decoding import apply_delta
@@ -75,11 +75,11 @@ def settings_of_an_attack() -> Iterator[None]:
     """Articles go to followers, and look-ups in the Realtime Database come to the stage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUBLISH_ARTICLES", "followers")
-        settings.cache_clear()
+        process_settings.cache_clear()
         for module in (lookup, report):
             patch.setattr(module, "realtime_database", lambda source: HELD.get())
         yield
-    settings.cache_clear()
+    process_settings.cache_clear()
 
 
 HELD: ContextVar[RealtimeDatabase] = ContextVar("held")

@@ -256,7 +256,7 @@ def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) 
             CallRecord("ios", 0, H, 2, 2),
             False,
             "held (2 attempts, 2 unknown); its outcome is unknown, would stay "
-            "(--resend-unknown sends it)",
+            "(--send --resend-unknown sends it)",
         ),
         (
             CallRecord("ios", 0, H, 2, 2),
@@ -268,7 +268,7 @@ def test_what_users_wrote_cannot_speak_to_the_terminal(text: str, printed: str) 
             CallRecord("ios", 0, E, 1, 1),
             False,
             "expired (1 attempt, 1 unknown); its outcome is unknown, would stay "
-            "(--resend-unknown sends it)",
+            "(--send --resend-unknown sends it)",
         ),
     ],
 )
@@ -388,7 +388,7 @@ ERASURES = (
         (
             "removed from the recipients",
             "body 0 dropped",
-            "ios body 0 has no recipient left and is refused",
+            "ios body 0 refused: it has no recipient left",
             "id replaced",
         ),
         DeliveryState.REFUSED,
@@ -401,7 +401,7 @@ ERASURES = (
         (
             "removed from the recipients",
             "body 0 dropped",
-            "ios body 0 has no recipient left and is refused",
+            "ios body 0 refused: it has no recipient left",
         ),
         DeliveryState.RETRY,
         calls=(R, P),
@@ -818,6 +818,8 @@ def test_many_are_replayed_by_what_they_have_in_common(operator: Operator) -> No
     assert code == 0
     assert [operator.stored(record).state for record in held] == [DeliveryState.SENT] * 3
     assert operator.stored(other).state is DeliveryState.HELD
+    code, lines, _ = operator.run("replay", held[0].id)
+    assert (code, lines[-1]) == (0, "nothing was sent")
 
 
 @pytest.mark.suite
@@ -893,7 +895,10 @@ def test_what_show_replay_and_erase_print_as_json(operator: Operator) -> None:
     assert (code, err) == (0, "nothing was sent; add --send to send it\n")
     code, (erased,), err = operator.run("erase", "--user", "ann", "--dry-run", "--json")
     assert json.loads(erased) == about | {"done": ["bodies dropped"], "left": None}
-    assert (code, err.splitlines()[-1]) == (0, "1 changed, 0 left; nothing was written")
+    assert (code, err.splitlines()[-1]) == (
+        0,
+        "1 would change, 0 would be left; nothing was written",
+    )
     code, (sent,), _ = operator.run("replay", record.id, "--send", "--json")
     assert (code, json.loads(sent)["state"]) == (0, "SENT")
     assert json.loads(sent)["says"][-1] == "now SENT"
@@ -1077,7 +1082,7 @@ def test_an_erased_person_is_nowhere_in_the_records(operator: Operator) -> None:
     operator.store(chunk, below=large)
 
     code, lines, _ = operator.run("erase", "--user", "ann", "--dry-run")
-    assert (code, lines[-1]) == (0, "3 changed, 0 left; nothing was written")
+    assert (code, lines[-1]) == (0, "3 would change, 0 would be left; nothing was written")
     assert tuple(map(operator.stored, records)) == records
 
     code, lines, _ = operator.run("erase", "--user", "ann")

@@ -417,7 +417,7 @@ def that_waits(*custom_ids: str, about: tuple[str, ...] = ()) -> Record:
             [
                 "removed from the recipients",
                 "body 0 dropped",
-                "ios body 0 has no recipient left and is refused",
+                "ios body 0 refused: it has no recipient left",
             ],
         ),
         (
@@ -426,7 +426,7 @@ def that_waits(*custom_ids: str, about: tuple[str, ...] = ()) -> Record:
             [
                 "removed from the recipients",
                 "body 0 dropped",
-                "ios body 0 has no recipient left and is refused",
+                "ios body 0 refused: it has no recipient left",
             ],
         ),
         (two_bodies(IN_LINK, A), "RETRY", ["body 0 dropped"]),

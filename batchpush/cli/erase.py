@@ -68,9 +68,12 @@ async def erase(chosen: argparse.Namespace, made: Worker) -> int:
     if chosen.at_batch and is_whole:
         await made.leaver.by_operator(chosen.user, person.ids, are_records_erased=not left)
         complain("Batch is asked to remove them: `receipts --user` shows what became of it")
-    counted = f"{changed} changed, {left} left"
-    written = "; nothing was written" if chosen.dry_run else ""
-    print(counted + written, file=sys.stderr if chosen.json else sys.stdout)
+    told = (
+        "would change, {} would be left; nothing was written"
+        if chosen.dry_run
+        else "changed, {} left"
+    )
+    print(f"{changed} {told.format(left)}", file=sys.stderr if chosen.json else sys.stdout)
     if interrupts.came:
         complain("stopped before the end: run it again, what is erased stays erased")
     return 1 if interrupts.came or (left and not chosen.dry_run) else 0

@@ -57,15 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def replay(chosen: argparse.Namespace, made: Worker) -> int:
     with Interrupts() as interrupts:
         ids, is_all = await _ids(chosen, made, interrupts)
-        ends: list[DeliveryState] = []
+        ends: list[Replayed] = []
         for number, record_id in enumerate(ids):
             if interrupts.came:
                 break
             show_progress(f"{number:,} of {len(ids):,}")
             ends.append(await _one(chosen, made, await read(made, record_id)))
     show_progress("")
-    _conclude(chosen, len(ends), len(ids) if is_all else None)
-    is_done = len(ends) == len(ids) and all(end is DeliveryState.SENT for end in ends)
+    _conclude(chosen, ends, len(ids) if is_all else None)
+    is_done = len(ends) == len(ids) and all(end.state is DeliveryState.SENT for end in ends)
     return 0 if is_done or not chosen.send else 1
 
 
@@ -84,26 +84,35 @@ async def _ids(
     return [record.id for record in found], searching.is_all
 
 
-async def _one(chosen: argparse.Namespace, made: Worker, entry: Entry) -> DeliveryState:
-    """Show the plan, or carry it out; returns the state afterwards."""
+@dataclass(frozen=True)
+class Replayed:
+    """The state of a delivery now, and whether there was something to send."""
+
+    state: DeliveryState
+    is_sending: bool
+
+
+async def _one(chosen: argparse.Namespace, made: Worker, entry: Entry) -> Replayed:
+    """Show the plan, or carry it out."""
     plan = plan_replay(entry.record, chosen.resend_unknown, made.settings.callable_apps)
     state, lines = entry.record.state, plan.lines
     if chosen.send and plan.is_sending:
         state, lines = await _replayed(made, entry, chosen.resend_unknown)
     as_data = as_json(entry.record, state, lines, plan.is_sending)
     print(as_data if chosen.json else page(entry.record, lines))
-    return state
+    return Replayed(state, plan.is_sending)
 
 
-def _conclude(chosen: argparse.Namespace, done: int, of: int | None) -> None:
+def _conclude(chosen: argparse.Namespace, ends: Sequence[Replayed], of: int | None) -> None:
     """Say what was not done; `of` is None if there may be more than what was found."""
     where = sys.stderr if chosen.json else sys.stdout
-    if done != of:
+    if (done := len(ends)) != of:
         total = f" of {of:,}" if of else "; there may be more"
         rest = "run it again for the rest: what was sent is no longer found"
         print(f"{done:,}{total}; {rest}" if chosen.send else f"{done:,}{total}", file=where)
     if not chosen.send:
-        print("nothing was sent; add --send to send it", file=where)
+        add = "; add --send to send it" if any(end.is_sending for end in ends) else ""
+        print(f"nothing was sent{add}", file=where)
 
 
 async def _replayed(
@@ -173,5 +182,5 @@ def would(before: CallRecord, after: CallRecord) -> str:
         unknown = f"{told(before)}; its outcome is unknown"
         if after.is_pending:
             return f"{unknown}, would be sent and may arrive twice"
-        return f"{unknown}, would stay (--resend-unknown sends it)"
+        return f"{unknown}, would stay (--send --resend-unknown sends it)"
     return f"{told(before)}, would be sent"

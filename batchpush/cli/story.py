@@ -24,7 +24,7 @@ MEANS = {
     DeliveryState.RETRY: "will be retried",
     DeliveryState.SENT: "Batch accepted every request; that is not yet a push on the phone",
     DeliveryState.REFUSED: "was refused for good",
-    DeliveryState.HELD: "an outcome is unknown; replay --resend-unknown may send it twice",
+    DeliveryState.HELD: "an outcome is unknown; replay --send --resend-unknown may send it twice",
     DeliveryState.EXPIRED: "became too old to send",
     DeliveryState.OBSOLETE: "there was nothing to send",
 }

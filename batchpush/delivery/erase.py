@@ -30,7 +30,7 @@ from batchpush.timing import Clock
 
 MEANWHILE = "it changed in the meantime: run this again"
 NEWER = "a newer version wrote it and must erase it"
-WHICH_HAS_IDS = "which lists their other ids at Batch: pass those with --batch-id"
+BY_HAND = "pass their other ids at Batch with --batch-id"
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class Eraser:
             except BatchpushError as error:
                 if batch_ids:
                     continue
-                problem = f"users/{user_id} of {place}, {WHICH_HAS_IDS}: {error}"
+                problem = f"users/{user_id} of {place} cannot be read ({error}): {BY_HAND}"
                 raise LookUpFailed(problem) from None
             of_profiles |= ids - taken.keys()
             for each in taken:
                 whose = f"users/{user_id} names {each}, who is another user"
                 tell(f"{whose}; if they are the same person, add --batch-id {each}")
         if not is_found and not batch_ids:
-            tell(f"there is no users/{user_id}, {WHICH_HAS_IDS}")
+            tell(f"there is no users/{user_id}: {BY_HAND}")
         return Person.of(user_id, *batch_ids, profile=of_profiles)
 
     async def _databases(self) -> list[tuple[str, LookUp]]:
@@ -140,7 +140,7 @@ class Eraser:
                 await ledger.erase(entry, erasure.record, erasure.summary)
             except WriteConflict:
                 erasure = Erasure(entry.record, left=MEANWHILE)
-        return Erased(erasure.record, erasure.done, erasure.left)
+        return Erased(entry.record if dry_run else erasure.record, erasure.done, erasure.left)
 
     async def _notifications(self, person: Person) -> list[Stored]:
         """Their histories, and what others' tell of them as the sender."""

@@ -254,7 +254,7 @@ def _unaddressed(person: Person, record: Record) -> tuple[Record, list[str]]:
     done += [f"body {number} dropped" for number in sorted(dropped)]
     bodies = ["" if number in dropped else body for number, body in enumerate(bodies)]
     done += [
-        f"{after.app} body {after.body} has no recipient left and is refused"
+        f"{after.app} body {after.body} refused: it has no recipient left"
         for before, after in zip(record.calls, calls, strict=True)
         if before.state is not after.state
     ]

@@ -1168,7 +1168,7 @@ def test_results_are_fetched_and_shown(
     opened = {"sent": 20, "direct_open": 3, "influenced_open": 1}
     operator.api.script_stats(group, [{"date": day} | opened])
     code, lines, err = operator.run("stats", *form)
-    assert (code, err) == (0, "test: a Dev key has no statistics\n")
+    assert (code, err) == (0, "test: a Dev key has no results\n")
     (found,) = [line for line in lines if group in line]
     assert row.format(day=day, group=group) in " ".join(found.split())
 

@@ -343,7 +343,9 @@ async def test_a_realtime_database_that_cannot_be_read_does_not_go_unnoticed(
     house.sources("firestore,database")
     one = sent("ann", source=DATABASE)
     await house.holds(one)
-    with pytest.raises(LookUpFailed, match=r"^users/ann of demo cannot be read \(.+\): pass .* --batch-id$"):
+    with pytest.raises(
+        LookUpFailed, match=r"^users/ann of demo cannot be read \(.+\): pass .* --batch-id$"
+    ):
         await house.erases("ann")
     assert await record(house, one) == one
     assert (await house.erases("ann", INSTALL))[1][-1] == "1 changed, 0 left"

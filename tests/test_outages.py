@@ -391,8 +391,8 @@ def test_a_service_that_is_away_for_half_an_hour_loses_nothing(service: str) -> 
         f"; {world.lost_tasks} tasks that it lost found by the sweep" if world.lost_tasks else ""
     )
     figure(
-        f"{service[0].upper()}{service[1:]} away for 30 minutes, {PER_SECOND:g} events a second, "
-        "sleepers and times to come",
+        f"{service[0].upper()}{service[1:]} away for 30 minutes, "
+        f"an event every {1 / PER_SECOND:g} s, sleepers and times to come",
         f"everybody told of {len(world.events):,} events, {world.doubled} of "
         f"{world.accepted.total():,} calls accepted twice, the last {world.late_by:.0f} minutes "
         f"after its return; {world.per_event:.1f} Firestore operations per event{found}",
@@ -403,7 +403,7 @@ def test_nor_do_two_that_are_away_at_once() -> None:
     worlds = [outage_of(*pair) for pair in itertools.combinations(SERVICES, 2)]
     figure(
         f"each two of {', '.join(SERVICES[:-1])} and {SERVICES[-1]} away for 30 minutes, "
-        f"{PER_SECOND:g} events a second",
+        f"an event every {1 / PER_SECOND:g} s",
         f"everybody told of {sum(len(world.events) for world in worlds):,} events in "
         f"{len(worlds)} outages; at worst {max(world.doubled for world in worlds)} calls accepted "
         f"twice, the last {max(world.late_by for world in worlds):.0f} minutes after the return, "

@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name,
-            help=purpose,
+            help=purpose.partition(". ")[0].rstrip(".") + ".",
             description=purpose,
             epilog="\n".join(["examples:", *(f"  {PROGRAM} {each}" for each in examples)]),
             formatter_class=Help,

@@ -47,7 +47,7 @@ async def stats(chosen: argparse.Namespace, made: Worker) -> int:
     pull = made.pull(max(chosen.since, made.clock.now() - MAX_DAYS).date())
     await pull.run()
     for app in pull.dev_apps:
-        print(f"{app}: a Dev key has no statistics", file=sys.stderr)
+        print(f"{app}: a Dev key has no results", file=sys.stderr)
     print(chosen.form(await pull.results.since(pull.since or made.clock.now().date())))
     if pull.failed:
         print(f"{pull.failed} of {pull.asked} requests failed: try again later", file=sys.stderr)

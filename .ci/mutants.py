@@ -95,6 +95,9 @@ SURVIVORS = {
         ): ("it is the same record"),
     },
     "delivery.record": {
+        ("len(calls) * MAX_PROBLEM <= MAX_PROBLEMS", "len(calls) * MAX_PROBLEM < MAX_PROBLEMS"): (
+            "their sum says it"
+        ),
         ("changes.keys() <= self", "changes.keys() < self"): "nothing changes all of them",
         ("of_chunks <= SETTLED", "of_chunks < SETTLED"): "no chunk is OBSOLETE: none waits",
         ("STATE_AFTER.get(outcome, self.state)", "STATE_AFTER.get(outcome, None)"): (

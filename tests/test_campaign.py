@@ -163,6 +163,10 @@ def test_a_campaign_is_for_the_apps_that_it_names() -> None:
         ({"targeting": ["DORMANT"]}, "targeting must be a map"),
         ({"targeting": {"query": {"since": AT}}}, "targeting.query.since is a time: write it as"),
         ({"targeting": {"query": [b"x"]}}, "targeting.query[0] is bytes, which JSON cannot hold"),
+        (
+            {"targeting": {"query": [AT]}},
+            "targeting.query[0] is a time: write it as Batch takes it",
+        ),
         ({"batch": {"from": AT}}, "batch.from is a time: write it as Batch takes it, as a text"),
         ({"batch": {"ab": [NAN]}}, "batch.ab[0] is a number JSON cannot hold"),
         (

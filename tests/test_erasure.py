@@ -302,6 +302,14 @@ def test_every_id_of_a_person_is_a_recipient_who_is_taken_out(
     assert sent.record.bodies == ()
 
 
+@pytest.mark.parametrize(("waits_for", "is_theirs"), [("ann", True), ("bob", False)])
+def test_what_waits_for_a_person_is_theirs(waits_for: str, is_theirs: bool) -> None:
+    waiting = a_record(DeliveryState.WAITING).waiting(
+        NOW, {"custom_ids": [waits_for]}, timedelta(hours=1)
+    )
+    assert names(waiting, ANN) is is_theirs
+
+
 @pytest.mark.parametrize("identifier", FOUND)
 def test_every_id_of_a_person_is_found_wherever_it_stands(identifier: str) -> None:
     for words, record in filled_records(identifier):

@@ -791,7 +791,9 @@ async def test_an_outcome_that_firestore_refuses_is_written_without_the_texts_of
     memory.strike = refuse
     reply = Reply(400, b'{"code": 31, "type": "T", "message": "m"}')
     calls = [call.after(Outcome.REFUSED, reply, 1) for call in record.calls]
-    settled = (await ledger.settle(entry, record.after(calls, NOW))).record
+    beside = [ledger.firestore.put("users/bob", {"unread": 0})]
+    settled = (await ledger.settle(entry, record.after(calls, NOW), beside)).record
+    assert await ledger.firestore.read("users/bob")
     assert (settled.state, settled.calls[0].problem) == (DeliveryState.REFUSED, None)
     line = json.loads(capsys.readouterr().out)
     assert (line["severity"], line["message"]) == ("ERROR", "record.reduced")

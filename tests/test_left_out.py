@@ -62,6 +62,23 @@ async def test_a_message_says_who_was_left_out_and_why(house: House) -> None:
     assert [who for who, _ in house.all_told()] == ["bob"]
 
 
+async def test_a_message_that_waits_keeps_who_was_left_out(house: House) -> None:
+    house.clock.value = EVENING
+    await members(house, bob={"quiet_hours": NIGHT}, eve={})
+    record = await message(house)
+    assert record.state is DeliveryState.WAITING
+    assert reasons(record) == {"muted the conversation": ("eve",)}
+
+
+async def test_only_the_record_of_the_message_itself_says_who_was_left_out(house: House) -> None:
+    house.clock.value = EVENING
+    await members(house, bob={"quiet_hours": NIGHT}, tom={}, eve={})
+    record = await message(house)
+    assert reasons(record)["muted the conversation"] == ("eve",)
+    by_state = {each.state: each for each in await house.records()}
+    assert reasons(by_state[DeliveryState.WAITING]) == {}
+
+
 async def test_an_id_that_is_another_users_at_batch_is_left_out_and_said(house: House) -> None:
     await members(house, bob={"batch": {"custom_ids": ["crm-7"]}})
     await house.stores("conversations/c1", {"member_ids": ["ann", "bob", "crm-7"]})

@@ -376,6 +376,10 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
         ({"extra": {"new": {1}}}, "extra.new is set, which JSON cannot hold"),
         ({"extra": {"new": "\ud83d"}}, "extra.new is not valid Unicode"),
         ({"extra": {"new": {"\ud83d": 1}}}, "extra.new has a name that is not valid Unicode"),
+        (
+            {"extra": {"new": [datetime(2026, 5, 4, tzinfo=UTC), {1}]}},
+            "extra.new[1] is set, which JSON cannot hold",
+        ),
         ({"extra": {"new": (1.5, [{1}])}}, "extra.new[1][0] is set, which JSON cannot hold"),
         ({"extra": {"new": {(1, 2): 3}}}, "extra holds a value JSON cannot hold"),
         ({"landing": LANDING | {(1, 2): 3}}, "body holds a value JSON cannot hold"),

@@ -458,6 +458,17 @@ def test_the_app_is_told_which_fields_were_ignored() -> None:
     assert replace(sent, ignored=("created_at",)).summary()["ignored"] == ["created_at"]
 
 
+def test_problems_that_just_fit_in_a_record_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batchpush.delivery.record, "MAX_PROBLEMS", 600)
+    begun = record(DeliveryState.CLAIMED, P, P)
+    problems = ["a" * 100, "b" * 500]
+    refused = [
+        replace(call, state=R, problem=problem)
+        for call, problem in zip(begun.calls, problems, strict=True)
+    ]
+    assert [call.problem for call in begun.after(refused, NOW).calls] == problems
+
+
 @pytest.mark.parametrize(
     ("each", "kept"), [("é" * 100, "é" * 100), ("é" * 101, "é" * 100), ("é" * 200, "é" * 100)]
 )

@@ -124,6 +124,14 @@ async def test_every_app_is_asked_to_remove_them_by_each_of_their_ids() -> None:
     assert (await receipt(made)).receipt.state is ReceiptState.REQUESTED
 
 
+async def test_an_id_that_another_profile_lists_as_well_is_theirs_who_stay() -> None:
+    merged = {"batch": {"custom_ids": ["crm-7", "crm-8"]}}
+    made = project({"users/old": merged, "users/new": {"batch": {"custom_ids": ["crm-7"]}}})
+    AtBatch(made)
+    await made.delete("users/old")
+    assert removals(made) == [("A", "crm-8"), ("A", "old"), ("B", "crm-8"), ("B", "old")]
+
+
 async def test_the_whole_way_to_a_receipt_without_an_id() -> None:
     order = {"customer_id": "ann", "status": "delivered"}
     made = project({"users/ann": ANN}, RECIPIENT_INDEX_DAYS="7")

@@ -59,8 +59,7 @@ class Leaver:
         look_up = self.look_up_in(change.source)
         if change.after is not None or await look_up(change.path) is not None:
             return
-        named = set(custom_ids(change.document)) - {user_id}
-        theirs = named - (await profiles_of(look_up, named)).keys() if named else set[str]()
+        theirs = await _of_nobody_else(look_up, set(custom_ids(change.document)) - {user_id})
         entry = await self.begin(user_id, theirs, change.time, change.source)
         await self.ask(entry)
 
@@ -245,6 +244,14 @@ class Leaver:
 
     def _now(self) -> datetime:
         return self.caller.clock.now()
+
+
+async def _of_nobody_else(look_up: LookUp, ids: set[str]) -> set[str]:
+    """The ids that are no user's id, and that no profile lists: accounts may have been merged."""
+    if not ids:
+        return ids
+    users = await profiles_of(look_up, ids)
+    return ids - users.keys() - await look_up.listed(PEOPLE, "batch.custom_ids", sorted(ids))
 
 
 def _person(receipt: Receipt) -> Person:

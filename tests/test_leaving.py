@@ -285,6 +285,18 @@ async def test_a_profile_may_have_been_in_the_realtime_database() -> None:
     assert removals(made) == [("A", "ann")]
 
 
+async def test_an_id_that_firestore_reserves_is_removed_too() -> None:
+    made = project(BATCH_APPS="ios=A")
+    AtBatch(made)
+    made.worker.leaver.look_up_in = lambda source: Stored({})
+    change = changed("users/__ann__", ANN, None, user_id="__ann__")
+    reserved = replace(change, time=made.clock.now(), source=DATABASE, database="database")
+    await comes(made, reserved)
+    assert removals(made) == [("A", "__ann__")]
+    await swept(made)
+    assert (await receipt(made, "__ann__")).receipt.state is ReceiptState.DONE
+
+
 async def test_somebody_who_leaves_again_is_removed_again() -> None:
     made = project({"users/ann": ANN})
     AtBatch(made)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import main  # noqa: F401 - the functions that a project calls
-from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.batch_api.outcome import Reply, classify, is_success
 from batchpush.cli import erase
 from batchpush.cli.main import parser
 from batchpush.cli.receipts import receipts
@@ -497,10 +497,14 @@ async def test_what_batch_says_of_a_request_is_read_back(
     assert (removal.state, removal.status) == (state, status)
 
 
-def test_somebody_whom_batch_does_not_know_is_removed() -> None:
-    reply = Reply(404, b'{"code": 20, "type": "ROUTE_NOT_FOUND", "message": "User not found"}')
-    removal = Removal("ios", "x").asked(Outcome.REFUSED, reply)
-    assert removal.state is RemovalState.DONE
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [(404, RemovalState.DONE), (401, RemovalState.PENDING), (503, RemovalState.PENDING)],
+)
+def test_somebody_whom_batch_does_not_know_is_removed(status: int, state: RemovalState) -> None:
+    reply = Reply(status, b'{"code": 20, "type": "ROUTE_NOT_FOUND", "message": "User not found"}')
+    outcome = classify(reply, is_success).outcome
+    assert Removal("ios", "x").asked(outcome, reply).state is state
 
 
 async def test_a_receipt_that_cannot_be_read_keeps_no_other_open(

@@ -60,10 +60,9 @@ class Removal:
             request_id = said.get("request_id")
             known = storable(request_id) if isinstance(request_id, str) else None
             return replace(self, state=RemovalState.ASKED, request_id=known, error=None)
-        error = reply.why()
-        if NOT_FOUND in error.lower():
+        error, is_refused = reply.why(), outcome is Outcome.REFUSED
+        if is_refused and NOT_FOUND in error.lower():
             return replace(self, state=RemovalState.DONE, error=NOT_FOUND)
-        is_refused = outcome is Outcome.REFUSED
         state = RemovalState.REFUSED if is_refused else RemovalState.PENDING
         return replace(self, state=state, error=error[:MAX_ERROR])
 

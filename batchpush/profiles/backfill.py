@@ -61,7 +61,7 @@ class Backfill:
             lacking += [each for each in wanted if each.changes]
             if some and some[-1] >= upto:
                 break
-        ends = await self.mirror.send(lacking)
+        ends = await self.mirror.send(lacking, handler)
         unfinished = [each for each in ends.values() if each.state in UNFINISHED]
         left = len(unfinished) + len(lacking) - len(ends)
         data = {"people": people, "sent": len(ends) - len(unfinished), "left": left}

@@ -1,6 +1,9 @@
 """Reconciles people's attributes: from `users/{id}` to each app at Batch.
 
-profile as it is now ──> what each app lacks ──> claim ──> requests ──> state document
+profile as it is now ──> what each app lacks ──> claim ──> is it so still? ──> requests ──> state
+
+An event that comes after the claim waits for its end. One that came before it may have found
+nothing to do, if it undid what the claim is about: so the profile is read once more.
 """
 
 import asyncio
@@ -24,6 +27,7 @@ from batchpush.profiles.state import (
     Changes,
     Mirrored,
     ProfileState,
+    fingerprint,
 )
 from batchpush.profiles.store import Entry, Profiles
 from batchpush.pushes.profile import Profile
@@ -83,7 +87,7 @@ class Mirror:
             (wanted,) = await self.wanted([user_id], source, handler)
             if not wanted.changes:
                 return
-            if end := (await self.send([wanted])).get(user_id):
+            if end := (await self.send([wanted], handler)).get(user_id):
                 if end.state in UNFINISHED:
                     raise DeliveryUnfinished(f"attributes: {end.problems}")
                 return
@@ -134,10 +138,13 @@ class Mirror:
 
     # Sending
 
-    async def send(self, wanted: Sequence[Wanted]) -> dict[str, Mirrored]:
-        """Claim, send and record what is wanted; returns the state of those whom we claimed."""
+    async def send(self, wanted: Sequence[Wanted], handler: ProfileHandler) -> dict[str, Mirrored]:
+        """Claim, send and record what is wanted.
+
+        Returns the state of those whom we claimed and whose profiles had not changed by then.
+        """
         claims = await asyncio.gather(*map(self._claim, wanted))
-        claimed = {each.entry.user_id: each for each in claims if each}
+        claimed = await self._unchanged([each for each in claims if each], handler)
         begun = min((each.entry.mirrored.updated_at for each in claimed.values()), default=None)
         if begun is None:
             return {}
@@ -170,6 +177,29 @@ class Mirror:
         except WriteConflict:
             return None
         return Claimed(stored, entry.mirrored, wanted.changes)
+
+    async def _unchanged(
+        self, claims: Sequence[Claimed], handler: ProfileHandler
+    ) -> dict[str, Claimed]:
+        """Those of whom the same is wanted still; the claims of the others are undone."""
+        claimed = {each.entry.user_id: each for each in claims}
+        if not claimed:
+            return {}
+        for now in await self.wanted([*claimed], claims[0].entry.mirrored.source, handler):
+            user_id = now.entry.user_id
+            if fingerprint(now.changes) != fingerprint(claimed[user_id].changes):
+                await self._undo(claimed.pop(user_id))
+        return claimed
+
+    async def _undo(self, claimed: Claimed) -> None:
+        """Store the state as it was before the claim, if nobody has resumed it since."""
+        entry, before = claimed.entry, claimed.before
+        with suppress(WriteConflict):
+            if before.revision:
+                revision = entry.mirrored.revision + 1
+                await self.profiles.write(entry, replace(before, revision=revision))
+            else:
+                await self.profiles.forget(entry)
 
     async def _of_app(
         self, app: str, claimed: Mapping[str, Claimed], stop: datetime

@@ -86,6 +86,13 @@ async def test_only_what_changed_is_sent_and_null_clears() -> None:
     assert [call.body["values"] for call in calls] == [{"u.city": None, "ut.topics": None}] * 2
 
 
+async def test_true_is_not_1() -> None:
+    made = project(BATCH_APPS="ios=A")
+    await made.write("users/ann", {"city": 1})
+    (call,) = await made.write("users/ann", {"city": True})
+    assert call.body["values"]["u.city"] is True
+
+
 async def test_a_write_that_batch_need_not_know_of_costs_nothing() -> None:
     made = project()
     await made.write("users/ann", ANN)

@@ -274,10 +274,11 @@ class Mirror:
 
 
 def _is_same(change: Change, handler: ProfileHandler) -> bool:
-    """Whether Batch need not know of the change."""
-    before, after = change.before, change.after
+    """Whether Batch need not know of the change. By fingerprints: for Python, `1 == True`."""
     with suppress(Exception):  # `wanted` says what is wrong with a handler
-        return before is not None and after is not None and handler(before) == handler(after)
+        if change.before is not None and change.after is not None:
+            before, after = handler(change.before), handler(change.after)
+            return fingerprint(vars(before)) == fingerprint(vars(after))
     return False
 
 

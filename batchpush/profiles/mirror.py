@@ -46,11 +46,15 @@ NOT_OF_PEOPLE = frozenset({403, 404, 405, 410})  # statuses that are about the a
 
 @dataclass(frozen=True)
 class Wanted:
-    """A person's state, and what Batch lacks, by app. `source` has their profile."""
+    """A person's state, and what Batch lacks, by app. `source` has their profile.
+
+    Of somebody without a custom id (`is_unnamed`), Batch can be told nothing.
+    """
 
     entry: Entry
     changes: Mapping[str, Changes]
     source: str
+    is_unnamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,13 @@ class Mirror:
             if not is_in_firestore:
                 document = await look_up(f"users/{user_id}")
             changes = await self._changes(entry, document, handler, look_up)
-            wanted.append(Wanted(entry, changes, source))
+            wanted.append(Wanted(entry, changes or {}, source, is_unnamed=changes is None))
         return wanted
 
     async def _changes(
         self, entry: Entry, document: Document | None, handler: ProfileHandler, look_up: LookUp
-    ) -> Mapping[str, Changes]:
+    ) -> Mapping[str, Changes] | None:
+        """None for a profile without a custom id."""
         if document is None and self.settings.forget_deleted_users:
             return {}  # Batch is asked to remove them instead
         try:
@@ -125,6 +130,8 @@ class Mirror:
             return {}
         if profile is not None:
             profile = await self._theirs(entry.user_id, profile, look_up)
+            if not profile.custom_ids:
+                return None
         return entry.mirrored.changes(profile, tuple(self.settings.batch_apps))
 
     async def _theirs(self, user_id: str, profile: Profile, look_up: LookUp) -> Profile:

@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 import main  # noqa: F401 - the functions that a project calls
-from batchpush.batch_api.outcome import Outcome, Reply
+from batchpush.batch_api.outcome import Reply, classify, is_success
 from batchpush.cli import erase
 from batchpush.cli.main import parser
 from batchpush.cli.receipts import receipts
 from batchpush.cli.terminal import CannotDo
+from batchpush.delivery.record import DeliveryState
 from batchpush.errors import TryAgainLater
 from batchpush.events.change import Change
 from batchpush.leaving.receipt import ReceiptState, Removal, RemovalState, receipt_id
@@ -123,6 +124,14 @@ async def test_every_app_is_asked_to_remove_them_by_each_of_their_ids() -> None:
     assert (await receipt(made)).receipt.state is ReceiptState.REQUESTED
 
 
+async def test_an_id_that_another_profile_lists_as_well_is_theirs_who_stay() -> None:
+    merged = {"batch": {"custom_ids": ["crm-7", "crm-8"]}}
+    made = project({"users/old": merged, "users/new": {"batch": {"custom_ids": ["crm-7"]}}})
+    AtBatch(made)
+    await made.delete("users/old")
+    assert removals(made) == [("A", "crm-8"), ("A", "old"), ("B", "crm-8"), ("B", "old")]
+
+
 async def test_the_whole_way_to_a_receipt_without_an_id() -> None:
     order = {"customer_id": "ann", "status": "delivered"}
     made = project({"users/ann": ANN}, RECIPIENT_INDEX_DAYS="7")
@@ -164,6 +173,109 @@ async def test_somebody_who_is_back_is_not_removed() -> None:
     assert await made.worker.leaver.receipts.of_user("ann") is None
 
 
+async def test_who_is_back_before_batch_could_be_asked_is_not_removed_until_they_leave_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = project(MIRROR_PROFILES="true")
+    await leaves_while_batch_is_down(made, AtBatch(made))
+    await made.write("users/ann", ANN)
+    for _ in range(2):
+        await swept(made)
+    assert taken(made) == []
+    assert "batch_profiles/ann" in stored(made)
+    assert await run(made, "--user", "ann") == 1
+    assert capsys.readouterr().out.count("pending  error the profile is there again") == 4
+    made.clock.forward(60)
+    await made.delete("users/ann")
+    await swept(made)
+    assert taken(made) == ALL
+    assert (await receipt(made)).receipt.state is ReceiptState.DONE
+    assert '"ann"' not in stored(made)
+
+
+async def test_who_is_back_in_the_realtime_database_is_not_removed() -> None:
+    made = project(BATCH_APPS="ios=A")
+    batch = AtBatch(made)
+    documents: dict[str, dict[str, Any]] = {}
+    firestore = made.worker.leaver.look_up_in
+    made.worker.leaver.look_up_in = lambda source: (
+        Stored(documents) if source == DATABASE else firestore(source)
+    )
+    batch.answer = BUSY
+    with pytest.raises(TryAgainLater):
+        await comes(made, replace(deleted(made), source=DATABASE, database="database"))
+    batch.answer = None
+    documents["users/ann"] = ANN
+    made.clock.forward(3600)
+    await swept(made)
+    assert taken(made) == []
+    del documents["users/ann"]
+    await swept(made)
+    assert taken(made) == [("A", "ann")]
+
+
+async def test_an_operator_has_somebody_removed_whose_profile_is_there() -> None:
+    made = project({"users/ann": ANN})
+    batch = AtBatch(made)
+    batch.answer = BUSY
+    with pytest.raises(TryAgainLater):
+        await made.worker.leaver.by_operator("ann", (), are_records_erased=True)
+    batch.answer = None
+    made.clock.forward(120)
+    await swept(made)
+    assert taken(made) == [("A", "ann"), ("B", "ann")]
+
+
+async def test_a_receipt_without_the_source_of_its_event_is_read() -> None:
+    made = project()
+    await leaves_while_batch_is_down(made, AtBatch(made))
+    ((name, document),) = (
+        each for each in made.memory.documents.items() if "batch_receipts" in each[0]
+    )
+    del document.fields["source"]
+    assert name in made.memory.documents
+    await swept(made)
+    assert taken(made) == ALL
+
+
+ASLEEP = {
+    "quiet_hours": {"start": "00:00", "end": "23:59"},
+    "push_preferences": {"game_turn": "8:00"},
+}
+
+
+async def friends_write(made: Project, number: int) -> None:
+    """What waits for Ann: a message of Bob's, and an item of her digest; both are in her inbox."""
+    message = {"sender_id": "bob", "text": "Hi"}
+    await made.write(f"conversations/c{number}/messages/m", message)
+    await made.write(f"games/g{number}", {"current_player_id": "ann"})
+
+
+async def test_who_is_back_keeps_what_is_of_after_their_return() -> None:
+    members = {"member_ids": ["ann", "bob"]}
+    conversations = {f"conversations/c{number}": members for number in (1, 2)}
+    profiles: dict[str, dict[str, Any]] = {"users/ann": ANN | ASLEEP, "users/bob": {}}
+    made = project({**conversations, **profiles}, NOTIFICATION_HISTORY_DAYS="90")
+    AtBatch(made)
+    order = {"customer_id": "ann", "status": "delivered"}
+    await made.write("orders/o1", order)
+    await friends_write(made, 1)
+    made.clock.forward(60)
+    await made.delete("users/ann")
+    made.clock.forward(60)
+    await made.write("users/ann", ANN | ASLEEP)
+    made.clock.forward(60)
+    await friends_write(made, 2)
+    await swept(made)
+    kept = [each for each in made.memory.documents if "notifications" in each or "digests" in each]
+    assert len(kept) == 3
+    record = await made.record("new_message", "conversations/c2/messages/m")
+    assert record.state is DeliveryState.WAITING
+    assert record.waits_for == {"custom_ids": ["ann"]}
+    assert "ann" not in str((await made.record("order_delivered", "orders/o1")).bodies)
+    assert (await receipt(made)).receipt.records_erased_at is None, "c1 waits, and may have more"
+
+
 async def test_a_profile_may_have_been_in_the_realtime_database() -> None:
     made = project(BATCH_APPS="ios=A")
     AtBatch(made)
@@ -171,6 +283,18 @@ async def test_a_profile_may_have_been_in_the_realtime_database() -> None:
     change = replace(deleted(made), source=DATABASE, database="database")
     await comes(made, change)
     assert removals(made) == [("A", "ann")]
+
+
+async def test_an_id_that_firestore_reserves_is_removed_too() -> None:
+    made = project(BATCH_APPS="ios=A")
+    AtBatch(made)
+    made.worker.leaver.look_up_in = lambda source: Stored({})
+    change = changed("users/__ann__", ANN, None, user_id="__ann__")
+    reserved = replace(change, time=made.clock.now(), source=DATABASE, database="database")
+    await comes(made, reserved)
+    assert removals(made) == [("A", "__ann__")]
+    await swept(made)
+    assert (await receipt(made, "__ann__")).receipt.state is ReceiptState.DONE
 
 
 async def test_somebody_who_leaves_again_is_removed_again() -> None:
@@ -373,10 +497,14 @@ async def test_what_batch_says_of_a_request_is_read_back(
     assert (removal.state, removal.status) == (state, status)
 
 
-def test_somebody_whom_batch_does_not_know_is_removed() -> None:
-    reply = Reply(404, b'{"code": 20, "type": "ROUTE_NOT_FOUND", "message": "User not found"}')
-    removal = Removal("ios", "x").asked(Outcome.REFUSED, reply)
-    assert removal.state is RemovalState.DONE
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [(404, RemovalState.DONE), (401, RemovalState.PENDING), (503, RemovalState.PENDING)],
+)
+def test_somebody_whom_batch_does_not_know_is_removed(status: int, state: RemovalState) -> None:
+    reply = Reply(status, b'{"code": 20, "type": "ROUTE_NOT_FOUND", "message": "User not found"}')
+    outcome = classify(reply, is_success).outcome
+    assert Removal("ios", "x").asked(outcome, reply).state is state
 
 
 async def test_a_receipt_that_cannot_be_read_keeps_no_other_open(

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from batchpush.profiles import mirror as mirroring
 from batchpush.profiles.state import ProfileState
 from batchpush.profiles.store import Entry
 from batchpush.testing import Project
+from batchpush.testing.memory import Operation
 from batchpush.worker import mirror, mirror_page, sweep_profiles, working_with
 from handlers import attributes
 from tests.crashes import killed_at
@@ -85,6 +86,13 @@ async def test_only_what_changed_is_sent_and_null_clears() -> None:
     assert [call.body["values"] for call in calls] == [{"u.city": None, "ut.topics": None}] * 2
 
 
+async def test_true_is_not_1() -> None:
+    made = project(BATCH_APPS="ios=A")
+    await made.write("users/ann", {"city": 1})
+    (call,) = await made.write("users/ann", {"city": True})
+    assert call.body["values"]["u.city"] is True
+
+
 async def test_a_write_that_batch_need_not_know_of_costs_nothing() -> None:
     made = project()
     await made.write("users/ann", ANN)
@@ -103,11 +111,42 @@ async def test_off_it_costs_nothing() -> None:
     assert (made.memory.operations, made.batch.calls) == ([], [])
 
 
-async def test_an_event_takes_one_read_and_two_writes() -> None:
+async def test_an_event_takes_two_reads_and_two_writes() -> None:
     made = project({"users/ann": ANN})
     made.memory.operations.clear()
     await event(made)
-    assert [name == "read" for name in made.memory.operations] == [True, False, False]
+    assert [name == "read" for name in made.memory.operations] == [True, False, True, False]
+
+
+def happens_before_the_claim(made: Project, meanwhile: Callable[[], Awaitable[object]]) -> None:
+    """Something happens once, after the next event has read the profile, and before its claim."""
+
+    async def strike(name: str, operation: Operation) -> Any:
+        if name not in ("read", "query"):
+            made.memory.strike = None
+            await meanwhile()
+        return operation()
+
+    made.memory.strike = strike
+
+
+async def test_a_change_that_is_undone_before_its_claim_does_not_stay() -> None:
+    made = project({"users/ann": {"city": "Lyon"}})
+    await event(made)
+    made.hold("users/ann", {"city": "Paris"})
+    happens_before_the_claim(made, lambda: made.write("users/ann", {"city": "Lyon"}))
+    await event(made)
+    assert values(made) == values(made, "B") == {"ann": {"u.city": "Lyon"}}
+    assert (await state(made)).mirrored.state is ProfileState.APPLIED
+
+
+@pytest.mark.parametrize("forgets", ["true", "false"])
+async def test_a_profile_that_is_deleted_before_its_claim_leaves_nothing(forgets: str) -> None:
+    made = project({"users/ann": {"city": "Lyon"}}, FORGET_DELETED_USERS=forgets)
+    happens_before_the_claim(made, lambda: made.delete("users/ann"))
+    await event(made)
+    assert [call.route for call in made.batch.calls if "data/" in call.route] == []
+    assert (await state(made)).version is None
 
 
 async def test_after_an_unknown_outcome_nothing_newer_overtakes_the_request() -> None:
@@ -215,7 +254,12 @@ async def test_whatever_order_events_run_in_the_newest_wins(seed: int) -> None:
         await pause()
         return await answer(request)
 
+    async def strike(name: str, operation: Operation) -> Any:
+        await pause()
+        return operation()
+
     made.batch.handle_async_request = slow  # type: ignore[method-assign]
+    made.memory.strike = strike
     events: list[asyncio.Task[None]] = []
     cities = [random.choice(["Lyon", "Paris", None]) for _ in range(random.randint(2, 6))]
     for city in cities:
@@ -418,6 +462,19 @@ async def test_pages_say_what_is_left_and_send_only_that() -> None:
             await mirror_page(data, attributes.profile)
     pages = [each async for each in made.worker.backfill.pages("", attributes.profile)]
     assert [page.lacking for page in pages] == [0, 0, 100]
+
+
+async def test_a_page_with_a_change_that_is_undone_before_its_claim_comes_again() -> None:
+    made = project()
+    await people(made, 2)
+    await event(made, "u0001")
+    made.hold("users/u0001", {"city": "Paris"})
+    happens_before_the_claim(made, lambda: made.write("users/u0001", {"city": "City 1"}))
+    with working_with(made.worker):
+        with pytest.raises(TryAgainLater):
+            await mirror_page({"after": "", "upto": "u0001"}, attributes.profile)
+        await mirror_page({"after": "", "upto": "u0001"}, attributes.profile)
+    assert values(made) == {"u0000": {"u.city": "City 0"}, "u0001": {"u.city": "City 1"}}
 
 
 async def test_a_page_whose_people_are_not_done_comes_again() -> None:

@@ -43,9 +43,19 @@ async def test_what_is_sent_is_lacking_no_more(capsys: pytest.CaptureFixture[str
         "people": 400,
         "lacking": 0,
         "refused": 0,
+        "unnamed": 0,
         "tasks": 0,
         "after": None,
     }
+
+
+async def test_it_says_how_many_have_no_custom_id(capsys: pytest.CaptureFixture[str]) -> None:
+    made = project(2)
+    made.hold("users/ann", {"city": "Rome", "batch": {"install_ids": ["i-1"]}})
+    assert await run(made) == 0
+    said = capsys.readouterr().out
+    assert "3 people; Batch lacks something of 2\n" in said
+    assert "nothing of them is mirrored: 1\n" in said
 
 
 async def test_it_begins_after_an_id(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ async def sync_profiles(chosen: argparse.Namespace, made: Worker) -> int:
     if not made.settings.mirror_profiles:
         raise CannotDo("MIRROR_PROFILES is false: nothing of a profile goes to Batch")
     handler = _handler()
-    people = lacking = refused = tasks = 0
+    people = lacking = refused = unnamed = tasks = 0
     upto = after = chosen.after or ""
     with Interrupts() as interrupts:
         async for page in made.backfill.pages(after, handler):
@@ -37,12 +37,19 @@ async def sync_profiles(chosen: argparse.Namespace, made: Worker) -> int:
                 await made.backfill.enqueue(page)
                 tasks += 1
             people, lacking = people + page.people, lacking + page.lacking
-            refused, upto = refused + page.refused, page.upto
+            refused, unnamed = refused + page.refused, unnamed + page.unnamed
+            upto = page.upto
             show_progress(f"{people:,} people read, {lacking:,} to be sent")
             if interrupts.came:
                 break
     show_progress("")
-    counted = {"people": people, "lacking": lacking, "refused": refused, "tasks": tasks}
+    counted = {
+        "people": people,
+        "lacking": lacking,
+        "refused": refused,
+        "unnamed": unnamed,
+        "tasks": tasks,
+    }
     if chosen.json:
         print(json.dumps(counted | {"after": upto if interrupts.came else None}))
     else:
@@ -55,10 +62,12 @@ async def sync_profiles(chosen: argparse.Namespace, made: Worker) -> int:
     return 1 if interrupts.came else 0
 
 
-def in_words(people: int, lacking: int, refused: int, tasks: int) -> str:
+def in_words(people: int, lacking: int, refused: int, unnamed: int, tasks: int) -> str:
     lines = [f"{people:,} people; Batch lacks something of {lacking:,}"]
     if refused:
         lines.append(f"refused by an app, until they change: {refused:,} (batch_profiles says why)")
+    if unnamed:
+        lines.append(f"without a custom id, so that nothing of them is mirrored: {unnamed:,}")
     if tasks:
         lines.append(f"{tasks:,} tasks made; run it again to see what is left")
     return "\n".join(lines)

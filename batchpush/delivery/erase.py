@@ -5,6 +5,7 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from batchpush.delivery.digests import ITEMS
@@ -20,7 +21,7 @@ from batchpush.delivery.erasure import (
 )
 from batchpush.delivery.history import NOTIFICATIONS, SENDER, is_user
 from batchpush.delivery.ledger import BURSTS, PAGE, Entry, Found, Ledger
-from batchpush.delivery.record import Record
+from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.waiting import name_of
 from batchpush.environment import Settings
 from batchpush.errors import BatchpushError, LookUpFailed
@@ -30,6 +31,7 @@ from batchpush.timing import Clock
 
 MEANWHILE = "it changed in the meantime: run this again"
 NEWER = "a newer version wrote it and must erase it"
+WAITS = "it waits, and may tell of what is newer"
 BY_HAND = "pass their other ids at Batch with --batch-id"
 
 
@@ -97,10 +99,13 @@ class Eraser:
         person: Person,
         dry_run: bool,
         is_to_go_on: Callable[[int], bool] = lambda read: True,
+        until: datetime | None = None,
     ) -> AsyncIterator[Erased]:
         """Remove the person from everything that names them; a dry run only reports.
 
         `is_to_go_on` is asked with the number of records read so far, before anything is changed.
+        What is newer than `until` stays; so do bursts then, which have no time and end by
+        themselves, and a push that waits: it tells also of what came later.
         """
         # Find everything before changing anything: a stream must not wait for its consumer.
         found: list[tuple[Ledger, str, bool]] = []
@@ -109,26 +114,19 @@ class Eraser:
             read += 1
             if not is_to_go_on(read):
                 return
-            if _names(each, person):
+            if _names(each, person) and _is_of(each.stored, "event_time", until):
                 found.append((each.ledger, each.stored.path, each.record is not None))
         for ledger, path, is_readable in found:
             entry = await ledger.read(path.rpartition("/")[2]) if is_readable else None
-            if entry and names(entry.record, person):
+            if entry and until and entry.record.state is DeliveryState.WAITING:
+                yield Erased(entry.record, left=WAITS)
+            elif entry and names(entry.record, person):
                 yield await self._of_record(ledger, entry, person, dry_run)
             elif not is_readable:
                 yield Erased(path, left=NEWER)
-        for notification in await self._notifications(person):
-            yield await self._of_item(notification, dry_run)
-        for item in [
-            each async for each in self.ledger.all_of(ITEMS) if is_item_of(person, each.fields)
-        ]:
+        for item in [*await self._notifications(person, until), *await self._items(person, until)]:
             yield await self._of_item(item, dry_run)
-        bursts = [
-            (each, changes)
-            async for each in self.ledger.all_of(BURSTS)
-            if (changes := burst_without(person, each.fields))
-        ]
-        for burst, changes in bursts:
+        for burst, changes in [] if until else await self._bursts(person):
             yield await self._of_burst(burst, changes, dry_run)
 
     async def _of_record(
@@ -142,18 +140,34 @@ class Eraser:
                 erasure = Erasure(entry.record, left=MEANWHILE)
         return Erased(entry.record if dry_run else erasure.record, erasure.done, erasure.left)
 
-    async def _notifications(self, person: Person) -> list[Stored]:
+    async def _notifications(self, person: Person, until: datetime | None) -> list[Stored]:
         """Their histories, and what others' tell of them as the sender."""
         firestore, found = self.ledger.firestore, dict[str, Stored]()
-        senders = Query(NOTIFICATIONS, everywhere=True, limit=PAGE)
+        senders = Query(NOTIFICATIONS, everywhere=True, limit=PAGE, fields=("sent_at",))
         with translated():
             for user_id in filter(is_user, sorted(person.ids)):
-                theirs = Query(f"users/{user_id}/{NOTIFICATIONS}", limit=PAGE)
+                theirs = replace(
+                    senders, collection=f"users/{user_id}/{NOTIFICATIONS}", everywhere=False
+                )
                 sent = replace(senders, where=[(SENDER, EQUAL, name_of("custom_ids", user_id))])
                 for query in (theirs, sent):
                     async for page in firestore.pages(query):
                         found |= {each.path: each for each in page}
-        return list(found.values())
+        return [each for each in found.values() if _is_of(each, "sent_at", until)]
+
+    async def _items(self, person: Person, until: datetime | None) -> list[Stored]:
+        """The items of their digests, and of others' digests about them."""
+        items = self.ledger.all_of(ITEMS)
+        theirs = [each async for each in items if is_item_of(person, each.fields)]
+        return [each for each in theirs if _is_of(each, "at", until)]
+
+    async def _bursts(self, person: Person) -> list[tuple[Stored, Mapping[str, Any]]]:
+        """The bursts that name them, each with the fields that change."""
+        return [
+            (each, changes)
+            async for each in self.ledger.all_of(BURSTS)
+            if (changes := burst_without(person, each.fields))
+        ]
 
     async def _of_item(self, item: Stored, dry_run: bool) -> Erased:
         if not dry_run:
@@ -167,6 +181,12 @@ class Eraser:
             except WriteConflict:
                 return Erased(burst.path, left=MEANWHILE)
         return Erased(burst.path, [f"removed from its {' and '.join(sorted(changes))}"])
+
+
+def _is_of(stored: Stored, field: str, until: datetime | None) -> bool:
+    """Whether it is not newer; one without a time counts as old."""
+    at = stored.fields.get(field)
+    return until is None or not isinstance(at, datetime) or at <= until
 
 
 def _names(found: Found, person: Person) -> bool:

@@ -16,7 +16,7 @@ from batchpush.batch_api.requests import Caller
 from batchpush.delivery.erase import Eraser
 from batchpush.delivery.erasure import Person, names
 from batchpush.delivery.record import Record, why_not_callable
-from batchpush.documents import EPOCH, Document
+from batchpush.documents import EPOCH, PEOPLE, Document
 from batchpush.environment import Settings
 from batchpush.errors import DeliveryUnfinished
 from batchpush.events.change import Change
@@ -59,9 +59,8 @@ class Leaver:
         look_up = self.look_up_in(change.source)
         if change.after is not None or await look_up(change.path) is not None:
             return
-        named = set(custom_ids(change.document)) - {user_id}
-        theirs = named - (await profiles_of(look_up, named)).keys() if named else set[str]()
-        entry = await self.begin(user_id, theirs, change.time)
+        theirs = await _of_nobody_else(look_up, set(custom_ids(change.document)) - {user_id})
+        entry = await self.begin(user_id, theirs, change.time, change.source)
         await self.ask(entry)
 
     async def by_operator(
@@ -77,11 +76,13 @@ class Leaver:
         if are_records_erased and is_all and entry.receipt.records_erased_at is None:
             await self._write(entry, entry.receipt.with_records_erased(now))
 
-    async def begin(self, user_id: str, ids: Collection[str], at: datetime) -> Entry:
+    async def begin(
+        self, user_id: str, ids: Collection[str], at: datetime, source: str = ""
+    ) -> Entry:
         """The receipt: a new one, or the one there is, with what this leaving adds to it."""
         found = await self.receipts.of_user(user_id)
         entry = found or Entry(receipt_id(user_id), Receipt(left_at=EPOCH))
-        begun = entry.receipt.begun(user_id, ids, tuple(self.settings.batch_apps), at)
+        begun = entry.receipt.begun(user_id, ids, tuple(self.settings.batch_apps), at, source)
         if begun is entry.receipt:
             return entry
         try:
@@ -152,9 +153,25 @@ class Leaver:
         stop = now + lasts
         entries = [each async for each in self.receipts.all({ReceiptState.REQUESTED})]
         ids = [each.id for each in entries]
-        await sweep_each(entries, self.ask, clock=clock, stop=now + lasts / 2)
+        await sweep_each(entries, self._ask_if_gone, clock=clock, stop=now + lasts / 2)
         await self._erase_records(ids, stop)
         await sweep_each(ids, self.read_back, clock=clock, stop=stop)
+
+    async def _ask_if_gone(self, entry: Entry) -> None:
+        """Ask what is not asked yet; of somebody who is back, it waits until they leave again."""
+        receipt, now = entry.receipt, self._now()
+        if not receipt.pending or not await self._is_back(receipt):
+            await self.ask(entry)
+            return
+        waiting = [removal.of_who_is_back for removal, _ in receipt.pending]
+        if not receipt.has_lease(now) and not set(waiting) <= set(receipt.removals):
+            await self._write(entry, receipt.with_removals(waiting, now))
+
+    async def _is_back(self, receipt: Receipt) -> bool:
+        """Whether the profile is there again. An operator may name somebody who has one."""
+        if not receipt.source:
+            return False
+        return await self.look_up_in(receipt.source)(f"{PEOPLE}/{receipt.ids[0]}") is not None
 
     async def read_back(self, id_: str) -> None:
         """Ask Batch where the requests of a receipt stand."""
@@ -177,12 +194,27 @@ class Leaver:
         return removal
 
     async def _erase_records(self, ids: Sequence[str], stop: datetime) -> None:
-        """Erase these people from the records, in one look at all of them."""
-        found = [await self.receipts.read(each) for each in ids]
-        entries = [each for each in found if each and each.receipt.records_erased_at is None]
-        people = {each.id: _person(each.receipt) for each in entries if each.receipt.ids}
-        if not people:
-            return
+        """Erase these people from the records, in one look at all of them.
+
+        Somebody who is back has a look of their own: what is of after their leaving stays.
+        """
+        gone, back = list[Entry](), list[Entry]()
+        for id_ in ids:
+            await on_its_own(self._sort(id_, gone, back), function="sweep")
+        for some, until in [(gone, None), *(([each], each.receipt.left_at) for each in back)]:
+            if some:
+                await self._erase(some, until, stop)
+
+    async def _sort(self, id_: str, gone: list[Entry], back: list[Entry]) -> None:
+        """Add a receipt whose records are to be erased to one of the lists."""
+        entry = await self.receipts.read(id_)
+        if entry and entry.receipt.ids and entry.receipt.records_erased_at is None:
+            (back if await self._is_back(entry.receipt) else gone).append(entry)
+
+    async def _erase(
+        self, entries: Sequence[Entry], until: datetime | None, stop: datetime
+    ) -> None:
+        people = {each.id: _person(each.receipt) for each in entries}
         everybody = Person(
             frozenset().union(*(each.named for each in people.values())),
             frozenset().union(*(each.profile for each in people.values())),
@@ -195,7 +227,7 @@ class Leaver:
             return not is_cut
 
         left: set[str] = set()
-        async for erased in self.eraser.erase(everybody, False, is_to_go_on):
+        async for erased in self.eraser.erase(everybody, False, is_to_go_on, until):
             if erased.left:
                 left |= {
                     id_
@@ -206,12 +238,20 @@ class Leaver:
             log("ERROR", "receipts.too_many_records", data={"people": len(people)})
             return
         for entry in entries:
-            if entry.id in people and entry.id not in left:
+            if entry.id not in left:
                 erased_now = entry.receipt.with_records_erased(self._now())
                 await on_its_own(self._write(entry, erased_now), function="sweep")
 
     def _now(self) -> datetime:
         return self.caller.clock.now()
+
+
+async def _of_nobody_else(look_up: LookUp, ids: set[str]) -> set[str]:
+    """The ids that are no user's id, and that no profile lists: accounts may have been merged."""
+    if not ids:
+        return ids
+    users = await profiles_of(look_up, ids)
+    return ids - users.keys() - await look_up.listed(PEOPLE, "batch.custom_ids", sorted(ids))
 
 
 def _person(receipt: Receipt) -> Person:

@@ -21,6 +21,7 @@ from batchpush.documents import EPOCH, storable
 MAX_LEASE = timedelta(minutes=10)  # ignore a longer one: no worker sets it
 SHOWN_FOR = timedelta(days=30)  # after that, Batch does not show a request any more
 NOT_FOUND = "user not found"  # Batch's words for somebody whom it does not know
+BACK = "the profile is there again"  # our words for why an app is not asked
 MAX_ERROR = 500  # characters
 
 
@@ -59,12 +60,16 @@ class Removal:
             request_id = said.get("request_id")
             known = storable(request_id) if isinstance(request_id, str) else None
             return replace(self, state=RemovalState.ASKED, request_id=known, error=None)
-        error = reply.why()
-        if NOT_FOUND in error.lower():
+        error, is_refused = reply.why(), outcome is Outcome.REFUSED
+        if is_refused and NOT_FOUND in error.lower():
             return replace(self, state=RemovalState.DONE, error=NOT_FOUND)
-        is_refused = outcome is Outcome.REFUSED
         state = RemovalState.REFUSED if is_refused else RemovalState.PENDING
         return replace(self, state=state, error=error[:MAX_ERROR])
+
+    @property
+    def of_who_is_back(self) -> "Removal":
+        """It waits until they leave again."""
+        return replace(self, error=BACK)
 
     def refused(self, why: str) -> "Removal":
         return replace(self, state=RemovalState.REFUSED, error=why)
@@ -89,6 +94,7 @@ class Receipt:
 
     state: ReceiptState = ReceiptState.REQUESTED
     left_at: datetime  # when their profile was deleted, or an operator asked
+    source: str = ""  # of the deletion: the database that had the profile; "" for an operator
     removals: tuple[Removal, ...] = ()
     ids: tuple[str, ...] = ()  # the user id first; none once nothing has to be done with them
     records_erased_at: datetime | None = None
@@ -97,7 +103,12 @@ class Receipt:
     revision: int = 0  # incremented by every write
 
     def begun(
-        self, user_id: str, ids: Collection[str], apps: Sequence[str], at: datetime
+        self,
+        user_id: str,
+        ids: Collection[str],
+        apps: Sequence[str],
+        at: datetime,
+        source: str = "",
     ) -> "Receipt":
         """The receipt once each app has to remove them by each of these ids.
 
@@ -120,6 +131,7 @@ class Receipt:
             self,
             state=ReceiptState.REQUESTED,
             left_at=max(at, self.left_at),
+            source=source if at > self.left_at else self.source,
             removals=tuple(removals.values()),
             ids=ordered,
             records_erased_at=None,

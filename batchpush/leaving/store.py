@@ -86,6 +86,7 @@ def _of_document(document: Mapping[str, Any]) -> Receipt:
     return Receipt(
         state=ReceiptState(document["state"]),
         left_at=document["left_at"],
+        source=str(document.get("source", "")),
         removals=removals,
         ids=tuple(document["ids"]),
         records_erased_at=document["records_erased_at"],

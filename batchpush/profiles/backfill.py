@@ -26,6 +26,7 @@ class Page:
     people: int
     lacking: int  # people of whom an app lacks something
     refused: int  # people of whom an app refused something that has not changed
+    unnamed: int  # people without a custom id, of whom Batch can be told nothing
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Backfill:
             lacking += [each for each in wanted if each.changes]
             if some and some[-1] >= upto:
                 break
-        ends = await self.mirror.send(lacking)
+        ends = await self.mirror.send(lacking, handler)
         unfinished = [each for each in ends.values() if each.state in UNFINISHED]
         left = len(unfinished) + len(lacking) - len(ends)
         data = {"people": people, "sent": len(ends) - len(unfinished), "left": left}
@@ -78,4 +79,5 @@ def _page(after: str, user_ids: Sequence[str], wanted: Sequence[Wanted]) -> Page
         people=len(user_ids),
         lacking=sum(bool(each.changes) for each in wanted),
         refused=states.count(ProfileState.REFUSED),
+        unnamed=sum(each.is_unnamed for each in wanted),
     )

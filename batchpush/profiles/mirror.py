@@ -1,6 +1,9 @@
 """Reconciles people's attributes: from `users/{id}` to each app at Batch.
 
-profile as it is now ──> what each app lacks ──> claim ──> requests ──> state document
+profile as it is now ──> what each app lacks ──> claim ──> is it so still? ──> requests ──> state
+
+An event that comes after the claim waits for its end. One that came before it may have found
+nothing to do, if it undid what the claim is about: so the profile is read once more.
 """
 
 import asyncio
@@ -24,6 +27,7 @@ from batchpush.profiles.state import (
     Changes,
     Mirrored,
     ProfileState,
+    fingerprint,
 )
 from batchpush.profiles.store import Entry, Profiles
 from batchpush.pushes.profile import Profile
@@ -42,11 +46,15 @@ NOT_OF_PEOPLE = frozenset({403, 404, 405, 410})  # statuses that are about the a
 
 @dataclass(frozen=True)
 class Wanted:
-    """A person's state, and what Batch lacks, by app. `source` has their profile."""
+    """A person's state, and what Batch lacks, by app. `source` has their profile.
+
+    Of somebody without a custom id (`is_unnamed`), Batch can be told nothing.
+    """
 
     entry: Entry
     changes: Mapping[str, Changes]
     source: str
+    is_unnamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Mirror:
             (wanted,) = await self.wanted([user_id], source, handler)
             if not wanted.changes:
                 return
-            if end := (await self.send([wanted])).get(user_id):
+            if end := (await self.send([wanted], handler)).get(user_id):
                 if end.state in UNFINISHED:
                     raise DeliveryUnfinished(f"attributes: {end.problems}")
                 return
@@ -106,12 +114,13 @@ class Mirror:
             if not is_in_firestore:
                 document = await look_up(f"users/{user_id}")
             changes = await self._changes(entry, document, handler, look_up)
-            wanted.append(Wanted(entry, changes, source))
+            wanted.append(Wanted(entry, changes or {}, source, is_unnamed=changes is None))
         return wanted
 
     async def _changes(
         self, entry: Entry, document: Document | None, handler: ProfileHandler, look_up: LookUp
-    ) -> Mapping[str, Changes]:
+    ) -> Mapping[str, Changes] | None:
+        """None for a profile without a custom id."""
         if document is None and self.settings.forget_deleted_users:
             return {}  # Batch is asked to remove them instead
         try:
@@ -121,6 +130,8 @@ class Mirror:
             return {}
         if profile is not None:
             profile = await self._theirs(entry.user_id, profile, look_up)
+            if not profile.custom_ids:
+                return None
         return entry.mirrored.changes(profile, tuple(self.settings.batch_apps))
 
     async def _theirs(self, user_id: str, profile: Profile, look_up: LookUp) -> Profile:
@@ -134,10 +145,13 @@ class Mirror:
 
     # Sending
 
-    async def send(self, wanted: Sequence[Wanted]) -> dict[str, Mirrored]:
-        """Claim, send and record what is wanted; returns the state of those whom we claimed."""
+    async def send(self, wanted: Sequence[Wanted], handler: ProfileHandler) -> dict[str, Mirrored]:
+        """Claim, send and record what is wanted.
+
+        Returns the state of those whom we claimed and whose profiles had not changed by then.
+        """
         claims = await asyncio.gather(*map(self._claim, wanted))
-        claimed = {each.entry.user_id: each for each in claims if each}
+        claimed = await self._unchanged([each for each in claims if each], handler)
         begun = min((each.entry.mirrored.updated_at for each in claimed.values()), default=None)
         if begun is None:
             return {}
@@ -170,6 +184,29 @@ class Mirror:
         except WriteConflict:
             return None
         return Claimed(stored, entry.mirrored, wanted.changes)
+
+    async def _unchanged(
+        self, claims: Sequence[Claimed], handler: ProfileHandler
+    ) -> dict[str, Claimed]:
+        """Those of whom the same is wanted still; the claims of the others are undone."""
+        claimed = {each.entry.user_id: each for each in claims}
+        if not claimed:
+            return {}
+        for now in await self.wanted([*claimed], claims[0].entry.mirrored.source, handler):
+            user_id = now.entry.user_id
+            if fingerprint(now.changes) != fingerprint(claimed[user_id].changes):
+                await self._undo(claimed.pop(user_id))
+        return claimed
+
+    async def _undo(self, claimed: Claimed) -> None:
+        """Store the state as it was before the claim, if nobody has resumed it since."""
+        entry, before = claimed.entry, claimed.before
+        with suppress(WriteConflict):
+            if before.revision:
+                revision = entry.mirrored.revision + 1
+                await self.profiles.write(entry, replace(before, revision=revision))
+            else:
+                await self.profiles.forget(entry)
 
     async def _of_app(
         self, app: str, claimed: Mapping[str, Claimed], stop: datetime
@@ -244,10 +281,11 @@ class Mirror:
 
 
 def _is_same(change: Change, handler: ProfileHandler) -> bool:
-    """Whether Batch need not know of the change."""
-    before, after = change.before, change.after
+    """Whether Batch need not know of the change. By fingerprints: for Python, `1 == True`."""
     with suppress(Exception):  # `wanted` says what is wrong with a handler
-        return before is not None and after is not None and handler(before) == handler(after)
+        if change.before is not None and change.after is not None:
+            before, after = handler(change.before), handler(change.after)
+            return fingerprint(vars(before)) == fingerprint(vars(after))
     return False
 
 

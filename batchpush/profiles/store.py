@@ -17,6 +17,7 @@ from batchpush.google.firestore import (
     Query,
     Stored,
     Version,
+    is_document,
     translated,
 )
 from batchpush.logs import log
@@ -45,12 +46,15 @@ class Profiles:
     async def read(
         self, user_ids: Collection[str], with_profiles: bool
     ) -> dict[str, tuple[Entry, Document | None]]:
-        """The states, and on request the profiles in Firestore, of one moment."""
+        """The states, and on request the profiles in Firestore, of one moment.
+
+        A user id of the Realtime Database that Firestore reserves, such as `__x__`, has no state.
+        """
         of_states = {user_id: state_path(user_id) for user_id in user_ids}
         of_profiles = {user_id: f"{PEOPLE}/{user_id}" for user_id in user_ids}
         paths = [*of_states.values(), *(of_profiles.values() if with_profiles else ())]
         with translated():
-            found = await self._client().read(*paths)
+            found = await self._client().read(*filter(is_document, paths))
         return {
             user_id: (_entry(user_id, found.get(path)), _document(found.get(of_profiles[user_id])))
             for user_id, path in of_states.items()

@@ -24,7 +24,7 @@ from handlers import categories
 from handlers.categories import CATEGORIES
 from handlers.fields import schedule
 from handlers.people import people, recipients
-from tests.house import House
+from tests.house import NIGHT, House
 from tests.pushes import PATIENT
 
 assert main.new_message
@@ -370,6 +370,28 @@ async def test_followers_of_a_topic_may_have_a_digest_of_articles() -> None:
     assert (house.told("ann"), house.told("bob")) == ([], ["On ski"])
     await house.wait_until(SIX)
     assert house.told("ann") == ["2 new notifications"]
+
+
+@pytest.mark.usefixtures("for_followers")
+@pytest.mark.parametrize(
+    ("push_time", "quiet_hours", "told_at"),
+    [
+        (SIX + timedelta(days=2, hours=-8), None, SIX + timedelta(days=2)),
+        (SIX + timedelta(hours=5), NIGHT, SIX + timedelta(days=1)),
+    ],
+)
+async def test_an_article_with_a_time_is_in_the_first_digest_after_it(
+    push_time: datetime, quiet_hours: Any, told_at: datetime
+) -> None:
+    ann = {"push_preferences": {"article": "18:00"}, "quiet_hours": quiet_hours}
+    house = Project({"users/ann": ann, "topics/ski/followers/ann": {}}, MONDAY)
+    article = {"title": "On ski", "topics": ["ski"], "published": True, "push_time": push_time}
+    await house.write("articles/a", article)
+    for time in (push_time, push_time + timedelta(minutes=15), told_at - timedelta(minutes=1)):
+        await house.wait_until(time)
+    assert house.told("ann") == []
+    await house.wait_until(told_at)
+    assert house.told("ann") == ["On ski"]
 
 
 @pytest.mark.usefixtures("for_followers")

@@ -92,6 +92,29 @@ async def test_who_follows_by_then_is_told_at_its_time(house: House) -> None:
     assert ("new", "Snow") in house.all_told()
 
 
+@pytest.mark.parametrize(("late", "awake"), [(0, {"tom"}), (60, set[str]())])
+async def test_who_sleeps_once_it_is_sent_is_told_in_the_morning(
+    house: House, late: int, awake: set[str]
+) -> None:
+    """Its time was before their quiet hours, also where its task comes in them."""
+    at = EVENING.replace(hour=21, minute=30)
+    house.clock.value = at - timedelta(hours=12)
+    await published(house, push_time=at)
+    await house.run_tasks(at + timedelta(minutes=late))
+    assert dict(house.all_told()).keys() == {"ann", "bob", "dan"} | awake
+    await house.run_tasks(MORNING)
+    assert house.all_told().count(("tom", "Snow")) == 1
+
+
+async def test_an_article_whose_time_was_moved_back_behind_its_task_is_told(house: House) -> None:
+    house.clock.value = EVENING - timedelta(hours=14)
+    await published(house, push_time=EVENING)
+    earlier = ARTICLE | {"push_time": EVENING - timedelta(hours=11)}
+    await house.stores("articles/a1", earlier)
+    await house.run_tasks(EVENING)
+    assert {who for who, _ in house.all_told()} == {"ann", "bob", "dan"}
+
+
 async def test_an_old_article_that_is_imported_is_told_nobody(house: House) -> None:
     at = EVENING - timedelta(hours=7)
     fields = ARTICLE | {"push_time": at}

@@ -29,7 +29,7 @@ async def prepare(ledger: Ledger, record: Record, push: Push, apps: Apps) -> tup
 
     async def chunks() -> AsyncIterator[Record]:
         try:
-            async for calls, until in push.chunks(apps, record.created_at):
+            async for calls, until in push.chunks(apps, record.updated_at):
                 yield _chunk(record, calls[0].chunk, push.fresh_for, until).with_calls(calls)
         except Exception as error:
             raise HandlerFailed(error) from error

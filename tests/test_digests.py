@@ -428,6 +428,37 @@ async def test_a_handler_of_ones_own_need_not_know_of_digests() -> None:
     assert sorted(house.all_told()) == [(each, "2 new notifications") for each in ("ann", "bob")]
 
 
+async def reminder(change: Change, look_up: LookUp) -> Push:
+    appointment = change.document
+    return Push(
+        group_id="reminder",
+        recipients=recipients(await people(look_up, appointment.string("who")), "reminder"),
+        message=Message(appointment.string("says")),
+        send_at=appointment["remind_at"],
+    )
+
+
+async def test_what_is_for_a_later_time_is_in_the_first_digest_after_it() -> None:
+    house = House(NOTIFICATION_HISTORY_DAYS="90")
+    house.clock.value = MONDAY
+    await house.stores("users/ann", {"push_preferences": {"reminder": "18:00"}})
+    for name, days in {"Dentist": 1, "Garage": 2, "Bank": 2}.items():
+        fields = {"who": "ann", "says": name, "remind_at": MONDAY + timedelta(days=days)}
+        await house.happens(reminder, "appointments/{id}", fields, id=name)
+    told = []
+    for days in range(4):
+        house.clock.value = SIX + timedelta(days=days)
+        await house.worker.digests.look()
+        await house.run_tasks(house.clock.value)
+        told.append([says for _, says in house.all_told()])
+    assert told == [[], ["Dentist"], (both := ["Dentist", "2 new notifications"]), both]
+    inbox = [each async for each in house.worker.ledger.all_of("users/ann/notifications")]
+    assert {each.fields["body"]: each.fields["sent_at"] for each in inbox} == {
+        "Dentist": SIX + timedelta(days=1),
+        "2 new notifications": SIX + timedelta(days=2),
+    }
+
+
 # --- Whatever happens -----------------------------------------------------------------------------
 
 

@@ -151,7 +151,7 @@ async def only_to(push: Push, person: str) -> Push | None:
     return push.only_to({"custom_ids": [person]})
 
 
-def combined(pushes: Sequence[Push], omitted: int) -> Push | None:
+def combined(pushes: Sequence[Push], omitted: int, now: datetime) -> Push | None:
     """One push for all of them, to the person whom each of them is for; None for no pushes.
 
     Somebody who has no digests any more gets the newest.
@@ -159,10 +159,13 @@ def combined(pushes: Sequence[Push], omitted: int) -> Push | None:
     if not pushes:
         return None
     newest = pushes[-1]
-    # An item waits for the end of quiet hours already.
-    groups = [replace(group, digest=None, quiet=None) for group in newest.groups]
+    # An item waits for its time, and for the end of quiet hours, already.
+    groups = [
+        replace(group, digest=None, quiet=None, send_at=group.send_at and min(group.send_at, now))
+        for group in newest.groups
+    ]
     digest = next((group.digest for group in newest.groups if group.digest), None)
-    alone = replace(newest, recipients=groups, burst=None, state=None, limits=())
+    alone = replace(newest, recipients=groups, send_at=None, burst=None, state=None, limits=())
     if digest is None or (len(pushes) == 1 and not omitted):
         return alone
     return replace(

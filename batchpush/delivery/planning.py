@@ -152,7 +152,7 @@ class Planner:
                 elif push:
                     told.append(push)
             if told:
-                return combined(told, older)
+                return combined(told, older, self.clock.now())
         return no_push
 
     async def _of_one(

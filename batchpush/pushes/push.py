@@ -120,10 +120,10 @@ class Recipients:
         return quiet_until or (moment if is_later else None)
 
     def digest_at(self, now: datetime) -> datetime | None:
-        """When their digest is sent, after quiet hours; None for those who have none."""
+        """When their digest is sent, after `send_at` and quiet hours; None if they have none."""
         if self.digest is None:
             return None
-        moment = self.digest.next_after(now)
+        moment = self.digest.next_after(max(now, self.send_at or now))
         return (self.quiet and self.quiet.end_after(moment)) or moment
 
     def with_ids(self, lists: Mapping[str, Sequence[str]]) -> "Recipients":

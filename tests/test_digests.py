@@ -24,6 +24,7 @@ from handlers import categories
 from handlers.categories import CATEGORIES
 from handlers.fields import schedule
 from handlers.people import people, recipients
+from tests.crashes import killed_at
 from tests.house import NIGHT, House
 from tests.pushes import PATIENT
 
@@ -298,6 +299,80 @@ async def test_at_night_it_waits_for_the_morning() -> None:
     assert house.told("ann") == ["2 new notifications"]
 
 
+LATE = MONDAY.replace(hour=22, minute=4)  # the look after 21:50
+NEXT_MORNING = MONDAY.replace(hour=7) + timedelta(days=1)
+
+
+async def test_a_look_that_comes_in_quiet_hours_puts_the_digest_off() -> None:
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    await writes(house, "bob", "b", "One")
+    await writes(house, "bob", "b", "Two")
+    for at in (LATE, LATE + timedelta(minutes=15), NEXT_MORNING - timedelta(minutes=1)):
+        assert await house.wait_until(at) == []
+    await house.wait_until(NEXT_MORNING)
+    assert house.told("ann") == ["2 new notifications"]
+    assert await items(house) == []
+
+
+async def test_somebody_who_travels_is_not_told_in_the_night() -> None:
+    ann = {"quiet_hours": NIGHT, "time_zone": "Europe/Paris"}
+    house = project(ann=ann)
+    await writes(house, "bob", "b", "One")
+    ann |= {"push_preferences": {"new_message": "18:00"}, "time_zone": "Asia/Tokyo"}
+    house.hold("users/ann", ann)
+    assert await house.wait_until(MONDAY.replace(hour=16)) == [], "01:00 in Tokyo"
+    await house.wait_until(MONDAY.replace(hour=22))
+    assert house.told("ann") == ["One"]
+
+
+async def test_a_digest_that_is_put_off_tells_of_what_there_is_by_then() -> None:
+    """Also of an item that was planned in time, and committed late."""
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    for text in ("One", "Two", "Three"):
+        await writes(house, "bob", "b", text)
+    (late, *_) = await items(house)
+    await house.wait_until(LATE)
+    house.hold("conversations/b/messages/four", {"sender_id": "bob", "text": "Four"})
+    path = "conversations/b/messages/four"
+    house.hold(f"{digests.ITEMS}/late", late | {"document": path, "at": LATE})
+    await house.delete("conversations/b/messages/one")
+    assert await house.wait_until(LATE + timedelta(minutes=15)) == []
+    await house.wait_until(NEXT_MORNING)
+    assert house.told("ann") == ["3 new notifications"]
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+@pytest.mark.parametrize("step", range(16))
+async def test_a_process_that_ends_while_it_puts_a_digest_off_loses_and_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch, step: int, is_done: bool
+) -> None:
+    monkeypatch.setattr(digests, "MAX_ITEMS", 3)
+    monkeypatch.setattr(digests, "PAGE", 2)
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    for number in range(7):
+        await writes(house, "bob", "b", f"Message {number}")
+    with killed_at(house, step, is_done):
+        await house.wait_until(LATE)
+    house.queue.take_due(LATE)
+    assert await house.wait_until(LATE + timedelta(minutes=15)) == []
+    await house.wait_until(NEXT_MORNING)
+    assert house.told("ann") == ["3+ new notifications"]
+    assert await items(house) == []
+
+
+async def test_several_workers_that_put_a_digest_off_tell_of_it_once() -> None:
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    await writes(house, "bob", "b", "One")
+    await writes(house, "bob", "b", "Two")
+    (digest,) = {each["digest"] for each in await items(house)}
+    for at in (LATE, NEXT_MORNING):
+        house.clock.value = at
+        tasks = (house.run_task("sendlater", {"digest": digest}) for _ in range(5))
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(each is None or isinstance(each, TryAgainLater) for each in ended)
+        assert house.told("ann") == ([] if at == LATE else ["2 new notifications"])
+
+
 async def test_a_category_can_be_a_digest_for_all_who_did_not_choose(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -387,8 +462,8 @@ async def test_an_article_with_a_time_is_in_the_first_digest_after_it(
     house = Project({"users/ann": ann, "topics/ski/followers/ann": {}}, MONDAY)
     article = {"title": "On ski", "topics": ["ski"], "published": True, "push_time": push_time}
     await house.write("articles/a", article)
-    for time in (push_time, push_time + timedelta(minutes=15), told_at - timedelta(minutes=1)):
-        await house.wait_until(time)
+    for at in (push_time, push_time + timedelta(minutes=15), told_at - timedelta(minutes=1)):
+        await house.wait_until(at)
     assert house.told("ann") == []
     await house.wait_until(told_at)
     assert house.told("ann") == ["On ski"]

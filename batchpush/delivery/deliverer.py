@@ -47,6 +47,9 @@ class Deliverer:
             if planned is None:
                 log("DEBUG", "push.none")
                 return
+            if isinstance(change, DigestChange) and planned.record.not_before:
+                await change.put_off(self.ledger.firestore, planned.record.not_before)
+                return
             self._turn_away(planned.record)
             try:
                 entry = await self._claim(planned, change)

@@ -7,7 +7,8 @@
 Nobody reads a digest before it is due, so an event costs one small write per reader, and writers
 never wait for each other. An item is deleted by the claim of the push that tells of it: it is told
 once. What has nothing to tell any more is passed over: whoever deletes what they wrote leaves what
-others wrote before.
+others wrote before. For a reader who is in quiet hours by then, nothing is claimed, and the items
+wait for their end.
 """
 
 import functools
@@ -129,6 +130,15 @@ class DigestChange(Change):
         """Deletes the items; fails if another push tells of one of them."""
         return [firestore.delete(each.path, must_exist=True) for each in self.items]
 
+    async def put_off(self, firestore: Firestore, until: datetime) -> None:
+        """Have the digest wait, as it does once its newest item waits: those go first."""
+        fields = {"until": until, "expire_at": until + KEEP}
+        with translated():
+            async for page in firestore.pages(_items_of(self.digest)):
+                await firestore.commit(
+                    [firestore.update(each.path, fields, each.version) for each in page]
+                )
+
     async def drop_older(self, firestore: Firestore) -> None:
         """Delete what a push counts as more, and does not name."""
         named, oldest = {each.id for each in self.items}, self.items[-1].fields["at"]
@@ -159,9 +169,9 @@ def combined(pushes: Sequence[Push], omitted: int, now: datetime) -> Push | None
     if not pushes:
         return None
     newest = pushes[-1]
-    # An item waits for its time, and for the end of quiet hours, already.
+    # An item waits for its time already.
     groups = [
-        replace(group, digest=None, quiet=None, send_at=group.send_at and min(group.send_at, now))
+        replace(group, digest=None, send_at=group.send_at and min(group.send_at, now))
         for group in newest.groups
     ]
     digest = next((group.digest for group in newest.groups if group.digest), None)
@@ -222,9 +232,10 @@ class Digests:
     async def _tell_all(self, digest: str) -> None:
         for _ in range(MAX_CLAIMS):
             items = await self._items(digest)
+            if not items or items[0].fields["until"] > self.clock.now():
+                return
             is_more = len(items) > MAX_ITEMS
-            if items:
-                await self._tell(digest, items[:MAX_ITEMS], is_more)
+            await self._tell(digest, items[:MAX_ITEMS], is_more)
             if not is_more:
                 return
 

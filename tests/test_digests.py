@@ -621,6 +621,45 @@ async def test_batch_away_at_that_time_loses_and_doubles_nothing(
     assert await items(house) == []
 
 
+@pytest.mark.parametrize(
+    ("away", "told"),
+    [(timedelta(hours=5, minutes=45), ["2 new notifications"]), (timedelta(hours=6), [])],
+)
+async def test_a_digest_is_worth_telling_for_six_hours(away: timedelta, told: list[str]) -> None:
+    house = project()
+    await writes(house, "bob", "b", "One")
+    await writes(house, "bob", "b", "Two")
+    await house.wait_until(SIX + away)
+    assert house.told("ann") == told
+
+
+@pytest.mark.parametrize(
+    "ann",
+    [
+        {"push_preferences": {"sale": "18:00"}},
+        {"quiet_hours": {"start": "11:00", "end": "18:00"}},
+    ],
+)
+async def test_an_event_that_comes_late_is_told_to_those_who_are_told_later(ann: Any) -> None:
+    house = House()
+    await house.stores("users/ann", ann)
+    await house.stores("users/bob", {})
+
+    async def sale(change: Change, look_up: LookUp) -> Push:
+        house.clock.value = max(house.clock.value, MONDAY + timedelta(hours=2))
+        readers = await people(look_up, "ann", "bob")
+        message = Message("All must go")
+        return Push(group_id="sale", recipients=recipients(readers, "sale"), message=message)
+
+    house.clock.value = MONDAY
+    change = await house.happens(sale, "sales/{sale_id}", {}, sale_id="s")
+    assert (await house.record_of(change)).state is DeliveryState.EXPIRED
+    house.clock.value = SIX
+    await house.worker.digests.look()
+    await house.run_tasks(SIX)
+    assert house.all_told() == [("ann", "All must go")]
+
+
 async def test_a_function_that_is_gone_is_said_and_nothing_comes_back(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

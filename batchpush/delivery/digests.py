@@ -43,6 +43,7 @@ from batchpush.timing import Clock
 
 ITEMS = "batch_digests"  # the collection of items
 KEEP = timedelta(days=7)  # an item whose digest is never told
+FRESH_FOR = timedelta(hours=6)  # of a digest, unless its pushes have longer
 MAX_ITEMS = 300  # that one claim deletes
 MAX_CLAIMS = 20  # of one task, while what was claimed had nothing to tell
 PAGE = 1000  # items in one answer of a look
@@ -175,7 +176,15 @@ def combined(pushes: Sequence[Push], omitted: int, now: datetime) -> Push | None
         for group in newest.groups
     ]
     digest = next((group.digest for group in newest.groups if group.digest), None)
-    alone = replace(newest, recipients=groups, send_at=None, burst=None, state=None, limits=())
+    alone = replace(
+        newest,
+        recipients=groups,
+        fresh_for=max(newest.fresh_for, FRESH_FOR),
+        send_at=None,
+        burst=None,
+        state=None,
+        limits=(),
+    )
     if digest is None or (len(pushes) == 1 and not omitted):
         return alone
     return replace(

@@ -18,6 +18,7 @@ from batchpush import Audience, Change, LookUp, Message, Push, Recipients, setti
 from batchpush.delivery import digests
 from batchpush.delivery.record import DeliveryState
 from batchpush.errors import TryAgainLater
+from batchpush.events.triggers import Watched
 from batchpush.pushes.digest import Schedule
 from batchpush.testing import Project
 from handlers import categories
@@ -25,8 +26,10 @@ from handlers.categories import CATEGORIES
 from handlers.fields import schedule
 from handlers.people import people, recipients
 from tests.crashes import killed_at
+from tests.events import DATABASE, created
 from tests.house import NIGHT, House
 from tests.pushes import PATIENT
+from tests.realtime_database import Database
 
 assert main.new_message
 MONDAY = datetime(2026, 6, 8, 12, 0, tzinfo=UTC)
@@ -586,6 +589,38 @@ async def test_a_document_that_became_invalid_does_not_silence_the_others() -> N
     house.hold("conversations/b/messages/one", {"sender_id": 7, "text": ["x"]})
     await house.wait_until(SIX)
     assert house.told("ann") == ["2 new notifications"]
+
+
+async def test_a_document_that_became_too_large_to_read_does_not_silence_the_others(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    house, values = House(), database.values
+    house.clock.value = MONDAY
+    values["users", "ann"] = {"push_preferences": {"sale": "18:00"}}
+
+    async def sale(change: Change, look_up: LookUp) -> Push:
+        readers = recipients(await people(look_up, "ann"), "sale")
+        message = Message(change.document.string("says"))
+        return Push(group_id="sale", recipients=readers, message=message)
+
+    async def watching(change: Change) -> None:
+        await house.worker.deliverer.deliver(change, sale)
+
+    house.watches["sale"] = Watched("sales/{sale_id}", watching)
+    for says in ("One", "Two", "Three"):
+        values["sales", says] = {"says": says}
+        event = created(f"sales/{says}", {"says": says}, sale_id=says)
+        await watching(
+            replace(
+                event, id=says, source=DATABASE, database="database", function="sale", time=MONDAY
+            )
+        )
+    values["sales", "Two"] = {"says": "x" * 10_000_000}
+    house.clock.value = SIX
+    await house.worker.digests.look()
+    await house.run_tasks(SIX)
+    assert house.all_told() == [("ann", "2 new notifications")]
+    assert "document.dropped" in capfd.readouterr().out
 
 
 async def test_a_flood_is_one_push_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from batchpush.delivery.scheduling import Scheduler, Task
 from batchpush.delivery.waiting import MAX_ABOUT, ids_of
 from batchpush.documents import Document
 from batchpush.events.change import Change, Late, path_params
-from batchpush.events.lookup import LookUp
+from batchpush.events.lookup import LookUp, still_readable
 from batchpush.events.triggers import Watched
 from batchpush.google.firestore import (
     EQUAL,
@@ -114,8 +114,8 @@ class DigestChange(Change):
         while paths:
             paths, newest = paths[:-MAX_ABOUT], paths[-MAX_ABOUT:]
             read = await self.history.read_by([self.person], newest)
-            found = await look_up.many(*(path for path in newest if path not in read))
-            documents = [each for each in found if each is not None]
+            unread = [path for path in newest if path not in read]
+            documents = await still_readable(look_up, unread)
             yield [self._about(each) for each in documents], len(paths) + self.is_more
 
     def _about(self, document: Document) -> Change:

@@ -114,6 +114,6 @@ class Deliverer:
             return await self.ledger.claim(
                 record, planned.later, planned.burst, planned.counters, beside
             )
-        burst = change.burst and change.burst.without(record.id)
+        burst = planned.burst or (change.burst and change.burst.without(record.id))
         beside = planned.beside(self.ledger.firestore)
         return await self.ledger.change(change.entry, record, planned.later, burst, beside)

@@ -114,6 +114,7 @@ class Resumption:
         ended = await self.sender.ledger.change(entry, record, burst=rest)
         await self.sender.finish(ended, ended.record)
 
+
 def _change(entry: Entry, burst: StoredBurst | None, pattern: str) -> ResumedChange:
     record = entry.record
     return ResumedChange(

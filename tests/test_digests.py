@@ -19,14 +19,18 @@ from batchpush.delivery import digests
 from batchpush.delivery.record import DeliveryState
 from batchpush.environment import process_settings
 from batchpush.errors import TryAgainLater
+from batchpush.events.triggers import Watched
 from batchpush.pushes.digest import Schedule
 from batchpush.testing import Project
 from handlers import categories
 from handlers.categories import CATEGORIES
 from handlers.fields import schedule
 from handlers.people import people, recipients
-from tests.house import House
+from tests.crashes import killed_at
+from tests.events import DATABASE, created
+from tests.house import NIGHT, House
 from tests.pushes import PATIENT
+from tests.realtime_database import Database
 
 assert main.new_message
 MONDAY = datetime(2026, 6, 8, 12, 0, tzinfo=UTC)
@@ -299,6 +303,80 @@ async def test_at_night_it_waits_for_the_morning() -> None:
     assert house.told("ann") == ["2 new notifications"]
 
 
+LATE = MONDAY.replace(hour=22, minute=4)  # the look after 21:50
+NEXT_MORNING = MONDAY.replace(hour=7) + timedelta(days=1)
+
+
+async def test_a_look_that_comes_in_quiet_hours_puts_the_digest_off() -> None:
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    await writes(house, "bob", "b", "One")
+    await writes(house, "bob", "b", "Two")
+    for at in (LATE, LATE + timedelta(minutes=15), NEXT_MORNING - timedelta(minutes=1)):
+        assert await house.wait_until(at) == []
+    await house.wait_until(NEXT_MORNING)
+    assert house.told("ann") == ["2 new notifications"]
+    assert await items(house) == []
+
+
+async def test_somebody_who_travels_is_not_told_in_the_night() -> None:
+    ann = {"quiet_hours": NIGHT, "time_zone": "Europe/Paris"}
+    house = project(ann=ann)
+    await writes(house, "bob", "b", "One")
+    ann |= {"push_preferences": {"new_message": "18:00"}, "time_zone": "Asia/Tokyo"}
+    house.hold("users/ann", ann)
+    assert await house.wait_until(MONDAY.replace(hour=16)) == [], "01:00 in Tokyo"
+    await house.wait_until(MONDAY.replace(hour=22))
+    assert house.told("ann") == ["One"]
+
+
+async def test_a_digest_that_is_put_off_tells_of_what_there_is_by_then() -> None:
+    """Also of an item that was planned in time, and committed late."""
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    for text in ("One", "Two", "Three"):
+        await writes(house, "bob", "b", text)
+    (late, *_) = await items(house)
+    await house.wait_until(LATE)
+    house.hold("conversations/b/messages/four", {"sender_id": "bob", "text": "Four"})
+    path = "conversations/b/messages/four"
+    house.hold(f"{digests.ITEMS}/late", late | {"document": path, "at": LATE})
+    await house.delete("conversations/b/messages/one")
+    assert await house.wait_until(LATE + timedelta(minutes=15)) == []
+    await house.wait_until(NEXT_MORNING)
+    assert house.told("ann") == ["3 new notifications"]
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+@pytest.mark.parametrize("step", range(16))
+async def test_a_process_that_ends_while_it_puts_a_digest_off_loses_and_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch, step: int, is_done: bool
+) -> None:
+    monkeypatch.setattr(digests, "MAX_ITEMS", 3)
+    monkeypatch.setattr(digests, "PAGE", 2)
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    for number in range(7):
+        await writes(house, "bob", "b", f"Message {number}")
+    with killed_at(house, step, is_done):
+        await house.wait_until(LATE)
+    house.queue.take_due(LATE)
+    assert await house.wait_until(LATE + timedelta(minutes=15)) == []
+    await house.wait_until(NEXT_MORNING)
+    assert house.told("ann") == ["3+ new notifications"]
+    assert await items(house) == []
+
+
+async def test_several_workers_that_put_a_digest_off_tell_of_it_once() -> None:
+    house = project("21:50", ann={"quiet_hours": NIGHT})
+    await writes(house, "bob", "b", "One")
+    await writes(house, "bob", "b", "Two")
+    (digest,) = {each["digest"] for each in await items(house)}
+    for at in (LATE, NEXT_MORNING):
+        house.clock.value = at
+        tasks = (house.run_task("sendlater", {"digest": digest}) for _ in range(5))
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(each is None or isinstance(each, TryAgainLater) for each in ended)
+        assert house.told("ann") == ([] if at == LATE else ["2 new notifications"])
+
+
 async def test_a_category_can_be_a_digest_for_all_who_did_not_choose(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -374,6 +452,28 @@ async def test_followers_of_a_topic_may_have_a_digest_of_articles() -> None:
 
 
 @pytest.mark.usefixtures("for_followers")
+@pytest.mark.parametrize(
+    ("push_time", "quiet_hours", "told_at"),
+    [
+        (SIX + timedelta(days=2, hours=-8), None, SIX + timedelta(days=2)),
+        (SIX + timedelta(hours=5), NIGHT, SIX + timedelta(days=1)),
+    ],
+)
+async def test_an_article_with_a_time_is_in_the_first_digest_after_it(
+    push_time: datetime, quiet_hours: Any, told_at: datetime
+) -> None:
+    ann = {"push_preferences": {"article": "18:00"}, "quiet_hours": quiet_hours}
+    house = Project({"users/ann": ann, "topics/ski/followers/ann": {}}, MONDAY)
+    article = {"title": "On ski", "topics": ["ski"], "published": True, "push_time": push_time}
+    await house.write("articles/a", article)
+    for at in (push_time, push_time + timedelta(minutes=15), told_at - timedelta(minutes=1)):
+        await house.wait_until(at)
+    assert house.told("ann") == []
+    await house.wait_until(told_at)
+    assert house.told("ann") == ["On ski"]
+
+
+@pytest.mark.usefixtures("for_followers")
 async def test_somebody_who_follows_no_longer_is_not_told() -> None:
     house = Project(
         {"users/ann": {"push_preferences": {"article": "18:00"}}, "topics/ski/followers/ann": {}},
@@ -405,6 +505,37 @@ async def test_a_handler_of_ones_own_need_not_know_of_digests() -> None:
     await house.worker.digests.look()
     await house.run_tasks(SIX)
     assert sorted(house.all_told()) == [(each, "2 new notifications") for each in ("ann", "bob")]
+
+
+async def reminder(change: Change, look_up: LookUp) -> Push:
+    appointment = change.document
+    return Push(
+        group_id="reminder",
+        recipients=recipients(await people(look_up, appointment.string("who")), "reminder"),
+        message=Message(appointment.string("says")),
+        send_at=appointment["remind_at"],
+    )
+
+
+async def test_what_is_for_a_later_time_is_in_the_first_digest_after_it() -> None:
+    house = House(NOTIFICATION_HISTORY_DAYS="90")
+    house.clock.value = MONDAY
+    await house.stores("users/ann", {"push_preferences": {"reminder": "18:00"}})
+    for name, days in {"Dentist": 1, "Garage": 2, "Bank": 2}.items():
+        fields = {"who": "ann", "says": name, "remind_at": MONDAY + timedelta(days=days)}
+        await house.happens(reminder, "appointments/{id}", fields, id=name)
+    told = []
+    for days in range(4):
+        house.clock.value = SIX + timedelta(days=days)
+        await house.worker.digests.look()
+        await house.run_tasks(house.clock.value)
+        told.append([says for _, says in house.all_told()])
+    assert told == [[], ["Dentist"], (both := ["Dentist", "2 new notifications"]), both]
+    inbox = [each async for each in house.worker.ledger.all_of("users/ann/notifications")]
+    assert {each.fields["body"]: each.fields["sent_at"] for each in inbox} == {
+        "Dentist": SIX + timedelta(days=1),
+        "2 new notifications": SIX + timedelta(days=2),
+    }
 
 
 # --- Whatever happens -----------------------------------------------------------------------------
@@ -461,6 +592,38 @@ async def test_a_document_that_became_invalid_does_not_silence_the_others() -> N
     assert house.told("ann") == ["2 new notifications"]
 
 
+async def test_a_document_that_became_too_large_to_read_does_not_silence_the_others(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    house, values = House(), database.values
+    house.clock.value = MONDAY
+    values["users", "ann"] = {"push_preferences": {"sale": "18:00"}}
+
+    async def sale(change: Change, look_up: LookUp) -> Push:
+        readers = recipients(await people(look_up, "ann"), "sale")
+        message = Message(change.document.string("says"))
+        return Push(group_id="sale", recipients=readers, message=message)
+
+    async def watching(change: Change) -> None:
+        await house.worker.deliverer.deliver(change, sale)
+
+    house.watches["sale"] = Watched("sales/{sale_id}", watching)
+    for says in ("One", "Two", "Three"):
+        values["sales", says] = {"says": says}
+        event = created(f"sales/{says}", {"says": says}, sale_id=says)
+        await watching(
+            replace(
+                event, id=says, source=DATABASE, database="database", function="sale", time=MONDAY
+            )
+        )
+    values["sales", "Two"] = {"says": "x" * 10_000_000}
+    house.clock.value = SIX
+    await house.worker.digests.look()
+    await house.run_tasks(SIX)
+    assert house.all_told() == [("ann", "2 new notifications")]
+    assert "document.dropped" in capfd.readouterr().out
+
+
 async def test_a_flood_is_one_push_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digests, "MAX_ITEMS", 30)
     house = project()
@@ -492,6 +655,45 @@ async def test_batch_away_at_that_time_loses_and_doubles_nothing(
     await house.worker.sweep.run()
     assert house.told("ann") == [told]
     assert await items(house) == []
+
+
+@pytest.mark.parametrize(
+    ("away", "told"),
+    [(timedelta(hours=5, minutes=45), ["2 new notifications"]), (timedelta(hours=6), [])],
+)
+async def test_a_digest_is_worth_telling_for_six_hours(away: timedelta, told: list[str]) -> None:
+    house = project()
+    await writes(house, "bob", "b", "One")
+    await writes(house, "bob", "b", "Two")
+    await house.wait_until(SIX + away)
+    assert house.told("ann") == told
+
+
+@pytest.mark.parametrize(
+    "ann",
+    [
+        {"push_preferences": {"sale": "18:00"}},
+        {"quiet_hours": {"start": "11:00", "end": "18:00"}},
+    ],
+)
+async def test_an_event_that_comes_late_is_told_to_those_who_are_told_later(ann: Any) -> None:
+    house = House()
+    await house.stores("users/ann", ann)
+    await house.stores("users/bob", {})
+
+    async def sale(change: Change, look_up: LookUp) -> Push:
+        house.clock.value = max(house.clock.value, MONDAY + timedelta(hours=2))
+        readers = await people(look_up, "ann", "bob")
+        message = Message("All must go")
+        return Push(group_id="sale", recipients=recipients(readers, "sale"), message=message)
+
+    house.clock.value = MONDAY
+    change = await house.happens(sale, "sales/{sale_id}", {}, sale_id="s")
+    assert (await house.record_of(change)).state is DeliveryState.EXPIRED
+    house.clock.value = SIX
+    await house.worker.digests.look()
+    await house.run_tasks(SIX)
+    assert house.all_told() == [("ann", "All must go")]
 
 
 async def test_a_function_that_is_gone_is_said_and_nothing_comes_back(

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from batchpush import Change, LookUp, Push
 from batchpush.delivery.record import DeliveryState
 from batchpush.environment import process_settings
+from batchpush.errors import LookUpFailed
 from handlers.articles import is_announced, to_followers
 from tests.events import created
 from tests.house import EVENING, MORNING, NIGHT, House
@@ -90,6 +93,57 @@ async def test_who_follows_by_then_is_told_at_its_time(house: House) -> None:
     await house.stores("topics/ski/followers/new", {})
     await house.run_tasks(at)
     assert ("new", "Snow") in house.all_told()
+
+
+@pytest.mark.parametrize(("late", "awake"), [(0, {"tom"}), (60, set[str]())])
+async def test_who_sleeps_once_it_is_sent_is_told_in_the_morning(
+    house: House, late: int, awake: set[str]
+) -> None:
+    """Its time was before their quiet hours, also where its task comes in them."""
+    at = EVENING.replace(hour=21, minute=30)
+    house.clock.value = at - timedelta(hours=12)
+    await published(house, push_time=at)
+    await house.run_tasks(at + timedelta(minutes=late))
+    assert dict(house.all_told()).keys() == {"ann", "bob", "dan"} | awake
+    await house.run_tasks(MORNING)
+    assert house.all_told().count(("tom", "Snow")) == 1
+
+
+async def test_who_is_told_later_does_not_miss_an_article_whose_event_comes_late(
+    house: House,
+) -> None:
+    await house.stores("users/bob", {"push_preferences": {"article": "06:00"}})
+    house.clock.value = EVENING - timedelta(hours=6)
+
+    async def late(article: Change, look_up: LookUp) -> Push | None:
+        if house.clock.now() < EVENING:
+            raise LookUpFailed("Firestore: away")
+        return await to_followers(article, look_up)
+
+    with pytest.raises(LookUpFailed):
+        await house.happens(late, PATTERN, ARTICLE, article_id="a1")
+    change = replace(
+        created("articles/a1", ARTICLE, article_id="a1"), function="late", time=house.clock.now()
+    )
+    house.clock.value = EVENING
+    await house.watches["late"].function(change)
+    await house.run_tasks(EVENING)
+    assert house.all_told() == []
+    await house.worker.digests.look()
+    await house.run_tasks(MORNING)
+    await house.worker.digests.look()
+    await house.run_tasks(MORNING)
+    assert sorted(house.all_told()) == [("bob", "Snow"), ("tom", "Snow")]
+    assert (await house.record_of(change)).state is DeliveryState.EXPIRED
+
+
+async def test_an_article_whose_time_was_moved_back_behind_its_task_is_told(house: House) -> None:
+    house.clock.value = EVENING - timedelta(hours=14)
+    await published(house, push_time=EVENING)
+    earlier = ARTICLE | {"push_time": EVENING - timedelta(hours=11)}
+    await house.stores("articles/a1", earlier)
+    await house.run_tasks(EVENING)
+    assert {who for who, _ in house.all_told()} == {"ann", "bob", "dan"}
 
 
 async def test_an_old_article_that_is_imported_is_told_nobody(house: House) -> None:

@@ -130,6 +130,36 @@ async def test_one_who_has_read_it_does_not_silence_the_others() -> None:
     assert (house.told("ann"), house.told("cat")) == ([], ["Hello"])
 
 
+@pytest.mark.parametrize(
+    "ann", [{"quiet_hours": NIGHT}, {"push_preferences": {"game_turn": "07:00"}}]
+)
+async def test_what_was_read_before_the_document_changed_again_silences_nothing(
+    ann: Mapping[str, Any],
+) -> None:
+    house = project(ann)
+    game = {"current_player_id": "ann", "name": "Chess"}
+    house.clock.value = EVENING - timedelta(hours=17)
+    await house.write("games/g", game)
+    await house.wait_until(EVENING - timedelta(hours=16))
+    assert house.told("ann") == ["It’s your turn"]
+    await reads(house, "It’s your turn")
+    await house.write("games/g", game | {"current_player_id": "bob"})
+    house.clock.value = EVENING
+    await house.write("games/g", game)
+    await house.wait_until(MORNING)
+    assert house.told("ann") == ["It’s your turn", "It’s your turn"]
+
+
+@pytest.mark.parametrize("sent_at", [None, "yesterday", MORNING])
+async def test_an_entry_without_a_time_is_older_than_the_others(sent_at: object) -> None:
+    house = project({"quiet_hours": NIGHT})
+    await house.write(MESSAGE, message())
+    ((_, entry),) = (await inbox(house, "ann")).items()
+    house.hold("users/ann/notifications/other", entry | {"sent_at": sent_at, "read": True})
+    await house.wait_until(MORNING)
+    assert house.told("ann") == ([] if sent_at == MORNING else ["Hello"])
+
+
 async def test_what_was_read_is_not_in_a_digest() -> None:
     house = project({"push_preferences": {"new_message": "07:00"}})
     for text in ("One", "Two", "Three"):

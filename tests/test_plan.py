@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import batchpush.delivery.plan
-from batchpush import Audience, Message, Push, QuietHours, Recipients
+from batchpush import Audience, Digest, Message, Push, QuietHours, Recipients, Schedule
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.delivery.ledger import to_document
 from batchpush.delivery.plan import (
@@ -21,7 +21,7 @@ from batchpush.delivery.plan import (
     names_of,
     plan,
 )
-from batchpush.delivery.record import DeliveryState, Record
+from batchpush.delivery.record import CallState, DeliveryState, Record
 from batchpush.delivery.waiting import (
     MAX_ABOUT,
     MAX_PART,
@@ -167,6 +167,30 @@ def test_what_is_too_old_is_not_claimed_to_be_sent(
     assert found.record.state is state
     assert bool(found.large) is (state is DeliveryState.CLAIMED and count > 1)
     assert found.record.group_id == "g"
+
+
+def test_who_is_told_later_does_not_miss_what_is_too_old_to_be_told_now() -> None:
+    """Their entries stay; who would be told now has neither an entry nor a window."""
+    bob = Recipients(
+        custom_ids=["bob"],
+        digest=Digest(Schedule(time(7)), UTC, lambda number, or_more: Message(f"{number} things")),
+    )
+    push = push_to(to("ann"), bob, to("tom", quiet=NIGHT))
+    burst = StoredBurst("b", Burst(), None)
+    days = timedelta(days=90)
+    found = planned(push, NOW - FRESH_FOR, burst=burst, window=WINDOW, history_for=days)
+    assert (found.record.state, found.push) == (DeliveryState.EXPIRED, None)
+    assert {call.state for call in found.record.calls} == {CallState.EXPIRED}
+    assert "ann" in told(found.record)
+    (waiting,) = found.later
+    assert waiting.waits_for == {"custom_ids": ["tom"]}
+    assert found.record.later == ((waiting.id, MORNING),)
+    assert [each.person for each in found.digests] == ["bob"]
+    assert {each.user_id for each in found.history} == {"bob", "tom"}
+    assert found.burst
+    assert set(found.burst.burst.windows) == {name_of("custom_ids", "tom")}
+    nobody = planned(push_to(to("tom", quiet=NIGHT)), NOW - FRESH_FOR)
+    assert nobody.record.state is DeliveryState.WAITING
 
 
 def names(*people: str) -> tuple[str, ...]:

@@ -316,6 +316,35 @@ async def test_a_push_with_a_time_of_its_own_is_in_no_burst(
     assert (plan.burst is not None) is is_combined
 
 
+@pytest.mark.parametrize(("is_late", "morning"), [(False, ["p1 p2 p3"]), (True, ["p1 p3", "p2"])])
+async def test_what_waits_into_the_night_keeps_its_burst_open(
+    is_late: bool, morning: list[str]
+) -> None:
+    """If its task comes after the next push of the burst, each of them waits, and one is joined."""
+    house = House(COALESCE_SECONDS="600")
+    at = EVENING.replace(hour=21, minute=55)
+
+    async def poke(change: Change, look_up: LookUp) -> Push:
+        names = " ".join(each.path.rpartition("/")[2] for each in change.documents)
+        return replace(to_bob(quiet=NIGHT, burst="b"), message=Message(names))
+
+    async def pokes(time: datetime, *names: str) -> None:
+        house.clock.value = time
+        for name in names:
+            await house.happens(poke, "pokes/{poke_id}", {}, poke_id=name)
+
+    await pokes(at, "p0")
+    await pokes(at + timedelta(minutes=3), "p1")
+    if not is_late:
+        await house.run_tasks(at + timedelta(minutes=10))
+    await pokes(at + timedelta(minutes=12), "p2")
+    await house.run_tasks(at + timedelta(minutes=13))
+    await pokes(at + HOUR, "p3")
+    assert house.all_told() == [("bob", "p0")]
+    await house.run_tasks(MORNING)
+    assert sorted(house.all_told()) == [("bob", each) for each in ("p0", *morning)]
+
+
 @pytest.mark.parametrize("seconds", ["0", "30"])
 async def test_whoever_is_awake_is_told_of_each_state_at_once(seconds: str) -> None:
     plan = await planned(to_bob(state="turn of g1"), {"COALESCE_SECONDS": seconds})

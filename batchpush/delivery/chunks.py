@@ -29,7 +29,7 @@ async def prepare(ledger: Ledger, record: Record, push: Push, apps: Apps) -> tup
 
     async def chunks() -> AsyncIterator[Record]:
         try:
-            async for calls, until in push.chunks(apps, record.created_at):
+            async for calls, until in push.chunks(apps, record.updated_at):
                 yield _chunk(record, calls[0].chunk, push.fresh_for, until).with_calls(calls)
         except Exception as error:
             raise HandlerFailed(error) from error
@@ -42,15 +42,15 @@ async def _at_once(
 ) -> AsyncIterator[tuple[Recipients, Message | None]]:
     """The groups without readers of digests, whose items are written.
 
-    They are written before the claim: of the event's time, so that an event that is delivered again
-    writes the same ones.
+    They are written before the claim: as of the event, or of the end of its wait, so that an event
+    that is delivered again writes the same ones.
     """
     items: list[Item] = []
     async for group, message in groups:
         if group.digest is None:
             yield group, message
             continue
-        items.extend(items_of(record, group, record.event_time))
+        items.extend(items_of(record, group, record.since))
         if len(items) >= ITEMS_AT_ONCE:
             await write_items(ledger.firestore, items)
             items = []

@@ -47,6 +47,9 @@ class Deliverer:
             if planned is None:
                 log("DEBUG", "push.none")
                 return
+            if isinstance(change, DigestChange) and planned.record.not_before:
+                await change.put_off(self.ledger.firestore, planned.record.not_before)
+                return
             self._turn_away(planned.record)
             try:
                 entry = await self._claim(planned, change)
@@ -111,6 +114,6 @@ class Deliverer:
             return await self.ledger.claim(
                 record, planned.later, planned.burst, planned.counters, beside
             )
-        burst = change.burst and change.burst.without(record.id)
+        burst = planned.burst or (change.burst and change.burst.without(record.id))
         beside = planned.beside(self.ledger.firestore)
         return await self.ledger.change(change.entry, record, planned.later, burst, beside)

@@ -7,7 +7,8 @@
 Nobody reads a digest before it is due, so an event costs one small write per reader, and writers
 never wait for each other. An item is deleted by the claim of the push that tells of it: it is told
 once. What has nothing to tell any more is passed over: whoever deletes what they wrote leaves what
-others wrote before.
+others wrote before. For a reader who is in quiet hours by then, nothing is claimed, and the items
+wait for their end.
 """
 
 import functools
@@ -25,7 +26,7 @@ from batchpush.delivery.scheduling import Scheduler, Task
 from batchpush.delivery.waiting import MAX_ABOUT, ids_of
 from batchpush.documents import Document
 from batchpush.events.change import Change, Late, path_params
-from batchpush.events.lookup import LookUp
+from batchpush.events.lookup import LookUp, still_readable
 from batchpush.events.triggers import Watched
 from batchpush.google.firestore import (
     EQUAL,
@@ -42,6 +43,7 @@ from batchpush.timing import Clock
 
 ITEMS = "batch_digests"  # the collection of items
 KEEP = timedelta(days=7)  # an item whose digest is never told
+FRESH_FOR = timedelta(hours=6)  # of a digest, unless its pushes have longer
 MAX_ITEMS = 300  # that one claim deletes
 MAX_CLAIMS = 20  # of one task, while what was claimed had nothing to tell
 PAGE = 1000  # items in one answer of a look
@@ -112,8 +114,8 @@ class DigestChange(Change):
         while paths:
             paths, newest = paths[:-MAX_ABOUT], paths[-MAX_ABOUT:]
             read = await self.history.read_by([self.person], newest)
-            found = await look_up.many(*(path for path in newest if path not in read))
-            documents = [each for each in found if each is not None]
+            unread = [path for path in newest if path not in read]
+            documents = await still_readable(look_up, unread)
             yield [self._about(each) for each in documents], len(paths) + self.is_more
 
     def _about(self, document: Document) -> Change:
@@ -128,6 +130,15 @@ class DigestChange(Change):
     def consumed(self, firestore: Firestore) -> list[Write]:
         """Deletes the items; fails if another push tells of one of them."""
         return [firestore.delete(each.path, must_exist=True) for each in self.items]
+
+    async def put_off(self, firestore: Firestore, until: datetime) -> None:
+        """Have the digest wait, as it does once its newest item waits: those go first."""
+        fields = {"until": until, "expire_at": until + KEEP}
+        with translated():
+            async for page in firestore.pages(_items_of(self.digest)):
+                await firestore.commit(
+                    [firestore.update(each.path, fields, each.version) for each in page]
+                )
 
     async def drop_older(self, firestore: Firestore) -> None:
         """Delete what a push counts as more, and does not name."""
@@ -151,7 +162,7 @@ async def only_to(push: Push, person: str) -> Push | None:
     return push.only_to({"custom_ids": [person]})
 
 
-def combined(pushes: Sequence[Push], omitted: int) -> Push | None:
+def combined(pushes: Sequence[Push], omitted: int, now: datetime) -> Push | None:
     """One push for all of them, to the person whom each of them is for; None for no pushes.
 
     Somebody who has no digests any more gets the newest.
@@ -159,10 +170,21 @@ def combined(pushes: Sequence[Push], omitted: int) -> Push | None:
     if not pushes:
         return None
     newest = pushes[-1]
-    # An item waits for the end of quiet hours already.
-    groups = [replace(group, digest=None, quiet=None) for group in newest.groups]
+    # An item waits for its time already.
+    groups = [
+        replace(group, digest=None, send_at=group.send_at and min(group.send_at, now))
+        for group in newest.groups
+    ]
     digest = next((group.digest for group in newest.groups if group.digest), None)
-    alone = replace(newest, recipients=groups, burst=None, state=None, limits=())
+    alone = replace(
+        newest,
+        recipients=groups,
+        fresh_for=max(newest.fresh_for, FRESH_FOR),
+        send_at=None,
+        burst=None,
+        state=None,
+        limits=(),
+    )
     if digest is None or (len(pushes) == 1 and not omitted):
         return alone
     return replace(
@@ -219,9 +241,10 @@ class Digests:
     async def _tell_all(self, digest: str) -> None:
         for _ in range(MAX_CLAIMS):
             items = await self._items(digest)
+            if not items or items[0].fields["until"] > self.clock.now():
+                return
             is_more = len(items) > MAX_ITEMS
-            if items:
-                await self._tell(digest, items[:MAX_ITEMS], is_more)
+            await self._tell(digest, items[:MAX_ITEMS], is_more)
             if not is_more:
                 return
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from batchpush.delivery.record import Record
 from batchpush.delivery.waiting import name_of
+from batchpush.documents import EPOCH
 from batchpush.google.firestore import IN, Firestore, Query, Stored, is_document, translated
 from batchpush.google.protocol.firestore_pb2 import Write
 from batchpush.pushes.push import Message, Push, Recipients, without_nones
@@ -110,7 +111,7 @@ class History:
     async def read_by(
         self, user_ids: Iterable[str], documents: Sequence[str]
     ) -> Mapping[str, frozenset[str]]:
-        """Who has read the entry of each document, by its path."""
+        """Who has read the newest entry of each document, by its path."""
         users = list(filter(is_user, user_ids))
         if not self.days or not documents or len(users) > MAX_PEOPLE:
             return {}
@@ -120,7 +121,8 @@ class History:
             some = users[start : start + AT_ONCE]
             read = await asyncio.gather(*(self._of(user_id, list(paths)) for user_id in some))
             for user_id, entries in zip(some, read, strict=True):
-                for entry in entries:
+                newest = {each.fields[ABOUT]: each for each in sorted(entries, key=_sent_at)}
+                for entry in newest.values():
                     if entry.fields.get("read") is True:
                         found.setdefault(paths[entry.fields[ABOUT]], set()).add(user_id)
         return {path: frozenset(readers) for path, readers in found.items()}
@@ -129,7 +131,13 @@ class History:
         query = Query(
             f"users/{user_id}/{NOTIFICATIONS}",
             where=[(ABOUT, IN, list(abouts))],
-            fields=(ABOUT, "read"),
+            fields=(ABOUT, "read", "sent_at"),
         )
         with translated():
             return await self.firestore().find(query)
+
+
+def _sent_at(entry: Stored) -> datetime:
+    """When an entry was sent; an app may have changed it."""
+    sent_at = entry.fields.get("sent_at")
+    return sent_at if isinstance(sent_at, datetime) else EPOCH

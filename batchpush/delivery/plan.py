@@ -90,6 +90,17 @@ class Plan:
         history = self._history_without(names_of(self.push))
         return replace(self, record=record, push=None, history=history)
 
+    def too_old(self, now: datetime) -> "Plan":
+        """The plan when it is too late to tell anybody now; who is told later still is.
+
+        Of an audience, it is the chunks that expire.
+        """
+        if self.push is None or isinstance(self.push.recipients, Audience):
+            return self
+        record = self.record.too_old(now).evolve(later=self.record.later)
+        history = self._history_without(names_of(self.push))
+        return replace(self, record=record, push=None, is_large=False, history=history)
+
     def _history_without(self, names: Collection[str]) -> Sequence[Notification]:
         return [each for each in self.history if each.name not in names]
 
@@ -144,19 +155,19 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     if isinstance(context.apps, Mapping) and push.called(context.apps) == [CEP]:
         push, unknown = _with_custom_ids(push)
         record = record.leaving_out({NO_CUSTOM_ID: unknown})
-    if context.now >= record.best_before:
-        record = _concerning(record, push.groups, context)
-        return Plan(_claimed(record, push, context.apps)[0].too_old(context.now))
+    is_too_old = context.now >= record.best_before
+    if is_too_old:  # nobody is told now, so that nobody has to wait for the next push of a burst
+        context = replace(context, window=timedelta(0))
     groups = push.groups
     others = [group for group in groups if group.digest is None]
     if record.waited_until or len(others) == len(groups):
         planned = _planned(record, push, context)
     else:
         planned = _with_digests(record, push, others, context)
-    if context.history_for is None:
-        return planned
-    history = notifications(record, push, context.now, context.history_for)
-    return replace(planned, history=history)
+    if context.history_for is not None:
+        history = notifications(record, push, context.now, context.history_for)
+        planned = replace(planned, history=history)
+    return planned.too_old(context.now) if is_too_old else planned
 
 
 def _with_digests(

@@ -10,7 +10,7 @@ from batchpush.delivery.ledger import Entry, Ledger
 from batchpush.delivery.plan import Context, Plan, names_of, plan, plan_event, to_nobody
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resumed import ResumedChange
-from batchpush.delivery.waiting import burst_id, is_anyone_quiet
+from batchpush.delivery.waiting import Burst, StoredBurst, burst_id, is_anyone_quiet
 from batchpush.environment import Settings
 from batchpush.errors import InvalidDocument, InvalidPush, TryAgainLater
 from batchpush.events.change import Change
@@ -152,7 +152,7 @@ class Planner:
                 elif push:
                     told.append(push)
             if told:
-                return combined(told, older)
+                return combined(told, older, self.clock.now())
         return no_push
 
     async def _of_one(
@@ -178,7 +178,11 @@ class Planner:
         context = self._context(record)
         if change.late:
             others = [each.path for each in change.documents if each.path != record.document]
-            return plan(record, push, replace(context, about=others, omitted=change.late.omitted))
+            context = replace(context, about=others, omitted=change.late.omitted)
+            burst = change.burst if isinstance(change, ResumedChange) else None
+            if burst and is_anyone_quiet(push.groups, context.now):
+                return _in_burst_again(burst.without(record.id), record, push, context)
+            return plan(record, push, context)
         seconds = self.settings.coalesce_seconds if push.burst else 0
         key = push.burst or push.state
         is_combined = bool(key) and not push.is_scheduled(context.now)
@@ -226,3 +230,12 @@ class Planner:
             if over.problem and self.known.note(counter, over):
                 log("WARNING", "limit.reached", data={"problem": over.problem})
         return claimed.limited([over for _, over in overs], self.apps)
+
+
+def _in_burst_again(burst: StoredBurst, record: Record, push: Push, context: Context) -> Plan:
+    """The plan of a push that has to wait once more, where others of its burst can join it."""
+    # By itself, since what joins another delivery brings only one document with it.
+    planned = plan(record, push, replace(context, burst=replace(burst, burst=Burst())))
+    begun = planned.burst.burst.windows if planned.burst else {}
+    burst = replace(burst, burst=burst.burst.after(context.now, begun, {}))
+    return replace(planned, burst=burst)

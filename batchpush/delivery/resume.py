@@ -14,10 +14,9 @@ from batchpush.delivery.scheduling import resume_task
 from batchpush.delivery.search import Search
 from batchpush.delivery.sending import SHORT_WAIT, Sender
 from batchpush.delivery.waiting import Joined, StoredBurst
-from batchpush.documents import Document
-from batchpush.errors import BatchpushError, DeliveryUnfinished, InvalidDocument, TryAgainLater
+from batchpush.errors import BatchpushError, DeliveryUnfinished, TryAgainLater
 from batchpush.events.change import Change, Late, path_params
-from batchpush.events.lookup import LookUp
+from batchpush.events.lookup import LookUp, still_readable
 from batchpush.events.triggers import Watched
 from batchpush.logs import about, log
 from batchpush.timing import Clock
@@ -98,7 +97,7 @@ class Resumption:
         joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
         paths = record.document, *record.about, *joined.newest
         try:
-            documents = await self._read(change, *paths)
+            documents = await still_readable(self.look_up_for(change), paths)
         except TryAgainLater:
             raise
         except BatchpushError as error:  # the database cannot be read, such as one that is not ours
@@ -114,20 +113,6 @@ class Resumption:
         rest = burst and burst.without(record.id)
         ended = await self.sender.ledger.change(entry, record, burst=rest)
         await self.sender.finish(ended, ended.record)
-
-    async def _read(self, change: Change, *paths: str) -> tuple[Document, ...]:
-        """The documents that still exist and can be read."""
-        look_up, left = self.look_up_for(change), dict.fromkeys(paths)
-        while True:
-            try:
-                found = await look_up.many(*left)
-            except InvalidDocument as error:
-                if error.document not in left:
-                    raise
-                log("ERROR", "document.dropped", error=error)
-                del left[error.document]
-            else:
-                return tuple(document for document in found if document is not None)
 
 
 def _change(entry: Entry, burst: StoredBurst | None, pattern: str) -> ResumedChange:

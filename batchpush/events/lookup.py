@@ -1,7 +1,7 @@
 """Reads other documents from the database that the change came from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from batchpush.google.firestore import (
     is_document,
 )
 from batchpush.google.sources import firestore_database_of
+from batchpush.logs import log
 
 MAX_VALUES = 30  # that one Firestore query can look for
 PAGE = 1000  # documents in one answer of `pages`
@@ -79,6 +80,21 @@ async def profiles_of(look_up: LookUp, ids: Collection[str]) -> dict[str, Docume
                 profile = await look_up(f"users/{each}")
                 found |= {each: profile} if profile is not None else {}
     return found
+
+
+async def still_readable(look_up: LookUp, paths: Iterable[str]) -> tuple[Document, ...]:
+    """The documents that still exist and can be read."""
+    left = dict.fromkeys(paths)
+    while True:
+        try:
+            found = await look_up.many(*left)
+        except InvalidDocument as error:
+            if error.document not in left:
+                raise
+            log("ERROR", "document.dropped", error=error)
+            del left[error.document]
+        else:
+            return tuple(document for document in found if document is not None)
 
 
 class FirestoreLookUp:

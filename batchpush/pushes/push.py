@@ -120,10 +120,10 @@ class Recipients:
         return quiet_until or (moment if is_later else None)
 
     def digest_at(self, now: datetime) -> datetime | None:
-        """When their digest is sent, after quiet hours; None for those who have none."""
+        """When their digest is sent, after `send_at` and quiet hours; None if they have none."""
         if self.digest is None:
             return None
-        moment = self.digest.next_after(now)
+        moment = self.digest.next_after(max(now, self.send_at or now))
         return (self.quiet and self.quiet.end_after(moment)) or moment
 
     def with_ids(self, lists: Mapping[str, Sequence[str]]) -> "Recipients":
@@ -170,8 +170,9 @@ class Push:
     group of recipients gets the one that it `reads`. `custom_payload` is a map, or the JSON text of
     one. `extra` holds further top-level fields of Batch's body and is passed on unchecked. `apps`
     are names from `BATCH_APPS`; None means all of them. Once the event is older than `fresh_for`,
-    the push is no longer sent; after a wait, that time starts again. It waits until `send_at`, at
-    most a year ahead; then the handler is called again. A group of recipients may have its own.
+    the push is sent only to those who have to wait; after a wait, that time starts again. It waits
+    until `send_at`, at most a year ahead; then the handler is called again. A group of recipients
+    may have its own.
 
     Pushes of one `burst`, such as the messages of a conversation, are combined within
     `COALESCE_SECONDS`, and at the end of quiet hours. Pushes about the `state` of one thing, such

@@ -25,8 +25,8 @@ from batchpush import (
 
 Value = TypeVar("Value")
 
-# Fields of recipients that Batch does not have.
-OURS = ("reads", "quiet", "person", "send_at", "digest")
+# Fields of recipients and messages that Batch does not have.
+OURS = ("reads", "quiet", "person", "send_at", "digest", "deeplink", "media")
 MAX_LABEL = 10**21  # from here on, JavaScript writes numbers with an exponent
 MAX_AMOUNT = 10**15  # a larger amount is a mistake; a float would have no decimals left
 MAX_NAME = 1_000  # characters of a name to look at; a title shows a few dozen

@@ -18,6 +18,7 @@ from batchpush import (
     Message,
     Push,
     Recipients,
+    is_blank,
     nearest_language,
     settings,
 )
@@ -56,13 +57,14 @@ async def to_followers(article: Change, look_up: LookUp) -> Push | None:
     if article.late is None and is_archived(article):
         return None
     document = article.document
-    topics, words = _topics(document), _messages(document)
+    topics, words = _topics(document), _words(document)
     languages = tuple(words)
-    image_url = document.get("image_url")
+    link, _ = _addresses(document, "deeplink")
+    picture, _ = _addresses(document, "image_url")
 
     def in_their_language(reader: Person) -> Message:
         nearest = nearest_language(reader.language, languages) or languages[0]
-        return Message(**words[nearest])
+        return words[nearest]
 
     async def followers() -> AsyncIterator[tuple[Recipients, Message]]:
         async for user_ids in _followers(topics, look_up):
@@ -77,11 +79,27 @@ async def to_followers(article: Change, look_up: LookUp) -> Push | None:
         group_id=GROUP,
         recipients=recipients(told, GROUP) if reader else Audience(followers()),
         message=in_their_words(told, in_their_language) if reader else None,
-        deeplink=deeplink("articles", document.path.rpartition("/")[2]),
-        media=Media(picture=image_url) if isinstance(image_url, str) else None,
+        deeplink=link or deeplink("articles", document.path.rpartition("/")[2]),
+        media=_media(picture),
         send_at=moment(document, "push_time"),
         fresh_for=FRESH_FOR,
     )
+
+
+def _words(article: Document) -> dict[str, Message]:
+    """The message of each language, with the link and the picture that only its readers get."""
+    _, links = _addresses(article, "deeplink")
+    _, pictures = _addresses(article, "image_url")
+    return {
+        language: Message(
+            **text, deeplink=links.get(language), media=_media(pictures.get(language))
+        )
+        for language, text in _messages(article).items()
+    }
+
+
+def _media(picture: str | None) -> Media | None:
+    return Media(picture=picture) if picture else None
 
 
 async def _still_following(topics: Sequence[str], user_id: str, look_up: LookUp) -> list[Person]:
@@ -121,13 +139,13 @@ def breaking_news(article: Document) -> dict[str, Any]:
         "deeplink": deeplink("articles", article_id),
     }
     for field, name, form in LINKS:
-        if isinstance(article.get(field), Mapping):
+        for_all, for_some = _addresses(article, field)
+        if for_all:
+            campaign[name] = form(for_all)
+        elif for_some:
             campaign.pop(name, None)
-            for language, url in by_language(article, field).items():
-                if language in messages:
-                    messages[language][name] = form(url)
-        elif article.get(field) is not None:
-            campaign[name] = form(article.string(field))
+        for language in messages.keys() & for_some.keys():
+            messages[language][name] = form(for_some[language])
     return campaign
 
 
@@ -135,6 +153,14 @@ LINKS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("image_url", "media", lambda url: {"picture": url}),
     ("deeplink", "deeplink", str),
 )
+
+
+def _addresses(article: Document, field: str) -> tuple[str | None, dict[str, str]]:
+    """The address for readers of all languages, and those for readers of one."""
+    addresses = by_language(article, field)
+    if isinstance(article.get(field), Mapping):
+        return None, addresses
+    return next(iter(addresses.values()), None), {}
 
 
 def _topics(article: Document) -> tuple[str, ...]:
@@ -161,12 +187,13 @@ def _message(title: str, summary: str | None) -> dict[str, Any]:
 
 
 def by_language(article: Document, field: str) -> dict[str, str]:
-    """A field's texts by language; a plain text is in the default language."""
+    """A field's texts by language, without blank ones; a plain text is in the default language."""
     texts = article.get(field)
     if isinstance(texts, Mapping):
         if "" in texts:
             raise article.invalid(field, "has a text without a language")
         by_language = Document(article.path, {f"{field}.{each}": texts[each] for each in texts})
-        return {each: by_language.string(f"{field}.{each}") for each in sorted(texts)}
-    text = article.string(field, default="").strip()
-    return {settings().default_language: text} if text else {}
+        read = {each: by_language.string(f"{field}.{each}", default="") for each in sorted(texts)}
+    else:
+        read = {settings().default_language: article.string(field, default="").strip()}
+    return {language: text for language, text in read.items() if not is_blank(text)}

@@ -129,10 +129,29 @@ def test_each_language_may_have_its_own_picture_and_link() -> None:
     assert "deeplink" not in told
 
 
+BLANKS: tuple[Any, ...] = (None, "", " ", {}, {"en": None, "fr": ""})
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_blank_field_counts_as_absent(blank: Any) -> None:
+    told = news(image_url=blank, deeplink=blank, summary=blank)
+    assert told == news(image_url=None, summary=None)
+    assert told["deeplink"] == "myapp://articles/a1"
+
+
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_a_language_without_a_text_counts_as_absent(blank: Any) -> None:
+    told = news(title={"en": "Storm", "fr": blank}, summary={"en": blank})
+    assert told["messages"] == {"en": {"body": "Storm"}}
+    urls = {"en": "https://example.com/en", "fr": blank}
+    assert news(deeplink=urls) == news(deeplink={"en": urls["en"]})
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
         ({"title": None}, "title is missing"),
+        ({"title": {"en": "", "fr": None}}, "title is missing"),
         ({"title": {"en": 5}}, "title.en must be a string"),
         ({"title": {"": "Storm"}}, "title has a text without a language"),
         ({"topics": None}, "topics is missing"),  # it would be news to everybody

@@ -57,6 +57,39 @@ async def test_each_follower_is_told_once_in_their_language(house: House) -> Non
     assert ("tom", "Snow") in house.all_told()
 
 
+async def read_by(house: House, who: str) -> dict[str, Any]:
+    """What Batch is asked to show them."""
+    await house.run_tasks(EVENING)
+    (body,) = (call.body for call in house.batch.calls if call.app == "A" and call.words_to(who))
+    return {name: body.get(name) for name in ("message", "deeplink", "media")}
+
+
+@pytest.mark.parametrize("blank", [None, "", {}, {"en": None, "fr": " "}])
+async def test_a_blank_field_counts_as_absent(house: House, blank: Any) -> None:
+    await published(house, image_url=blank, deeplink=blank, summary=blank)
+    assert await read_by(house, "bob") == {
+        "message": {"body": "Snow"},
+        "deeplink": "myapp://articles/a1",
+        "media": None,
+    }
+
+
+async def test_the_articles_link_and_picture_are_for_all_readers(house: House) -> None:
+    await published(house, deeplink="https://example.com/a", image_url="https://example.com/p")
+    for who in ("ann", "bob"):
+        read = await read_by(house, who)
+        assert read["deeplink"] == "https://example.com/a"
+        assert read["media"] == {"picture": "https://example.com/p"}
+
+
+async def test_a_language_may_have_its_own_link_and_picture(house: House) -> None:
+    fr = "https://example.com/fr"
+    await published(house, deeplink={"fr": fr, "en": ""}, image_url={"fr": fr})
+    of_ann, of_bob = await read_by(house, "ann"), await read_by(house, "bob")
+    assert (of_ann["deeplink"], of_ann["media"]) == (fr, {"picture": fr})
+    assert (of_bob["deeplink"], of_bob["media"]) == ("myapp://articles/a1", None)
+
+
 async def test_who_switched_articles_off_is_not_told(house: House) -> None:
     await house.stores("users/bob", {"push_preferences": {"article": False}})
     await published(house)
@@ -104,7 +137,11 @@ async def test_an_old_article_that_is_imported_is_told_nobody(house: House) -> N
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"topics": []}, "topics is missing"), ({"title": ""}, "title is missing")],
+    [
+        ({"topics": []}, "topics is missing"),
+        ({"title": ""}, "title is missing"),
+        ({"image_url": {"fr": "http://a.com"}}, "media must hold https"),
+    ],
 )
 async def test_an_article_that_lacks_something_is_refused(
     house: House, fields: dict[str, Any], reason: str

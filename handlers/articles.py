@@ -5,7 +5,7 @@ may have `summary`, `image_url`, `deeplink`, and a `push_time`, until which it c
 withdrawn. Title, summary, image and link are texts, or maps of texts by language.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,13 +19,12 @@ from batchpush import (
     Push,
     Recipients,
     is_blank,
-    nearest_language,
     settings,
 )
 from handlers.fields import flag, is_of_an_archive, moment
 from handlers.links import deeplink
-from handlers.people import Person, in_their_words, people, recipients, who_is_told
-from handlers.texts import BODY, TITLE, shorten
+from handlers.people import Person, people, recipients, who_is_told
+from handlers.texts import BODY, TITLE, language_of, shorten
 
 NAME = 100  # characters
 GROUP = "article"
@@ -58,32 +57,38 @@ async def to_followers(article: Change, look_up: LookUp) -> Push | None:
         return None
     document = article.document
     topics, words = _topics(document), _words(document)
-    languages = tuple(words)
     link, _ = _addresses(document, "deeplink")
     picture, _ = _addresses(document, "image_url")
-
-    def in_their_language(reader: Person) -> Message:
-        nearest = nearest_language(reader.language, languages) or languages[0]
-        return words[nearest]
 
     async def followers() -> AsyncIterator[tuple[Recipients, Message]]:
         async for user_ids in _followers(topics, look_up):
             readers, _ = who_is_told(GROUP, await people(look_up, *user_ids))
-            texts = in_their_words(readers, in_their_language)
-            for group in recipients(readers, GROUP):
-                yield group, texts[group.reads or ""]
+            reading: dict[str, list[Person]] = {}
+            for each in readers:
+                reading.setdefault(_language_of(each, words), []).append(each)
+            for language, some in reading.items():
+                for group in recipients(some, GROUP):
+                    yield group, words[language]
 
     reader = article.late.reader if article.late else None
     told = [] if reader is None else await _still_following(topics, reader, look_up)
     return Push(
         group_id=GROUP,
         recipients=recipients(told, GROUP) if reader else Audience(followers()),
-        message=in_their_words(told, in_their_language) if reader else None,
+        message=words[_language_of(told[0], words)] if told else None,
         deeplink=link or deeplink("articles", document.path.rpartition("/")[2]),
         media=_media(picture),
         send_at=moment(document, "push_time"),
         fresh_for=FRESH_FOR,
     )
+
+
+def _language_of(reader: Person, languages: Collection[str]) -> str:
+    """The one among these languages that is nearest to theirs, else to the default one."""
+    for wanted in (reader.own_language, settings().default_language):
+        if (nearest := language_of(wanted, languages)) in languages:
+            return nearest
+    return next(iter(languages))
 
 
 def _words(article: Document) -> dict[str, Message]:

@@ -57,6 +57,28 @@ async def test_each_follower_is_told_once_in_their_language(house: House) -> Non
     assert ("tom", "Snow") in house.all_told()
 
 
+@pytest.mark.parametrize(
+    ("titles", "language", "read"),
+    [
+        ({"de": "Schnee", "en": "Snow"}, "ja", "Snow"),
+        ({"de": "Schnee", "en": "Snow"}, None, "Snow"),
+        ({"ar": "ثلج", "en-GB": "Snow"}, "es", "Snow"),
+        ({"en": "Snow", "nl": "Sneeuw"}, "nl", "Sneeuw"),
+        ({"en": "Snow", "nl": "Sneeuw"}, "nl_BE", "Sneeuw"),
+        ({"en": "Snow", "pt-BR": "Neve"}, "pt", "Neve"),
+        ({"de": "Schnee", "it": "Neve"}, "ja", "Schnee"),
+        ({"de": "Schnee", "en": "Snow"}, "français", "Snow"),
+    ],
+)
+async def test_the_articles_languages_count_and_then_the_default_one(
+    house: House, titles: dict[str, str], language: Any, read: str
+) -> None:
+    await house.stores("users/bob", {"language": language})
+    await published(house, title=titles)
+    await house.run_tasks(EVENING)
+    assert ("bob", read) in house.all_told()
+
+
 async def read_by(house: House, who: str) -> dict[str, Any]:
     """What Batch is asked to show them."""
     await house.run_tasks(EVENING)

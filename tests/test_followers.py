@@ -138,6 +138,35 @@ async def test_an_article_may_be_withdrawn_until_its_time(house: House) -> None:
     assert house.all_told() == []
 
 
+@pytest.mark.parametrize("hours", [1, 2, 3])
+async def test_an_article_that_is_published_again_before_its_time_is_told_once(
+    house: House, hours: int
+) -> None:
+    first = await published(house, push_time=EVENING + timedelta(hours=2))
+    await house.stores("articles/a1", ARTICLE | {"published": False})
+    house.clock.forward(60)
+    await published(house, push_time=EVENING + timedelta(hours=hours), title="Fresh snow")
+    for later in range(1, 4):
+        await house.run_tasks(EVENING + timedelta(hours=later))
+        told = house.all_told().count(("bob", "Fresh snow"))
+        assert told == (later >= hours)
+    (left,) = [each for each in await house.records() if each.id == first.id]
+    assert left.state is DeliveryState.OBSOLETE
+    assert "told by a later write of its document" in (left.reason or "")
+
+
+async def test_an_article_that_is_published_again_with_a_mistake_is_told_once_it_is_mended(
+    house: House,
+) -> None:
+    at = EVENING + timedelta(hours=1)
+    await published(house, push_time=at)
+    house.clock.forward(60)
+    assert (await published(house, push_time=at, title="")).state is DeliveryState.REFUSED
+    await house.stores("articles/a1", ARTICLE | {"push_time": at})
+    await house.run_tasks(at)
+    assert house.all_told().count(("bob", "Snow")) == 1
+
+
 async def test_who_follows_by_then_is_told_at_its_time(house: House) -> None:
     at = EVENING + timedelta(hours=1)
     await published(house, push_time=at)

@@ -97,6 +97,37 @@ async def test_a_draft_is_made_of_each_however_old_it_is() -> None:
     assert await campaigns_of_an_import(Project(now=NOW)) == MADE
 
 
+def between(project: Project, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """Have the article written, and its event handled, between a read and the write after it."""
+    newsroom = project.worker.newsroom
+    write = newsroom.write
+
+    async def written(*args: Any) -> None:
+        monkeypatch.undo()
+        await project.write("articles/a1", ARTICLE | {"push_time": LATER} | fields)
+        await write(*args)
+
+    monkeypatch.setattr(newsroom, "write", written)
+
+
+async def campaign_of(project: Project) -> dict[str, Any]:
+    path = "campaigns/article-a1"
+    return (await project.firestore.read(path))[path].fields
+
+
+@pytest.mark.parametrize("published", [True, False])
+async def test_the_campaign_is_as_the_article_says_if_that_changes_between_read_and_write(
+    published: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(now=NOW, PUBLISH_ARTICLES="live")
+    article = ARTICLE | {"push_time": LATER, "published": published}
+    if published:
+        await project.write("articles/a1", article)
+    between(project, monkeypatch, published=published)
+    await project.write("articles/a1", article | {"published": not published})
+    assert (await campaign_of(project))["live"] is published
+
+
 # What a campaign says of an article
 
 

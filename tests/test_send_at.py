@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 import main
@@ -271,6 +272,18 @@ async def test_best_before_counts_from_its_time() -> None:
     house = project()
     best_before = LATER + timedelta(minutes=10)
     await house.write("pushes/p1", PUSH | {"best_before": best_before})
+    assert (await house.record("outbox", "pushes/p1")).best_before == best_before
+
+
+async def test_best_before_stays_where_it_is_if_the_push_is_brought_forward() -> None:
+    house = project()
+    best_before = LATER + timedelta(minutes=10)
+    await house.write("pushes/p1", PUSH | {"best_before": best_before})
+    house.clock.forward(3600)
+    house.batch.answer = httpx.Response(503)
+    soon = {"best_before": best_before, "send_at": NOW + timedelta(minutes=30)}
+    with pytest.raises(DeliveryUnfinished):
+        await house.write("pushes/p1", PUSH | soon)
     assert (await house.record("outbox", "pushes/p1")).best_before == best_before
 
 

@@ -109,7 +109,8 @@ class Resumption:
             await self.end(entry, resumed.ended(DeliveryState.REFUSED, str(error)), burst)
             return
         read_by = await self.history.read_by(record.waits_for.get("custom_ids", ()), paths)
-        late = Late(documents, record.omitted + joined.omitted, read_by=read_by)
+        omitted = record.omitted + joined.omitted
+        late = Late(documents, omitted, read_by=read_by, since=resumed.since)
         newest = documents[-1] if documents else None
         await watched.function(replace(change, after=newest, late=late))
 

@@ -55,6 +55,9 @@ async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
     Batch that are not known here go into the map `extra`; any other field belongs to the back end.
     """
     document = change.document
+    if change.late is None and document.get("send_at") is not None:
+        # The event of an edit may come before that of the creation.
+        document = await look_up(change.path) or document
     if document.keys() == {"delivery"}:
         return None  # the outcome of a push whose document was deleted in the meantime
     if flag(document, "cancelled"):

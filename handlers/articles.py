@@ -5,7 +5,7 @@ may have `summary`, `image_url`, `deeplink`, and a `push_time`, until which it c
 withdrawn. Title, summary, image and link are texts, or maps of texts by language.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,13 +18,13 @@ from batchpush import (
     Message,
     Push,
     Recipients,
-    nearest_language,
+    is_blank,
     settings,
 )
 from handlers.fields import flag, is_of_an_archive, moment
 from handlers.links import deeplink
-from handlers.people import Person, in_their_words, people, recipients, who_is_told
-from handlers.texts import BODY, TITLE, shorten
+from handlers.people import Person, people, recipients, who_is_told
+from handlers.texts import BODY, TITLE, language_of, shorten
 
 NAME = 100  # characters
 GROUP = "article"
@@ -56,32 +56,55 @@ async def to_followers(article: Change, look_up: LookUp) -> Push | None:
     if article.late is None and is_archived(article):
         return None
     document = article.document
-    topics, words = _topics(document), _messages(document)
-    languages = tuple(words)
-    image_url = document.get("image_url")
-
-    def in_their_language(reader: Person) -> Message:
-        nearest = nearest_language(reader.language, languages) or languages[0]
-        return Message(**words[nearest])
+    topics, words = _topics(document), _words(document)
+    link, _ = _addresses(document, "deeplink")
+    picture, _ = _addresses(document, "image_url")
 
     async def followers() -> AsyncIterator[tuple[Recipients, Message]]:
         async for user_ids in _followers(topics, look_up):
             readers, _ = who_is_told(GROUP, await people(look_up, *user_ids))
-            texts = in_their_words(readers, in_their_language)
-            for group in recipients(readers, GROUP):
-                yield group, texts[group.reads or ""]
+            reading: dict[str, list[Person]] = {}
+            for each in readers:
+                reading.setdefault(_language_of(each, words), []).append(each)
+            for language, some in reading.items():
+                for group in recipients(some, GROUP):
+                    yield group, words[language]
 
     reader = article.late.reader if article.late else None
     told = [] if reader is None else await _still_following(topics, reader, look_up)
     return Push(
         group_id=GROUP,
         recipients=recipients(told, GROUP) if reader else Audience(followers()),
-        message=in_their_words(told, in_their_language) if reader else None,
-        deeplink=deeplink("articles", document.path.rpartition("/")[2]),
-        media=Media(picture=image_url) if isinstance(image_url, str) else None,
+        message=words[_language_of(told[0], words)] if told else None,
+        deeplink=link or deeplink("articles", document.path.rpartition("/")[2]),
+        media=_media(picture),
         send_at=moment(document, "push_time"),
         fresh_for=FRESH_FOR,
     )
+
+
+def _language_of(reader: Person, languages: Collection[str]) -> str:
+    """The one among these languages that is nearest to theirs, else to the default one."""
+    for wanted in (reader.own_language, settings().default_language):
+        if (nearest := language_of(wanted, languages)) in languages:
+            return nearest
+    return next(iter(languages))
+
+
+def _words(article: Document) -> dict[str, Message]:
+    """The message of each language, with the link and the picture that only its readers get."""
+    _, links = _addresses(article, "deeplink")
+    _, pictures = _addresses(article, "image_url")
+    return {
+        language: Message(
+            **text, deeplink=links.get(language), media=_media(pictures.get(language))
+        )
+        for language, text in _messages(article).items()
+    }
+
+
+def _media(picture: str | None) -> Media | None:
+    return Media(picture=picture) if picture else None
 
 
 async def _still_following(topics: Sequence[str], user_id: str, look_up: LookUp) -> list[Person]:
@@ -121,13 +144,13 @@ def breaking_news(article: Document) -> dict[str, Any]:
         "deeplink": deeplink("articles", article_id),
     }
     for field, name, form in LINKS:
-        if isinstance(article.get(field), Mapping):
+        for_all, for_some = _addresses(article, field)
+        if for_all:
+            campaign[name] = form(for_all)
+        elif for_some:
             campaign.pop(name, None)
-            for language, url in by_language(article, field).items():
-                if language in messages:
-                    messages[language][name] = form(url)
-        elif article.get(field) is not None:
-            campaign[name] = form(article.string(field))
+        for language in messages.keys() & for_some.keys():
+            messages[language][name] = form(for_some[language])
     return campaign
 
 
@@ -135,6 +158,14 @@ LINKS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("image_url", "media", lambda url: {"picture": url}),
     ("deeplink", "deeplink", str),
 )
+
+
+def _addresses(article: Document, field: str) -> tuple[str | None, dict[str, str]]:
+    """The address for readers of all languages, and those for readers of one."""
+    addresses = by_language(article, field)
+    if isinstance(article.get(field), Mapping):
+        return None, addresses
+    return next(iter(addresses.values()), None), {}
 
 
 def _topics(article: Document) -> tuple[str, ...]:
@@ -161,12 +192,13 @@ def _message(title: str, summary: str | None) -> dict[str, Any]:
 
 
 def by_language(article: Document, field: str) -> dict[str, str]:
-    """A field's texts by language; a plain text is in the default language."""
+    """A field's texts by language, without blank ones; a plain text is in the default language."""
     texts = article.get(field)
     if isinstance(texts, Mapping):
         if "" in texts:
             raise article.invalid(field, "has a text without a language")
         by_language = Document(article.path, {f"{field}.{each}": texts[each] for each in texts})
-        return {each: by_language.string(f"{field}.{each}") for each in sorted(texts)}
-    text = article.string(field, default="").strip()
-    return {settings().default_language: text} if text else {}
+        read = {each: by_language.string(f"{field}.{each}", default="") for each in sorted(texts)}
+    else:
+        read = {settings().default_language: article.string(field, default="").strip()}
+    return {language: text for language, text in read.items() if not is_blank(text)}

@@ -38,5 +38,6 @@ async def credit_limit(account: Change, look_up: LookUp) -> Push | NoPush | None
 
 
 def _is_at_its_limit(account: Document) -> bool:
+    """Whether there is a limit, above 0, and it is reached."""
     spent, limit = number(account, "spent"), number(account, "credit_limit")
-    return spent is not None and limit is not None and spent >= limit
+    return spent is not None and limit is not None and spent >= limit > 0

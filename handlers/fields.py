@@ -25,8 +25,8 @@ from batchpush import (
 
 Value = TypeVar("Value")
 
-# Fields of recipients that Batch does not have.
-OURS = ("reads", "quiet", "person", "send_at", "digest")
+# Fields of recipients and messages that Batch does not have.
+OURS = ("reads", "quiet", "person", "send_at", "digest", "deeplink", "media")
 MAX_LABEL = 10**21  # from here on, JavaScript writes numbers with an exponent
 MAX_AMOUNT = 10**15  # a larger amount is a mistake; a float would have no decimals left
 MAX_NAME = 1_000  # characters of a name to look at; a title shows a few dozen
@@ -134,7 +134,7 @@ def moment(document: Document, field: str) -> datetime | None:
 
     A number is in seconds or milliseconds, whichever gives a time from 2001 to 2286.
     """
-    value = document.get(field)
+    value = _given(document, field)
     if value is None:
         return None
     try:
@@ -158,6 +158,12 @@ def moment(document: Document, field: str) -> datetime | None:
     if not 1 < time.year < 9999:  # in some time zone, it would leave Python's range of years
         raise document.invalid(field, "is out of range for a date")
     return time
+
+
+def _given(document: Document, field: str) -> Any:
+    """A field's value; None also for a blank text, as a form writes one that is left empty."""
+    value = document.get(field)
+    return None if isinstance(value, str) and is_blank(value) else value
 
 
 def local_time(document: Document, field: str) -> datetime | None:
@@ -238,7 +244,7 @@ def understood(
 
 def time_zone(document: Document, field: str) -> ZoneInfo | None:
     """A time zone by its IANA name, such as `Europe/Paris`."""
-    name = document.get(field)
+    name = _given(document, field)
     zone = zone_named(name)
     if name is not None and zone is None:
         raise document.invalid(field, "is not the name of a time zone")

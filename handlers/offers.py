@@ -44,7 +44,7 @@ def subscription_offer(offer: Document) -> dict[str, Any]:
             language: _message(offer, language, title, texts.get(language))
             for language, title in titles.items()
         },
-        "deeplink": offer.string("deeplink", default="") or deeplink("offers", offer_id),
+        "deeplink": offer.string("deeplink", default="").strip() or deeplink("offers", offer_id),
     }
 
 

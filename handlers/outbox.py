@@ -55,6 +55,9 @@ async def outbox(change: Change, look_up: LookUp) -> Push | NoPush | None:
     Batch that are not known here go into the map `extra`; any other field belongs to the back end.
     """
     document = change.document
+    if change.late is None and document.get("send_at") is not None:
+        # The event of an edit may come before that of the creation.
+        document = await look_up(change.path) or document
     if document.keys() == {"delivery"}:
         return None  # the outcome of a push whose document was deleted in the meantime
     if flag(document, "cancelled"):
@@ -89,13 +92,14 @@ def _without_outcome(document: Document | None) -> dict[str, Any]:
 
 
 def _fresh_for(change: Change, best_before: datetime, send_at: datetime | None) -> timedelta:
-    """How long the push may be sent, from its event or else from `send_at`."""
+    """How long the push may be sent, from its event or the end of its wait, or from `send_at`."""
     if send_at and best_before <= send_at:
         if send_at > change.time + MAX_AHEAD:
             problem = f"must be at most {MAX_AHEAD.days} days ahead"
             raise change.document.invalid("send_at", problem)
         raise change.document.invalid("best_before", "must be after send_at")
-    fresh_for = best_before - max(change.time, send_at or change.time)
+    since = (change.late and change.late.since) or change.time
+    fresh_for = best_before - max(since, send_at or since)
     if fresh_for > MAX_FRESH_FOR:
         raise change.document.invalid("best_before", "must be at most 24 hours after the event")
     return fresh_for

@@ -60,7 +60,9 @@ class Person:
     """A recipient or a sender. `batch` has the lists of their ids at Batch.
 
     It is empty for a user id that Batch does not take, such as one of a thousand characters.
-    `preferences` has the categories that they switched on or off, or want as a digest.
+    `language` is one of ours; `own_language` is theirs as the profile has it, for documents with
+    languages of their own. `preferences` has the categories that they switched on or off, or want
+    as a digest.
 
     An id without a profile may be a user, or another user's id at Batch: see `users_only`.
     `told_of` are the documents for this recipient, if recipients get different ones.
@@ -75,6 +77,7 @@ class Person:
     quiet: QuietHours | None
     batch: Mapping[str, Sequence[str]]
     has_profile: bool = True
+    own_language: object = None
     told_of: Sequence[Document] = ()
 
     @property
@@ -178,6 +181,7 @@ def person(user_id: str, profile: Document | None) -> Person:
         quiet=_quiet_hours(profile.get("quiet_hours"), zone or UTC),
         batch=_batch_ids(profile.get("batch")) or _as_custom_id(user_id),
         has_profile=has_profile,
+        own_language=profile.get("language"),
     )
 
 

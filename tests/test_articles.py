@@ -97,6 +97,37 @@ async def test_a_draft_is_made_of_each_however_old_it_is() -> None:
     assert await campaigns_of_an_import(Project(now=NOW)) == MADE
 
 
+def between(project: Project, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """Have the article written, and its event handled, between a read and the write after it."""
+    newsroom = project.worker.newsroom
+    write = newsroom.write
+
+    async def written(*args: Any) -> None:
+        monkeypatch.undo()
+        await project.write("articles/a1", ARTICLE | {"push_time": LATER} | fields)
+        await write(*args)
+
+    monkeypatch.setattr(newsroom, "write", written)
+
+
+async def campaign_of(project: Project) -> dict[str, Any]:
+    path = "campaigns/article-a1"
+    return (await project.firestore.read(path))[path].fields
+
+
+@pytest.mark.parametrize("published", [True, False])
+async def test_the_campaign_is_as_the_article_says_if_that_changes_between_read_and_write(
+    published: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(now=NOW, PUBLISH_ARTICLES="live")
+    article = ARTICLE | {"push_time": LATER, "published": published}
+    if published:
+        await project.write("articles/a1", article)
+    between(project, monkeypatch, published=published)
+    await project.write("articles/a1", article | {"published": not published})
+    assert (await campaign_of(project))["live"] is published
+
+
 # What a campaign says of an article
 
 
@@ -129,10 +160,29 @@ def test_each_language_may_have_its_own_picture_and_link() -> None:
     assert "deeplink" not in told
 
 
+BLANKS: tuple[Any, ...] = (None, "", " ", {}, {"en": None, "fr": ""})
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_blank_field_counts_as_absent(blank: Any) -> None:
+    told = news(image_url=blank, deeplink=blank, summary=blank)
+    assert told == news(image_url=None, summary=None)
+    assert told["deeplink"] == "myapp://articles/a1"
+
+
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_a_language_without_a_text_counts_as_absent(blank: Any) -> None:
+    told = news(title={"en": "Storm", "fr": blank}, summary={"en": blank})
+    assert told["messages"] == {"en": {"body": "Storm"}}
+    urls = {"en": "https://example.com/en", "fr": blank}
+    assert news(deeplink=urls) == news(deeplink={"en": urls["en"]})
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
         ({"title": None}, "title is missing"),
+        ({"title": {"en": "", "fr": None}}, "title is missing"),
         ({"title": {"en": 5}}, "title.en must be a string"),
         ({"title": {"": "Storm"}}, "title has a text without a language"),
         ({"topics": None}, "topics is missing"),  # it would be news to everybody

@@ -76,6 +76,9 @@ async def test_reaching_the_limit_is_a_push(before: Any, after: Any) -> None:
         (None, {}),
         (UNDER, {"spent": 2000}),
         (UNDER, {"credit_limit": 1000}),
+        (None, {"spent": 0, "credit_limit": 0}),  # a new account
+        (None, {"spent": 0, "credit_limit": -1}),
+        (None, {"spent": -5, "credit_limit": -5}),
     ],
 )
 async def test_nothing_else_is(before: Any, after: Any) -> None:

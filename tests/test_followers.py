@@ -60,6 +60,61 @@ async def test_each_follower_is_told_once_in_their_language(house: House) -> Non
     assert ("tom", "Snow") in house.all_told()
 
 
+@pytest.mark.parametrize(
+    ("titles", "language", "read"),
+    [
+        ({"de": "Schnee", "en": "Snow"}, "ja", "Snow"),
+        ({"de": "Schnee", "en": "Snow"}, None, "Snow"),
+        ({"ar": "ثلج", "en-GB": "Snow"}, "es", "Snow"),
+        ({"en": "Snow", "nl": "Sneeuw"}, "nl", "Sneeuw"),
+        ({"en": "Snow", "nl": "Sneeuw"}, "nl_BE", "Sneeuw"),
+        ({"en": "Snow", "pt-BR": "Neve"}, "pt", "Neve"),
+        ({"de": "Schnee", "it": "Neve"}, "ja", "Schnee"),
+        ({"de": "Schnee", "en": "Snow"}, "français", "Snow"),
+    ],
+)
+async def test_the_articles_languages_count_and_then_the_default_one(
+    house: House, titles: dict[str, str], language: Any, read: str
+) -> None:
+    await house.stores("users/bob", {"language": language})
+    await published(house, title=titles)
+    await house.run_tasks(EVENING)
+    assert ("bob", read) in house.all_told()
+
+
+async def read_by(house: House, who: str) -> dict[str, Any]:
+    """What Batch is asked to show them."""
+    await house.run_tasks(EVENING)
+    (body,) = (call.body for call in house.batch.calls if call.app == "A" and call.words_to(who))
+    return {name: body.get(name) for name in ("message", "deeplink", "media")}
+
+
+@pytest.mark.parametrize("blank", [None, "", {}, {"en": None, "fr": " "}])
+async def test_a_blank_field_counts_as_absent(house: House, blank: Any) -> None:
+    await published(house, image_url=blank, deeplink=blank, summary=blank)
+    assert await read_by(house, "bob") == {
+        "message": {"body": "Snow"},
+        "deeplink": "myapp://articles/a1",
+        "media": None,
+    }
+
+
+async def test_the_articles_link_and_picture_are_for_all_readers(house: House) -> None:
+    await published(house, deeplink="https://example.com/a", image_url="https://example.com/p")
+    for who in ("ann", "bob"):
+        read = await read_by(house, who)
+        assert read["deeplink"] == "https://example.com/a"
+        assert read["media"] == {"picture": "https://example.com/p"}
+
+
+async def test_a_language_may_have_its_own_link_and_picture(house: House) -> None:
+    fr = "https://example.com/fr"
+    await published(house, deeplink={"fr": fr, "en": ""}, image_url={"fr": fr})
+    of_ann, of_bob = await read_by(house, "ann"), await read_by(house, "bob")
+    assert (of_ann["deeplink"], of_ann["media"]) == (fr, {"picture": fr})
+    assert (of_bob["deeplink"], of_bob["media"]) == ("myapp://articles/a1", None)
+
+
 async def test_who_switched_articles_off_is_not_told(house: House) -> None:
     await house.stores("users/bob", {"push_preferences": {"article": False}})
     await published(house)
@@ -84,6 +139,35 @@ async def test_an_article_may_be_withdrawn_until_its_time(house: House) -> None:
     await house.stores("articles/a1", ARTICLE | {"published": False})
     await house.run_tasks(at)
     assert house.all_told() == []
+
+
+@pytest.mark.parametrize("hours", [1, 2, 3])
+async def test_an_article_that_is_published_again_before_its_time_is_told_once(
+    house: House, hours: int
+) -> None:
+    first = await published(house, push_time=EVENING + timedelta(hours=2))
+    await house.stores("articles/a1", ARTICLE | {"published": False})
+    house.clock.forward(60)
+    await published(house, push_time=EVENING + timedelta(hours=hours), title="Fresh snow")
+    for later in range(1, 4):
+        await house.run_tasks(EVENING + timedelta(hours=later))
+        told = house.all_told().count(("bob", "Fresh snow"))
+        assert told == (later >= hours)
+    (left,) = [each for each in await house.records() if each.id == first.id]
+    assert left.state is DeliveryState.OBSOLETE
+    assert "told by a later write of its document" in (left.reason or "")
+
+
+async def test_an_article_that_is_published_again_with_a_mistake_is_told_once_it_is_mended(
+    house: House,
+) -> None:
+    at = EVENING + timedelta(hours=1)
+    await published(house, push_time=at)
+    house.clock.forward(60)
+    assert (await published(house, push_time=at, title="")).state is DeliveryState.REFUSED
+    await house.stores("articles/a1", ARTICLE | {"push_time": at})
+    await house.run_tasks(at)
+    assert house.all_told().count(("bob", "Snow")) == 1
 
 
 async def test_who_follows_by_then_is_told_at_its_time(house: House) -> None:
@@ -158,7 +242,11 @@ async def test_an_old_article_that_is_imported_is_told_nobody(house: House) -> N
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"topics": []}, "topics is missing"), ({"title": ""}, "title is missing")],
+    [
+        ({"topics": []}, "topics is missing"),
+        ({"title": ""}, "title is missing"),
+        ({"image_url": {"fr": "http://a.com"}}, "media must hold https"),
+    ],
 )
 async def test_an_article_that_lacks_something_is_refused(
     house: House, fields: dict[str, Any], reason: str

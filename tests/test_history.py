@@ -8,14 +8,15 @@ import pytest
 
 import handlers.limits
 import main
-from batchpush import Limit
-from batchpush.delivery.history import MAX_PEOPLE
+from batchpush import Limit, Message, Push, Recipients
+from batchpush.delivery.history import MAX_PEOPLE, notifications
 from batchpush.delivery.record import DeliveryState
 from batchpush.errors import TryAgainLater
 from batchpush.google.firestore import FirestoreUnavailable
 from batchpush.testing import Project
 from batchpush.testing.memory import Operation
 from batchpush.timing import Timing
+from tests.deliveries import claimed
 from tests.house import NIGHT
 
 assert main.new_message
@@ -77,6 +78,18 @@ async def test_an_entry_says_what_the_push_said() -> None:
     assert ours["batch_expire_at"] == EVENING + timedelta(days=90)
     assert not any(word in str(ours) for word in ("bob", "conversations"))
     assert await inbox(house, "bob") == {}
+
+
+def test_an_entry_has_the_link_of_its_message() -> None:
+    french = Message("Bonjour", deeplink="myapp://fr")
+    push = Push(
+        group_id="news",
+        recipients=[Recipients(custom_ids=[who], reads=who) for who in ("ann", "zoe")],
+        message={"ann": Message("Hello"), "zoe": french},
+        deeplink="myapp://en",
+    )
+    entries = notifications(claimed(), push, EVENING, timedelta(days=90))
+    assert [each.fields["deeplink"] for each in entries] == ["myapp://en", "myapp://fr"]
 
 
 async def test_it_is_written_by_the_claim_itself() -> None:

@@ -39,6 +39,15 @@ def test_an_offer_without_a_text_or_a_price_says_its_title() -> None:
     assert said == {"en": {"body": "Come back"}, "fr": {"body": "Revenez"}}
 
 
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_what_is_blank_counts_as_absent(blank: str | None) -> None:
+    fields = subscription_offer(
+        offer(title={"en": "Back", "fr": blank}, text={"en": blank}, price=None, deeplink=blank)
+    )
+    assert fields["messages"] == {"en": {"body": "Back"}}
+    assert fields["deeplink"] == "myapp://offers/spring"
+
+
 def test_what_it_writes_is_a_campaign_that_batch_takes() -> None:
     written = created("campaigns/offer-spring", subscription_offer(offer())).document
     made = campaign(written)

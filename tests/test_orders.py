@@ -69,6 +69,14 @@ async def test_what_is_said_with_what_is_known(order: Any, profile: Any, body: s
     assert only_body(push)["message"]["body"] == body
 
 
+@pytest.mark.parametrize("blank", [None, "", "  ", "\u200b"])
+@pytest.mark.parametrize("field", ["number", "delivered_at", "time_zone"])
+async def test_a_blank_field_counts_as_absent(field: str, blank: Any) -> None:
+    push = await pushed(SENT, DELIVERED | {field: blank})
+    without = {name: value for name, value in DELIVERED.items() if name != field}
+    assert only_body(push) == only_body(await pushed(SENT, without))
+
+
 @pytest.mark.parametrize(
     ("delivered_at", "is_told"),
     [

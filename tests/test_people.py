@@ -102,6 +102,7 @@ def test_what_a_profile_lacks_or_has_wrong_counts_as_absent(profile: Any) -> Non
         quiet=None,
         batch={"custom_ids": ("ann",)},
         has_profile=profile is not None,
+        own_language=(profile or {}).get("language"),
     )
 
 

@@ -152,6 +152,15 @@ def test_who_has_quiet_hours_is_told_apart(folder: Folder) -> None:
     assert re.fullmatch(rf"1 later, at \S+T{end}:00\S*", waiting)
 
 
+def test_a_push_for_later_is_shown_with_its_time(folder: Folder) -> None:
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    push = {"group_id": "g", "recipients": {"custom_ids": ["ann"]}, "message": {"body": "Hi"}}
+    document = folder.file("push.json", push | {"send_at": at.isoformat()})
+    done = folder.run("outbox", "--document", document)
+    assert f"1 later, at {at:%Y-%m-%dT%H:%M}" in done.stdout
+    assert "not found" not in done.stderr
+
+
 def test_functions_of_the_realtime_database_are_shown_where_it_is_watched(folder: Folder) -> None:
     order = folder.file("order.json", ORDER)
     done = folder.run("order_delivered_rtdb", "--document", order, SOURCES="database")

@@ -183,6 +183,19 @@ def test_each_language_has_its_own_call_per_app() -> None:
     assert said == {(app, text) for app in ("ios", "android") for text in ("Hello", "Bonjour")}
 
 
+def test_a_message_may_have_a_link_and_a_picture_in_place_of_the_pushs() -> None:
+    picture = Media(picture="https://example.com/p.jpg")
+    groups = [Recipients(custom_ids=[who], reads=who) for who in ("ann", "zoé")]
+    french = Message("Bonjour", deeplink="myapp://fr", media=picture)
+    sent = push(
+        recipients=groups, message={"ann": Message("Hello"), "zoé": french}, deeplink="myapp://en"
+    )
+    of_ann, of_zoe = bodies(sent)
+    assert (of_ann["deeplink"], "media" in of_ann) == ("myapp://en", False)
+    assert of_zoe["message"] == {"body": "Bonjour"}
+    assert (of_zoe["deeplink"], of_zoe["media"]) == ("myapp://fr", {"picture": picture.picture})
+
+
 def test_languages_that_read_the_same_share_a_call() -> None:
     recipients = [
         Recipients(custom_ids=["ann"], reads="en"),
@@ -299,6 +312,8 @@ def test_a_push_that_waited_goes_to_those_who_still_want_it_as_it_was() -> None:
         ({"message": Message(A_NUMBER)}, "message.body"),
         ({"message": Message("\ud83d")}, "message.body"),
         ({"message": Message("Hello", "")}, "message.title"),
+        ({"message": Message("Hello", deeplink="javascript:x")}, "deeplink"),
+        ({"message": Message("Hello", media=Media(picture="http://a.com"))}, "media"),
         ({"deeplink": ""}, "deeplink"),
         ({"media": Media()}, "media"),
         ({"media": Media(picture="http://example.com/p.jpg")}, "media"),

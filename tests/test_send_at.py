@@ -1,21 +1,25 @@
 """Later, and never mind: pushes that wait for their time, and may be cancelled meanwhile."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 import main
 from batchpush import Change, LookUp, Message, Push, Recipients
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.errors import DeliveryUnfinished
+from batchpush.events.triggers import WATCHED
 from batchpush.google.firestore import WriteConflict
 from batchpush.testing import Project
 from batchpush.testing.memory import Operation
+from batchpush.worker import working_with
 from handlers.outbox import is_scheduled_anew
 from handlers.people import people, recipients
-from tests.events import changed
+from tests.events import changed, created
 from tests.house import EVENING, MORNING, NIGHT, House
 
 assert main.outbox
@@ -272,6 +276,44 @@ async def test_best_before_counts_from_its_time() -> None:
     best_before = LATER + timedelta(minutes=10)
     await house.write("pushes/p1", PUSH | {"best_before": best_before})
     assert (await house.record("outbox", "pushes/p1")).best_before == best_before
+
+
+async def test_best_before_stays_where_it_is_if_the_push_is_brought_forward() -> None:
+    house = project()
+    best_before = LATER + timedelta(minutes=10)
+    await house.write("pushes/p1", PUSH | {"best_before": best_before})
+    house.clock.forward(3600)
+    house.batch.answer = httpx.Response(503)
+    soon = {"best_before": best_before, "send_at": NOW + timedelta(minutes=30)}
+    with pytest.raises(DeliveryUnfinished):
+        await house.write("pushes/p1", PUSH | soon)
+    assert (await house.record("outbox", "pushes/p1")).best_before == best_before
+
+
+async def test_an_edit_whose_event_comes_before_that_of_the_creation_counts() -> None:
+    house = project()
+    soon = NOW + timedelta(hours=1)
+    house.hold("pushes/p1", PUSH | {"send_at": soon})
+    events = {
+        "outbox_changed": changed("pushes/p1", PUSH, PUSH | {"send_at": soon}, push_id="p1"),
+        "outbox": created("pushes/p1", PUSH, push_id="p1"),
+    }
+    with working_with(house.worker):
+        for name, event in events.items():
+            await WATCHED[name].function(replace(event, function=name, time=NOW))
+    (record,) = await waiting(house)
+    assert record.not_before == soon
+    await house.wait_until(soon)
+    assert house.told("ann") == [TEXT]
+
+
+async def test_a_push_that_is_deleted_before_its_event_is_handled_is_not_sent() -> None:
+    house = project()
+    with working_with(house.worker):
+        event = created("pushes/p1", PUSH, push_id="p1")
+        await WATCHED["outbox"].function(replace(event, function="outbox", time=NOW))
+    assert await house.wait_until(LATER) == []
+    assert await waiting(house) == []
 
 
 async def test_who_sleeps_at_that_time_is_told_in_the_morning() -> None:

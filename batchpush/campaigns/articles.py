@@ -37,22 +37,24 @@ class Newsroom:
         if becomes is None:
             return
         path = campaign_path(change.path)
-        article, campaign = await self._read(change.path, path)
-        if becomes != _is(is_published, _document(article)):
-            return  # changed since: the event of that change decides
-        fields = fields_to_write(
-            _document(article) if becomes else None,
-            campaign.fields if campaign else None,
-            handler,
-            live=self.settings.publish_articles == "live",
-            now=self.now(),
-        )
-        if fields is None:
-            return
-        try:
-            await self.write(path, fields, campaign.version if campaign else None)
-        except WriteConflict:
-            raise DeliveryUnfinished("somebody changed the campaign in the meantime") from None
+        while True:  # until the article has not changed between the read and the write
+            article, campaign = await self._read(change.path, path)
+            is_so = _is(is_published, _document(article))
+            if is_so and not becomes and campaign is None:
+                return  # published again: the event of that change decides
+            fields = fields_to_write(
+                _document(article) if is_so else None,
+                campaign.fields if campaign else None,
+                handler,
+                live=self.settings.publish_articles == "live",
+                now=self.now(),
+            )
+            if fields is None:
+                return
+            try:
+                await self.write(path, fields, campaign.version if campaign else None)
+            except WriteConflict:
+                raise DeliveryUnfinished("somebody changed the campaign in the meantime") from None
 
     async def _read(self, *paths: str) -> list[Stored | None]:
         with translated():

@@ -66,8 +66,8 @@ def notifications(
         if message is None or not is_due or (record.waited_until and not is_planned):
             continue
         fields = {
-            **without_nones(vars(message)),
-            **without_nones({"deeplink": push.deeplink}),
+            "body": message.body,
+            **without_nones({"title": message.title, "deeplink": push.deeplink_of(message)}),
             "category": push.group_id,
             "sent_at": now,
             "read": False,

@@ -93,6 +93,10 @@ class Resumption:
         if self.clock.now() >= record.best_before:
             await self.end(entry, resumed.too_old(self.clock.now()), burst)
             return
+        if later := await self._told_by(record):
+            told = f"told by a later write of its document, in {later}"
+            await self.end(entry, resumed.ended(DeliveryState.OBSOLETE, told), burst)
+            return
         change = _change(entry, burst, watched.path)
         joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
         paths = record.document, *record.about, *joined.newest
@@ -104,9 +108,27 @@ class Resumption:
             await self.end(entry, resumed.ended(DeliveryState.REFUSED, str(error)), burst)
             return
         read_by = await self.history.read_by(record.waits_for.get("custom_ids", ()), paths)
-        late = Late(documents, record.omitted + joined.omitted, read_by=read_by)
+        omitted = record.omitted + joined.omitted
+        late = Late(documents, omitted, read_by=read_by, since=resumed.since)
         newest = documents[-1] if documents else None
         await watched.function(replace(change, after=newest, late=late))
+
+    async def _told_by(self, record: Record) -> str | None:
+        """The delivery to everybody whom this one waits for, of a later write of its document.
+
+        An audience is read when it is due: both would say the same, to the same people.
+        """
+        if any(record.waits_for.values()):
+            return None
+        states = set(DeliveryState) - {DeliveryState.REFUSED}
+        search = Search(states=states, document=record.document, function=record.function)
+        ledger = self.sender.ledger
+        async for page in ledger.pages(search.query(ledger.collection, limit=PAGE)):
+            for each in page:
+                is_later = (each.event_time, each.event_id) > (record.event_time, record.event_id)
+                if is_later and each.source == record.source and search.matches(each):
+                    return each.id
+        return None
 
     async def end(self, entry: Entry, record: Record, burst: StoredBurst | None) -> None:
         """Settle a delivery without sending anything; raises `WriteConflict`."""

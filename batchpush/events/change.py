@@ -19,13 +19,15 @@ class Late:
     `documents` are the documents that the push is about, as they are now, the newest last. Deleted
     ones are left out. `omitted` counts older ones left out because there are too many to read.
     `reader` is the user whose digest is due: the push is for them only. `read_by` has the users who
-    have read of a document in their notification history, by its path.
+    have read of a document in their notification history, by its path. `since` is the end of the
+    wait, from which the push ages.
     """
 
     documents: tuple[Document, ...]
     omitted: int = 0
     reader: str | None = None
     read_by: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)

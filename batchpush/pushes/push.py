@@ -77,12 +77,24 @@ ID_LISTS = ("custom_ids", "install_ids", "tokens", "advertising_ids")
 AROUND_IDS = len(json.dumps({"recipients": {name: [] for name in ID_LISTS}}))  # bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """Addresses of an image, a sound or a video. `icon` is for Android and the web only."""
+
+    icon: str | None = None
+    picture: str | None = None
+    audio: str | None = None
+    video: str | None = None
+
+
 @dataclass(frozen=True)
 class Message:
-    """The text on the phone."""
+    """The text on the phone; `deeplink` and `media` are used in place of those of the push."""
 
     body: str
     title: str | None = None
+    deeplink: str | None = None
+    media: Media | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,16 +162,6 @@ class CollapseKey:
 
     key: str = "default"
     enabled: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Media:
-    """Addresses of an image, a sound or a video. `icon` is for Android and the web only."""
-
-    icon: str | None = None
-    picture: str | None = None
-    audio: str | None = None
-    video: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,12 +330,18 @@ class Push:
             audiences.setdefault(message, []).append(group)
         return audiences
 
+    def deeplink_of(self, message: Message | None) -> str | None:
+        """The link that those who read the message get."""
+        return (message and message.deeplink) or self.deeplink
+
     def _frame(self, message: Message | None) -> dict[str, Any]:
         """The body of a call without recipients and without unset fields."""
+        media = (message and message.media) or self.media
         frame = {name: getattr(self, name) for name in PLAIN_FIELDS} | {
-            "message": message and without_nones(vars(message)),
+            "message": message and without_nones({"body": message.body, "title": message.title}),
+            "deeplink": self.deeplink_of(message),
             "labels": list(self.labels) or None,
-            "media": self.media and without_nones(vars(self.media)),
+            "media": media and without_nones(vars(media)),
             "gcm_collapse_key": self.gcm_collapse_key and vars(self.gcm_collapse_key),
             "custom_payload": payload_text(self.custom_payload),
         }
@@ -550,10 +558,8 @@ def _problem_of(value: object) -> str | None:
 
 def _check(push: Push) -> None:
     """Raise `InvalidPush` for the first field that breaks a rule."""
-    for name, is_valid, expected, _ in RULES:
-        value = getattr(push, name)
-        if value is not None and not is_valid(value):
-            raise InvalidPush(name, expected + _but_is(value))
+    for rule in RULES:
+        _check_rule(rule, getattr(push, rule.field))
     if push.extra:
         _json(push.extra, within="extra")
     for name in ("landing", "extra"):
@@ -565,6 +571,11 @@ def _check(push: Push) -> None:
         _check_audience(push)
     else:
         _check_groups(push)
+
+
+def _check_rule(rule: "Rule", value: Any) -> None:
+    if value is not None and not rule.is_valid(value):
+        raise InvalidPush(rule.field, rule.expected + _but_is(value))
 
 
 def _check_audience(push: Push) -> None:
@@ -630,6 +641,8 @@ def _check_text(push: Push, message: Message | None) -> None:
         raise InvalidPush("message.body", NO_TEXT + _but_is(message.body))
     if message.title is not None and not is_text(message.title):
         raise InvalidPush("message.title", NO_TEXT + _but_is(message.title))
+    for rule in LINKS:
+        _check_rule(rule, getattr(message, rule.field))
 
 
 def is_text(value: object) -> TypeGuard[str]:
@@ -785,3 +798,5 @@ RULES: tuple[Rule, ...] = (
         "ours",
     ),
 )
+
+LINKS = tuple(rule for rule in RULES if rule.field in ("deeplink", "media"))  # of a message, too

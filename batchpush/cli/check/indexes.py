@@ -35,7 +35,7 @@ TTLS = {
 # What fails without it.
 INDEXES = {
     Index(DELIVERIES, ("people CONTAINS", "created_at DESCENDING")): "deliveries --user",
-    Index(DELIVERIES, ("document ASCENDING", "created_at DESCENDING")): "deliveries --document",
+    Index(DELIVERIES, ("document ASCENDING", "created_at DESCENDING")): "sendlater",
     Index(
         DELIVERIES, ("function ASCENDING", "state ASCENDING", "day DESCENDING")
     ): "deliveries --function",

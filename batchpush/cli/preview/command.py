@@ -211,8 +211,10 @@ def _change(chosen: argparse.Namespace, watch: Watch) -> Change:
 def _look_up(chosen: argparse.Namespace, change: Change) -> LookUp:
     if chosen.project and not chosen.look_ups:
         warn_of_emulators()
-        return LookUpInProject(look_up_for(change))
-    return LookUpInFile(documents_in(chosen.look_ups) if chosen.look_ups else {})
+        return LookUpInProject(look_up_for(change), change)
+    given = documents_in(chosen.look_ups) if chosen.look_ups else {}
+    own = {} if change.after is None else {change.path: dict(change.after)}
+    return LookUpInFile(own | given)
 
 
 def _states(chosen: argparse.Namespace, look_up: LookUp) -> StateOf:

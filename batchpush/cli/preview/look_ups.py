@@ -5,17 +5,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchpush.documents import Document
+from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp, only
 from batchpush.sealed import reading
 
 
 @dataclass
 class LookUpInProject:
-    """Reads documents of a project, the only thing a preview reads from the network."""
+    """Reads documents of a project, the only thing a preview reads from the network.
+
+    The document of the change is the one to preview, whatever the project has at its path.
+    """
 
     documents: LookUp
+    change: Change
 
     async def __call__(self, path: str) -> Document | None:
+        if path == self.change.path:
+            return self.change.after
         with reading():
             return await self.documents(path)
 

@@ -1,10 +1,17 @@
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from batchpush import CallableRequest, CallRefused
 from batchpush.documents import Reference
+from batchpush.errors import TryAgainLater
+from batchpush.testing import Project
+from batchpush.timing import Timing
+from batchpush.worker import deliver_call, sweep_deliveries, working_with
 from handlers.app_to_app import LONG, TEMPLATES, limits, notify, read
 from handlers.texts import TEXTS
 from tests.events import Stored
@@ -211,3 +218,25 @@ def test_limits_are_per_sender_and_per_pair() -> None:
     assert limits(poke(to="eve"))[0] == everybody
     assert limits(poke(to="eve"))[1] != to_bob
     assert (everybody.max_count, to_bob.max_count) == (30, 5)
+
+
+async def test_whoever_finishes_a_call_logs_the_id_of_its_record_and_nothing_of_the_caller(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    request = poke()
+    house = Project(FRIENDS, request.time, {})
+    house.batch.answer = httpx.Response(503)
+    with working_with(house.worker):
+        with suppress(TryAgainLater):
+            await deliver_call(request, notify, limits(request))
+        house.batch.answer = None
+        house.clock.forward(Timing().redelivery)
+        capsys.readouterr()
+        await sweep_deliveries()
+    lines = capsys.readouterr().out
+    assert request.request_id not in lines
+    assert "/ann" not in lines
+    named = {
+        (line["event_id"], line.get("document")) for line in map(json.loads, lines.split("\n")[:-1])
+    }
+    assert named == {(request.change.delivery_id, None)}

@@ -185,6 +185,7 @@ async def test_what_was_read_in_the_inbox_is_not_counted(read: int, told: list[s
     count = 2 if read <= 2 else 28
     for number in range(count):
         await writes(house, "bob", "b", f"Message {number}")
+        house.clock.forward(60)
     entries = [each async for each in house.worker.ledger.all_of("users/ann/notifications")]
     entries.sort(key=lambda each: each.fields["sent_at"], reverse=True)
     for each in entries[:read]:

@@ -27,7 +27,7 @@ from batchpush.errors import LedgerUnavailable, UnreadableRecord
 from batchpush.google.connection import Connection
 from batchpush.google.firestore import Firestore, FirestoreRefused, WriteConflict
 from batchpush.google.protocol.firestore_pb2 import CommitRequest
-from batchpush.pushes.limits import Limit, counters
+from batchpush.pushes.limits import Limit, Over, counters
 from batchpush.testing.memory import Memory, Operation
 from tests.deliveries import Counted, claimed, ledger_for, rpcs
 from tests.events import streamed
@@ -704,6 +704,33 @@ async def test_an_event_that_is_claimed_already_is_not_counted(where: str) -> No
         assert (again.record.owner, again.counted) == ("first", ())
     entry = await ledger.claim(claimed(), (), None, found)
     assert entry.counted == ([2],)
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_a_counter_that_was_read_counts_only_if_nobody_counted_since(where: str) -> None:
+    ledger, key = ledger_in(where), uuid.uuid4().hex
+    limits = [Limit((key,), 2), Limit((key,), 1, each=True)]
+    names = {name_of("custom_ids", "ann")}
+    found = counters(limits, ("f", "s"), names, NOW)
+    others = counters(limits, ("f", "s"), {name_of("custom_ids", "bob")}, NOW)
+
+    ((first, over),) = await ledger.read_counters(found)
+    assert over == Over()
+    await ledger.claim(claimed(), counters=[first])
+    for outdated in (first, first):
+        with pytest.raises(WriteConflict):
+            await ledger.claim(claimed(), counters=[outdated])
+
+    ((_, over),) = await ledger.read_counters(found)
+    assert (over.is_all, over.names) == (False, frozenset(names))
+    ((second, over),) = await ledger.read_counters(others)
+    assert over == Over()
+    entry = await ledger.claim(claimed(), counters=[second])
+    assert entry.counted == ([2, 1],)
+    with pytest.raises(WriteConflict):
+        await ledger.claim(claimed(), counters=[second])
+    ((_, over),) = await ledger.read_counters(others)
+    assert (over.is_all, over.problem) == (True, "over the limit of 2 in 60 s")
 
 
 @pytest.mark.parametrize("where", WHERE)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchpush import CallableRequest, Change
+from batchpush import CallableRequest, Change, LookUp, Message, Push, Recipients
 from batchpush.delivery.record import DeliveryState
 from batchpush.documents import EPOCH
+from batchpush.errors import TryAgainLater
+from batchpush.google.firestore import FirestoreUnavailable
 from batchpush.pushes.limits import COUNT, MAX_EACH, Limit, Over, ReachedLimits, counters
+from batchpush.testing.memory import Operation
 from batchpush.worker import deliver_call, working_with
 from handlers import app_to_app, friend_requests, messages
 from tests.house import EVENING, MORNING, NIGHT, House
@@ -47,6 +51,15 @@ async def writes(house: House, sender: str, conversation_id: str, name: str) -> 
 def told(house: House) -> Counter[tuple[str, str]]:
     """Who was told by whom how often."""
     return Counter((who, text.split()[0]) for who, text in house.all_told())
+
+
+def counts(house: House) -> list[int]:
+    """The total of each counter."""
+    return [
+        document.fields[COUNT].integer_value
+        for name, document in house.memory.documents.items()
+        if "/batch_limits/" in name
+    ]
 
 
 async def test_a_flood_reaches_each_person_no_more_often_than_the_limit(house: House) -> None:
@@ -123,10 +136,7 @@ async def test_what_is_over_the_limit_is_logged_once_and_counted_no_more(
     assert (reached["severity"], reached["message"]) == ("WARNING", "limit.reached")
     assert reached["data"] == {"problem": "over the limit of 20 to one recipient in 60 s"}
     assert all(line["message"] != "delivery.refused" for line in lines)
-    (counter,) = [
-        document for name, document in house.memory.documents.items() if "/batch_limits/" in name
-    ]
-    assert counter.fields[COUNT].integer_value == 21
+    assert counts(house) == [21]
 
 
 async def test_who_is_over_a_limit_keeps_nobody_else_from_being_told(house: House) -> None:
@@ -139,13 +149,15 @@ async def test_who_is_over_a_limit_keeps_nobody_else_from_being_told(house: Hous
     assert dict((await house.record_of(change)).left_out) == {"over a limit": ("bob",)}
 
 
-async def test_who_was_told_after_a_wait_is_not_counted(house: House) -> None:
+async def test_who_is_told_after_a_wait_was_counted_when_the_event_came(house: House) -> None:
     await conversation(house, "c1", "ann", "bob")
     await house.stores("users/bob", {"quiet_hours": NIGHT})
-    await writes(house, "ann", "c1", "m1")
+    change = await writes(house, "ann", "c1", "m1")
+    assert counts(house) == [1]
+    await house.worker.deliverer.deliver(change, messages.new_message)
     await house.run_tasks(MORNING)
     assert told(house) == {("bob", "ann"): 1}
-    assert not [name for name in house.memory.documents if "/batch_limits/" in name]
+    assert counts(house) == [1]
 
 
 async def test_another_process_learns_of_the_limit_before_it_sends(house: House) -> None:
@@ -170,9 +182,257 @@ async def test_who_sleeps_is_told_once_however_many_wrote_however_much(house: Ho
     await house.stores("users/bob", {"quiet_hours": NIGHT})
     for number in range(60):
         await writes(house, "ann", "c1", f"m{number}")
+        house.clock.forward(MINUTE)
     await writes(house, "zoe", "c1", "honest")
     await house.run_tasks(MORNING)
     assert [text for who, text in house.all_told() if who == "bob"] == ["21+ new messages"]
+
+
+# Told later: at the end of quiet hours, in a digest, or at a time to come
+
+LATER: list[dict[str, Any]] = [
+    {"quiet_hours": NIGHT},
+    {"push_preferences": {"new_message": "07:00", "friend_request": "07:00"}},
+]
+
+
+async def in_the_morning(house: House) -> None:
+    house.clock.value = MORNING
+    await house.worker.digests.look()
+    await house.run_tasks(MORNING)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("profile", LATER)
+async def test_many_conversations_with_a_sleeper_are_as_few_pushes_as_by_day(
+    house: House, profile: dict[str, Any], is_known: bool
+) -> None:
+    changes = []
+    for number in range(30):
+        await conversation(house, f"c{number}", "ann", "bob")
+        await house.stores("users/bob", profile)
+        if not is_known:  # each event is another process's
+            house.worker.deliverer.planner.known = ReachedLimits()
+        changes.append(await writes(house, "ann", f"c{number}", "m"))
+    record = await house.record_of(changes[-1])
+    assert record.state is DeliveryState.REFUSED
+    assert record.reason == "over the limit of 20 to one recipient in 60 s"
+    assert (record.bodies, record.later, record.not_before) == ((), (), None)
+    await in_the_morning(house)
+    if "quiet_hours" in profile:
+        assert told(house) == {("bob", "ann"): 20}
+    else:
+        assert house.all_told() == [("bob", "20 new notifications")]
+
+
+@pytest.mark.parametrize("profile", LATER)
+async def test_friend_requests_to_sleepers_are_few_too(
+    house: House, profile: dict[str, Any]
+) -> None:
+    for number in range(60):
+        await house.stores(f"users/u{number}", profile)
+        await house.happens(
+            friend_requests.friend_request,
+            REQUEST,
+            {"status": "pending"},
+            user_id=f"u{number}",
+            sender_id="mal",
+        )
+    await in_the_morning(house)
+    assert len(house.all_told()) == 50
+
+
+@pytest.mark.parametrize("profile", LATER)
+async def test_events_that_come_all_at_once_are_told_later_within_the_limit(
+    house: House, profile: dict[str, Any]
+) -> None:
+    async def interleaved(name: str, operation: Operation) -> Any:
+        await asyncio.sleep(0)
+        return operation()
+
+    async def requests(number: int) -> None:
+        """Again and again, as the platform does."""
+        for _ in range(20):
+            with suppress(TryAgainLater):
+                await house.happens(
+                    friend_requests.friend_request,
+                    REQUEST,
+                    {"status": "pending"},
+                    event_id=f"e{number}",
+                    user_id=f"u{number}",
+                    sender_id="mal",
+                )
+
+    for number in range(60):
+        await house.stores(f"users/u{number}", profile)
+    house.memory.strike = interleaved
+    await asyncio.gather(*map(requests, range(60)))
+    states = Counter(record.reason for record in await house.records())
+    assert states["over the limit of 50 in 86400 s"] == 10
+    assert states.total() == 60
+    assert counts(house) == [50]
+
+
+async def test_an_inbox_gets_as_many_entries_at_night_as_by_day() -> None:
+    house = House(NOTIFICATION_HISTORY_DAYS="90")
+    await conversation(house, "c1", "ann", "bob")
+    await house.stores("users/bob", {"quiet_hours": NIGHT})
+    for number in range(30):
+        await writes(house, "ann", "c1", f"m{number}")
+    entries = [each async for each in house.worker.ledger.all_of("users/bob/notifications")]
+    assert len(entries) == 20
+    await house.run_tasks(MORNING)
+    assert [text for _, text in house.all_told()] == ["20 new messages"]
+
+
+async def test_who_sleeps_in_a_large_group_is_told_within_the_limit_of_the_group(
+    house: House,
+) -> None:
+    members = [f"u{number}" for number in range(MAX_EACH + 50)]
+    await conversation(house, "c1", "ann", *members)
+    for each in members[::2]:
+        await house.stores(f"users/{each}", {"quiet_hours": NIGHT})
+    for number in range(25):
+        await writes(house, "ann", "c1", f"m{number}")
+    await house.run_tasks(MORNING)
+    texts = Counter(text for who, text in house.all_told() if who == members[0])
+    assert texts == {"20 new messages": 1}
+    assert told(house)[members[1], "ann"] == 20
+
+
+async def test_a_flood_at_night_silences_nobody_else(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob", "zoe")
+    await conversation(house, "c2", "ann", "tim")
+    for each in ("bob", "tim"):
+        await house.stores(f"users/{each}", {"quiet_hours": NIGHT})
+    for number in range(30):
+        await writes(house, "ann", "c1", f"m{number}")
+    await writes(house, "zoe", "c1", "honest")
+    await writes(house, "ann", "c2", "to another")
+    await house.run_tasks(MORNING)
+    assert ("bob", "21 new messages") in house.all_told()
+    assert told(house)["ann", "zoe"] == 1
+    assert told(house)["tim", "ann"] == 1
+
+
+async def test_who_sleeps_and_is_over_a_limit_keeps_nobody_else_from_being_told(
+    house: House,
+) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    await conversation(house, "c2", "ann", "bob", "zoe", "tim")
+    for each in ("bob", "tim"):
+        await house.stores(f"users/{each}", {"quiet_hours": NIGHT})
+    for number in range(20):
+        await writes(house, "ann", "c1", f"m{number}")
+    change = await writes(house, "ann", "c2", "m1")
+    await house.run_tasks(MORNING)
+    assert sorted(house.all_told()) == [
+        ("bob", "20 new messages"),
+        ("tim", "ann m1"),
+        ("zoe", "ann m1"),
+    ]
+    assert dict((await house.record_of(change)).left_out)["over a limit"] == ("bob",)
+
+
+async def test_a_limit_that_is_reached_at_night_is_logged_once(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await house.stores("users/bob", {"quiet_hours": NIGHT})
+
+    async def requests(event_id: str) -> None:
+        await house.happens(
+            friend_requests.friend_request,
+            REQUEST,
+            {"status": "pending"},
+            event_id=event_id,
+            user_id="bob",
+            sender_id="mal",
+        )
+
+    for event_id in ("e1", "e1"):
+        await requests(event_id)
+    assert "limit.reached" not in capsys.readouterr().out, "one event, delivered twice"
+    for event_id in ("e2", "e3"):
+        await requests(event_id)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in lines] == ["limit.reached"]
+    assert counts(house) == [1]
+    await house.run_tasks(MORNING)
+    assert len(house.all_told()) == 1
+
+
+async def test_an_answer_that_is_lost_at_night_is_counted_once(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    await house.stores("users/bob", {"quiet_hours": NIGHT})
+
+    async def lost(name: str, operation: Operation) -> Any:
+        answer = operation()
+        if name == "claim":
+            house.memory.strike = None
+            raise FirestoreUnavailable("UNAVAILABLE")
+        return answer
+
+    house.memory.strike = lost
+    for _ in range(3):
+        with suppress(TryAgainLater):
+            await house.happens(
+                messages.new_message,
+                MESSAGE,
+                {"sender_id": "ann", "text": "ann wrote"},
+                event_id="e1",
+                conversation_id="c1",
+                message_id="m1",
+            )
+    await house.run_tasks(MORNING)
+    assert told(house) == {("bob", "ann"): 1}
+    assert counts(house) == [1]
+
+
+async def test_a_limit_costs_one_read_where_somebody_is_told_later(house: House) -> None:
+    await conversation(house, "c1", "ann", "bob")
+    await house.stores("users/bob", {"quiet_hours": NIGHT})
+    house.memory.operations.clear()
+    await writes(house, "ann", "c1", "m1")
+    assert house.memory.operations == ["read"] * 4 + ["claim"], (
+        "two look-ups, the burst, the counter, and the claim"
+    )
+
+
+async def test_a_push_with_a_time_to_come_is_counted_when_its_event_comes(house: House) -> None:
+    async def remind(change: Change, look_up: LookUp) -> Push:
+        return Push(
+            group_id="g",
+            recipients=Recipients(custom_ids=["bob"]),
+            message=Message("Soon"),
+            send_at=MORNING,
+            limits=[Limit(("ann",), 3)],
+        )
+
+    for number in range(5):
+        await house.happens(remind, "reminders/{id}", {"a": 1}, id=f"r{number}")
+    await house.run_tasks(MORNING)
+    assert house.all_told() == [("bob", "Soon")] * 3
+    assert counts(house) == [3]
+
+
+async def test_what_joins_a_push_of_a_coalescing_window_is_not_counted() -> None:
+    house = House(COALESCE_SECONDS="30")
+    await conversation(house, "c1", "ann", "bob")
+    for number in range(30):
+        await writes(house, "ann", "c1", f"m{number}")
+    assert counts(house) == [2]
+    await house.run_tasks(EVENING + timedelta(seconds=30))
+    assert [text for _, text in house.all_told()] == ["ann m0", "21+ new messages"]
+
+
+async def test_a_coalescing_window_lets_nobody_past_a_limit() -> None:
+    house = House(COALESCE_SECONDS="30")
+    for number in range(30):
+        await conversation(house, f"c{number}", "ann", "bob")
+        for name in ("m1", "m2"):
+            await writes(house, "ann", f"c{number}", name)
+    await house.run_tasks(EVENING + timedelta(seconds=30))
+    assert told(house) == {("bob", "ann"): 20}
 
 
 async def test_who_writes_much_and_takes_it_back_hides_nobody_elses_message(house: House) -> None:

@@ -20,6 +20,7 @@ from batchpush.delivery.plan import (
     Plan,
     names_of,
     plan,
+    plan_within,
 )
 from batchpush.delivery.record import CallState, DeliveryState, Record
 from batchpush.delivery.waiting import (
@@ -29,11 +30,12 @@ from batchpush.delivery.waiting import (
     Joined,
     StoredBurst,
     Window,
+    ids_of,
     name_of,
 )
 from batchpush.errors import InvalidPush
 from batchpush.google.firestore import Firestore
-from batchpush.pushes.limits import Over
+from batchpush.pushes.limits import Counter, Over
 from batchpush.testing.memory import Memory
 from tests.deliveries import claimed
 from tests.events import streamed
@@ -41,6 +43,7 @@ from tests.events import streamed
 NOW = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
 NOON = datetime(2026, 6, 11, 12, 0, tzinfo=UTC)
+DIGEST = Digest(Schedule(time(7)), UTC, lambda number, or_more: Message(f"{number}"))
 NIGHT = QuietHours(time(22), time(7), UTC)
 LONG_NIGHT = QuietHours(time(22), time(12), UTC)
 LEASE_UNTIL = NOW + timedelta(seconds=60)
@@ -417,19 +420,73 @@ def test_a_limit_leaves_nobody_out_of_a_push_for_chunks_and_may_refuse_all_of_it
     assert (refused.large, refused.record.chunks) == (None, ())
 
 
-def test_who_is_told_later_keeps_an_entry_where_all_others_are_over_a_limit() -> None:
-    push = push_to(to("ann"), to("bob", quiet=NIGHT))
+def test_who_joins_another_push_keeps_an_entry_where_all_others_are_over_a_limit() -> None:
+    joined = stored(bob=Window(NOW + WINDOW, "other"))
     over = Over(OF_EACH, names=frozenset([NAMES["ann"]]))
-    found = planned(push, history_for=timedelta(days=7)).limited([over], ("ios", "android"))
+    found = planned(
+        push_to(to("ann", "bob")), burst=joined, window=WINDOW, history_for=timedelta(days=7)
+    ).limited([over], ("ios", "android"))
     assert (found.record.state, found.push) == (DeliveryState.REFUSED, None)
     assert [each.user_id for each in found.history] == ["bob"]
-    assert [waiting.waits_for for waiting in found.later] == [{"custom_ids": ["bob"]}]
+    assert found.burst is not None
+    assert found.burst.burst.about == {"other": Joined(1, (RECORD.document,))}
 
 
-def test_a_push_that_all_wait_for_is_within_every_limit() -> None:
-    waiting = planned(push_to(to("ann", quiet=NIGHT)))
+def test_a_push_that_all_join_is_within_every_limit() -> None:
+    joined = stored(ann=Window(NOW + WINDOW, "other"))
+    found = planned(push_to(to("ann")), burst=joined, window=WINDOW)
     of_all = Over("over the limit of 60 in 60 s", is_all=True)
-    assert waiting.limited([of_all], ("ios", "android")) is waiting
+    assert found.limited([of_all], ("ios", "android")) is found
+
+
+@pytest.mark.parametrize(
+    ("groups", "window", "counted"),
+    [
+        ([to("ann")], timedelta(0), ()),
+        ([to("ann", quiet=NIGHT)], timedelta(0), ("ann",)),
+        ([to("ann"), to("bob", quiet=NIGHT)], timedelta(0), ("bob",)),
+        ([Recipients(custom_ids=["ann"], send_at=NOON)], timedelta(0), ("ann",)),
+        ([Recipients(custom_ids=["ann"], digest=DIGEST)], timedelta(0), ("ann",)),
+        ([Recipients(custom_ids=["ann"], digest=DIGEST), to("bob")], timedelta(0), ("ann",)),
+        ([to("joins", quiet=NIGHT)], timedelta(0), ("joins",)),
+        ([to("joins", quiet=NIGHT)], WINDOW, ()),
+        ([to("waits")], WINDOW, ("waits",)),
+    ],
+)
+def test_limits_count_who_is_told_later_but_for_who_joins_in_a_coalescing_window(
+    groups: list[Recipients], window: timedelta, counted: tuple[str, ...]
+) -> None:
+    end = NOW + timedelta(seconds=20)
+    burst = stored(joins=Window(end, "other"), waits=Window(end))
+    found = planned(push_to(*groups), burst=burst, window=window)
+    assert tuple(ids_of(found.told_later)) == counted
+    assert found.is_for_later is bool(counted)
+
+
+def test_who_is_over_a_limit_does_not_wait_and_the_others_do() -> None:
+    push = push_to(to("ann", "bob", quiet=NIGHT), Recipients(custom_ids=["cyd"], digest=DIGEST))
+    counter = Counter("c1", MORNING, 60, max_each=20, names=sorted(NAMES.values()))
+    over = Over(OF_EACH, names=frozenset([NAMES["bob"], NAMES["cyd"]]))
+    context = Context(
+        now=NOW,
+        lease_until=LEASE_UNTIL,
+        apps=("ios", "android"),
+        burst=stored(),
+        history_for=timedelta(days=7),
+    )
+    found = plan_within(plan(RECORD, push, context), RECORD, push, context, [(counter, over)])
+    assert found.record.waits_for == {"custom_ids": ["ann"]}
+    assert dict(found.record.left_out) == {OVER_LIMIT: ("bob", "cyd")}
+    assert found.burst == stored(ann=Window(MORNING, RECORD.id))
+    assert [each.user_id for each in found.history] == ["ann"]
+    assert (found.later, found.digests) == ((), ())
+    assert [each.names for each in found.counters] == [[NAMES["ann"]]]
+
+    of_all = Over("over the limit of 60 in 60 s", is_all=True)
+    refused = plan_within(plan(RECORD, push, context), RECORD, push, context, [(counter, of_all)])
+    assert (refused.record.state, refused.record.reason) == (DeliveryState.REFUSED, of_all.problem)
+    assert (refused.burst, refused.later, refused.history) == (None, (), ())
+    assert (refused.counters, refused.digests, refused.record.bodies) == ((), (), ())
 
 
 def test_a_push_of_one_record_fits_with_whatever_becomes_of_it() -> None:

@@ -23,7 +23,7 @@ from batchpush.logs import log
 from batchpush.timing import Clock
 from batchpush.tracing import traced
 
-MAX_CLAIMS = 10  # of one push, while others join its burst at the same time
+MAX_CLAIMS = 10  # of one push, while others join its burst or are counted at the same time
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Deliverer:
             else:
                 await self.sender.resume(entry)
             return
-        raise EventTurnedAway("other pushes keep joining its burst")
+        raise EventTurnedAway("other pushes keep joining its burst, or being counted with it")
 
     def _taken_back(self, planned: Plan, limited: Plan) -> list[Write]:
         """Deletes what the claim wrote into the histories of those who are over a limit."""

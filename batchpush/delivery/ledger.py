@@ -36,7 +36,7 @@ from batchpush.google.firestore import (
 from batchpush.google.leased import is_own_write
 from batchpush.google.protocol.firestore_pb2 import Write, WriteResult
 from batchpush.logs import log
-from batchpush.pushes.limits import Counter
+from batchpush.pushes.limits import Counter, Over
 
 INLINE = 920_000  # bytes of bodies in one record; Firestore allows 1 MiB per document
 COMMIT = 3_000_000  # bytes of records in one commit; the emulator allows 4 MiB, Firestore 10
@@ -112,7 +112,8 @@ class Ledger:
         The claim is ours if the returned record has our owner, even if the client repeated a create
         after losing its response. The same commit creates the waiting records, counts the push,
         writes the burst and what else is `beside` the record; raises `WriteConflict` if the burst
-        has changed since it was read, or if a write beside it is not possible any more.
+        or a counter has changed since it was read, or if a write beside it is not possible any
+        more.
         """
         writes = chain(
             map(self._create, (record, *later)),
@@ -126,7 +127,7 @@ class Ledger:
             found = await self.read(record.id)
             if found is None and burst:
                 raise _conflict(f"{BURSTS}/{burst.id}") from None
-            if found is None and beside:
+            if found is None and (beside or any(counter.is_read for counter in counters)):
                 raise
             if found is None:
                 raise LedgerUnavailable("the record existed and disappeared") from None
@@ -229,7 +230,8 @@ class Ledger:
         yield self.firestore.replace(path, document, burst.version)
 
     def _count(self, counter: Counter) -> Write:
-        return self.firestore.count(counter.path, counter.fields, {"expire_at": counter.end})
+        write = self.firestore.count(counter.path, counter.fields, {"expire_at": counter.end})
+        return self.firestore.if_unchanged(write, counter.version) if counter.is_read else write
 
     # Reads
 
@@ -244,6 +246,19 @@ class Ledger:
         if stored is None:
             return StoredBurst(burst_id, Burst(), None)
         return StoredBurst(burst_id, _to_burst(stored.fields), stored.version)
+
+    async def read_counters(self, counters: Sequence[Counter]) -> list[tuple[Counter, Over]]:
+        """The counters in the version that was read, each with what would be over its limit."""
+        fields = {field for counter in counters for field in counter.fields}
+        with translated():
+            found = await self.firestore.read(*(each.path for each in counters), fields=fields)
+        read = []
+        for counter in counters:
+            stored = found.get(counter.path)
+            over = counter.over(counter.after(stored.fields if stored else {}))
+            version = stored.version if stored else None
+            read.append((replace(counter, is_read=True, version=version), over))
+        return read
 
     async def states(self) -> dict[str, DeliveryState]:
         """The state of every record, by id."""

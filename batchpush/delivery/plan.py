@@ -4,9 +4,10 @@ A push becomes one record with the calls to send now, and one record for each pa
 recipients that has to wait.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from batchpush.delivery.digests import Item, items_of
 from batchpush.delivery.history import Notification, notifications
@@ -44,7 +45,8 @@ class Plan:
 
     `push` is what to send now. `later` are the waiting records, `burst` is the burst's new content,
     `counters` count the push, `digests` are the items of people who get a digest, and `history` has
-    the entries for inboxes.
+    the entries for inboxes. `told_later` are those whom limits count though they are not told now;
+    `reached` has what was over a limit when counters were read.
     """
 
     record: Record
@@ -55,6 +57,13 @@ class Plan:
     counters: Sequence[Counter] = ()
     digests: Sequence[Item] = ()
     history: Sequence[Notification] = ()
+    told_later: Sequence[Recipients] = ()
+    reached: Sequence[tuple[Counter, Over]] = ()
+
+    @property
+    def is_for_later(self) -> bool:
+        """Whether anybody is told later."""
+        return bool(self.told_later) or self.record.state is DeliveryState.WAITING
 
     def beside(self, firestore: Firestore) -> list[Write]:
         """What else the claim writes."""
@@ -71,21 +80,20 @@ class Plan:
     def limited(self, overs: Sequence[Over], apps: Apps) -> "Plan":
         """The plan without those over a limit, among the recipients to notify now.
 
-        Waiting recipients stay: however many pushes they get, they are notified once.
+        Those whose push joins another one stay.
         """
-        problem = next((over.problem for over in overs if over.is_all), None)
-        names = frozenset[str]().union(*(over.names for over in overs))
-        if self.push is None or not (problem or (names and not self.is_large)):
+        is_all = any(over.is_all for over in overs)
+        names = _names_over(overs)
+        if self.push is None or not (is_all or (names and not self.is_large)):
             return self
         over, others = _split(self.push, names)
-        if not problem and others:
+        if not is_all and others:
             push = replace(self.push, recipients=others)
             record = self.record.with_calls(list(push.calls(apps)))
             record = record.leaving_out({OVER_LIMIT: ids_of(over)})
             history = self._history_without(names)
             return replace(self, record=record, push=push, history=history)
-        problem = problem or next(over.problem for over in overs if over.problem)
-        record = self.record.ended(DeliveryState.REFUSED, problem)
+        record = self.record.ended(DeliveryState.REFUSED, _problem(overs))
         record = record.evolve(calls=(), bodies=(), chunks=())
         history = self._history_without(names_of(self.push))
         return replace(self, record=record, push=None, history=history)
@@ -105,6 +113,29 @@ class Plan:
         return [each for each in self.history if each.name not in names]
 
 
+def within(push: Push, overs: Sequence[Over]) -> Push | None:
+    """The push, leaving out those over a limit; None if that is everybody."""
+    if any(over.is_all for over in overs):
+        return None
+    names = _names_over(overs)
+    if not names:
+        return push
+    over, others = _split(push, names)
+    left_out = {**push.left_out, OVER_LIMIT: list(ids_of(over))}
+    return replace(push, recipients=others, left_out=left_out) if others else None
+
+
+def _problem(overs: Sequence[Over]) -> str:
+    """Why a push is refused: the limit of all, or that of each."""
+    first = min((over for over in overs if over.problem), key=lambda over: not over.is_all)
+    assert first.problem
+    return first.problem
+
+
+def _names_over(overs: Sequence[Over]) -> frozenset[str]:
+    return frozenset[str]().union(*(over.names for over in overs))
+
+
 def _split(push: Push, names: Collection[str]) -> tuple[list[Recipients], list[Recipients]]:
     """The recipients of these names, and the others."""
     everybody = [unit for group in push.groups for unit in units(group)]
@@ -116,7 +147,11 @@ def _split(push: Push, names: Collection[str]) -> tuple[list[Recipients], list[R
 
 def names_of(push: Push) -> set[str]:
     """The names of all recipients."""
-    return {name for group in push.groups for name, _ in units(group)}
+    return names_in(push.groups)
+
+
+def names_in(groups: Iterable[Recipients]) -> set[str]:
+    return {name for group in groups for name, _ in units(group)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,18 +178,7 @@ class Context:
 
 def plan(record: Record, push: Push, context: Context) -> Plan:
     """What to claim for a checked push; raises `InvalidPush` for problems found in its calls."""
-    burst = context.burst
-    record = record.evolve(
-        group_id=push.group_id,
-        ignored=tuple(push.ignored),
-        best_before=record.since + push.fresh_for,
-        burst=burst.id if burst else None,
-        lease_until=context.lease_until,
-        sender=push.sender or record.sender,
-    ).leaving_out(push.left_out)
-    if isinstance(context.apps, Mapping) and push.called(context.apps) == [CEP]:
-        push, unknown = _with_custom_ids(push)
-        record = record.leaving_out({NO_CUSTOM_ID: unknown})
+    record, push = _begun(record, push, context)
     is_too_old = context.now >= record.best_before
     if is_too_old:  # nobody is told now, so that nobody has to wait for the next push of a burst
         context = replace(context, window=timedelta(0))
@@ -170,16 +194,64 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     return planned.too_old(context.now) if is_too_old else planned
 
 
+def plan_refused(record: Record, push: Push, overs: Sequence[Over], context: Context) -> Plan:
+    """What to claim for a push that is over these limits."""
+    record, push = _begun(record, push, context)
+    record = _concerning(record, push.groups, context)
+    return Plan(record.ended(DeliveryState.REFUSED, _problem(overs)))
+
+
+def plan_within(
+    planned: Plan,
+    record: Record,
+    push: Push,
+    context: Context,
+    read: Sequence[tuple[Counter, Over]],
+) -> Plan:
+    """The plan without those over the limits of counters that were read, where some wait.
+
+    The answer of the claim would be too late: what waits is told by a task of its own, and others
+    join it.
+    """
+    overs = [over for _, over in read]
+    rest = within(push, overs)
+    if rest is None:
+        return replace(plan_refused(record, push, overs, context), reached=read)
+    limited = planned if rest is push else plan(record, rest, context)
+    names = _names_over(overs)
+    counted = [counter.without(names) for counter, _ in read]
+    return replace(limited, counters=counted, reached=read)
+
+
+def _begun(record: Record, push: Push, context: Context) -> tuple[Record, Push]:
+    """The record with what it says of any push, and the push to those whom its apps know."""
+    burst = context.burst
+    record = record.evolve(
+        group_id=push.group_id,
+        ignored=tuple(push.ignored),
+        best_before=record.since + push.fresh_for,
+        burst=burst.id if burst else None,
+        lease_until=context.lease_until,
+        sender=push.sender or record.sender,
+    ).leaving_out(push.left_out)
+    if isinstance(context.apps, Mapping) and push.called(context.apps) == [CEP]:
+        push, unknown = _with_custom_ids(push)
+        record = record.leaving_out({NO_CUSTOM_ID: unknown})
+    return record, push
+
+
 def _with_digests(
     record: Record, push: Push, others: Sequence[Recipients], context: Context
 ) -> Plan:
     """What to claim if only the `others` get this push, and everybody else a digest."""
     record, items = _in_digests(record, push, context)
+    readers = [group for group in push.groups if group.digest is not None]
     if others:
         rest = _planned(record, replace(push, recipients=others), context)
-        return replace(rest, digests=items)
+        return replace(rest, digests=items, told_later=[*rest.told_later, *readers])
     record = _concerning(record, push.groups, context)
-    return Plan(record.ended(DeliveryState.OBSOLETE, "told in digests"), digests=items)
+    record = record.ended(DeliveryState.OBSOLETE, "told in digests")
+    return Plan(record, digests=items, told_later=readers)
 
 
 def _in_digests(record: Record, push: Push, context: Context) -> tuple[Record, list[Item]]:
@@ -236,7 +308,8 @@ def _planned(record: Record, push: Push, context: Context) -> Plan:
         )
     if burst and deferral.burst:
         burst = replace(burst, burst=deferral.burst)
-    return Plan(record, at_once, is_large, tuple(later.values()), burst)
+    told_later = _told_later(deferral, context)
+    return Plan(record, at_once, is_large, tuple(later.values()), burst, told_later=told_later)
 
 
 def _with_custom_ids(push: Push) -> tuple[Push, list[str]]:
@@ -272,6 +345,15 @@ def _later(record: Record, push: Push, deferral: Deferral, context: Context) -> 
         )
         for delivery, each in later.items()
     }
+
+
+def _told_later(deferral: Deferral, context: Context) -> tuple[Recipients, ...]:
+    """The recipients who are not told now, for limits.
+
+    With a coalescing window, what joins another push is none of its own, at any hour.
+    """
+    joined = () if context.window else deferral.joined.values()
+    return tuple(chain(*(part.recipients for part in deferral.later.values()), *joined))
 
 
 def _waiting_elsewhere(deferral: Deferral) -> dict[str, Iterator[str]]:

@@ -7,7 +7,18 @@ from datetime import timedelta
 
 from batchpush.delivery.digests import DigestChange, combined, only_to
 from batchpush.delivery.ledger import Entry, Ledger
-from batchpush.delivery.plan import Context, Plan, names_of, plan, plan_event, to_nobody
+from batchpush.delivery.plan import (
+    Context,
+    Plan,
+    names_in,
+    names_of,
+    plan,
+    plan_event,
+    plan_refused,
+    plan_within,
+    to_nobody,
+    within,
+)
 from batchpush.delivery.record import DeliveryState, Record
 from batchpush.delivery.resumed import ResumedChange
 from batchpush.delivery.waiting import Burst, StoredBurst, burst_id, is_anyone_quiet
@@ -60,7 +71,10 @@ class Planner:
         try:
             if isinstance(push, Event):
                 return plan_event(record, push, self._context(record))
-            return self._limited(await self._planned(record, change, push), push)
+            context = await self._context_of(record, change, push)
+            if change.late:  # its limits counted it when its event came
+                return _planned_late(change, record, push, context)
+            return await self._limited(record, push, context)
         except InvalidPush as error:
             return Plan(record.ended(DeliveryState.REFUSED, reason_of(error)))
 
@@ -174,15 +188,11 @@ class Planner:
 
     # The plan
 
-    async def _planned(self, record: Record, change: Change, push: Push) -> Plan:
+    async def _context_of(self, record: Record, change: Change, push: Push) -> Context:
         context = self._context(record)
         if change.late:
             others = [each.path for each in change.documents if each.path != record.document]
-            context = replace(context, about=others, omitted=change.late.omitted)
-            burst = change.burst if isinstance(change, ResumedChange) else None
-            if burst and is_anyone_quiet(push.groups, context.now):
-                return _in_burst_again(burst.without(record.id), record, push, context)
-            return plan(record, push, context)
+            return replace(context, about=others, omitted=change.late.omitted)
         seconds = self.settings.coalesce_seconds if push.burst else 0
         key = push.burst or push.state
         is_combined = bool(key) and not push.is_scheduled(context.now)
@@ -190,7 +200,7 @@ class Planner:
         if key and at_once and (seconds or is_anyone_quiet(at_once, context.now)):
             burst = await self.ledger.read_burst(burst_id(change, key))
             context = replace(context, burst=burst, window=timedelta(seconds=seconds))
-        return plan(record, push, context)
+        return context
 
     def _context(self, record: Record) -> Context:
         now, days = self.clock.now(), self.settings.recipient_index_days
@@ -206,30 +216,44 @@ class Planner:
 
     # Limits
 
-    def _limited(self, planned: Plan, push: Push) -> Plan:
-        """The plan with its counters, and without recipients already known to be over a limit."""
-        if planned.push is None or not push.limits or planned.record.waited_until:
+    async def _limited(self, record: Record, push: Push, context: Context) -> Plan:
+        """The plan with its counters, and without recipients known to be over a limit."""
+        planned = plan(record, push, context)
+        is_told = planned.push or planned.is_for_later
+        if not is_told or not push.limits:
             return planned
-        scope = (planned.record.function, without_caller(planned.record.source))
-        found = counters(push.limits, scope, names_of(planned.push), self.clock.now())
-        overs = [self.known.over(counter) for counter in found]
-        limited = planned.limited(overs, self.apps)
-        return replace(limited, counters=found) if limited.push else limited
+        names = names_of(planned.push) if planned.push else set()
+        scope = (record.function, without_caller(record.source))
+        found = counters(push.limits, scope, names | names_in(planned.told_later), context.now)
+        known = [self.known.over(counter) for counter in found]
+        if not planned.is_for_later:
+            limited = planned.limited(known, self.apps)
+            return replace(limited, counters=found) if limited.push else limited
+        if within(push, known) is None:
+            return plan_refused(record, push, known, context)
+        read = await self.ledger.read_counters(found)
+        return plan_within(planned, record, push, context, read)
 
     def within_limits(self, planned: Plan, entry: Entry) -> Plan:
         """The part of a claim that its counters allow."""
         claimed = (
             planned if entry.record is planned.record else replace(planned, record=entry.record)
         )
-        if not planned.counters:
-            return claimed
         # If the claim's response was lost, its counts are unknown; one push is no flood.
         counted = zip(planned.counters, entry.counted, strict=False)
         overs = [(counter, counter.over(numbers)) for counter, numbers in counted]
-        for counter, over in overs:
+        for counter, over in (*planned.reached, *overs):
             if over.problem and self.known.note(counter, over):
                 log("WARNING", "limit.reached", data={"problem": over.problem})
         return claimed.limited([over for _, over in overs], self.apps)
+
+
+def _planned_late(change: Change, record: Record, push: Push, context: Context) -> Plan:
+    """The plan of a push that waited, and may have to wait once more."""
+    burst = change.burst if isinstance(change, ResumedChange) else None
+    if burst and is_anyone_quiet(push.groups, context.now):
+        return _in_burst_again(burst.without(record.id), record, push, context)
+    return plan(record, push, context)
 
 
 def _in_burst_again(burst: StoredBurst, record: Record, push: Push, context: Context) -> Plan:

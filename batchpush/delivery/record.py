@@ -18,6 +18,7 @@ from typing import Any, Self
 from batchpush.batch_api.outcome import Outcome, Reply
 from batchpush.documents import storable
 from batchpush.environment import CEP, settings
+from batchpush.google.sources import CALLABLE
 from batchpush.pushes.push import Call
 
 
@@ -293,6 +294,13 @@ class Record:
     def since(self) -> datetime:
         """When the push began to age: at its event, or at the end of its wait."""
         return self.waited_until or self.event_time
+
+    @property
+    def in_logs(self) -> dict[str, str]:
+        """The names of its event in logs: not what the path of a callable request says of users."""
+        if self.source.startswith(CALLABLE):
+            return {"event_id": self.id}
+        return {"event_id": self.event_id, "document": self.document}
 
     @property
     def is_in_firestore(self) -> bool:

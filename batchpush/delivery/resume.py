@@ -47,7 +47,7 @@ class Resumption:
             log("ERROR", "delivery.missing", data={"delivery": delivery})
             return
         named = entry.record
-        with about(function=named.function, event_id=named.event_id, document=named.document):
+        with about(function=named.function, **named.in_logs):
             if named.state is not DeliveryState.WAITING:
                 await self.sender.resume(entry)
             elif not planned or not await self._scheduled_again(named, planned):

@@ -55,12 +55,7 @@ class Sweep:
             return
         if entry.record.chunks and await self._only_waits(entry.record):
             return
-        await on_its_own(
-            self.sender.resume(entry),
-            function="sweep",
-            event_id=entry.record.event_id,
-            document=entry.record.document,
-        )
+        await on_its_own(self.sender.resume(entry), function="sweep", **entry.record.in_logs)
 
     def _is_abandoned(self, record: Record) -> bool:
         now = self._now()

@@ -232,6 +232,14 @@ class Firestore:
             write.update_transforms.add(field_path=counter).increment.integer_value = 1
         return write
 
+    def if_unchanged(self, write: Write, version: Version | None) -> Write:
+        """The write, failing unless the document has this version, or for None, is absent."""
+        if version is None:
+            write.current_document.exists = False
+        else:
+            write.current_document.update_time.CopyFrom(version)
+        return write
+
     async def commit(self, writes: Iterable[Write]) -> Sequence[WriteResult]:
         """Commit all writes or none. Each result's `update_time` is the document's new version."""
         leaving("writes to Firestore")

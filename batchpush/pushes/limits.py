@@ -2,14 +2,19 @@
 
 The commit that claims a push also counts it, which costs one more document write and no round
 trip. Its response says whether the push exceeds a limit, before anything is sent.
+
+That is too late for people who are told later: other pushes join what waits as soon as it is
+claimed. Their counters are read first, and the claim fails if one has changed since.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from batchpush.documents import EPOCH
+from batchpush.google.firestore import Version
 
 LIMITS = "batch_limits"  # the Firestore collection of the counters
 COUNT = "calls"  # the field of a counter's document with the total
@@ -43,7 +48,8 @@ class Limit:
 class Counter:
     """A document that counts pushes for one limit, or for two limits with the same window.
 
-    `names` holds the `name_of` each recipient to count, or one name for an audience as a whole.
+    `names` holds the `name_of` each recipient to count, or one name for an audience as a whole. One
+    that `is_read` counts only in the version that was read, or only where there was none.
     """
 
     id: str
@@ -53,6 +59,8 @@ class Counter:
     max_each: int | None = None
     names: Sequence[str] = ()
     is_audience: bool = False
+    is_read: bool = False
+    version: Version | None = None
 
     @property
     def path(self) -> str:
@@ -62,6 +70,15 @@ class Counter:
     def fields(self) -> list[str]:
         """The fields to increment: the total, then each recipient."""
         return [COUNT, *(f"{EACH}.n{name}" for name in self.names)]
+
+    def after(self, stored: Mapping[str, Any]) -> list[int]:
+        """The new values of `fields`, given those of the stored document."""
+        to_each = stored.get(EACH, {})
+        return [stored.get(COUNT, 0) + 1, *(to_each.get(f"n{name}", 0) + 1 for name in self.names)]
+
+    def without(self, names: Collection[str]) -> "Counter":
+        """The counter of the other recipients."""
+        return replace(self, names=[name for name in self.names if name not in names])
 
     def over(self, counted: Sequence[int]) -> "Over":
         """What exceeds the limits, given the new values of `fields`."""

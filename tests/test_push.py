@@ -387,6 +387,10 @@ def test_what_batch_would_refuse_is_refused_here_with_the_name_of_the_field(
         ({"message": None}, "message is missing"),
         ({"message": {"fr": Message("Bonjour")}}, "message has no text for those who read None"),
         ({"message": Message("")}, "message.body must be a string that is not blank"),
+        (
+            {"message": {"en": None}, "recipients": Recipients(custom_ids=["ann"], reads="en")},
+            "message is missing",
+        ),
         ({"message": Message("Hi", "")}, "message.title must be a string that is not blank"),
         ({"extra": {"new": {1}}}, "extra.new is set, which JSON cannot hold"),
         ({"extra": {"new": "\ud83d"}}, "extra.new is not valid Unicode"),

@@ -430,7 +430,8 @@ def _without_recipient(person: Person, body: str) -> str:
 
 
 def _has_recipients(body: str) -> bool:
-    return any(json.loads(body or "{}").get("recipients", {}).values())
+    """Whether a body that is still to be sent goes to somebody."""
+    return any(json.loads(body)["recipients"].values())
 
 
 def _is_waited_for(person: Person, body: str) -> bool:

@@ -214,6 +214,21 @@ async def test_who_is_back_in_the_realtime_database_is_not_removed() -> None:
     assert taken(made) == [("A", "ann")]
 
 
+@pytest.mark.parametrize("is_done", [False, True])
+@pytest.mark.parametrize("step", range(9))
+async def test_a_sweep_that_crashes_removes_nobody_who_is_back(step: int, is_done: bool) -> None:
+    made = project(MIRROR_PROFILES="true")
+    await leaves_while_batch_is_down(made, AtBatch(made))
+    await made.write("users/ann", ANN)
+    await made.write("orders/o1", {"customer_id": "ann", "status": "delivered"})
+    with killed_at(made, step, is_done):
+        await swept(made)
+    await swept(made)
+    assert taken(made) == []
+    assert "ann" in str((await made.record("order_delivered", "orders/o1")).bodies)
+    assert (await receipt(made)).receipt.records_erased_at == made.clock.now()
+
+
 async def test_an_operator_has_somebody_removed_whose_profile_is_there() -> None:
     made = project({"users/ann": ANN})
     batch = AtBatch(made)

@@ -8,6 +8,7 @@ The records are looked through once for everybody who left since: a record can n
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -165,7 +166,8 @@ class Leaver:
             return
         waiting = [removal.of_who_is_back for removal, _ in receipt.pending]
         if not receipt.has_lease(now) and not set(waiting) <= set(receipt.removals):
-            await self._write(entry, receipt.with_removals(waiting, now))
+            with suppress(WriteConflict):  # they have left again
+                await self._write(entry, receipt.with_removals(waiting, now))
 
     async def _is_back(self, receipt: Receipt) -> bool:
         """Whether the profile is there again. An operator may name somebody who has one."""
@@ -199,8 +201,8 @@ class Leaver:
         Somebody who is back has a look of their own: what is of after their leaving stays.
         """
         gone, back = list[Entry](), list[Entry]()
-        for id_ in ids:
-            await on_its_own(self._sort(id_, gone, back), function="sweep")
+        clock = self.caller.clock
+        await sweep_each(ids, lambda id_: self._sort(id_, gone, back), clock=clock, stop=stop)
         for some, until in [(gone, None), *(([each], each.receipt.left_at) for each in back)]:
             if some:
                 await self._erase(some, until, stop)

@@ -101,7 +101,8 @@ from tests.garbage import Request
 async def deliver():
     headers, body = OUTBOX.event()
     client = client_for(settings(), Batch())
-    made = worker_in(Memory(), lambda: datetime.now(UTC), client, BATCH_APPS="ios=A,android=B")
+    chosen = {"BATCH_APPS": "ios=A,android=B", "DEEPLINK_SCHEMES": "myapp"}
+    made = worker_in(Memory(), lambda: datetime.now(UTC), client, **chosen)
     with working_with(made):
         assert (await main.outbox(Request(headers | json.loads(sys.argv[1]), body)))[1] == 200
 

@@ -558,8 +558,7 @@ def _problem_of(value: object) -> str | None:
 
 def _check(push: Push) -> None:
     """Raise `InvalidPush` for the first field that breaks a rule."""
-    for rule in RULES:
-        _check_rule(rule, getattr(push, rule.field))
+    _check_rules(RULES, push)
     if push.extra:
         _json(push.extra, within="extra")
     for name in ("landing", "extra"):
@@ -573,9 +572,11 @@ def _check(push: Push) -> None:
         _check_groups(push)
 
 
-def _check_rule(rule: "Rule", value: Any) -> None:
-    if value is not None and not rule.is_valid(value):
-        raise InvalidPush(rule.field, rule.expected + _but_is(value))
+def _check_rules(rules: "Iterable[Rule]", checked: Push | Message) -> None:
+    for name, is_valid, expected, _ in rules:
+        value = getattr(checked, name)
+        if value is not None and not is_valid(value):
+            raise InvalidPush(name, expected + _but_is(value))
 
 
 def _check_audience(push: Push) -> None:
@@ -641,8 +642,7 @@ def _check_text(push: Push, message: Message | None) -> None:
         raise InvalidPush("message.body", NO_TEXT + _but_is(message.body))
     if message.title is not None and not is_text(message.title):
         raise InvalidPush("message.title", NO_TEXT + _but_is(message.title))
-    for rule in LINKS:
-        _check_rule(rule, getattr(message, rule.field))
+    _check_rules(LINKS, message)
 
 
 def is_text(value: object) -> TypeGuard[str]:

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from batchpush.environment import process_settings
+from batchpush.testing.batch import Call
+from tests.attack.agreement import Diff
 from tests.attack.episode import Episodes, Failure, total
-from tests.attack.gates import DatabaseGate, FirestoreGate, Gate
-from tests.attack.judge import TOO_MANY
-from tests.attack.stage import settings_of_an_attack
+from tests.attack.gates import DatabaseGate, FirestoreGate, Gate, Step
+from tests.attack.judge import TOO_MANY, Judge
+from tests.attack.stage import Heard, settings_of_an_attack
 from tests.firestore_rules import Firestore
+from tests.scenarios import Act
 
 DATABASE_RULES = Path("database.rules.json").read_text(encoding="utf-8")
 FIRESTORE_RULES = Path("firestore.rules").read_text(encoding="utf-8")
@@ -116,6 +119,31 @@ def test_more_pushes_than_the_limits_are_found(monkeypatch: pytest.MonkeyPatch) 
     failure = attacked(DatabaseGate(DATABASE_RULES), MAX_EPISODES)
     assert failure is not None
     assert failure.violation.rule == TOO_MANY
+
+
+@pytest.mark.parametrize(
+    ("writes", "found"),
+    [
+        ([["m1"], ["m1"]], ["2 reminders of 1 messages to dan"]),
+        ([["m1"], ["m2"]], []),
+        ([["m1", "m2"]], []),
+    ],
+)
+def test_somebody_is_reminded_once_a_day_of_a_message(
+    writes: list[list[str]], found: list[str]
+) -> None:
+    """Each of the writes marks some messages; two reminders come of them."""
+    paths = [[f"conversations/c/messages/{each}" for each in write] for write in writes]
+    steps = [
+        Step(
+            "dan", Act("update", write[0], {}, {}), tuple(Diff(each, {}, {}) for each in write), {}
+        )
+        for write in paths
+    ]
+    body = {"group_id": "message_unread", "recipients": {"custom_ids": ["dan"]}}
+    reminder = Call("A", "POST", "transactional/send", body, 201)
+    heard = [Heard(0, reminder), Heard(len(steps) - 1, reminder)]
+    assert [each.says for each in Judge([], []).violations(steps, heard)] == found
 
 
 # Firestore

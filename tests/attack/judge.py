@@ -135,6 +135,7 @@ class _Hearing:
         yield from self.unasked_later(by_step.get(LATER, ()))
         yield from self._twice(now)
         yield from self._too_many(now)
+        yield from self._reminded_too_often(now)
 
     def _unasked(
         self, step: Step, now: Sequence[Told], before: Mapping[str, set[str]]
@@ -215,14 +216,26 @@ class _Hearing:
             if each.kind in MAX_EACH:
                 events.setdefault((step.who, each.kind), set()).add(each.step)
                 counted[step.who, each.kind, each.identifier] += 1
-            elif each.kind == "message_unread":
-                counted["of one message", each.kind, each.identifier, step.act.path] += 1
         for (who, kind), numbers in events.items():
             if len(numbers) > MAX_ALL[kind]:
                 yield Violation(TOO_MANY, f"{len(numbers)} of {kind} by {who}")
         for (who, kind, *to), number in counted.items():
             if number > (MAX_EACH.get(kind, 1) if len(to) == 1 else 1):
                 yield Violation(TOO_MANY, f"{number} of {kind}, {who}, to {' '.join(to)}")
+
+    def _reminded_too_often(self, now: Sequence[Told]) -> Iterator[Violation]:
+        """More than once a day of one message; several may be marked by one write."""
+        reminders: Counter[str] = Counter()
+        marked: dict[str, set[str]] = {}
+        for each in now:
+            if each.kind == "message_unread" and each.step != LATER:
+                paths = {diff.path for diff in self.steps[each.step].diffs}
+                messages = {path for path in paths if "messages/" in path}
+                reminders[each.identifier] += 1
+                marked.setdefault(each.identifier, set()).update(messages)
+        for to, number in reminders.items():
+            if number > (of := len(marked[to])):
+                yield Violation(TOO_MANY, f"{number} reminders of {of} messages to {to}")
 
 
 def _opened(steps: Sequence[Step]) -> Iterator[Violation]:

@@ -422,15 +422,18 @@ def test_a_part_can_be_stopped_after_a_signal_at_any_moment(
     def interrupt(number: int, _: object) -> NoReturn:
         raise Interrupted(number)
 
+    def look_until_it_comes() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+        while not part.has_exited:
+            pass
+
     part = python_part(tmp_path, "import time; time.sleep(600)")
     part.start(threading.Event())
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for _ in range(200):  # in one of ten, a signal came within Popen.poll()
             with suppress(Interrupted):
-                signal.setitimer(signal.ITIMER_REAL, 0.0005)
-                while not part.has_exited:
-                    pass
+                look_until_it_comes()
     finally:
         signal.signal(signal.SIGALRM, before)
     part.end()

@@ -3,8 +3,8 @@
 The commit that claims a push also counts it, which costs one more document write and no round
 trip. Its response says whether the push exceeds a limit, before anything is sent.
 
-That is too late for people who are told later: other pushes join what waits as soon as it is
-claimed. Their counters are read first, and the claim fails if one has changed since.
+That is too late for people who get the push later: other pushes join a deferred one as soon as it
+is claimed. Their counters are read first, and the claim fails if one has changed since.
 """
 
 import hashlib

@@ -4,8 +4,8 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from batchpush.addresses import is_deep_link, is_public, is_scheme_of_an_app
 from batchpush.errors import ConfigurationError
+from batchpush.scoped import holding
 
 # Strict, because libraries disagree on other forms: where one reads `http://evil.com\@localhost` as
 # this machine, another connects to evil.com.
@@ -422,14 +423,9 @@ def settings() -> Settings:
 _current: ContextVar[Settings | None] = ContextVar("current", default=None)
 
 
-@contextmanager
-def working_by(chosen: Settings) -> Iterator[None]:
+def working_by(chosen: Settings) -> AbstractContextManager[None]:
     """Inside the block, these are the settings."""
-    before = _current.set(chosen)
-    try:
-        yield
-    finally:
-        _current.reset(before)
+    return holding(_current, chosen)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import json
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from batchpush.environment import LOG_LEVELS, in_emulator, project_id, settings
 from batchpush.errors import BatchpushError
+from batchpush.scoped import holding
 from batchpush.tracing import Trace, read_trace, trace
 
 MAX_DATA = 20_000  # characters of `data`; Cloud Logging takes 256 KiB per line
@@ -27,14 +28,9 @@ _output: ContextVar[TextIO | None] = ContextVar("output", default=None)
 _about: ContextVar[Mapping[str, str | None]] = ContextVar("about", default=MappingProxyType({}))
 
 
-@contextmanager
-def written_to(output: TextIO) -> Iterator[None]:
+def written_to(output: TextIO) -> AbstractContextManager[None]:
     """Write the lines logged inside the block there, instead of to stdout."""
-    before = _output.set(output)
-    try:
-        yield
-    finally:
-        _output.reset(before)
+    return holding(_output, output)
 
 
 @contextmanager

@@ -9,10 +9,12 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+
+from batchpush.scoped import holding
 
 # http.client.send also covers a connection that a look-up left open
 SENDS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "http.client.send"})
@@ -48,14 +50,9 @@ def sealed() -> Iterator[Seal]:
             _seal = None
 
 
-@contextmanager
-def reading() -> Iterator[None]:
+def reading() -> AbstractContextManager[None]:
     """Inside the block, this task may connect in order to read; writes are still stopped."""
-    token = _reading.set(True)
-    try:
-        yield
-    finally:
-        _reading.reset(token)
+    return holding(_reading, True)
 
 
 def leaving(what: str) -> None:

@@ -6,7 +6,7 @@ a cold start is imports.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -38,6 +38,7 @@ from batchpush.google.clients import firestore
 from batchpush.google.cloud_tasks import Tasks
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.limits import Limit
+from batchpush.scoped import holding
 from batchpush.sealed import leaving
 from batchpush.timing import Clock, Timing
 
@@ -212,12 +213,8 @@ _current: ContextVar[Worker | None] = ContextVar("current", default=None)
 @contextmanager
 def working_with(worker: Worker) -> Iterator[None]:
     """Inside the block, the functions of `main.py` use these objects, and their settings."""
-    token = _current.set(worker)
-    try:
-        with working_by(worker.settings):
-            yield
-    finally:
-        _current.reset(token)
+    with holding(_current, worker), working_by(worker.settings):
+        yield
 
 
 @cache
@@ -274,14 +271,9 @@ class Instead(Protocol):
 _instead: ContextVar[Instead | None] = ContextVar("instead", default=None)
 
 
-@contextmanager
-def acting_by(instead: Instead) -> Iterator[None]:
+def acting_by(instead: Instead) -> AbstractContextManager[None]:
     """Inside the block, `deliver`, `publish` and the like do what `instead` does."""
-    token = _instead.set(instead)
-    try:
-        yield
-    finally:
-        _instead.reset(token)
+    return holding(_instead, instead)
 
 
 async def deliver_call(

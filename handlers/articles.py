@@ -56,9 +56,16 @@ async def to_followers(article: Change, look_up: LookUp) -> Push | None:
     if article.late is None and is_archived(article):
         return None
     document = article.document
-    topics, words = _topics(document), _words(document)
-    link, _ = _addresses(document, "deeplink")
-    picture, _ = _addresses(document, "image_url")
+    topics = _topics(document)
+    link, links = _addresses(document, "deeplink")
+    picture, pictures = _addresses(document, "image_url")
+    # A message has the link and the picture that only the readers of its language get.
+    words = {
+        language: Message(
+            **text, deeplink=links.get(language), media=_media(pictures.get(language))
+        )
+        for language, text in _messages(document).items()
+    }
 
     async def followers() -> AsyncIterator[tuple[Recipients, Message]]:
         async for user_ids in _followers(topics, look_up):
@@ -89,18 +96,6 @@ def _language_of(reader: Person, languages: Collection[str]) -> str:
         if (nearest := language_of(wanted, languages)) in languages:
             return nearest
     return next(iter(languages))
-
-
-def _words(article: Document) -> dict[str, Message]:
-    """The message of each language, with the link and the picture that only its readers get."""
-    _, links = _addresses(article, "deeplink")
-    _, pictures = _addresses(article, "image_url")
-    return {
-        language: Message(
-            **text, deeplink=links.get(language), media=_media(pictures.get(language))
-        )
-        for language, text in _messages(article).items()
-    }
 
 
 def _media(picture: str | None) -> Media | None:

@@ -27,6 +27,19 @@ REQUEST = "users/{user_id}/friend_requests/{sender_id}"
 MINUTE = 60
 
 
+async def asks_everybody(house: House, profile: dict[str, Any]) -> None:
+    """Somebody asks 60 people, each of whom has this profile, to be a friend."""
+    for number in range(60):
+        await house.stores(f"users/u{number}", profile)
+        await house.happens(
+            friend_requests.friend_request,
+            REQUEST,
+            {"status": "pending"},
+            user_id=f"u{number}",
+            sender_id="mal",
+        )
+
+
 @pytest.fixture
 def house() -> House:
     return House()
@@ -229,15 +242,7 @@ async def test_many_conversations_with_a_sleeper_are_as_few_pushes_as_by_day(
 async def test_friend_requests_to_sleepers_are_few_too(
     house: House, profile: dict[str, Any]
 ) -> None:
-    for number in range(60):
-        await house.stores(f"users/u{number}", profile)
-        await house.happens(
-            friend_requests.friend_request,
-            REQUEST,
-            {"status": "pending"},
-            user_id=f"u{number}",
-            sender_id="mal",
-        )
+    await asks_everybody(house, profile)
     await in_the_morning(house)
     assert len(house.all_told()) == 50
 
@@ -467,15 +472,7 @@ async def test_friend_requests_made_and_deleted_in_a_loop_are_one_a_day(house: H
 
 
 async def test_friend_requests_to_everybody_are_few(house: House) -> None:
-    for number in range(60):
-        await house.stores(f"users/u{number}", {})
-        await house.happens(
-            friend_requests.friend_request,
-            REQUEST,
-            {"status": "pending"},
-            user_id=f"u{number}",
-            sender_id="mal",
-        )
+    await asks_everybody(house, {})
     assert len(house.all_told()) == 50
 
 

@@ -68,12 +68,12 @@ async def erase(chosen: argparse.Namespace, made: Worker) -> int:
     if chosen.at_batch and is_whole:
         await made.leaver.by_operator(chosen.user, person.ids, are_records_erased=not left)
         complain("Batch is asked to remove them: `receipts --user` shows what became of it")
-    told = (
-        "would change, {} would be left; nothing was written"
+    counted = (
+        f"{changed} would change, {left} would be left; nothing was written"
         if chosen.dry_run
-        else "changed, {} left"
+        else f"{changed} changed, {left} left"
     )
-    print(f"{changed} {told.format(left)}", file=sys.stderr if chosen.json else sys.stdout)
+    print(counted, file=sys.stderr if chosen.json else sys.stdout)
     if interrupts.came:
         complain("stopped before the end: run it again, what is erased stays erased")
     return 1 if interrupts.came or (left and not chosen.dry_run) else 0

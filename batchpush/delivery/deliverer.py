@@ -48,7 +48,7 @@ class Deliverer:
                 log("DEBUG", "push.none")
                 return
             if isinstance(change, DigestChange) and planned.record.not_before:
-                await change.put_off(self.ledger.firestore, planned.record.not_before)
+                await change.defer(self.ledger.firestore, planned.record.not_before)
                 return
             self._turn_away(planned.record)
             try:

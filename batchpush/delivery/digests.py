@@ -131,8 +131,8 @@ class DigestChange(Change):
         """Deletes the items; fails if another push tells of one of them."""
         return [firestore.delete(each.path, must_exist=True) for each in self.items]
 
-    async def put_off(self, firestore: Firestore, until: datetime) -> None:
-        """Have the digest wait, as it does once its newest item waits: those go first."""
+    async def defer(self, firestore: Firestore, until: datetime) -> None:
+        """Defer the digest. It waits as soon as its newest item does, so the newest go first."""
         fields = {"until": until, "expire_at": until + KEEP}
         with translated():
             async for page in firestore.pages(_items_of(self.digest)):

@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def is_for_later(self) -> bool:
-        """Whether anybody is told later."""
+        """Whether anybody gets the push later."""
         return bool(self.told_later) or self.record.state is DeliveryState.WAITING
 
     def beside(self, firestore: Firestore) -> list[Write]:
@@ -99,7 +99,7 @@ class Plan:
         return replace(self, record=record, push=None, history=history)
 
     def too_old(self, now: datetime) -> "Plan":
-        """The plan when it is too late to tell anybody now; who is told later still is.
+        """The plan if it is too late to notify anybody now. People who wait still get the push.
 
         Of an audience, it is the chunks that expire.
         """
@@ -180,7 +180,7 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     """What to claim for a checked push; raises `InvalidPush` for problems found in its calls."""
     record, push = _begun(record, push, context)
     is_too_old = context.now >= record.best_before
-    if is_too_old:  # nobody is told now, so that nobody has to wait for the next push of a burst
+    if is_too_old:  # nobody is notified now, so nobody has to wait for the next push of a burst
         context = replace(context, window=timedelta(0))
     groups = push.groups
     others = [group for group in groups if group.digest is None]
@@ -210,8 +210,8 @@ def plan_within(
 ) -> Plan:
     """The plan without those over the limits of counters that were read, where some wait.
 
-    The answer of the claim would be too late: what waits is told by a task of its own, and others
-    join it.
+    The claim's response would come too late: a deferred push is sent by a task of its own, and
+    others join it.
     """
     overs = [over for _, over in read]
     rest = within(push, overs)

@@ -239,6 +239,8 @@ class Planner:
         claimed = (
             planned if entry.record is planned.record else replace(planned, record=entry.record)
         )
+        if not planned.counters and not planned.reached:
+            return claimed
         # If the claim's response was lost, its counts are unknown; one push is no flood.
         counted = zip(planned.counters, entry.counted, strict=False)
         overs = [(counter, counter.over(numbers)) for counter, numbers in counted]

@@ -183,9 +183,7 @@ class Firestore:
 
     def create(self, path: str, fields: Mapping[str, Any]) -> Write:
         """Create a document; the commit fails if it exists."""
-        write = self.put(path, fields)
-        write.current_document.exists = False
-        return write
+        return self.if_unchanged(self.put(path, fields), None)
 
     def put(self, path: str, fields: Mapping[str, Any]) -> Write:
         """Create or replace a document."""
@@ -203,8 +201,7 @@ class Firestore:
         kept = {field: value for field, value in fields.items() if value is not DELETE_FIELD}
         write = self.put(path, kept)
         write.update_mask.field_paths.extend(fields)
-        write.current_document.update_time.CopyFrom(version)
-        return write
+        return self.if_unchanged(write, version)
 
     def replace(self, path: str, fields: Mapping[str, Any], version: Version | None) -> Write:
         """Update the document if it still has this version; create it if `version` is None."""

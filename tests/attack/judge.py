@@ -229,10 +229,10 @@ class _Hearing:
         marked: dict[str, set[str]] = {}
         for each in now:
             if each.kind == "message_unread" and each.step != LATER:
-                paths = {diff.path for diff in self.steps[each.step].diffs}
-                messages = {path for path in paths if "messages/" in path}
+                paths = (diff.path for diff in self.steps[each.step].diffs)
                 reminders[each.identifier] += 1
-                marked.setdefault(each.identifier, set()).update(messages)
+                of_them = marked.setdefault(each.identifier, set())
+                of_them.update(path for path in paths if "messages/" in path)
         for to, number in reminders.items():
             if number > (of := len(marked[to])):
                 yield Violation(TOO_MANY, f"{number} reminders of {of} messages to {to}")

@@ -5,7 +5,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from batchpush.campaigns.stats import STATS
+from batchpush.campaigns.store import STATES
 from batchpush.cli.check.findings import Finding, error, ok, warning
+from batchpush.delivery.digests import ITEMS
+from batchpush.delivery.history import EXPIRES, NOTIFICATIONS, SENDER
+from batchpush.delivery.ledger import BURSTS, CHUNKS
+from batchpush.pushes.limits import LIMITS
 
 FILE = "firestore.indexes.json"
 DELIVERIES = "batch_deliveries"  # by default
@@ -26,11 +32,11 @@ class Index:
 
 TTLS = {
     DELIVERIES: "expire_at",
-    "batch_delivery_chunks": "expire_at",
-    "batch_digests": "expire_at",
-    "batch_bursts": "expire_at",
-    "batch_limits": "expire_at",
-    "notifications": "batch_expire_at",
+    CHUNKS: "expire_at",
+    ITEMS: "expire_at",
+    BURSTS: "expire_at",
+    LIMITS: "expire_at",
+    NOTIFICATIONS: EXPIRES,
 }
 # What fails without it.
 INDEXES = {
@@ -43,13 +49,13 @@ INDEXES = {
     Index(DELIVERIES, ("group_id ASCENDING",)): "pull_stats",
     Index(DELIVERIES, ("people_until ASCENDING",)): "sweep",
     Index(DELIVERIES, ("bodies_until ASCENDING",)): "sweep",
-    Index("batch_delivery_chunks", ("bodies_until ASCENDING",), OF_GROUP): "sweep",
-    Index("batch_digests", ("digest ASCENDING", "at DESCENDING")): "digests",
-    Index("notifications", ("batch_sender ASCENDING",), OF_GROUP): "erase",
-    Index("batch", ("state ASCENDING",), OF_GROUP): "campaign_sweep",
-    Index("batch", ("campaign_token ASCENDING",), OF_GROUP): "campaign_sweep",
-    Index("batch", ("stats_at ASCENDING",), OF_GROUP): "pull_stats",
-    Index("stats", ("date ASCENDING",), OF_GROUP): "stats",
+    Index(CHUNKS, ("bodies_until ASCENDING",), OF_GROUP): "sweep",
+    Index(ITEMS, ("digest ASCENDING", "at DESCENDING")): "digests",
+    Index(NOTIFICATIONS, (f"{SENDER} ASCENDING",), OF_GROUP): "erase",
+    Index(STATES, ("state ASCENDING",), OF_GROUP): "campaign_sweep",
+    Index(STATES, ("campaign_token ASCENDING",), OF_GROUP): "campaign_sweep",
+    Index(STATES, ("stats_at ASCENDING",), OF_GROUP): "pull_stats",
+    Index(STATS, ("date ASCENDING",), OF_GROUP): "stats",
 }
 
 

@@ -33,6 +33,7 @@ from tests.events import DATABASE, FIRESTORE, Stored, created
 APPS = {"ios": "IOSKEY", "android": "ANDROIDKEY"}
 EVENING = datetime(2026, 6, 10, 23, 0, tzinfo=UTC)
 MORNING = datetime(2026, 6, 11, 7, 0, tzinfo=UTC)
+LATE = MORNING + timedelta(hours=3)
 NIGHT = {"start": "22:00", "end": "07:00"}
 
 
@@ -448,6 +449,29 @@ async def test_quiet_hours_that_became_longer_keep_all_that_waits(
     await house.morning(MORNING + timedelta(hours=2, minutes=30))
     assert [who for who, _ in house.told()] == ["bob"]
     assert house.told()[0][1] == told
+
+
+async def test_who_waits_once_more_leaves_the_others_of_the_burst_as_they_are(
+    house: House,
+) -> None:
+    bob = await house.knows("bob", quiet_hours=NIGHT)
+    tom = await house.knows("tom", quiet_hours={"start": "22:00", "end": "10:00"})
+    await house.stores(f"conversations/{house.id}", {"member_ids": [bob, tom]})
+    await house.message("m1", "Hello")
+    ends = {at: delivery for delivery, at in house.tasks()}
+    assert list(ends) == [MORNING, LATE]
+    await house.knows("bob", quiet_hours={"start": "22:00", "end": "09:00"})
+    house.clock.value = MORNING
+    await house.made.resumption.resume(ends[MORNING])
+    ((of_bob, _),) = house.tasks()
+
+    await house.message("m2", "Are you up?")
+    assert house.tasks() == []
+    house.clock.forward(2 * 3600)
+    await house.made.resumption.resume(of_bob)
+    house.clock.forward(3600)
+    await house.made.resumption.resume(ends[LATE])
+    assert house.told() == [("bob", "2 new messages"), ("tom", "2 new messages")]
 
 
 async def test_a_task_that_comes_early_waits_or_comes_again(house: House) -> None:

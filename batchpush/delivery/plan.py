@@ -107,7 +107,7 @@ class Plan:
             return self
         record = self.record.too_old(now).evolve(later=self.record.later)
         history = self._history_without(names_of(self.push))
-        return replace(self, record=record, push=None, is_large=False, history=history)
+        return replace(self, record=record, push=None, history=history)
 
     def _history_without(self, names: Collection[str]) -> Sequence[Notification]:
         return [each for each in self.history if each.name not in names]

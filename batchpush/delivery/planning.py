@@ -262,6 +262,7 @@ def _in_burst_again(burst: StoredBurst, record: Record, push: Push, context: Con
     """The plan of a push that has to wait once more, where others of its burst can join it."""
     # By itself, since what joins another delivery brings only one document with it.
     planned = plan(record, push, replace(context, burst=replace(burst, burst=Burst())))
-    begun = planned.burst.burst.windows if planned.burst else {}
+    assert planned.burst
+    begun = planned.burst.burst.windows
     burst = replace(burst, burst=burst.burst.after(context.now, begun, {}))
     return replace(planned, burst=burst)

@@ -297,6 +297,19 @@ def test_what_is_open_stays_open_when_pushes_arrive(
     page.locator("#timeline details").get_by_text("another").wait_for(state="attached")
 
 
+def test_the_newest_push_stays_in_view_when_a_profile_follows(
+    batch: Batch, open_page: "Callable[..., Page]"
+) -> None:
+    page = open_page(batch.url)
+    send(batch, message={"body": "the one"})
+    profile = {"values": {"u.city": "Lyon"}}
+    assert post(batch, "ios", "data/users/ann", profile, version="1.0") == 200
+    page.locator("#event option", has_text="ATTRIBUTES").wait_for(state="attached")
+    page.locator("#timeline pre", has_text="the one").wait_for(state="attached")
+    page.get_by_label("The event").select_option(label=option(page, "ATTRIBUTES"))
+    page.locator("#timeline pre", has_text="u.city").wait_for(state="attached")
+
+
 # What can be ordered
 
 

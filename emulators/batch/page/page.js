@@ -45,7 +45,7 @@ function render() {
   fillSelect($("fault-app"), [["", "all apps"], ...apps.map((each) => [each, each])]);
   const ofPerson = pushes.filter((push) => isFor(push, $("person").value));
   const events = eventsOf(view, page.unheard);
-  const event = page.isFollowing ? events[0] : events.find((each) => each.key === page.selected);
+  const event = page.isFollowing ? newestOf(events) : events.find((each) => each.key === page.selected);
   const selected = event?.key;
   drawPhones($("screens"), { apps, pushes: ofPerson, selected, select });
   drawTimeline($("timeline"), event);
@@ -84,6 +84,11 @@ function select(key) {
 
 function isFor(push, person) {
   return !person || push.campaign !== undefined || push.to.includes(person);
+}
+
+/** The newest event; profiles follow pushes at a pace of their own, and do not displace them. */
+function newestOf(events) {
+  return events.find((each) => !each.ofPeople) ?? events[0];
 }
 
 /** Announce new pushes to screen readers. */

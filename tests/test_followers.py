@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchpush import Change, LookUp, Push
+from batchpush import Change, LookUp, Message, Push, Recipients
 from batchpush.delivery.record import DeliveryState
 from batchpush.environment import process_settings
 from batchpush.errors import LookUpFailed
@@ -271,3 +271,20 @@ async def test_without_the_setting_nobody_is_told(
     process_settings.cache_clear()
     change = await house.happens(to_followers, PATTERN, ARTICLE, article_id="a1")
     assert await house.worker.ledger.read(change.delivery_id) is None
+
+
+async def test_what_another_article_and_another_function_tell_takes_no_articles_place(
+    house: House,
+) -> None:
+    async def reviewed(change: Change, look_up: LookUp) -> Push:
+        to_max = Recipients(custom_ids=["max"])
+        return Push(group_id="review", recipients=to_max, message=Message("Reviewed"))
+
+    at = EVENING + timedelta(hours=1)
+    article = ARTICLE | {"push_time": at}
+    for handler, article_id in ((to_followers, "a1"), (to_followers, "a2"), (reviewed, "a1")):
+        house.clock.forward(60)
+        await house.happens(handler, PATTERN, article, article_id=article_id)
+    await house.run_tasks(at)
+    assert house.all_told().count(("max", "Reviewed")) == 1
+    assert house.all_told().count(("bob", "Snow")) == 2

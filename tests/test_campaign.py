@@ -27,6 +27,13 @@ SALE: dict[str, Any] = {
 }
 
 
+def nested(levels: int, value: Any) -> Any:
+    """A map in a map in a map."""
+    for _ in range(levels):
+        value = {"in": value}
+    return value
+
+
 def bodies(document: dict[str, Any], apps: tuple[str, ...] = APPS) -> dict[str, Any]:
     made = campaign(Document("campaigns/sale", document))
     assert made is not None
@@ -169,6 +176,8 @@ def test_a_campaign_is_for_the_apps_that_it_names() -> None:
         ),
         ({"batch": {"from": AT}}, "batch.from is a time: write it as Batch takes it, as a text"),
         ({"batch": {"ab": [NAN]}}, "batch.ab[0] is a number JSON cannot hold"),
+        ({"batch": nested(100, NAN)}, f"batch{'.in' * 100} is a number JSON cannot hold"),
+        ({"batch": nested(101, NAN)}, "batch is nested too deeply"),
         (
             {"messages": {"en": {"body": "Hello", "landing": {"x": [{"y": NAN}]}}}},
             "messages.en.landing.x[0].y is a number JSON cannot hold",

@@ -440,12 +440,17 @@ async def test_quiet_hours_that_became_longer_keep_all_that_waits(
 ) -> None:
     bob = await house.knows("bob", quiet_hours=NIGHT)
     await house.stores(f"conversations/{house.id}", {"member_ids": [bob]})
-    for number in range(count):
-        await house.message(f"m{number}", f"Hello {number}")
+    first = await house.message("m0", "Hello 0")
+    for number in range(1, count):
         house.clock.forward(61)
+        await house.message(f"m{number}", f"Hello {number}")
     await house.knows("bob", quiet_hours={"start": "22:00", "end": "09:30"})
     await house.morning()
     assert house.told() == []
+    waiting = await house.record(first)
+    assert waiting.burst
+    stored = await house.made.ledger.read_burst(waiting.burst)
+    assert not stored.burst.about  # the record has it now: nothing counts twice
     await house.morning(MORNING + timedelta(hours=2, minutes=30))
     assert [who for who, _ in house.told()] == ["bob"]
     assert house.told()[0][1] == told

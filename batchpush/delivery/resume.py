@@ -95,7 +95,7 @@ class Resumption:
             return
         if later := await self._told_by(record):
             told = f"told by a later write of its document, in {later}"
-            await self.end(entry, resumed.ended(DeliveryState.OBSOLETE, told), burst)
+            await self.end(entry, resumed.ended(DeliveryState.OBSOLETE, told))
             return
         change = _change(entry, burst, watched.path)
         joined = burst.burst.about.get(record.id, Joined()) if burst else Joined()
@@ -130,7 +130,7 @@ class Resumption:
                     return each.id
         return None
 
-    async def end(self, entry: Entry, record: Record, burst: StoredBurst | None) -> None:
+    async def end(self, entry: Entry, record: Record, burst: StoredBurst | None = None) -> None:
         """Settle a delivery without sending anything; raises `WriteConflict`."""
         rest = burst and burst.without(record.id)
         ended = await self.sender.ledger.change(entry, record, burst=rest)

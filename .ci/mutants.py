@@ -40,6 +40,7 @@ SURVIVORS = {
         ("self._open_until = LONG_AGO", "self._open_until = None"): (
             "nothing asks for it before so many failures, the last of which sets it"
         ),
+        ("0.0 < seconds", "0.0 <= seconds"): "no seconds are 0.0 seconds",
     },
     "batch_api.outcome": {
         ('(reply.retry_after or "")', '(reply.retry_after or "XXXX")'): (

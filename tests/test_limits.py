@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from batchpush import CallableRequest, Change, LookUp, Message, Push, Recipients
 from batchpush.delivery.record import DeliveryState
+from batchpush.delivery.waiting import name_of
 from batchpush.documents import EPOCH
 from batchpush.errors import TryAgainLater
 from batchpush.google.firestore import FirestoreUnavailable
@@ -218,8 +219,9 @@ async def in_the_morning(house: House) -> None:
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("profile", LATER)
 async def test_many_conversations_with_a_sleeper_are_as_few_pushes_as_by_day(
-    house: House, profile: dict[str, Any], is_known: bool
+    profile: dict[str, Any], is_known: bool
 ) -> None:
+    house = House(RECIPIENT_INDEX_DAYS="7")
     changes = []
     for number in range(30):
         await conversation(house, f"c{number}", "ann", "bob")
@@ -231,6 +233,7 @@ async def test_many_conversations_with_a_sleeper_are_as_few_pushes_as_by_day(
     assert record.state is DeliveryState.REFUSED
     assert record.reason == "over the limit of 20 to one recipient in 60 s"
     assert (record.bodies, record.later, record.not_before) == ((), (), None)
+    assert record.people == (name_of("custom_ids", "bob"),)
     await in_the_morning(house)
     if "quiet_hours" in profile:
         assert told(house) == {("bob", "ann"): 20}

@@ -77,6 +77,11 @@ SURVIVORS = {
         (", limit=SOURCES_PAGE)", ", )"): "all of them come in one page",
         ("today, limit)", "today, None)"): "more of them come at once",
         (", order_by=expiring.until", ""): "Firestore sorts by what it compares",
+        ("fields = {field for counter in counters for field in counter.fields}", "fields = None"): (
+            "fewer fields come, for speed only"
+        ),
+        ("fields=fields", "fields=None"): "fewer fields come, for speed only",
+        (", fields=fields)", ", )"): "fewer fields come, for speed only",
         ('get("source", "")', 'get("source", None)'): "every record has one",
         ('get("source", "")', 'get("source", )'): "every record has one",
         ('get("source", "")', 'get("source", "XXXX")'): "every record has one",
@@ -87,6 +92,7 @@ SURVIVORS = {
         ("if later or burst else push", "if (later or burst) or True else push"): (
             "everyone is notified now"
         ),
+        ("if rest is push else", "if (rest is push) and False else"): "for speed only",
         ("at_once, is_large = None, False", "at_once, is_large = None, True"): "there is no push",
     },
     "delivery.planning": {

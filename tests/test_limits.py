@@ -324,7 +324,7 @@ async def test_a_flood_at_night_silences_nobody_else(house: House) -> None:
 
 
 async def test_who_sleeps_and_is_over_a_limit_keeps_nobody_else_from_being_told(
-    house: House,
+    house: House, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await conversation(house, "c1", "ann", "bob")
     await conversation(house, "c2", "ann", "bob", "zoe", "tim")
@@ -332,7 +332,9 @@ async def test_who_sleeps_and_is_over_a_limit_keeps_nobody_else_from_being_told(
         await house.stores(f"users/{each}", {"quiet_hours": NIGHT})
     for number in range(20):
         await writes(house, "ann", "c1", f"m{number}")
+    assert "limit.reached" not in capsys.readouterr().out
     change = await writes(house, "ann", "c2", "m1")
+    assert capsys.readouterr().out.count("limit.reached") == 1
     await house.run_tasks(MORNING)
     assert sorted(house.all_told()) == [
         ("bob", "20 new messages"),
@@ -531,6 +533,14 @@ def test_two_limits_of_one_window_share_a_document() -> None:
         (timedelta(seconds=60), 60)
     }
     assert first.fields == ["calls", "to.nn1", "to.nn2"]
+
+
+def test_a_push_counts_as_one_more_than_there_were() -> None:
+    limits = [Limit(("ann",), 1), Limit(("ann",), 1, each=True)]
+    (counter,) = counters(limits, ("f", "s"), {"n1"}, EVENING)
+    assert counter.after({}) == [1, 1]
+    assert counter.after({"calls": 4, "to": {"nn2": 3}}) == [5, 1]
+    assert counter.after({"calls": 4, "to": {"nn1": 3}}) == [5, 4]
 
 
 def test_a_window_begins_and_ends_at_fixed_times() -> None:

@@ -298,9 +298,7 @@ def _planned(record: Record, push: Push, context: Context) -> Plan:
         record = record.leaving_out(_waiting_elsewhere(deferral))
         record, is_large = _claimed(record, at_once, context.apps)
     elif first := later.pop(record.id, None):
-        record = first.evolve(
-            report_to=record.report_to, later=record.later, left_out=record.left_out
-        )
+        record = first.evolve(report_to=record.report_to, later=record.later)
     else:
         told_in = ", ".join(sorted(deferral.joined))
         record = _concerning(record, push.groups, context).ended(

@@ -483,10 +483,10 @@ def payload_text(payload: Mapping[str, Any] | str | None) -> str | None:
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
-    return _json(body, within="").encode()
+    return _json(body).encode()
 
 
-def _json(value: Mapping[str, Any], within: str) -> str:
+def _json(value: Mapping[str, Any], within: str = "") -> str:
     """Raises `InvalidPush` with the full path of a value that JSON cannot hold."""
     try:
         text = _encode(value)

@@ -100,6 +100,7 @@ SURVIVORS = {
             "if entry.record is planned.record else",
             "if (entry.record is planned.record) and False else",
         ): ("it is the same record"),
+        ("not is_told or not push.limits", "not is_told and not push.limits"): "for speed only",
     },
     "delivery.record": {
         ("len(calls) * MAX_PROBLEM <= MAX_PROBLEMS", "len(calls) * MAX_PROBLEM < MAX_PROBLEMS"): (
@@ -118,6 +119,9 @@ SURVIVORS = {
         ("limit=PAGE", "limit=None"): "all of them come in one page",
         ("now() >= record.best_before", "now() > record.best_before"): "the plan says it, too",
         ("too_old(self.clock.now()), burst)", "too_old(self.clock.now()), None)"): (
+            "its window is over by then: nothing joins it"
+        ),
+        ("too_old(self.clock.now()), burst)", "too_old(self.clock.now()), )"): (
             "its window is over by then: nothing joins it"
         ),
     },

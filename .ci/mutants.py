@@ -93,6 +93,7 @@ SURVIVORS = {
             "everyone is notified now"
         ),
         ("if rest is push else", "if (rest is push) and False else"): "for speed only",
+        ("window=timedelta(0))", "window=None)"): "neither is a window",
         ("at_once, is_large = None, False", "at_once, is_large = None, True"): "there is no push",
     },
     "delivery.planning": {

@@ -441,9 +441,7 @@ def _is_waited_for(person: Person, body: str) -> bool:
 def _pruned(value: Any, is_out: Callable[[str], bool]) -> Any:
     """The JSON value without some strings in its lists, and without lists that become empty."""
     if isinstance(value, list):
-        return [
-            _pruned(each, is_out) for each in value if not isinstance(each, str) or not is_out(each)
-        ]
+        return [each for each in value if not isinstance(each, str) or not is_out(each)]
     if isinstance(value, dict):
         pruned = {key: _pruned(each, is_out) for key, each in value.items()}
         return {key: each for key, each in pruned.items() if each != [] or value[key] == []}

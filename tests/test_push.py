@@ -25,6 +25,7 @@ from batchpush.pushes.push import (
     Push,
     Recipients,
     Rule,
+    problem_of_id,
 )
 from batchpush.pushes.quiet_hours import QuietHours
 from emulators.batch.rules import refusal
@@ -432,6 +433,23 @@ def test_the_record_says_in_words_what_is_wrong(fields: dict[str, Any], said: st
     with pytest.raises(InvalidPush) as raised:
         bodies(push(**fields))
     assert str(raised.value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("ann", None),
+        ("zoé", None),
+        (" ", "must be a string that is not blank"),
+        (7, "must be a string that is not blank"),
+        (Reference("users/ann"), "must be a string that is not blank, not a reference"),
+        ("two\nlines", "must be one line under 1024 characters"),
+    ],
+)
+def test_an_id_that_batch_cannot_know_is_said_with_its_problem(
+    value: object, problem: str | None
+) -> None:
+    assert problem_of_id("custom_ids", value) == problem
 
 
 doubtful_only = {

@@ -302,6 +302,15 @@ def test_every_id_of_a_person_is_a_recipient_who_is_taken_out(
     assert sent.record.bodies == ()
 
 
+@pytest.mark.parametrize("other", ["ann-marie", "friend-request-ann", "mary ann"])
+def test_whom_a_push_waits_for_is_known_by_the_whole_id(other: str) -> None:
+    waiting = a_record(DeliveryState.WAITING).waiting(
+        NOW, {"custom_ids": [other]}, timedelta(hours=1)
+    )
+    assert not names(waiting, "ann")
+    assert names(waiting, other)
+
+
 @pytest.mark.parametrize(("waits_for", "is_theirs"), [("ann", True), ("bob", False)])
 def test_what_waits_for_a_person_is_theirs(waits_for: str, is_theirs: bool) -> None:
     waiting = a_record(DeliveryState.WAITING).waiting(

@@ -299,15 +299,11 @@ def names(record: Record, person: Person | str) -> bool:
 
 def _is_about(person: Person, record: Record) -> bool:
     """Whether the record is theirs, or names them anywhere but in an error text."""
-    is_waiting = record.state is DeliveryState.WAITING
     return (
         _is_sender(person, record)
         or any(map(person.is_in_path, (record.document, *record.about)))
         or _is_reported_to(person, record)
-        or any(
-            _is_waited_for(person, body) if is_waiting else body_names(body, person)
-            for body in record.bodies
-        )
+        or any(body_names(body, person) for body in record.bodies)
     )
 
 
@@ -432,10 +428,6 @@ def _without_recipient(person: Person, body: str) -> str:
 def _has_recipients(body: str) -> bool:
     """Whether a body that is still to be sent goes to somebody."""
     return any(json.loads(body)["recipients"].values())
-
-
-def _is_waited_for(person: Person, body: str) -> bool:
-    return not person.ids.isdisjoint(strings(json.loads(body)))
 
 
 def _pruned(value: Any, is_out: Callable[[str], bool]) -> Any:

@@ -79,3 +79,10 @@ def read_by(push: Returned) -> dict[str, str]:
         for identifiers in body["recipients"].values()
         for identifier in identifiers
     }
+
+
+def nested(times: int, value: object = 0) -> dict[str, Any]:
+    """A map in a map in a map."""
+    for _ in range(times):
+        value = {"in": value}
+    return {"in": value}

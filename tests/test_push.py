@@ -29,6 +29,7 @@ from batchpush.pushes.push import (
 )
 from batchpush.pushes.quiet_hours import QuietHours
 from emulators.batch.rules import refusal
+from tests.pushes import nested
 
 ANN = Recipients(custom_ids=["ann"])
 EVERYTHING: dict[str, Any] = {
@@ -54,13 +55,6 @@ def listed(times: int, value: object) -> object:
     for _ in range(times):
         value = [value]
     return value
-
-
-def nested(times: int, value: object = 0) -> dict[str, Any]:
-    """A map in a map in a map."""
-    for _ in range(times):
-        value = {"in": value}
-    return {"in": value}
 
 
 A_NUMBER: Any = 7

@@ -199,6 +199,12 @@ async def unavailable(cell: Cell, operation: Operation) -> Any:
     raise FirestoreUnavailable("UNAVAILABLE")
 
 
+async def unavailable_for_long(cell: Cell, operation: Operation) -> Any:
+    """No lease lasts until an answer comes."""
+    cell.time.forward(TIMING.lease)
+    raise FirestoreUnavailable("UNAVAILABLE")
+
+
 async def given_up(cell: Cell, operation: Operation) -> Any:
     raise FirestoreUnavailable("DEADLINE_EXCEEDED")
 
@@ -249,6 +255,7 @@ async def rival_after_a_freeze(cell: Cell, operation: Operation) -> Any:
 Fault = Callable[[Any, Operation], Awaitable[Any]]  # of a cell, or of what else has a rival
 FAULTS: Sequence[Fault] = (
     unavailable,
+    unavailable_for_long,
     given_up,
     denied,
     no_credentials,
@@ -404,7 +411,13 @@ async def test_the_matrix_sees_what_would_break_the_promise(
 THREE = EVENING + timedelta(hours=4)  # when `tim` is to be told
 WAITING = {"zoe", "tim", "dan"}
 FIRST = "an event before"
-WITHOUT_OPERATION = (unavailable, killed_before, rival_first, rival_after_a_freeze)
+WITHOUT_OPERATION = (
+    unavailable,
+    unavailable_for_long,
+    killed_before,
+    rival_first,
+    rival_after_a_freeze,
+)
 LOOKS = ("read", "query")  # what they do to Firestore does not matter
 Work = Callable[[Worker], Awaitable[None]]
 Step = tuple[str, str, int]  # of which work, the operation, and its number there

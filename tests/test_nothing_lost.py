@@ -6,7 +6,7 @@ In memory; `tests/test_delivery.py` and `tests/test_resume.py` have the same on 
 import json
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -177,6 +177,36 @@ async def test_an_outcome_that_cannot_be_stored_is_stored_in_fewer_words(
     await house.worker.sweep.run()
     assert len(house.all_told()) == 1, "what Batch accepted is not sent again"
     assert len(logged(capsys, "record.reduced")) == 1
+
+
+def cannot_record(house: House, until: datetime) -> None:
+    """Firestore fails whenever an outcome is to be recorded, until this time."""
+
+    async def strike(name: str, operation: Operation) -> Any:
+        if name == "record" and house.clock.now() < until:
+            raise FirestoreUnavailable("UNAVAILABLE")
+        return operation()
+
+    house.memory.strike = strike
+
+
+async def test_an_outcome_is_recorded_once_firestore_is_back_within_the_lease() -> None:
+    house = House(MAX_AMBIGUOUS_RESENDS="0")
+    await conversation(house, "bob")
+    cannot_record(house, house.clock.now() + timedelta(seconds=house.worker.timing.lease - 5))
+    change = await message(house, "m1")
+    assert (await house.record_of(change)).state is DeliveryState.SENT
+
+
+async def test_an_outcome_that_cannot_be_recorded_within_the_lease_comes_again(
+    house: House,
+) -> None:
+    await conversation(house, "bob")
+    begun, lease = house.clock.now(), timedelta(seconds=house.worker.timing.lease)
+    cannot_record(house, begun + 2 * lease)
+    with pytest.raises(LedgerUnavailable, match="UNAVAILABLE"):
+        await message(house, "m1")
+    assert lease <= house.clock.now() - begun < 2 * lease
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from batchpush.delivery.record import (
 from batchpush.delivery.report import report
 from batchpush.delivery.scheduling import Scheduler, chunk_task
 from batchpush.environment import CEP, Settings
-from batchpush.errors import DeliveryUnfinished
+from batchpush.errors import DeliveryUnfinished, LedgerUnavailable
 from batchpush.google.firestore import WriteConflict
 from batchpush.google.protocol.firestore_pb2 import Write
 from batchpush.logs import log
@@ -30,6 +30,7 @@ from batchpush.pushes.limits import OVER
 from batchpush.timing import Clock, Timing
 from batchpush.tracing import traced
 
+PAUSE = 1.0  # seconds until an outcome is written again; each attempt has retries of its own
 SHORT_WAIT = 15.0  # seconds; a task that is early by less waits here instead of being redelivered
 
 
@@ -197,12 +198,24 @@ class Sender:
 
     @traced("record", lambda entry, *_: {"batchpush.state": entry.record.state.value})
     async def write(self, entry: Entry, record: Record, beside: Sequence[Write] = ()) -> Entry:
-        """Record the outcome, unless another worker has resumed the delivery."""
+        """Record the outcome, unless another worker has resumed the delivery.
+
+        While Firestore fails, repeats this until the lease expires: what is accepted but not
+        recorded is sent again.
+        """
         kept = record.keeping_bodies(self.settings.keep_bodies_days)
-        try:
-            return await self.ledger.settle(entry, kept, beside)
-        except WriteConflict:
-            raise DeliveryUnfinished("the lease expired and another worker resumed it") from None
+        lease_until = entry.record.lease_until
+        while True:
+            try:
+                return await self.ledger.settle(entry, kept, beside)
+            except WriteConflict:
+                raise DeliveryUnfinished(
+                    "the lease expired and another worker resumed it"
+                ) from None
+            except LedgerUnavailable:
+                if lease_until is None or self.clock.now() >= lease_until:
+                    raise
+            await self.clock.sleep(PAUSE)
 
 
 def _log_attempt(call: CallRecord, outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ CUT = float(os.environ.get("TORTURE_CUT", "6"))  # seconds
 BEFORE = AFTER = 1.0  # seconds of load
 PER_SECOND = 20.0
 TIMEOUT = 1.0  # seconds for one operation of the ledger
+OUTLASTING = {"call": 0.6, "budget": CUT + 1, "lease": CUT + 10}  # as 60 seconds do most outages
 OUTAGES = [Line.REFUSED, Line.STALLED, Line.DEAF]
 
 
@@ -97,7 +98,7 @@ async def _outage(arena: Arena, line: Line) -> str:
     spec = Spec(
         events=events,
         per_second=PER_SECOND,
-        timing=SHORT,
+        timing=OUTLASTING,
         ledger_timeout=TIMEOUT,
         starts_on_go=True,
     )

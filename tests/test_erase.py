@@ -1,18 +1,22 @@
 """The command `erase` on whole databases, in memory: whom it looks for, and what it leaves."""
 
 import argparse
+import asyncio
+import gc
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import aiohttp
 import pytest
 
 from batchpush.cli.erase import erase
+from batchpush.cli.records import on_records
 from batchpush.delivery.ledger import Ledger
 from batchpush.delivery.record import CallRecord, CallState, DeliveryState, Record
 from batchpush.delivery.waiting import Joined, name_of
@@ -20,6 +24,7 @@ from batchpush.environment import Settings
 from batchpush.errors import LookUpFailed
 from batchpush.events.change import Change
 from batchpush.events.lookup import LookUp
+from batchpush.google.clients import close_realtime_databases
 from batchpush.google.firestore import Firestore
 from batchpush.pushes.push import Message, Push, Recipients
 from batchpush.testing import ManualClock
@@ -56,9 +61,7 @@ class House:
 
     async def erases(self, user_id: str, *batch_ids: str, dry_run: bool = False) -> Any:
         """The exit code, the lines on stdout, and stderr."""
-        chosen = argparse.Namespace(
-            user=user_id, batch_id=[*batch_ids], at_batch=False, dry_run=dry_run, json=False
-        )
+        chosen = options(user_id, *batch_ids, dry_run=dry_run)
         self.capsys.readouterr()
         code = await erase(chosen, self.made)
         out, err = self.capsys.readouterr()
@@ -74,9 +77,21 @@ class House:
         return found
 
 
+def options(user_id: str, *batch_ids: str, dry_run: bool = False) -> argparse.Namespace:
+    return argparse.Namespace(
+        user=user_id,
+        batch_id=[*batch_ids],
+        at_batch=False,
+        dry_run=dry_run,
+        json=False,
+        project=None,
+    )
+
+
 @pytest.fixture
-def house(capsys: pytest.CaptureFixture[str]) -> House:
-    return House(capsys)
+async def house(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[House]:
+    yield House(capsys)
+    await close_realtime_databases()
 
 
 def sent(*recipients: str, id_list: str = "custom_ids", **more: Any) -> Record:
@@ -334,6 +349,24 @@ async def test_the_profile_may_be_in_a_realtime_database(house: House, database:
     assert (code, lines[-1]) == (0, "1 changed, 0 left")
     assert "users/ann names bob, who is another user" in err
     assert (await record(house, one)).bodies == ()
+
+
+def open_sessions() -> list[aiohttp.ClientSession]:
+    sessions = [each for each in gc.get_objects() if isinstance(each, aiohttp.ClientSession)]
+    return [each for each in sessions if not each.closed]
+
+
+def test_the_command_leaves_no_connection_open(
+    capsys: pytest.CaptureFixture[str], database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(capsys)
+    monkeypatch.setattr("batchpush.cli.records.prepare_environment", lambda project: None)
+    monkeypatch.setattr("batchpush.cli.records.worker", lambda: house.made)
+    house.sources("database")
+    asyncio.run(house.holds(sent("ann", source=DATABASE)))
+    before = open_sessions()
+    assert on_records(erase)(options("ann")) == 0
+    assert open_sessions() == before
 
 
 async def test_a_realtime_database_that_cannot_be_read_does_not_go_unnoticed(

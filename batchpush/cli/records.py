@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from batchpush.cli.terminal import CannotDo, prepare_environment, warn_of_emulators
 from batchpush.delivery.ledger import Entry
+from batchpush.google.clients import close_realtime_databases
 from batchpush.worker import Worker, worker
 
 Command = Callable[[argparse.Namespace], int]
@@ -21,6 +22,7 @@ def on_records(command: OnRecords) -> Command:
             return await command(chosen, made)
         finally:
             await made.client.aclose()
+            await close_realtime_databases()
 
     def prepared(chosen: argparse.Namespace) -> int:
         prepare_environment(chosen.project)

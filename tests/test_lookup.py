@@ -1,3 +1,4 @@
+import functools
 import threading
 import uuid
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def test_other_documents_are_read_where_the_changed_one_is() -> None:
 def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.MonkeyPatch) -> None:
     import firebase_admin
 
-    batchpush.google.clients.made_app.cache_clear()
+    made_anew = functools.cache(batchpush.google.clients.made_app.__wrapped__)
+    monkeypatch.setattr(batchpush.google.clients, "made_app", made_anew)
     monkeypatch.setattr(firebase_admin, "_apps", {})
     together, apps = threading.Barrier(16), []
 
@@ -58,7 +60,6 @@ def test_many_threads_that_begin_at_once_share_one_app(monkeypatch: pytest.Monke
         thread.start()
     for thread in threads:
         thread.join()
-    batchpush.google.clients.made_app.cache_clear()
     assert len(apps) == 16
     assert len(set(map(id, apps))) == 1
 

@@ -241,6 +241,20 @@ def test_the_record_lists_the_fields_that_were_ignored() -> None:
     assert planned(push_to(to("ann"), ignored=["created_at"])).record.ignored == ("created_at",)
 
 
+@pytest.mark.parametrize(
+    "recipients", [[Recipients(custom_ids=["ann"], digest=DIGEST)], Audience(streamed([]))]
+)
+def test_nobody_waits_for_more_than_a_year_in_a_digest_or_an_audience(recipients: Any) -> None:
+    push = Push(
+        group_id="g",
+        recipients=recipients,
+        message=Message("hello"),
+        send_at=NOW + timedelta(days=367),
+    )
+    with pytest.raises(InvalidPush, match=r"^send_at must be at most 366 days ahead"):
+        planned(push)
+
+
 @pytest.mark.parametrize(("days", "is_refused"), [(366, False), (367, True)])
 def test_a_push_may_wait_for_a_year(days: int, is_refused: bool) -> None:
     push = push_to(to("ann"), send_at=NOW + timedelta(days=days))

@@ -183,6 +183,7 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
     if is_too_old:  # nobody is notified now, so nobody has to wait for the next push of a burst
         context = replace(context, window=timedelta(0))
     groups = push.groups
+    _check_times(push.send_at, groups, context.now)
     others = [group for group in groups if group.digest is None]
     if record.waited_until or len(others) == len(groups):
         planned = _planned(record, push, context)
@@ -192,6 +193,12 @@ def plan(record: Record, push: Push, context: Context) -> Plan:
         history = notifications(record, push, context.now, context.history_for)
         planned = replace(planned, history=history)
     return planned.too_old(context.now) if is_too_old else planned
+
+
+def _check_times(send_at: datetime | None, groups: Iterable[Recipients], now: datetime) -> None:
+    times = [send_at, *(group.send_at for group in groups)]
+    if any(at and at > now + MAX_AHEAD for at in times):
+        raise InvalidPush("send_at", f"must be at most {MAX_AHEAD.days} days ahead")
 
 
 def plan_refused(record: Record, push: Push, overs: Sequence[Over], context: Context) -> Plan:
@@ -269,9 +276,6 @@ def _in_digests(record: Record, push: Push, context: Context) -> tuple[Record, l
 def _planned(record: Record, push: Push, context: Context) -> Plan:
     """What to claim for the recipients of this push."""
     burst = context.burst
-    times = [push.send_at, *(group.send_at for group in push.groups)]
-    if any(at and at > context.now + MAX_AHEAD for at in times):
-        raise InvalidPush("send_at", f"must be at most {MAX_AHEAD.days} days ahead")
     if isinstance(push.recipients, Audience):
         if push.send_at and push.send_at > context.now:  # it is read when it is sent
             record = record.evolve(later=((record.id, push.send_at),))

@@ -44,7 +44,7 @@ async def test_an_event_that_comes_many_times_at_once_is_sent_once(
 
     for worker in workers:
         assert worker.answers() == dict.fromkeys(events, "done")
-    doubled = {event for (event, _), times in arena.arrived().items() if times > 1}
+    doubled = {event for (event, _), sends in arena.arrived().items() if sends > 1}
     assert not doubled, [arena.records()[event] for event in doubled]
     assert arena.arrived() == {(event, app): 1 for event in events for app in APPS}
     deliveries = sum(len(worker.of("answered")) for worker in workers)
